@@ -1,0 +1,1 @@
+"""Arithmetic from registers to bill lines. No I/O, no clock; integers throughout."""

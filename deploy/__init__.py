@@ -1,0 +1,1 @@
+"""Puts the programs together: the command, the embedded runtime, the demo."""

@@ -1,0 +1,78 @@
+"""The one command, ``congto``.
+
+A subcommand is a row of :data:`COMMANDS`; the module behind it is imported only when that row is called, so
+``congto agent`` on a gateway never needs the server's packages, and ``congto --help`` answers at once.
+
+A command module offers two functions::
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None: ...
+    def run(arguments: argparse.Namespace) -> int: ...      # the exit status
+
+Exit status: 0 done · 1 done, and the answer is no · 2 the caller must change the call, the configuration or the
+data · 3 something outside (a line, a server, a package) failed · 130 interrupted.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from protocols.errors import UsageError
+
+
+class Command(NamedTuple):
+    """A subcommand: the module that carries it out and what it is for, in one line."""
+
+    module: str
+    purpose: str
+
+
+COMMANDS: dict[str, Command] = {
+    "agent": Command("edge_agent.commands", "read meters on a gateway and publish what they say"),
+    "api": Command("ingest_server.api.commands", "serve meters, readings, bills and quotes over HTTP"),
+    "bill": Command("ingest_server.billing.commands", "compute bills from stored readings, and show them"),
+    "demo": Command("deploy.demo.commands", "a village from its meters to its bills, all for real"),
+    "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
+    "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),
+    "registry": Command("ingest_server.registry.commands", "load meters, customers and contracts from a file"),
+    "runtime": Command("deploy.runtime.commands", "start and stop a database and a broker of one's own"),
+    "sim": Command("simulators.commands", "simulate meters on pseudo-terminals and TCP"),
+}
+
+
+def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """Return the parser; the arguments of the commands in ``names`` are filled in, which imports their modules."""
+    parser = argparse.ArgumentParser(prog="congto", description="From electricity meters to bills.")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=command.purpose, description=command.purpose.capitalize() + ".")
+        if name in names:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``congto``; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    wanted = [word for word in words[:1] if word in COMMANDS]
+    try:
+        arguments = build_parser(wanted).parse_args(words)
+        module = importlib.import_module(COMMANDS[arguments.command].module)
+        return int(module.run(arguments))
+    except ModuleNotFoundError as missing:
+        print(
+            f"congto: the package {missing.name!r} is not installed; "
+            "install congto[edge] on a gateway, congto[server] on a server, congto[sim] for simulators",
+            file=sys.stderr,
+        )
+        return 3
+    except UsageError as refused:
+        print(f"congto: {refused}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The server: MQTT in, TimescaleDB, billing runs, API."""
