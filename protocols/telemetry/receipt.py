@@ -1,0 +1,132 @@
+"""The receipt (server to gateway) and the status message (gateway to server).
+
+A receipt says which batches are committed in the database, or kept in the quarantine with a reason: either way the
+gateway may forget them. Sequences are given as closed ranges::
+
+    {"schema": "congto.receipt.v1", "gateway": "gw-01", "generation": "5f0c2e9a1b7d4463",
+     "sequences": [[17, 21], [23, 23]]}
+
+The status is retained on its topic; the same message with ``"state": "offline"`` is the gateway's last will::
+
+    {"schema": "congto.status.v1", "gateway": "gw-01", "state": "online", "at": 1759251600000,
+     "generation": "5f0c2e9a1b7d4463", "spooled": 0, "taken": 1488, "version": "0.1.0"}
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from protocols.errors import RemoteProtocolError
+from protocols.telemetry.batch import SEQUENCE_MAX, decompress
+from protocols.telemetry.strict_json import parse_object
+
+RECEIPT_SCHEMA = "congto.receipt.v1"
+STATUS_SCHEMA = "congto.status.v1"
+RANGES_MAX = 10_000
+
+
+class State(Enum):
+    """Whether a gateway is connected to the broker."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The batches of one spool generation that the gateway may forget, as closed ranges of their sequences."""
+
+    gateway: str
+    generation: str
+    sequences: tuple[tuple[int, int], ...]
+
+    def encode(self) -> bytes:
+        """Return the message."""
+        return _dump({"schema": RECEIPT_SCHEMA, **asdict(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a gateway says of itself; ``spooled`` batches wait for a receipt, ``taken`` readings were ever spooled."""
+
+    gateway: str
+    state: State
+    at_ms: int
+    generation: str
+    spooled: int
+    taken: int
+    version: str
+
+    def encode(self) -> bytes:
+        """Return the message."""
+        fields = asdict(self)
+        fields["at"] = fields.pop("at_ms")
+        return _dump({"schema": STATUS_SCHEMA, **fields, "state": self.state.value})
+
+
+def ranges(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return ``sequences`` as ascending closed ranges."""
+    found: list[tuple[int, int]] = []
+    for sequence in sorted(set(sequences)):
+        if found and found[-1][1] == sequence - 1:
+            found[-1] = (found[-1][0], sequence)
+        else:
+            found.append((sequence, sequence))
+    return tuple(found)
+
+
+def decode_receipt(payload: bytes) -> Receipt:
+    """Return the receipt in ``payload``; raise :class:`RemoteProtocolError` if it breaks the contract."""
+    message = _load(payload, RECEIPT_SCHEMA)
+    found = message.get("sequences")
+    if type(found) is not list or len(found) > RANGES_MAX:
+        raise RemoteProtocolError(f"sequences: expected a list of at most {RANGES_MAX} ranges")
+    for pair in found:
+        if type(pair) is not list or [type(end) for end in pair] != [int, int]:
+            raise RemoteProtocolError(f"sequences: expected pairs of integers, found {str(pair)[:80]!r}")
+        if not 1 <= pair[0] <= pair[1] <= SEQUENCE_MAX:
+            raise RemoteProtocolError(f"sequences: {str(pair)[:80]} is not a range of sequences")
+    pairs = tuple((first, last) for first, last in found)
+    return Receipt(_field(message, "gateway", str), _field(message, "generation", str), pairs)
+
+
+def decode_status(payload: bytes) -> Status:
+    """Return the status in ``payload``; raise :class:`RemoteProtocolError` if it breaks the contract."""
+    message = _load(payload, STATUS_SCHEMA)
+    try:
+        state = State(message.get("state"))
+    except ValueError:
+        raise RemoteProtocolError(f"state {str(message.get('state'))[:40]!r}: expected online or offline") from None
+    return Status(
+        gateway=_field(message, "gateway", str),
+        state=state,
+        at_ms=_field(message, "at", int),
+        generation=_field(message, "generation", str),
+        spooled=_field(message, "spooled", int),
+        taken=_field(message, "taken", int),
+        version=_field(message, "version", str),
+    )
+
+
+def _dump(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _load(payload: bytes, schema: str) -> dict[str, Any]:
+    message = parse_object(decompress(payload))
+    if message.get("schema") != schema:
+        raise RemoteProtocolError(f"schema {str(message.get('schema'))[:60]!r}: expected {schema!r}")
+    return message
+
+
+def _field(message: dict[str, Any], key: str, kind: type) -> Any:
+    found = message.get(key)
+    if type(found) is not kind:
+        raise RemoteProtocolError(f"{key}: expected {kind.__name__}, found {type(found).__name__}")
+    if isinstance(found, int) and not 0 <= found < 1 << 63:
+        raise RemoteProtocolError(f"{key}: {str(found)[:40]} does not lie within 0 to 2⁶³ − 1")
+    if isinstance(found, str) and len(found) > 100:
+        raise RemoteProtocolError(f"{key}: longer than 100 characters")
+    return found
