@@ -1,0 +1,224 @@
+"""What a meter model says, and how its TOML file is read.
+
+A model maps measurements to Modbus registers or COSEM objects, so that a channel is a meter and an OBIS code whatever
+the protocol. The files lie in ``protocols/meters/models/``; the name of the file is the model's key. Simulators read
+the same files, so that the meter's side can't drift from the master's.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+
+from protocols.errors import UsageError
+from protocols.obis import UNIT_FACTORS, Obis, base_unit
+from protocols.strict_toml import Table, parse_duration, parse_toml
+
+
+class Protocol(Enum):
+    """The language that a meter speaks."""
+
+    MODBUS = "modbus"
+    DLMS = "dlms"
+
+
+class Group(Enum):
+    """When a measurement is read: billing registers at each interval, instantaneous values where asked for."""
+
+    BILLING = "billing"
+    INSTANTANEOUS = "instantaneous"
+
+
+class RegisterType(Enum):
+    """How registers hold a number; the value is the number of 16-bit registers."""
+
+    INT16 = ("int16", 1)
+    UINT16 = ("uint16", 1)
+    INT32 = ("int32", 2)
+    UINT32 = ("uint32", 2)
+    INT64 = ("int64", 4)
+    UINT64 = ("uint64", 4)
+    FLOAT32 = ("float32", 2)
+    FLOAT64 = ("float64", 4)
+
+    @property
+    def registers(self) -> int:
+        """How many 16-bit registers a value takes."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusRegister:
+    """Where a Modbus meter holds a measurement.
+
+    ``address`` is the protocol address (from 0). A raw number times ``scale`` is in ``unit``.
+    """
+
+    table: str  # "input" (function 4) or "holding" (function 3)
+    address: int
+    type: RegisterType
+    word_order: str  # "big": the most significant register first, "little": last
+    scale: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CosemAttribute:
+    """Where a DLMS meter holds a measurement. Its scaler and unit are read from the meter itself."""
+
+    class_id: int
+    attribute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement of a model. ``unit`` is the meter's, ``base_unit(obis)`` the one that readings are kept in."""
+
+    key: str
+    obis: Obis
+    group: Group
+    unit: str
+    at: ModbusRegister | CosemAttribute
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProfile:
+    """A DLMS meter's load profile: which object, at what interval it captures."""
+
+    obis: Obis
+    interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SerialSettings:
+    """A line's settings as delivered by the vendor."""
+
+    baud: int
+    parity: str  # N, E or O
+    stop_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class DlmsSettings:
+    """How a DLMS meter is addressed and entered as delivered."""
+
+    client_sap: int
+    server_logical: int
+    mechanism: str  # "none" or "low"
+    with_list: bool  # several attributes may be asked for in one request
+
+
+@dataclass(frozen=True, slots=True)
+class MeterModel:
+    """A meter model; ``certainty`` says how sure its register table is."""
+
+    key: str
+    name: str
+    version: int
+    protocol: Protocol
+    source: str
+    certainty: str
+    serial: SerialSettings
+    measurements: tuple[Measurement, ...]
+    dlms: DlmsSettings | None = None
+    profile: LoadProfile | None = None
+
+    def measurement(self, obis: Obis) -> Measurement | None:
+        """Return the measurement of this OBIS code, or ``None`` if the model has none."""
+        return next((each for each in self.measurements if each.obis == obis), None)
+
+
+CERTAINTIES = ("vendor document", "public sources", "constructed")
+_TYPES = {kind.value[0]: kind for kind in RegisterType}
+
+
+def parse_model(text: str, key: str) -> MeterModel:
+    """Return the model written in ``text``; raise :class:`UsageError` naming file, key and cure."""
+    top = parse_toml(text, f"{key}.toml")
+    protocol = Protocol(top.take("protocol", str, choices=[each.value for each in Protocol]))
+    source = top.take("source", str)
+    serial = top.table("serial")
+    measurements = top.table("measurements")
+    model = MeterModel(
+        key=key,
+        name=top.take("name", str),
+        version=top.integer("version", 1, 9999),
+        protocol=protocol,
+        source=source,
+        certainty=top.take("certainty", str, choices=CERTAINTIES),
+        serial=SerialSettings(
+            baud=serial.integer("baud", 300, 921_600),
+            parity=serial.take("parity", str, choices=("N", "E", "O")),
+            stop_bits=serial.integer("stop_bits", 1, 2),
+        ),
+        measurements=tuple(
+            _parse_measurement(measurements.table(name), name, protocol, source) for name in measurements.names()
+        ),
+        dlms=_parse_dlms(top.table("dlms")) if protocol is Protocol.DLMS else None,
+        profile=_parse_profile(top.table("profile")) if "profile" in top else None,
+    )
+    serial.finish()
+    top.finish()
+    codes = [each.obis for each in model.measurements]
+    if len(set(codes)) != len(codes):
+        raise UsageError(f"{key}.toml: measurements: two measurements have one OBIS code; a channel has one source")
+    return model
+
+
+def _parse_measurement(table: Table, key: str, protocol: Protocol, source: str) -> Measurement:
+    obis = Obis.parse(table.take("obis", str))
+    unit = table.take("unit", str, choices=UNIT_FACTORS)
+    if UNIT_FACTORS[unit][0] != base_unit(obis):
+        raise table.error("unit", f"{unit} can't be turned into {base_unit(obis)}, the base unit of {obis}")
+    measurement = Measurement(
+        key=key,
+        obis=obis,
+        group=Group(table.take("group", str, default="billing", choices=[each.value for each in Group])),
+        unit=unit,
+        at=_parse_register(table) if protocol is Protocol.MODBUS else _parse_attribute(table),
+        source=table.take("source", str, default=source),
+    )
+    table.finish()
+    return measurement
+
+
+def _parse_register(table: Table) -> ModbusRegister:
+    try:
+        scale = Decimal(table.take("scale", str, default="1"))
+    except InvalidOperation:
+        raise table.error("scale", "expected a decimal number in quotes, such as '0.1'") from None
+    if not scale.is_finite() or scale <= 0:
+        raise table.error("scale", f"found {scale}; expected a positive number")
+    register = ModbusRegister(
+        table=table.take("table", str, choices=("input", "holding")),
+        address=table.integer("address", 0, 0xFFFF),
+        type=_TYPES[table.take("type", str, choices=_TYPES)],
+        word_order=table.take("word_order", str, default="big", choices=("big", "little")),
+        scale=scale,
+    )
+    if register.address + register.type.registers > 0x10000:
+        raise table.error("address", "the value reaches beyond the last register, 0xFFFF")
+    return register
+
+
+def _parse_attribute(table: Table) -> CosemAttribute:
+    return CosemAttribute(class_id=table.integer("class", 1, 255), attribute=table.integer("attribute", 1, 127))
+
+
+def _parse_dlms(table: Table) -> DlmsSettings:
+    settings = DlmsSettings(
+        client_sap=table.integer("client_sap", 1, 127),
+        server_logical=table.integer("server_logical", 1, 0x3FFF),
+        mechanism=table.take("mechanism", str, choices=("none", "low")),
+        with_list=table.take("with_list", bool),
+    )
+    table.finish()
+    return settings
+
+
+def _parse_profile(table: Table) -> LoadProfile:
+    profile = LoadProfile(
+        obis=Obis.parse(table.take("obis", str)),
+        interval_ms=parse_duration(table.take("interval", str), table.place("interval")),
+    )
+    table.finish()
+    return profile
