@@ -14,6 +14,9 @@ from protocols.obis import UNIT_FACTORS, Obis, base_unit
 from protocols.strict_toml import Table, parse_duration, parse_toml
 
 
+REGISTERS_PER_READ_MAX = 125  # Modbus Application Protocol V1.1b3, section 6.3; a model may allow fewer
+
+
 class Protocol(Enum):
     """The language that a meter speaks."""
 
@@ -121,6 +124,7 @@ class MeterModel:
     measurements: tuple[Measurement, ...]
     dlms: DlmsSettings | None = None
     profile: LoadProfile | None = None
+    registers_per_read_max: int = REGISTERS_PER_READ_MAX
 
     def measurement(self, obis: Obis) -> Measurement | None:
         """Return the measurement of this OBIS code, or ``None`` if the model has none."""
@@ -155,6 +159,9 @@ def parse_model(text: str, key: str) -> MeterModel:
         ),
         dlms=_parse_dlms(top.table("dlms")) if protocol is Protocol.DLMS else None,
         profile=_parse_profile(top.table("profile")) if "profile" in top else None,
+        registers_per_read_max=top.integer(
+            "registers_per_read_max", 4, REGISTERS_PER_READ_MAX, default=REGISTERS_PER_READ_MAX
+        ),
     )
     serial.finish()
     top.finish()
