@@ -1,0 +1,74 @@
+"""The embedded Mosquitto of one directory: start, stop, kill."""
+
+import shutil
+import signal
+import socket
+from importlib.resources import files
+from pathlib import Path
+
+from deploy.runtime import processes, settings
+from deploy.runtime.places import Identity
+from deploy.runtime.software import Software
+from protocols.errors import UnavailableError
+
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 30
+KILL_TIMEOUT_S = 20
+
+
+def mark(directory: Path, identity: Identity) -> processes.Mark:
+    """Return how this directory's Mosquitto is recognised: by the configuration file it was given."""
+    return processes.Mark("mosquitto", str(configuration_file(directory)), identity.uid)
+
+
+def configuration_file(directory: Path) -> Path:
+    """Return where the broker's configuration is written."""
+    return directory / "mosquitto.conf"
+
+
+def find(directory: Path, identity: Identity) -> int | None:
+    """Return the process id of the running broker, ``None`` if there is none."""
+    found = processes.find_processes(mark(directory, identity))
+    return found[0] if found else None
+
+
+def start(directory: Path, software: Software, identity: Identity, *, port: int) -> int:
+    """Start the broker unless it runs; return its process id once it accepts connections."""
+    running = find(directory, identity)
+    if running is not None:
+        return running
+    template = files("deploy").joinpath("mosquitto", "embedded.conf").read_text(encoding="utf-8")
+    configuration = configuration_file(directory)
+    configuration.write_text(settings.render_mosquitto(template, port=port, directory=directory), encoding="utf-8")
+    configuration.chmod(0o600)
+    if identity.uid != configuration.stat().st_uid:
+        shutil.chown(configuration, identity.uid, identity.gid)
+    log = directory / "log"
+    command = [str(software.programs), "-c", str(configuration)]
+    pid = processes.launch(command, directory=directory, log=log, identity=identity)
+
+    def listening() -> bool:
+        try:
+            with socket.create_connection((settings.LISTEN_ON, port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    processes.wait_until(lambda: processes.has_ended(pid) or listening(), START_TIMEOUT_S)
+    if processes.has_ended(pid) or not listening():
+        raise UnavailableError(f"Mosquitto did not start: {processes.last_words(log)} (log: {log})")
+    return pid
+
+
+def stop(directory: Path, identity: Identity) -> None:
+    """Stop the broker so that it writes its queues to disk."""
+    ours = mark(directory, identity)
+    pids = processes.find_processes(ours)
+    processes.send_signal(pids, signal.SIGTERM)
+    processes.wait_until(lambda: not any(processes.is_alive(pid, ours) for pid in pids), STOP_TIMEOUT_S)
+    processes.end_processes(ours, KILL_TIMEOUT_S)
+
+
+def kill(directory: Path, identity: Identity) -> None:
+    """Kill the broker at once; what it had not written is lost."""
+    processes.end_processes(mark(directory, identity), KILL_TIMEOUT_S)

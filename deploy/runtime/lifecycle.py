@@ -1,0 +1,254 @@
+"""Both servers of one directory: up, down, status, and one at a time for those who test crashes.
+
+::
+
+    DIR/                 of whoever called; searchable for the servers' user
+    ├── runtime.json     ports, password, or the URLs of servers that others run (state.py)
+    ├── lock             held while `up`, `down`, `kill_*` or `start_*` work, so two callers do not start two servers
+    ├── database/        of the servers' user: data/, log
+    └── broker/          of the servers' user: mosquitto.conf, mosquitto.db, log
+
+``up`` takes whatever it finds - nothing, half of it, a crashed server, a running one - and ends with both running.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deploy.runtime import broker, database, places, ports, settings, software
+from deploy.runtime.packages import Say
+from deploy.runtime.state import Half, State, load_state, store_state
+from protocols.errors import UnavailableError, UsageError
+
+PORT_TRIES = 5
+ELSEWHERE = "configured"  # where from: somebody else runs it, and its URL was given
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a runtime offers: where to connect, which processes serve (``None``: somebody else's), where from."""
+
+    directory: Path
+    dsn: str
+    broker_url: str
+    database_pid: int | None
+    broker_pid: int | None
+    database_origin: str
+    broker_origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What runs now. A half that somebody else runs counts as running: its owner knows better."""
+
+    directory: Path
+    dsn: str
+    broker_url: str
+    database_pid: int | None
+    broker_pid: int | None
+    database_running: bool
+    broker_running: bool
+
+
+def quiet(_line: str) -> None:
+    """Say nothing of progress."""
+
+
+def up(
+    directory: Path,
+    *,
+    dsn: str = "",
+    broker_url: str = "",
+    environment: Mapping[str, str] = os.environ,
+    say: Say = quiet,
+) -> Running:
+    """Have a database and a broker running for ``directory``, whatever state it is in; return how to reach them.
+
+    ``dsn`` and ``broker_url`` (else $CONGTO_DSN and $CONGTO_BROKER) name servers that others run; nothing is started
+    in their place. ``say`` receives a line of progress now and then.
+
+    Raises
+    ------
+    UsageError
+        The directory cannot serve: its parents are closed to the servers' user, or its state file is not ours.
+    UnavailableError
+        The programs cannot be had, or a server does not start.
+    """
+    dsn = dsn or environment.get("CONGTO_DSN", "")
+    broker_url = broker_url or environment.get("CONGTO_BROKER", "")
+    with _opened(directory) as place:
+        if dsn:
+            database.prepare(dsn)
+            _remember(place, database=Half(url=dsn))
+            database_pid, database_origin = None, ELSEWHERE
+        else:
+            database_pid, database_origin = _database_up(place, environment, say)
+        if broker_url:
+            _remember(place, broker=Half(url=broker_url))
+            broker_pid, broker_origin = None, ELSEWHERE
+        else:
+            broker_pid, broker_origin = _broker_up(place, environment, say)
+        state = load_state(place)
+    return Running(place, _dsn(state), _broker_url(state), database_pid, broker_pid, database_origin, broker_origin)
+
+
+def down(directory: Path) -> None:
+    """Stop what ``directory`` runs, cleanly if it can be, so that no process is left."""
+    if not directory.exists():
+        return
+    with _opened(directory) as place:
+        broker.stop(place / "broker", places.server_identity(place / "broker"))
+        database.stop(place / "database", places.server_identity(place / "database"))
+
+
+def status(directory: Path) -> Status:
+    """Return what runs now; nothing is changed."""
+    place = directory.resolve()
+    state = load_state(place)
+    database_pid = database.postmaster(place / "database", places.server_identity(place / "database"))
+    broker_pid = broker.find(place / "broker", places.server_identity(place / "broker"))
+    return Status(
+        place,
+        _dsn(state),
+        _broker_url(state),
+        database_pid,
+        broker_pid,
+        database_running=database_pid is not None or bool(state.database and state.database.url),
+        broker_running=broker_pid is not None or bool(state.broker and state.broker.url),
+    )
+
+
+def kill_database(directory: Path) -> None:
+    """Kill the database with SIGKILL, all of its processes, and wait until they are gone."""
+    with _opened(directory) as place:
+        database.kill(place / "database", places.server_identity(place / "database"))
+
+
+def start_database(directory: Path, *, environment: Mapping[str, str] = os.environ) -> int:
+    """Start the database of a directory that has been up, on the same port; return its process id."""
+    with _opened(directory) as place:
+        return _database_up(place, environment, quiet, same_port=True)[0]
+
+
+def kill_broker(directory: Path) -> None:
+    """Kill the broker with SIGKILL and wait until it is gone."""
+    with _opened(directory) as place:
+        broker.kill(place / "broker", places.server_identity(place / "broker"))
+
+
+def start_broker(directory: Path, *, environment: Mapping[str, str] = os.environ) -> int:
+    """Start the broker of a directory that has been up, on the same port; return its process id."""
+    with _opened(directory) as place:
+        return _broker_up(place, environment, quiet, same_port=True)[0]
+
+
+def _database_up(place: Path, environment: Mapping[str, str], say: Say, *, same_port: bool = False) -> tuple[int, str]:
+    chosen = software.choose_postgres(environment, places.cache_directory(environment), say)
+    home, identity = _half_directory(place, "database", chosen)
+    half = load_state(place).database or Half()
+    if not half.password:
+        if (home / "data").exists():
+            raise UsageError(
+                f"{home}/data holds a database, but {place}/runtime.json does not know its password; "
+                "restore that file, or remove the directory to begin anew"
+            )
+        half = replace(half, password=database.new_password(), url="")
+        _remember(place, database=half)
+    database.initialise(home, chosen, identity, half.password)
+    running = database.postmaster(home, identity) is not None
+
+    def start(port: int) -> int:
+        _remember(place, database=Half(port, half.password))
+        return database.start(home, chosen, identity, port=port, password=half.password)
+
+    if not running:
+        say("starting PostgreSQL")
+    return _on_a_free_port(half.port, start, running=running, same_port=same_port), chosen.origin
+
+
+def _broker_up(place: Path, environment: Mapping[str, str], say: Say, *, same_port: bool = False) -> tuple[int, str]:
+    chosen = software.choose_mosquitto(environment, places.cache_directory(environment), say)
+    home, identity = _half_directory(place, "broker", chosen)
+    half = load_state(place).broker or Half()
+    running = broker.find(home, identity) is not None
+
+    def start(port: int) -> int:
+        _remember(place, broker=Half(port))
+        return broker.start(home, chosen, identity, port=port)
+
+    if not running:
+        say("starting Mosquitto")
+    return _on_a_free_port(half.port, start, running=running, same_port=same_port), chosen.origin
+
+
+def _on_a_free_port(port: int, start: Callable[[int], int], *, running: bool, same_port: bool) -> int:
+    """Call ``start`` with the remembered port, or with another when somebody has taken that in the meantime."""
+    if running and port:
+        return start(port)
+    for _ in range(PORT_TRIES):
+        if port and (same_port or ports.is_free(port)):
+            try:
+                return start(port)
+            except UnavailableError:
+                if same_port or ports.is_free(port):
+                    raise  # The port was not the reason.
+        if same_port:
+            raise UsageError("this directory has never been up, so there is no port to start on again; call up first")
+        port = ports.free_port()
+    raise UnavailableError(f"{PORT_TRIES} ports were free and then taken by others; call it again")
+
+
+def _half_directory(place: Path, name: str, chosen: software.Software) -> tuple[Path, places.Identity]:
+    """Return the directory of one half, which belongs to the servers' user, who can reach it and the programs."""
+    home = place / name
+    identity = places.server_identity(home)
+    if identity.uid != os.geteuid():
+        place.chmod(place.stat().st_mode | 0o011)  # Search alone: the servers' user must get through.
+        places.check_searchable(
+            place, identity, "choose a directory with --dir that everybody may search, such as /var/lib/congto/runtime"
+        )
+        if chosen.root is not None:
+            places.check_searchable(
+                chosen.root, identity, "set CONGTO_CACHE to one that everybody may search, such as /var/cache/congto"
+            )
+    if not home.exists():
+        home.mkdir(mode=0o700)
+        if identity.uid != os.geteuid():
+            os.chown(home, identity.uid, identity.gid)
+    return home, identity
+
+
+def _remember(place: Path, *, database: Half | None = None, broker: Half | None = None) -> None:
+    state = load_state(place)
+    changed = State(database or state.database, broker or state.broker)
+    if changed != state:
+        store_state(place, changed)
+
+
+def _dsn(state: State) -> str:
+    half = state.database or Half()
+    return half.url or (settings.dsn(half.port, half.password) if half.port else "")
+
+
+def _broker_url(state: State) -> str:
+    half = state.broker or Half()
+    return half.url or (settings.broker_url(half.port) if half.port else "")
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[Path]:
+    """Make the directory if need be and hold its lock; yield its path without symbolic links."""
+    try:
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        place = directory.resolve()
+        with (place / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield place
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{directory} cannot be a runtime's directory: {error.strerror} ({error.filename}); "
+            "choose another with --dir, or call this as its owner"
+        ) from None

@@ -1,0 +1,81 @@
+"""What a runtime remembers: ``runtime.json`` in its directory.
+
+::
+
+    {"format": 1,
+     "database": {"port": 40001, "password": "…"},        or {"url": "postgresql://…"} when it is somebody else's
+     "broker": {"port": 40002}}                           or {"url": "mqtt://…"}
+
+The file holds a password, so only its owner may read it. It is replaced, never rewritten in place.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.errors import UsageError
+
+FORMAT = 1
+FILE_NAME = "runtime.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """The database or the broker: a port of our own (and a password), or the URL of one that others run."""
+
+    port: int = 0
+    password: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Both halves; ``None`` is one that has never been up."""
+
+    database: Half | None = None
+    broker: Half | None = None
+
+
+def _decode_half(value: Any) -> Half | None:
+    if value is None:
+        return None
+    half = Half(**value)
+    if not (isinstance(half.port, int) and isinstance(half.password, str) and isinstance(half.url, str)):
+        raise TypeError(f"port, password or url of the wrong type in {value!r}")
+    return half
+
+
+def load_state(directory: Path) -> State:
+    """Return what ``directory`` remembers, nothing if it is new; raise UsageError if the file cannot be understood."""
+    path = directory / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise ValueError(f"format {content.get('format')!r}")
+        return State(_decode_half(content.get("database")), _decode_half(content.get("broker")))
+    except FileNotFoundError:
+        return State()
+    except PermissionError:
+        raise UsageError(f"{path} belongs to another user; call this as the user who started it") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is not a state file of format {FORMAT} ({error}); "
+            "restore it, or remove the whole directory to begin anew"
+        ) from None
+
+
+def store_state(directory: Path, state: State) -> None:
+    """Replace the state file in one step."""
+    halves = {
+        name: None if half is None else {k: v for k, v in half.items() if v} for name, half in asdict(state).items()
+    }
+    temporary = directory / f"{FILE_NAME}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"format": FORMAT, **halves}, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / FILE_NAME)
