@@ -1,0 +1,89 @@
+"""Connections to PostgreSQL with TimescaleDB, and where their DSN comes from.
+
+A password never stands in a command's arguments, where every user of the machine reads it: a DSN with one comes from
+the environment (``CONGTO_DSN``) or from a file.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from psycopg.rows import TupleRow
+
+from protocols.errors import UnavailableError, UsageError
+
+DSN_VARIABLE = "CONGTO_DSN"
+CONNECT_TIMEOUT_S = 10
+# Civil time exists only in billing and on screens: a session never shows or takes times in another zone.
+SET_UTC = "set time zone 'UTC'"
+
+
+def connect(dsn: str) -> psycopg.Connection[TupleRow]:
+    """Return a connection with its time zone set to UTC; a transaction begins with the first statement.
+
+    Raises
+    ------
+    UsageError
+        If the DSN can't be read.
+    UnavailableError
+        If the database does not answer or refuses us.
+    """
+    try:
+        connection = psycopg.connect(dsn, **connection_options(dsn))
+        connection.execute(SET_UTC)
+        connection.commit()
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+    return connection
+
+
+def connection_options(dsn: str) -> dict[str, Any]:
+    """Return what is added to ``dsn``; raise :class:`UsageError` if it is none."""
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise UsageError(
+            f"DSN: {str(error).strip()}; expected postgresql://USER@HOST/DATABASE or key=value pairs"
+        ) from error
+    return {} if "connect_timeout" in given else {"connect_timeout": CONNECT_TIMEOUT_S}
+
+
+def unavailable(error: psycopg.Error) -> UnavailableError:
+    """Return the error that says that the database can't be used now, and what to do."""
+    reason = str(error).strip().replace("\n", "; ") or type(error).__name__
+    return UnavailableError(f"database: {reason}; check that it runs and that the DSN names it")
+
+
+def add_dsn_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dsn`` and ``--dsn-file`` to a command."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--dsn",
+        metavar="DSN",
+        help=f"database, such as postgresql://congto@localhost/congto, without a password (default: ${DSN_VARIABLE})",
+    )
+    group.add_argument("--dsn-file", metavar="FILE", type=Path, help="file that holds the DSN, with its password")
+
+
+def dsn_from(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the DSN that the arguments or the environment give; raise :class:`UsageError` if there is none."""
+    if arguments.dsn is not None:
+        connection_options(arguments.dsn)
+        if conninfo.conninfo_to_dict(arguments.dsn).get("password"):
+            raise UsageError(
+                f"--dsn: holds a password, which every user of this machine can read there; put the DSN into "
+                f"${DSN_VARIABLE} or a file for --dsn-file"
+            )
+        return str(arguments.dsn)
+    if arguments.dsn_file is not None:
+        try:
+            return str(arguments.dsn_file.read_text(encoding="utf-8")).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--dsn-file {arguments.dsn_file}: {error}; expected a text file with the DSN") from error
+    if environment.get(DSN_VARIABLE):
+        return environment[DSN_VARIABLE]
+    raise UsageError(f"no database given: use --dsn, --dsn-file or ${DSN_VARIABLE}")
