@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from protocols.errors import UsageError
+from protocols.errors import UnavailableError, UsageError
 
 
 class Command(NamedTuple):
@@ -70,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as refused:
         print(f"congto: {refused}", file=sys.stderr)
         return 2
+    except UnavailableError as down:
+        print(f"congto: {down}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         return 130
 
