@@ -1,0 +1,25 @@
+# Each target sets up .venv first when it is missing or requirements.lock has changed (deploy/bootstrap.py).
+# What a target runs is in deploy/tasks.py, so that .ci/run needs no make.
+
+PYTHON ?= python3
+
+.PHONY: demo test check bench setup clean
+
+demo:  ## a village from its meters to its bills, then live
+	@$(PYTHON) deploy/bootstrap.py demo
+
+test:  ## everything: linters, all tests with real servers, the demo once
+	@$(PYTHON) deploy/bootstrap.py test
+
+check:  ## linters and fast tests, in seconds
+	@$(PYTHON) deploy/bootstrap.py check
+
+bench:  ## measure, print a table, write build/bench.json
+	@$(PYTHON) deploy/bootstrap.py bench
+
+setup:  ## .venv alone
+	@$(PYTHON) deploy/bootstrap.py
+
+clean:  ## remove what was made here; the download cache and running servers stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

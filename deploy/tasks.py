@@ -1,0 +1,62 @@
+"""What ``make check``, ``make test``, ``make demo`` and ``make bench`` run, so that they need no make.
+
+Each is a row of commands run in order; the first that fails ends it with its exit status.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+
+LINTERS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("lint-imports",),
+    ("vulture",),
+)
+TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "check": (*LINTERS, ("pytest", "-q", "-m", "not integration")),
+    "test": (*LINTERS, ("pytest",), ("congto", "demo", "--once")),
+    "demo": (("congto", "demo"),),
+    "bench": (("python", "-m", "tests.bench"),),
+}
+QUIET = frozenset({"ruff", "mypy", "lint-imports", "vulture"})  # they say something only when they find something
+
+
+def carry_out(command: Sequence[str]) -> int:
+    """Run one command of a task; return its exit status."""
+    words = [str(BIN / command[0]), *command[1:]]
+    if command[0] not in QUIET:
+        return subprocess.run(words, check=False).returncode
+    begun = time.monotonic()
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    verdict = "ok" if done.returncode == 0 else "failed"
+    print(f"{' '.join(command):24} {verdict} ({time.monotonic() - begun:.1f} s)", flush=True)
+    if done.returncode != 0:
+        print(done.stdout, end="", flush=True)
+    return done.returncode
+
+
+def main(words: Sequence[str]) -> int:
+    """Carry out the task named by the first word; further words go to its last command."""
+    if not words or words[0] not in TASKS:
+        print(f"name a task: {', '.join(TASKS)}", file=sys.stderr)
+        return 2
+    *before, last = TASKS[words[0]]
+    for command in [*before, (*last, *words[1:])]:
+        status = carry_out(command)
+        if status != 0:
+            print(f"{words[0]} failed: {' '.join(command)} ended with status {status}", file=sys.stderr)
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
