@@ -13,7 +13,6 @@ from protocols.errors import UsageError
 from protocols.obis import UNIT_FACTORS, Obis, base_unit
 from protocols.strict_toml import Table, parse_duration, parse_toml
 
-
 REGISTERS_PER_READ_MAX = 125  # Modbus Application Protocol V1.1b3, section 6.3; a model may allow fewer
 
 
