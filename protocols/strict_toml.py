@@ -14,11 +14,12 @@ An error reads ``agent.toml: gateway.evry: unknown key; did you mean 'every'?``
 import difflib
 import tomllib
 from collections.abc import Collection, Iterator
+from datetime import date, datetime
 from typing import Any, TypeVar, overload
 
 from protocols.errors import UsageError
 
-T = TypeVar("T", str, int, bool, float, list[Any])
+T = TypeVar("T", str, int, bool, float, list[Any], date, datetime)
 
 _WORDS = {
     str: "a text",
@@ -27,6 +28,8 @@ _WORDS = {
     float: "a number",
     list: "a list",
     dict: "a table",
+    date: "a date such as 2025-10-01",
+    datetime: "a time with its offset such as 2025-10-01T00:00:00+07:00",
 }
 _MISSING: Any = object()
 

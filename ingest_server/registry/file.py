@@ -1,0 +1,258 @@
+"""The registry's file: what a TOML text says, checked as far as it can be without the database.
+
+The format and an example are in ``docs/contracts/registry.md``.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+
+from billing_core.codes import Category, Solar, Voltage
+from protocols.errors import UsageError
+from protocols.meters.catalogue import load_model, model_keys
+from protocols.obis import Obis, base_unit
+from protocols.strict_toml import Table, parse_toml
+from protocols.telemetry.topics import check_identifier
+
+CUSTOMER_CHARACTERS = 13  # EVN's customer code: six of the unit, seven of the customer
+POINT_CHARACTERS_MAX = 32
+TEXT_CHARACTERS_MAX = 500
+DIGITS_MIN, DIGITS_MAX, DIGITS_DEFAULT = 4, 12, 9
+MULTIPLIER_MAX = 10_000_000  # CT × VT, as billing takes it
+HOUSEHOLDS_MAX = 1_000_000
+WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
+
+
+class Gateway(NamedTuple):
+    """A concentrator, known by the name in its topics."""
+
+    gateway_id: str
+
+
+class Meter(NamedTuple):
+    """A meter, the gateway that reads it, and how its registers count."""
+
+    meter_id: str
+    gateway_id: str
+    model: str
+    serial: str | None
+    digits: int
+
+
+class Channel(NamedTuple):
+    """What a meter measures under one OBIS code."""
+
+    meter_id: str
+    obis: str
+    unit: str
+
+
+class Customer(NamedTuple):
+    """Who pays."""
+
+    customer_id: str
+    name: str
+    address: str
+
+
+class MeteringPoint(NamedTuple):
+    """Where a customer's energy is measured."""
+
+    metering_point_id: str
+    customer_id: str
+
+
+class Installation(NamedTuple):
+    """Which meter measures a point from when until when (half-open), and by what its registers are multiplied."""
+
+    metering_point_id: str
+    installed_at: datetime
+    meter_id: str
+    removed_at: datetime | None
+    multiplier: int
+
+
+class Contract(NamedTuple):
+    """What a metering point's energy is charged by, from when until when (inclusive)."""
+
+    metering_point_id: str
+    valid_from: date
+    valid_to: date | None
+    category: str
+    voltage: str | None
+    households: int
+    three_rates: bool
+    solar_regime: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A file's rows, and where in the file each stands: ``places["meter", "M-0001"]`` is ``village.toml: meter[3]``."""
+
+    name: str
+    gateways: tuple[Gateway, ...]
+    meters: tuple[Meter, ...]
+    channels: tuple[Channel, ...]
+    customers: tuple[Customer, ...]
+    metering_points: tuple[MeteringPoint, ...]
+    installations: tuple[Installation, ...]
+    contracts: tuple[Contract, ...]
+    places: dict[tuple[object, ...], str]
+
+
+def parse_registry(text: str, name: str) -> Registry:
+    """Return what ``text`` says; ``name`` is the file's name, for errors.
+
+    Raises
+    ------
+    UsageError
+        Naming file, key and cure, if a key is missing, unknown, of a wrong type or value, or something stands twice.
+    """
+    top = parse_toml(text, name)
+    places: dict[tuple[object, ...], str] = {}
+    gateways, meters, channels, customers, points, installations, contracts = [], [], [], [], [], [], []
+    for table in top.tables("gateway"):
+        gateways.append(Gateway(_identifier(table, "id")))
+        _note(places, ("gateway", gateways[-1].gateway_id), table, "id")
+    serials: dict[tuple[str, str], str] = {}
+    for table in top.tables("meter"):
+        meter = _meter(table, serials)
+        meters.append(meter)
+        channels += _channels(table, meter)
+        _note(places, ("meter", meter.meter_id), table, "id")
+    for table in top.tables("customer"):
+        customers.append(_customer(table))
+        _note(places, ("customer", customers[-1].customer_id), table, "id")
+    for table in top.tables("metering_point"):
+        points.append(MeteringPoint(_text(table, "id", POINT_CHARACTERS_MAX), _text(table, "customer")))
+        _note(places, ("metering_point", points[-1].metering_point_id), table, "id")
+    for table in top.tables("installation"):
+        installation = _installation(table)
+        installations.append(installation)
+        _note(places, ("installation", *installation[:2]), table, "installed_at")
+    for table in top.tables("contract"):
+        contract = _contract(table)
+        contracts.append(contract)
+        _note(places, ("contract", *contract[:2]), table, "valid_from")
+    top.finish()
+    return Registry(
+        name,
+        tuple(gateways),
+        tuple(meters),
+        tuple(channels),
+        tuple(customers),
+        tuple(points),
+        tuple(installations),
+        tuple(contracts),
+        places,
+    )
+
+
+def _note(places: dict[tuple[object, ...], str], key: tuple[object, ...], table: Table, last: str) -> None:
+    """Remember where ``key`` stands; all keys of its table have been asked for by now."""
+    if key in places:
+        found = " from ".join(map(str, key[1:]))
+        raise table.error(last, f"{found} stands twice; the first is {places[key].rpartition(': ')[2]}: keep one")
+    places[key] = table.where
+    table.finish()
+
+
+def _identifier(table: Table, key: str) -> str:
+    text = table.take(key, str)
+    try:
+        return check_identifier(text, key)
+    except UsageError as error:
+        raise table.error(key, str(error)) from error
+
+
+def _text(table: Table, key: str, characters_max: int = TEXT_CHARACTERS_MAX, *, default: str | None = None) -> str:
+    text = table.take(key, str) if default is None else table.take(key, str, default=default)
+    if len(text) > characters_max or (text and not text.isprintable()) or text != text.strip():
+        raise table.error(key, f"found {text[:60]!r}; expected at most {characters_max} printable characters")
+    if not text and default is None:
+        raise table.error(key, "is empty")
+    return text
+
+
+def _meter(table: Table, serials: dict[tuple[str, str], str]) -> Meter:
+    meter = Meter(
+        meter_id=_identifier(table, "id"),
+        gateway_id=_identifier(table, "gateway"),
+        model=table.take("model", str, choices=model_keys()),
+        serial=_text(table, "serial", 64) if "serial" in table else None,
+        digits=table.integer("digits", DIGITS_MIN, DIGITS_MAX, default=DIGITS_DEFAULT),
+    )
+    if meter.serial is not None:
+        other = serials.setdefault((meter.model, meter.serial), meter.meter_id)
+        if other != meter.meter_id:
+            raise table.error(
+                "serial", f"{meter.serial!r} is also the serial of {other}; read the number on the meter again"
+            )
+    return meter
+
+
+def _channels(table: Table, meter: Meter) -> list[Channel]:
+    if "channels" not in table:
+        codes = [measurement.obis for measurement in load_model(meter.model).measurements]
+        return [Channel(meter.meter_id, str(code), base_unit(code)) for code in codes]
+    given = table.take("channels", list)
+    if not given or any(type(each) is not str for each in given):
+        raise table.error("channels", 'expected a list of OBIS codes such as ["1.0.1.8.0"]')
+    try:
+        channels = [Channel(meter.meter_id, str(code), base_unit(code)) for code in map(Obis.parse, given)]
+    except UsageError as error:
+        raise table.error("channels", str(error)) from error
+    if len(set(channels)) != len(channels):
+        raise table.error("channels", "an OBIS code stands twice; keep one")
+    return channels
+
+
+def _customer(table: Table) -> Customer:
+    customer = Customer(_text(table, "id"), _text(table, "name"), _text(table, "address", default=""))
+    code = customer.customer_id
+    if len(code) != CUSTOMER_CHARACTERS or not (code.isascii() and code.isalnum()):
+        raise table.error("id", f"found {code!r}; expected {CUSTOMER_CHARACTERS} letters and digits: PD0100 + 0012345")
+    return customer
+
+
+def _installation(table: Table) -> Installation:
+    installation = Installation(
+        metering_point_id=_text(table, "metering_point"),
+        installed_at=_instant(table, "installed_at"),
+        meter_id=_identifier(table, "meter"),
+        removed_at=_instant(table, "removed_at") if "removed_at" in table else None,
+        multiplier=table.integer("multiplier", 1, MULTIPLIER_MAX, default=1),
+    )
+    if installation.removed_at is not None and installation.removed_at <= installation.installed_at:
+        raise table.error("removed_at", f"{installation.removed_at} is not after installed_at")
+    return installation
+
+
+def _instant(table: Table, key: str) -> datetime:
+    found = table.take(key, datetime)
+    if found.tzinfo is None:
+        raise table.error(key, f"found {found} without an offset; write {found.isoformat()}+07:00 for Vietnam's time")
+    return found
+
+
+def _contract(table: Table) -> Contract:
+    category = Category(table.take("category", str, choices=[each.value for each in Category]))
+    voltages = [each.value for each in Voltage]
+    contract = Contract(
+        metering_point_id=_text(table, "metering_point"),
+        valid_from=table.take("valid_from", date),
+        valid_to=table.take("valid_to", date) if "valid_to" in table else None,
+        category=category.value,
+        voltage=table.take("voltage", str, choices=voltages) if "voltage" in table else None,
+        households=table.integer("households", 1, HOUSEHOLDS_MAX, default=1),
+        three_rates=table.take("three_rates", bool, default=False),
+        solar_regime=table.take("solar_regime", str, choices=[each.value for each in Solar if each is not Solar.NONE])
+        if "solar_regime" in table
+        else None,
+    )
+    if contract.valid_to is not None and contract.valid_to < contract.valid_from:
+        raise table.error("valid_to", f"{contract.valid_to} is before valid_from")
+    if (contract.voltage is None) != (category in WITHOUT_VOLTAGE):
+        remove = f"remove it: {category.value} has no price by voltage"
+        raise table.error("voltage", remove if contract.voltage else f"missing; expected one of {', '.join(voltages)}")
+    return contract

@@ -1,0 +1,186 @@
+"""The registry's file into the database: all of it or nothing, and the same file twice changes nothing.
+
+Rows are added or changed, never removed: readings and bills refer to them. What a file can't know alone is checked
+here, after its rows are in and before they are committed: references to rows of the database, and periods that overlap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ingest_server.registry.file import Registry, parse_registry
+from protocols.errors import UsageError
+
+CHANGED_CHANNEL = "registry_changed"  # a running ingest listens to it and forgets what it knew of the registry
+
+UPSERT_GATEWAY = "insert into gateway (gateway_id) values (%s) on conflict do nothing"
+UPSERT_METER = """
+    insert into meter (meter_id, gateway_id, model, serial, digits) values (%s, %s, %s, %s, %s)
+    on conflict (meter_id) do update
+    set gateway_id = excluded.gateway_id, model = excluded.model, serial = excluded.serial, digits = excluded.digits
+    where (meter.gateway_id, meter.model, meter.serial, meter.digits)
+        is distinct from (excluded.gateway_id, excluded.model, excluded.serial, excluded.digits)
+"""
+UPSERT_CHANNEL = "insert into channel (meter_id, obis, unit) values (%s, %s, %s) on conflict do nothing"
+UPSERT_CUSTOMER = """
+    insert into customer (customer_id, name, address) values (%s, %s, %s)
+    on conflict (customer_id) do update set name = excluded.name, address = excluded.address
+    where (customer.name, customer.address) is distinct from (excluded.name, excluded.address)
+"""
+UPSERT_METERING_POINT = """
+    insert into metering_point (metering_point_id, customer_id) values (%s, %s)
+    on conflict (metering_point_id) do update set customer_id = excluded.customer_id
+    where metering_point.customer_id <> excluded.customer_id
+"""
+UPSERT_INSTALLATION = """
+    insert into installation (metering_point_id, installed_at, meter_id, removed_at, multiplier)
+    values (%s, %s, %s, %s, %s)
+    on conflict (metering_point_id, installed_at) do update
+    set meter_id = excluded.meter_id, removed_at = excluded.removed_at, multiplier = excluded.multiplier
+    where (installation.meter_id, installation.removed_at, installation.multiplier)
+        is distinct from (excluded.meter_id, excluded.removed_at, excluded.multiplier)
+"""
+UPSERT_CONTRACT = """
+    insert into contract (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates,
+        solar_regime)
+    values (%s, %s, %s, %s, %s, %s, %s, %s)
+    on conflict (metering_point_id, valid_from) do update
+    set valid_to = excluded.valid_to, category = excluded.category, voltage = excluded.voltage,
+        households = excluded.households, three_rates = excluded.three_rates, solar_regime = excluded.solar_regime
+    where (contract.valid_to, contract.category, contract.voltage, contract.households, contract.three_rates,
+            contract.solar_regime)
+        is distinct from (excluded.valid_to, excluded.category, excluded.voltage, excluded.households,
+            excluded.three_rates, excluded.solar_regime)
+"""
+NOTIFY = f"notify {CHANGED_CHANNEL}"
+
+SELECT_MISSING: dict[str, LiteralString] = {
+    "gateway": "select g from unnest(%s::text[]) g where not exists (select from gateway where gateway_id = g)",
+    "meter": "select m from unnest(%s::text[]) m where not exists (select from meter where meter_id = m)",
+    "customer": "select c from unnest(%s::text[]) c where not exists (select from customer where customer_id = c)",
+    "metering_point": """
+        select p from unnest(%s::text[]) p
+        where not exists (select from metering_point where metering_point_id = p)
+    """,
+}
+# The earlier of two comes first, so that the later one is named as the one to correct.
+SELECT_OVERLAPPING_INSTALLATIONS = """
+    select b.metering_point_id, b.installed_at, a.metering_point_id, a.meter_id, a.installed_at, a.removed_at
+    from installation a
+    join installation b
+        on (a.metering_point_id = b.metering_point_id or a.meter_id = b.meter_id)
+        and (a.metering_point_id, a.installed_at) <> (b.metering_point_id, b.installed_at)
+        and a.installed_at <= b.installed_at
+        and (a.removed_at is null or a.removed_at > b.installed_at)
+    where a.metering_point_id = any(%(points)s) or a.meter_id = any(%(meters)s)
+    limit 1
+"""
+SELECT_OVERLAPPING_CONTRACTS = """
+    select b.metering_point_id, b.valid_from, a.valid_from, a.valid_to
+    from contract a
+    join contract b
+        on a.metering_point_id = b.metering_point_id
+        and a.valid_from < b.valid_from
+        and (a.valid_to is null or a.valid_to >= b.valid_from)
+    where a.metering_point_id = any(%s)
+    limit 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySummary:
+    """How many rows of each table a file held, and how many of them were new or changed."""
+
+    given: dict[str, int]
+    changed: dict[str, int]
+
+
+def load_registry(connection: psycopg.Connection[TupleRow], text: str, name: str) -> RegistrySummary:
+    """Store the registry written in ``text``, all or nothing, and commit; ``name`` is the file's name, for errors.
+
+    Raises
+    ------
+    UsageError
+        Naming file, key and cure, if the file is wrong in itself or does not fit what the database holds.
+    """
+    registry = parse_registry(text, name)
+    tables: dict[str, tuple[LiteralString, Sequence[tuple[Any, ...]]]] = {
+        "gateway": (UPSERT_GATEWAY, registry.gateways),
+        "meter": (UPSERT_METER, registry.meters),
+        "channel": (UPSERT_CHANNEL, registry.channels),
+        "customer": (UPSERT_CUSTOMER, registry.customers),
+        "metering_point": (UPSERT_METERING_POINT, registry.metering_points),
+        "installation": (UPSERT_INSTALLATION, registry.installations),
+        "contract": (UPSERT_CONTRACT, registry.contracts),
+    }
+    changed = {}
+    with connection.transaction(), connection.cursor() as cursor:
+        for table, (upsert, rows) in tables.items():
+            _check_references(cursor, registry, table)
+            cursor.executemany(upsert, rows)
+            changed[table] = max(cursor.rowcount, 0)
+        _check_overlaps(cursor, registry)
+        if any(changed.values()):
+            cursor.execute(NOTIFY)
+    connection.commit()
+    return RegistrySummary({table: len(rows) for table, (_, rows) in tables.items()}, changed)
+
+
+def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, table: str) -> None:
+    """Refuse a row of ``table`` that refers to something neither in the file nor in the database."""
+    references: dict[str, Sequence[tuple[str, str, tuple[object, ...]]]] = {
+        "meter": [("gateway", each.gateway_id, ("meter", each.meter_id)) for each in registry.meters],
+        "metering_point": [
+            ("customer", each.customer_id, ("metering_point", each.metering_point_id))
+            for each in registry.metering_points
+        ],
+        "installation": [
+            reference
+            for each in registry.installations
+            for reference in (
+                ("metering_point", each.metering_point_id, ("installation", *each[:2])),
+                ("meter", each.meter_id, ("installation", *each[:2])),
+            )
+        ],
+        "contract": [
+            ("metering_point", each.metering_point_id, ("contract", *each[:2])) for each in registry.contracts
+        ],
+    }
+    for target, select in SELECT_MISSING.items():
+        wanted = [reference for reference in references.get(table, ()) if reference[0] == target]
+        if not wanted:
+            continue
+        missing = {row[0] for row in cursor.execute(select, [[identifier for _, identifier, _ in wanted]])}
+        for _, identifier, holder in wanted:
+            if identifier in missing:
+                raise UsageError(
+                    f"{registry.places[holder]}.{target}: {identifier!r} is neither in this file nor in the database; "
+                    f"correct it or add a [[{target}]]"
+                )
+
+
+def _check_overlaps(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> None:
+    installed = {
+        "points": list({each.metering_point_id for each in registry.installations}),
+        "meters": list({each.meter_id for each in registry.installations}),
+    }
+    overlap = cursor.execute(SELECT_OVERLAPPING_INSTALLATIONS, installed).fetchone()
+    if overlap:
+        point, installed_at, other_point, meter, other_installed_at, other_removed_at = overlap
+        place = registry.places.get(("installation", point, installed_at), f"{registry.name}: installation of {point}")
+        raise UsageError(
+            f"{place}.installed_at: {installed_at} lies within the installation of {meter} at {other_point} from "
+            f"{other_installed_at} to {other_removed_at or 'now'}; give that one its removed_at first"
+        )
+    points = list({each.metering_point_id for each in registry.contracts})
+    overlap = cursor.execute(SELECT_OVERLAPPING_CONTRACTS, [points]).fetchone()
+    if overlap:
+        point, valid_from, other_from, other_to = overlap
+        place = registry.places.get(("contract", point, valid_from), f"{registry.name}: contract of {point}")
+        raise UsageError(
+            f"{place}.valid_from: {valid_from} lies within the contract from {other_from} to {other_to or 'now'}; "
+            "give that one its valid_to first"
+        )
