@@ -1,0 +1,131 @@
+"""What a Modbus meter answers: protocol data units in, protocol data units out, no line and no clock.
+
+A read is planned once, which measurement's octets go where, and the plan is kept, as masters ask the same questions
+again and again. A master may ask for half a value; it gets that half.
+
+Registers between a model's known ones are holes. What real meters do there differs: many answer zero, some refuse.
+Beyond the first and last known register of a table every meter here refuses with exception 2.
+
+Source: Modbus Application Protocol Specification V1.1b3, sections 6 and 7.
+"""
+
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from typing import NamedTuple
+
+from protocols.errors import UsageError
+from protocols.meters.model import Measurement, MeterModel, ModbusRegister, RegisterType
+from protocols.obis import UNIT_FACTORS
+from simulators.meter import SimulatedMeter
+
+READ_HOLDING, READ_INPUT = 3, 4
+TABLES = {READ_HOLDING: "holding", READ_INPUT: "input"}
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+REGISTERS_PER_READ_MAX = 125  # section 6.3
+PLANS_MAX = 512  # a master asks few different questions; beyond this they are planned anew
+
+_FORMATS = {RegisterType.FLOAT32: ">f", RegisterType.FLOAT64: ">d"}
+_SIGNED = frozenset({RegisterType.INT16, RegisterType.INT32, RegisterType.INT64})
+
+
+class Holes(Enum):
+    """What a meter says about registers it doesn't have, between those it has."""
+
+    ZERO = "zero"
+    REFUSE = "refuse"
+
+
+class _Piece(NamedTuple):
+    """Which octets of a value go where in a reply."""
+
+    measurement: Measurement
+    encode: Callable[[int], bytes]
+    at: int
+    start: int
+    end: int
+
+
+class ModbusSlave:
+    """A meter's register map, as a function from request to reply."""
+
+    def __init__(self, meter: SimulatedMeter, holes: Holes = Holes.ZERO) -> None:
+        self.meter = meter
+        self._holes = holes
+        self._fields: dict[str, list[tuple[ModbusRegister, Measurement]]] = {}
+        for each in meter.model.measurements:
+            if not isinstance(each.at, ModbusRegister):
+                raise UsageError(f"model {meter.model.key} is no Modbus model")
+            self._fields.setdefault(each.at.table, []).append((each.at, each))
+        self._plans: dict[bytes, tuple[_Piece, ...] | int] = {}
+
+    def answer(self, request: bytes, at_ms: int) -> bytes:
+        """Return the reply to a request, both without address and check; a refusal is a reply too."""
+        plan = self._plans.get(request)
+        if plan is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[request] = self._plan(request)
+        if isinstance(plan, int):
+            return bytes((request[0] | 0x80, plan))
+        reply = bytearray(2 + 2 * int.from_bytes(request[3:5], "big"))
+        reply[0], reply[1] = request[0], len(reply) - 2
+        for piece in plan:
+            octets = piece.encode(self.meter.value(piece.measurement.obis, at_ms))
+            reply[piece.at : piece.at + piece.end - piece.start] = octets[piece.start : piece.end]
+        return bytes(reply)
+
+    def _plan(self, request: bytes) -> tuple[_Piece, ...] | int:
+        """Return what a reply consists of, or the exception code."""
+        fields = self._fields.get(TABLES.get(request[0], ""))
+        if fields is None:
+            return ILLEGAL_FUNCTION
+        if len(request) != 5:
+            return ILLEGAL_VALUE
+        first, count = struct.unpack(">HH", request[1:])
+        if not 1 <= count <= REGISTERS_PER_READ_MAX:
+            return ILLEGAL_VALUE
+        lowest = min(at.address for at, _ in fields)
+        beyond = max(at.address + at.type.registers for at, _ in fields)
+        if first < lowest or first + count > beyond:
+            return ILLEGAL_ADDRESS
+        pieces = []
+        for at, measurement in fields:
+            start, end = max(at.address, first), min(at.address + at.type.registers, first + count)
+            if start < end:
+                octets = (2 * (start - at.address), 2 * (end - at.address))
+                pieces.append(_Piece(measurement, _encoder(measurement), 2 + 2 * (start - first), *octets))
+        held = sum(piece.end - piece.start for piece in pieces) // 2
+        if held < count and self._holes is Holes.REFUSE:
+            return ILLEGAL_ADDRESS
+        return tuple(pieces)
+
+
+def _encoder(measurement: Measurement) -> Callable[[int], bytes]:
+    """Return the function from a value in the base unit to the octets of its registers."""
+    at = measurement.at
+    assert isinstance(at, ModbusRegister)
+    _, numerator, denominator = UNIT_FACTORS[measurement.unit]
+    raw_per_base = Fraction(denominator, numerator) / Fraction(Decimal(at.scale))
+    up, down = raw_per_base.numerator, raw_per_base.denominator
+    size = 2 * at.type.registers
+    fmt = _FORMATS.get(at.type)
+
+    def encode(value: int) -> bytes:
+        if fmt is not None:
+            octets = struct.pack(fmt, value * up / down)
+        else:  # a counter shows whole steps and begins again at zero when its registers are full
+            octets = (value * up // down % (1 << 8 * size)).to_bytes(size, "big")
+        if at.word_order == "little":
+            octets = b"".join(octets[place : place + 2] for place in range(size - 2, -1, -2))
+        return octets
+
+    return encode
+
+
+def check_model(model: MeterModel) -> None:
+    """Raise :class:`UsageError` unless the model is read over Modbus."""
+    if not all(isinstance(each.at, ModbusRegister) for each in model.measurements):
+        raise UsageError(f"model {model.key} speaks {model.protocol.value}; expected a Modbus model")
