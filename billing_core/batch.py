@@ -1,0 +1,144 @@
+"""What the engine is given: one row per bill, one array per fact.
+
+The columns come from a database or from a single quote alike; :func:`batch_of` fills in what a customer without solar,
+reactive energy or a second household has, and checks shapes. What a *value* may be is not checked here: a row that
+cannot be billed is held by the engine with its reason, and the others go on.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.codes import Category, Solar, Voltage
+from billing_core.rounding import Int64Array
+
+NOT_MEASURED = -1
+"""Stands in ``generation_wh`` and ``reactive_varh`` for a meter that does not measure it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Bills to compute, as columns of n rows.
+
+    Parameters
+    ----------
+    start_on, end_on
+        First and last day of the period, both billed. [datetime64[D], n]
+    nominal_days
+        Length of the nominal reading cycle, T; 0 for the calendar's (:func:`billing_core.period.cycle_days`). [days, n]
+    category, voltage, solar
+        Codes of :mod:`billing_core.codes`. [int8, n]
+    energy_wh
+        Imported energy at the normal, peak and off-peak rate; a meter without three rates has all of it in the first
+        column. [Wh, n × 3]
+    three_rates
+        Whether the meter tells the three rates apart. [bool, n]
+    households, households_parts
+        Households behind the meter as an exact fraction: numerator and denominator. [n]
+    share_by_days
+        Whether the energy may be shared out by days where the price changes inside the period (residential meters read
+        by hand, which is the default); a meter read on that day is billed as two periods. [bool, n]
+    export_wh, generation_wh, carry_in_wh
+        Exported and generated solar energy, and the surplus carried over from the cycle before. ``generation_wh`` is
+        ``NOT_MEASURED`` without a meter for it. [Wh, n]
+    settle_carry
+        Whether the surplus is bought now (year end, contract end) and not carried further. [bool, n]
+    solar_price
+        Price of exported energy where it is agreed or published elsewhere; 0 for the dated one. [đ/kWh, n]
+    reactive_varh
+        Reactive energy where the contract makes it chargeable (from 40 kW), else ``NOT_MEASURED``. [varh, n]
+    """
+
+    start_on: NDArray[np.datetime64]
+    end_on: NDArray[np.datetime64]
+    nominal_days: Int64Array
+    category: NDArray[np.int8]
+    voltage: NDArray[np.int8]
+    energy_wh: Int64Array
+    three_rates: NDArray[np.bool_]
+    households: Int64Array
+    households_parts: Int64Array
+    share_by_days: NDArray[np.bool_]
+    export_wh: Int64Array
+    generation_wh: Int64Array
+    carry_in_wh: Int64Array
+    settle_carry: NDArray[np.bool_]
+    solar: NDArray[np.int8]
+    solar_price: Int64Array
+    reactive_varh: Int64Array
+
+    def __len__(self) -> int:
+        return int(self.energy_wh.shape[0])
+
+
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "start_on": ("datetime64[D]", None),
+    "end_on": ("datetime64[D]", None),
+    "nominal_days": (np.int64, 0),
+    "category": (np.int8, None),
+    "voltage": (np.int8, Voltage.LT6.code),
+    "three_rates": (np.bool_, False),
+    "households": (np.int64, 1),
+    "households_parts": (np.int64, 1),
+    "share_by_days": (np.bool_, False),
+    "export_wh": (np.int64, 0),
+    "generation_wh": (np.int64, NOT_MEASURED),
+    "carry_in_wh": (np.int64, 0),
+    "settle_carry": (np.bool_, False),
+    "solar": (np.int8, Solar.NONE.code),
+    "solar_price": (np.int64, 0),
+    "reactive_varh": (np.int64, NOT_MEASURED),
+}
+"""Type and default of each column but ``energy_wh``; ``None``: must be given."""
+
+
+def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
+    """Return a batch; a column may be one value for all rows, and most have a default.
+
+    Parameters
+    ----------
+    energy_wh
+        n values (no three rates), or n × 3. [Wh]
+    columns
+        Any other field of :class:`Batch`. ``start_on``, ``end_on`` and ``category`` must be given.
+
+    Raises
+    ------
+    TypeError
+        If a column is missing or unknown, or is of a type that would have to be rounded.
+    ValueError
+        If a column has another length than ``energy_wh``.
+    """
+    energy = _as_type("energy_wh", energy_wh, np.int64)
+    if energy.ndim == 1:
+        rates = np.zeros((energy.shape[0], 3), dtype=np.int64)
+        rates[:, 0] = energy
+        energy = rates
+    if energy.ndim != 2 or energy.shape[1] != 3:
+        raise ValueError(f"energy_wh: found shape {energy.shape}, expected n or n × 3")
+    unknown = columns.keys() - {field.name for field in fields(Batch)}
+    missing = [name for name, (_, default) in _TYPES.items() if default is None and name not in columns]
+    if unknown or missing:
+        raise TypeError(f"found unknown columns {sorted(unknown)} and missed {missing}")
+    if "share_by_days" not in columns:
+        columns["share_by_days"] = np.asarray(columns["category"]) == Category.RESIDENTIAL.code
+    filled = {
+        name: np.broadcast_to(_as_type(name, columns.get(name, default), kind), (energy.shape[0],))
+        for name, (kind, default) in _TYPES.items()
+    }
+    return Batch(energy_wh=energy, **filled)
+
+
+def _as_type(name: str, values: Any, kind: Any) -> NDArray[Any]:
+    """Return ``values`` as an array of ``kind``; nothing is rounded, truncated or wrapped to make it fit."""
+    array = np.asarray(values)
+    if array.dtype.kind in "OU" and np.dtype(kind).kind == "M":
+        array = array.astype("datetime64[D]")
+    if array.dtype.kind in "iu" and np.dtype(kind).kind == "i":
+        limits = np.iinfo(kind)
+        if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
+            raise TypeError(f"{name}: found {array.max()}, which {np.dtype(kind)} cannot hold")
+        return array.astype(kind, copy=False)
+    return array.astype(kind, casting="safe", copy=False)

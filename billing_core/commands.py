@@ -1,0 +1,80 @@
+"""``congto quote``: what an amount of energy costs, and why."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from billing_core.explain import Language
+    from billing_core.quote import Quote
+
+OPTIONS = (
+    ("--category", "NAME", "residential, production, business, hospital_school, lighting_admin or prepaid"),
+    ("--kwh", "E", "energy of the period in kWh, up to three decimals"),
+    ("--from", "DAY", "first day billed, like 2025-12-01"),
+    ("--to", "DAY", "last day billed"),
+    ("--rates", "BT=…,CD=…,TD=…", "kWh at the normal, peak and off-peak rate (production, business)"),
+    ("--voltage", "V", "lt6 (the default), 6_22, 22_110, ge110, ge22 or ge6, in kV"),
+    ("--households", "H", "households behind the meter: 2, 1.25 or 5/4"),
+    ("--tenants", "P", "people in a shared house; four make one household"),
+    ("--person-days", "D", "days that people lived there, summed, where tenants moved in or out"),
+    ("--nominal-days", "T", "length of the nominal reading cycle, if not the month that begins on the first day"),
+    (
+        "--price-change-date",
+        "DAY",
+        "first day of a new act; needed only to estimate by days what a meter read on that day would show",
+    ),
+    ("--export-kwh", "E", "energy exported by rooftop solar"),
+    ("--generation-kwh", "E", "energy the panels generated; regimes of 2024 on buy up to a share of it"),
+    (
+        "--solar-regime",
+        "R",
+        "net_2017, separate_2019, separate_2020 (the default with export), surplus_2024, surplus_2026",
+    ),
+    ("--solar-price", "P", "price of exported energy in đ/kWh, where no published one is known"),
+    ("--carry-in-kwh", "E", "surplus carried over from the cycle before (net metering)"),
+    ("--reactive-kvarh", "Q", "reactive energy, where it is charged (from 40 kW)"),
+    ("--quota-rounding", "TO", "round the tiers' widths to whole kwh (EVN, the default) or keep fractions to the wh"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``congto quote``."""
+    for option, metavar, purpose in OPTIONS:
+        parser.add_argument(option, metavar=metavar, help=purpose, required=option in ("--category", "--from", "--to"))
+    parser.add_argument(
+        "--settle-carry", action="store_true", help="buy the surplus now (year end) instead of carrying it"
+    )
+    parser.add_argument("--explain", action="store_true", help="say for each line how it comes about")
+    parser.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the quote; a request that cannot be priced raises ``UsageError``."""
+    from billing_core.explain import Language
+    from billing_core.quote import quote
+    from billing_core.request_text import request_from_text
+
+    names = [option[2:].replace("-", "_") for option, _, _ in OPTIONS]
+    words: dict[str, str | None] = {name: getattr(arguments, name) for name in names}
+    if arguments.settle_carry:
+        words["settle_carry"] = "true"
+    answer = quote(request_from_text(words))
+    language = Language(arguments.language)
+    if arguments.json:
+        print(json.dumps(_as_json(answer, language, arguments.explain), ensure_ascii=False, indent=2))
+    else:
+        from billing_core.quote_table import print_quote
+
+        print_quote(answer, language, explain=arguments.explain)
+    return 0
+
+
+def _as_json(answer: "Quote", language: "Language", explain: bool) -> dict[str, object]:
+    from billing_core.explain import explain_line
+
+    found = answer.to_json()
+    if explain:
+        found["explanations"] = [explain_line(line, language) for line in answer.all_lines()]
+    return found

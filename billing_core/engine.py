@@ -1,0 +1,211 @@
+"""The engine: many bills at once, columns in, columns out.
+
+Rows that share period, category and voltage share everything but energy and households, so they are charged together
+with whole-array arithmetic; the only loops in Python run over such groups and over the lines a bill can have, never
+over customers. A quote is the same engine with one row. Every result is an exact integer; the rules that round are in
+:mod:`billing_core.rounding`, the order of steps is here:
+
+1. rows that cannot be billed are held, with their reason, and take no further part;
+2. rooftop solar: what of the import is billed, what of the export is bought;
+3. rows are grouped, and each group's period is planned: its parts by act, its nominal cycle, its rate of tax;
+4. energy is shared out over the parts, filled into tiers or taken by rate, and priced;
+5. reactive energy adds its surcharge; tax is taken on the subtotal.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.batch import NOT_MEASURED, Batch
+from billing_core.charges import Charges
+from billing_core.codes import Category, Coded, Hold, QuotaRounding, Solar, Voltage, member_of
+from billing_core.period import plan_period
+from billing_core.pricing import Members, PriceClass, charge_group
+from billing_core.rounding import (
+    DAYS_MAX,
+    ENERGY_WH_MAX,
+    HOUSEHOLDS_MAX,
+    PRICE_MAX,
+    Int64Array,
+    divide_half_up,
+    multiply,
+)
+from billing_core.solar import Purchase, settle_solar, solar_holds
+from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
+
+
+def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = QuotaRounding.KWH) -> Charges:
+    """Compute the bills of ``batch``.
+
+    Parameters
+    ----------
+    batch
+        n rows; see :class:`billing_core.batch.Batch` for units.
+    tariffs
+        What is in force when (:func:`billing_core.tariff_files.load_tariffs`).
+    quota_rounding
+        To what the width of a tier is rounded; EVN's formula says whole kWh.
+
+    Returns
+    -------
+    charges
+        n rows. Rows that cannot be computed are held with a reason; the others are as if these were not there.
+    """
+    n = len(batch)
+    hold = held_at_the_door(batch)
+    admitted = _without(batch, hold)
+    energy, purchase = settle_solar(admitted, tariffs)
+    subtotal, vat, permille = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    groups = []
+    for rows, key in _groups(admitted, hold):
+        plan = plan_period(tariffs, key.start_on, key.end_on, key.nominal_days)
+        if isinstance(plan, Hold):
+            hold[rows] = plan.code
+            continue
+        if len(plan.parts) > 1 and not key.share_by_days:
+            hold[rows] = Hold.PRICE_CHANGE_NOT_READ.code
+            continue
+        classes = VOLTAGE_CLASSES[key.category]
+        if key.voltage not in classes:
+            hold[rows] = Hold.VOLTAGE_NOT_PRICED.code
+            continue
+        members = Members(
+            rows=rows,
+            energy_wh=energy[rows],
+            households=batch.households[rows],
+            households_parts=batch.households_parts[rows],
+            reactive_varh=batch.reactive_varh[rows],
+        )
+        kind = PriceClass(
+            category=key.category,
+            voltage=classes[key.voltage],
+            three_rates=key.three_rates,
+            quota_rounding=quota_rounding,
+        )
+        group, group_subtotal = charge_group(members, kind, plan, tariffs.power_factor_on(key.end_on))
+        subtotal[rows] = group_subtotal
+        permille[rows] = plan.vat.permille
+        vat[rows] = divide_half_up(multiply(group_subtotal, plan.vat.permille), 1000)
+        groups.append(group)
+    return Charges(
+        subtotal=subtotal,
+        vat=vat,
+        total=subtotal + vat,
+        vat_permille=permille,
+        billed_wh=np.where(hold == 0, energy.sum(axis=1), 0),
+        hold=hold,
+        purchase=_without_held(purchase, hold),
+        groups=tuple(groups),
+    )
+
+
+def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
+    """Return why each row cannot be billed whatever the tariff says, as codes of :class:`Hold`; 0 where it can. [n]"""
+    hold = np.zeros(len(batch), dtype=np.int8)
+    days = (batch.end_on - batch.start_on).astype(np.int64) + 1
+    imported = batch.energy_wh
+    largest = np.maximum(imported.max(axis=1), np.maximum(batch.export_wh, batch.generation_wh))
+    reactive = batch.reactive_varh
+    checks = (
+        (Hold.CODE_UNKNOWN, _outside(batch.category, Category) | _outside(batch.voltage, Voltage)),
+        (Hold.CODE_UNKNOWN, _outside(batch.solar, Solar)),
+        (Hold.PERIOD_INVALID, np.isnat(batch.start_on) | np.isnat(batch.end_on) | (days < 1) | (days > DAYS_MAX)),
+        (Hold.PERIOD_INVALID, (batch.nominal_days < 0) | (batch.nominal_days > DAYS_MAX)),
+        (Hold.NEGATIVE_ENERGY, (imported.min(axis=1) < 0) | (batch.export_wh < 0) | (batch.carry_in_wh < 0)),
+        (Hold.NEGATIVE_ENERGY, batch.generation_wh < NOT_MEASURED),
+        (Hold.ENERGY_TOO_LARGE, (largest > ENERGY_WH_MAX // 3) | (batch.carry_in_wh > ENERGY_WH_MAX // 3)),
+        (Hold.HOUSEHOLDS_INVALID, (batch.households < 1) | (batch.households > HOUSEHOLDS_MAX)),
+        (Hold.HOUSEHOLDS_INVALID, (batch.households_parts < 1) | (batch.households_parts > HOUSEHOLDS_MAX)),
+        (Hold.NO_SOLAR_PRICE, (batch.solar_price < 0) | (batch.solar_price > PRICE_MAX)),
+        (Hold.REACTIVE_INVALID, (reactive < NOT_MEASURED) | (reactive > ENERGY_WH_MAX)),
+        (Hold.NET_METERING_THREE_RATES, solar_holds(batch)),
+    )
+    for reason, found in checks:
+        hold[found & (hold == 0)] = reason.code
+    return hold
+
+
+def _outside(codes: NDArray[np.int8], kind: type[Coded]) -> NDArray[np.bool_]:
+    return (codes < 0) | (codes >= len(kind))
+
+
+def _without(batch: Batch, hold: NDArray[np.int8]) -> Batch:
+    """Return the batch with the figures of held rows set to nothing, so that the arithmetic stays in its bounds."""
+    held = hold != 0
+    if not held.any():
+        return batch
+    return replace(
+        batch,
+        energy_wh=np.where(held[:, np.newaxis], 0, batch.energy_wh),
+        export_wh=np.where(held, 0, batch.export_wh),
+        generation_wh=np.where(held, NOT_MEASURED, batch.generation_wh),
+        carry_in_wh=np.where(held, 0, batch.carry_in_wh),
+        solar=np.where(held, np.int8(Solar.NONE.code), batch.solar),
+    )
+
+
+def _without_held(purchase: Purchase, hold: NDArray[np.int8]) -> Purchase:
+    """Return the purchases with those of held bills held for the same reason: export and import settle together."""
+    held = hold != 0
+    if not held.any():
+        return purchase
+    return Purchase(
+        energy_wh=np.where(held, 0, purchase.energy_wh),
+        price=np.where(held, 0, purchase.price),
+        amount=np.where(held, 0, purchase.amount),
+        carry_out_wh=np.where(held, 0, purchase.carry_out_wh),
+        hold=np.where(held, hold, purchase.hold),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What the bills of a group have in common."""
+
+    start_on: date
+    end_on: date
+    nominal_days: int
+    category: Category
+    voltage: Voltage
+    three_rates: bool
+    share_by_days: bool
+
+
+def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, Key]]:
+    """Yield the rows of each group that has any, and what they have in common."""
+    rows = np.flatnonzero(hold == 0)
+    if not rows.size:
+        return
+    columns = (
+        batch.start_on.astype(np.int64),
+        batch.end_on.astype(np.int64),
+        batch.nominal_days,
+        batch.category,
+        batch.voltage,
+        batch.three_rates,
+        batch.share_by_days,
+    )
+    place = np.zeros(rows.shape[0], dtype=np.int64)
+    for column in columns:
+        values = column[rows]
+        if (values != values[0]).any():
+            distinct, inverse = np.unique(values, return_inverse=True)
+            place = np.unique(place * distinct.shape[0] + inverse, return_inverse=True)[1]
+    order = np.argsort(place, kind="stable")
+    for members in np.split(rows[order], np.flatnonzero(np.diff(place[order])) + 1):
+        first = members[0]
+        yield (
+            members,
+            Key(
+                start_on=batch.start_on[first].item(),
+                end_on=batch.end_on[first].item(),
+                nominal_days=int(batch.nominal_days[first]),
+                category=member_of(Category, int(batch.category[first])),
+                voltage=member_of(Voltage, int(batch.voltage[first])),
+                three_rates=bool(batch.three_rates[first]),
+                share_by_days=bool(batch.share_by_days[first]),
+            ),
+        )

@@ -1,0 +1,148 @@
+"""A line in words, Vietnamese or English, as a clerk reads it to a customer: how much, at what price, by which rule.
+
+The words are made from the line's own operands, so that a stored line explains itself as it did when it was new.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from enum import Enum
+from fractions import Fraction
+
+from billing_core.codes import LineKind, Register
+from billing_core.line import BillLine
+
+
+class Language(Enum):
+    """The languages a bill is explained in."""
+
+    VI = "vi"
+    EN = "en"
+
+
+RATE_NAMES = {
+    Language.VI: {Register.BT: "giờ bình thường", Register.CD: "giờ cao điểm", Register.TD: "giờ thấp điểm"},
+    Language.EN: {Register.BT: "normal hours", Register.CD: "peak hours", Register.TD: "off-peak hours"},
+}
+
+
+KINDS_OF_ACT = {
+    "Circular ": "Thông tư ",
+    "Decision ": "Quyết định ",
+    "Decree ": "Nghị định ",
+    "Decrees ": "Các Nghị định ",
+    "Law ": "Luật ",
+    "Resolution ": "Nghị quyết ",
+    " and ": " và ",
+}
+SENTENCES: Mapping[Language, Mapping[str, str]] = {
+    Language.VI: {
+        "priced": "{name}, từ {start} đến {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, làm tròn đến đồng. "
+        "Căn cứ: {act}.",
+        "unpriced": "{name}: {kwh} kWh, chưa có giá. Căn cứ: {act}.",
+        "quota": "Định mức của bậc: {width} kWh{stretched} × {households} hộ = {quota} kWh (từ 0,5 làm tròn lên).",
+        "stretched": " ÷ {nominal_days} ngày × {days} ngày",
+        "last tier": "Bậc cuối không có giới hạn trên.",
+        "vat": "Thuế GTGT: {base} đ × {percent} % = {amount} đ, làm tròn đến đồng; "
+        "thuế suất theo ngày ghi chỉ số {end}. Căn cứ: {act}.",
+        "reactive": "Công suất phản kháng: cosφ = {power_factor} ({kwh} kvarh) dưới mức quy định; "
+        "{base} đ × {percent} % = {amount} đ. Căn cứ: {act}.",
+    },
+    Language.EN: {
+        "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
+        "By {act}, {clause}.",
+        "unpriced": "{name}: {kwh} kWh, no price known yet. By {act}.",
+        "quota": "Width of the tier: {width} kWh{stretched} × {households} households = {quota} kWh (half rounded up).",
+        "stretched": " ÷ {nominal_days} days × {days} days",
+        "last tier": "The last tier has no upper end.",
+        "vat": "VAT: {base} đ × {percent} % = {amount} đ, rounded to the đồng; "
+        "the rate is that of {end}, when the index is read for the invoice. By {act}.",
+        "reactive": "Reactive energy: power factor {power_factor} ({kwh} kvarh) is under what is required; "
+        "{base} đ × {percent} % = {amount} đ. By {act}.",
+    },
+}
+
+
+def explain_line(line: BillLine, language: Language = Language.VI) -> str:
+    """Return what the line charges and why, as one paragraph."""
+    say = SENTENCES[language]
+    words = _operands(line, language)
+    if line.formula in ("vat", "reactive"):
+        return say[line.formula].format_map(words)
+    first = say["unpriced" if line.price is None else "priced"].format_map(words)
+    if line.formula != "tier":
+        return first
+    if line.quota_wh is None:
+        return f"{first} {say['last tier']}"
+    stretched = say["stretched"].format_map(words) if line.days != line.nominal_days else ""
+    return f"{first} {say['quota'].format_map({**words, 'stretched': stretched})}"
+
+
+def _operands(line: BillLine, language: Language) -> dict[str, str]:
+    """Return the operands of ``line`` as words; a dash for one it does not have."""
+    numbers = {
+        "kwh": Fraction(line.energy_wh, 1000),
+        "price": line.price,
+        "amount": line.amount,
+        "width": line.width_kwh,
+        "quota": None if line.quota_wh is None else Fraction(line.quota_wh, 1000),
+        "households": line.households,
+        "base": line.base_amount,
+        "percent": None if line.share is None else line.share * 100,
+        "power_factor": None if line.power_factor is None else Fraction(line.power_factor, 100),
+    }
+    words = {key: "–" if value is None else format_number(value, language) for key, value in numbers.items()}
+    return words | {
+        "name": line_name(line, language),
+        "act": line.act if language is Language.EN else _in_vietnamese(line.act),
+        "clause": line.clause,
+        "start": format_day(line.start_on, language),
+        "end": format_day(line.end_on, language),
+        "days": str(line.days),
+        "nominal_days": str(line.nominal_days),
+    }
+
+
+def line_name(line: BillLine, language: Language) -> str:
+    """Return what the line is called on the bill."""
+    vietnamese = language is Language.VI
+    if line.tier is not None:
+        return f"Bậc {line.tier}" if vietnamese else f"Tier {line.tier}"
+    match line.kind:
+        case LineKind.VAT:
+            return "Thuế GTGT" if vietnamese else "VAT"
+        case LineKind.REACTIVE:
+            return "Công suất phản kháng" if vietnamese else "Reactive energy"
+        case LineKind.SOLAR_PURCHASE:
+            return "Mua điện mặt trời" if vietnamese else "Solar energy bought"
+    named = RATE_NAMES[language].get(line.register) if line.register is not None else None
+    if named is None or line.formula == "single":
+        return "Điện năng" if vietnamese else "Energy"
+    return f"{line.register.value}, {named}" if line.register is not None else named
+
+
+def format_number(value: int | Fraction, language: Language) -> str:
+    """Return a number with its thousands parted: 1.234,5 in Vietnamese, 1,234.5 in English.
+
+    A fraction that does not end within six decimals stays a fraction.
+    """
+    number = Fraction(value)
+    scaled = number * 10**6
+    if scaled.denominator != 1:
+        return str(number)
+    whole, decimals = divmod(abs(scaled.numerator), 10**6)
+    text = f"{whole:,}" + (f".{decimals:06d}".rstrip("0") if decimals else "")
+    if language is Language.VI:
+        text = text.translate(str.maketrans(",.", ".,"))
+    return f"-{text}" if number < 0 else text
+
+
+def _in_vietnamese(act: str) -> str:
+    """Return the name of an act as its own country calls it: Quyết định 1279/QĐ-BCT."""
+    for kind, translated in KINDS_OF_ACT.items():
+        act = act.replace(kind, translated)
+    return act
+
+
+def format_day(day: date, language: Language) -> str:
+    """Return a date as the language writes it."""
+    return f"{day:%d/%m/%Y}" if language is Language.VI else day.isoformat()

@@ -1,0 +1,247 @@
+"""A line of a bill as a value: what it charges, and every operand needed to compute it again and to explain it."""
+
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from billing_core.batch import Batch
+from billing_core.charges import Charges, Group, Slot
+from billing_core.codes import Certainty, LineKind, Register, Solar, member_of
+from billing_core.rounding import Int64Array
+from billing_core.solar import price_in
+from billing_core.tariff import Tariffs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """One line, with its operands.
+
+    Parameters
+    ----------
+    kind
+        What it charges.
+    tier
+        1 for the first tier; ``None`` where there are none.
+    register
+        The register the energy was read from: the total ``SG`` for tiers and single prices.
+    energy_wh
+        [Wh; varh for reactive energy; 0 for tax]
+    price
+        [đ/kWh]; ``None`` for tax and reactive energy, which are shares of ``base_amount``.
+    amount
+        [đ]
+    formula
+        Which rule computed the amount: ``tier``, ``rate``, ``single``, ``reactive``, ``vat``, ``solar``.
+    act, clause
+        The act, and the place in it.
+    start_on, end_on, days, period_days, nominal_days
+        The part of the period this line is for, its days, those of the whole period, and of the nominal cycle T.
+    quota_wh, width_kwh
+        Width of the tier for this bill, and for one household and one cycle; ``None`` for the last tier and elsewhere.
+    households
+        h.
+    base_amount, share
+        What a share is taken of [đ], and the share: 0.08 for tax, 0.125 for reactive energy.
+    power_factor
+        [1/100]
+    """
+
+    kind: LineKind
+    tier: int | None
+    register: Register | None
+    energy_wh: int
+    price: int | None
+    amount: int
+    formula: str
+    act: str
+    clause: str
+    certainty: Certainty
+    start_on: date
+    end_on: date
+    days: int
+    period_days: int
+    nominal_days: int
+    quota_wh: int | None = None
+    width_kwh: int | None = None
+    households: Fraction = Fraction(1)
+    base_amount: int | None = None
+    share: Fraction | None = None
+    power_factor: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as what JSON can hold: kWh for energy, đồng for money, what does not apply left out."""
+        energy_key = "kvarh" if self.kind is LineKind.REACTIVE else "kwh"
+        found: dict[str, Any] = {
+            "kind": self.kind.value,
+            "tier": self.tier,
+            "register": None if self.tier or self.register is None else self.register.value,
+            energy_key: None if self.kind is LineKind.VAT else wh_as_kwh(self.energy_wh),
+            "price": self.price,
+            "amount": self.amount,
+            "formula": self.formula,
+            "act": self.act,
+            "clause": self.clause,
+            "certainty": self.certainty.value,
+            "from": self.start_on.isoformat(),
+            "to": self.end_on.isoformat(),
+            "days": self.days,
+            "period_days": self.period_days,
+            "nominal_days": self.nominal_days,
+            "quota_kwh": None if self.quota_wh is None else wh_as_kwh(self.quota_wh),
+            "width_kwh": self.width_kwh,
+            "households": str(self.households) if self.formula == "tier" else None,
+            "base_amount": self.base_amount,
+            "share": None if self.share is None else str(self.share),
+            "power_factor": None if self.power_factor is None else self.power_factor / 100,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "BillLine":
+        """Return the line that :meth:`to_json` gave."""
+        kind, tier = LineKind(found["kind"]), found.get("tier")
+        energy = found.get("kvarh" if kind is LineKind.REACTIVE else "kwh", 0)
+        quota = found.get("quota_kwh")
+        default = Register.SG if tier else None
+        return cls(
+            kind=kind,
+            tier=tier,
+            register=Register(found["register"]) if "register" in found else default,
+            energy_wh=_kwh_as_wh(energy),
+            price=found.get("price"),
+            amount=found["amount"],
+            formula=found["formula"],
+            act=found["act"],
+            clause=found["clause"],
+            certainty=Certainty(found["certainty"]),
+            start_on=date.fromisoformat(found["from"]),
+            end_on=date.fromisoformat(found["to"]),
+            days=found["days"],
+            period_days=found["period_days"],
+            nominal_days=found["nominal_days"],
+            quota_wh=None if quota is None else _kwh_as_wh(quota),
+            width_kwh=found.get("width_kwh"),
+            households=Fraction(found.get("households", 1)),
+            base_amount=found.get("base_amount"),
+            share=Fraction(found["share"]) if "share" in found else None,
+            power_factor=None if "power_factor" not in found else round(found["power_factor"] * 100),
+        )
+
+
+def wh_as_kwh(energy_wh: int) -> int | float:
+    """Return Wh as kWh for JSON: a whole number where it is one, else with at most three decimals, which is exact."""
+    return energy_wh // 1000 if energy_wh % 1000 == 0 else energy_wh / 1000
+
+
+def _kwh_as_wh(kwh: float) -> int:
+    return round(kwh * 1000)  # the nearest Wh: what wh_as_kwh was given, up to 10¹² Wh at least
+
+
+def bill_lines(batch: Batch, charges: Charges, row: int) -> tuple[BillLine, ...]:
+    """Return the lines of one bill that charge something, in order. None if it is held or nothing was used."""
+    for group in charges.groups:
+        place = int(np.searchsorted(group.rows, row))
+        if place < group.rows.shape[0] and group.rows[place] == row:
+            households = Fraction(int(batch.households[row]), int(batch.households_parts[row]))
+            return tuple(
+                _line(group, slot, number, place, households)
+                for number, slot in enumerate(group.slots)
+                if group.energy_wh[number, place] != 0
+            )
+    return ()
+
+
+def _line(group: Group, slot: Slot, number: int, place: int, households: Fraction) -> BillLine:
+    quota = -1 if group.quota_wh is None else int(group.quota_wh[number, place])
+    reactive = slot.kind is LineKind.REACTIVE
+    amount = int(group.amount[number, place])
+    base = int(group.amount[:number, place].sum())
+    return BillLine(
+        kind=slot.kind,
+        tier=slot.tier or None,
+        register=slot.register,
+        energy_wh=int(group.energy_wh[number, place]),
+        price=None if reactive else slot.price,
+        amount=amount,
+        formula=slot.formula,
+        act=slot.act,
+        clause=slot.clause,
+        certainty=slot.certainty,
+        start_on=slot.start_on,
+        end_on=slot.end_on,
+        days=slot.days,
+        period_days=slot.period_days,
+        nominal_days=slot.nominal_days,
+        quota_wh=None if quota < 0 else quota,
+        width_kwh=slot.width_kwh or None,
+        households=households,
+        base_amount=base if reactive else None,
+        share=Fraction(_at(group.surcharge_bp, place), 10_000) if reactive else None,
+        power_factor=_at(group.factor, place) if reactive else None,
+    )
+
+
+def _at(column: Int64Array | None, place: int) -> int:
+    assert column is not None
+    return int(column[place])
+
+
+def vat_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs) -> BillLine:
+    """Return the tax of a computed bill as a line."""
+    start_on, end_on = batch.start_on[row].item(), batch.end_on[row].item()
+    rate = tariffs.vat_on(end_on)
+    assert rate is not None
+    return BillLine(
+        kind=LineKind.VAT,
+        tier=None,
+        register=None,
+        energy_wh=0,
+        price=None,
+        amount=int(charges.vat[row]),
+        formula="vat",
+        act=rate.act,
+        clause=rate.source,
+        certainty=rate.certainty,
+        start_on=start_on,
+        end_on=end_on,
+        days=(end_on - start_on).days + 1,
+        period_days=(end_on - start_on).days + 1,
+        nominal_days=0,
+        base_amount=int(charges.subtotal[row]),
+        share=Fraction(rate.permille, 1000),
+    )
+
+
+def purchase_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs) -> BillLine | None:
+    """Return what is bought from a customer with solar as a line of the purchase document; ``None`` if nothing is.
+
+    A purchase that is held for want of a price is there with its energy, without price, and with an amount of 0.
+    """
+    energy = int(charges.purchase.energy_wh[row])
+    if not energy:
+        return None
+    rule = tariffs.solar_rule(member_of(Solar, int(batch.solar[row])))
+    start_on, end_on = batch.start_on[row].item(), batch.end_on[row].item()
+    dated = price_in(rule, end_on.year, tariffs.exchange_rates)
+    price = int(charges.purchase.price[row])
+    given = int(batch.solar_price[row]) > 0
+    return BillLine(
+        kind=LineKind.SOLAR_PURCHASE,
+        tier=None,
+        register=Register.EXPORT,
+        energy_wh=energy,
+        price=price or None,
+        amount=int(charges.purchase.amount[row]),
+        formula="solar",
+        act=rule.act,
+        clause="price given with the bill" if given or dated is None else dated.source,
+        certainty=rule.certainty if given or dated is None else dated.certainty,
+        start_on=start_on,
+        end_on=end_on,
+        days=(end_on - start_on).days + 1,
+        period_days=(end_on - start_on).days + 1,
+        nominal_days=0,
+    )

@@ -1,0 +1,200 @@
+"""One group of bills: the lines they can have, and what falls in each."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from billing_core.batch import NOT_MEASURED
+from billing_core.charges import Group, Slot
+from billing_core.codes import RATES, Category, LineKind, QuotaRounding, Register, Voltage
+from billing_core.period import Part, Period
+from billing_core.reactive import charge_reactive, power_factor, surcharge
+from billing_core.rounding import Int64Array, divide_half_up, multiply
+from billing_core.tariff import PowerFactorTable
+from billing_core.tiers import WH_PER_KWH, share_by_days, split_tiers, tier_quota
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """What tells the bills of one group apart. [m; energy Wh, m × 3]"""
+
+    rows: Int64Array
+    energy_wh: Int64Array
+    households: Int64Array
+    households_parts: Int64Array
+    reactive_varh: Int64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceClass:
+    """What they have in common, beside the period."""
+
+    category: Category
+    voltage: Voltage
+    three_rates: bool
+    quota_rounding: QuotaRounding
+
+
+def charge_group(
+    members: Members, kind: PriceClass, period: Period, table: PowerFactorTable | None
+) -> tuple[Group, Int64Array]:
+    """Return the lines of a group of bills, and their subtotals. [đ, m]"""
+    blocks = [
+        _fill(members, kind, period, part, shared)
+        for part, shared in zip(period.parts, _shares(members, period), strict=True)
+    ]
+    slots = tuple(slot for block in blocks for slot in block.slots)
+    energy = np.concatenate([block.energy_wh for block in blocks])
+    quotas = [block.quota_wh for block in blocks if block.quota_wh is not None]
+    amount = np.empty_like(energy)
+    for place, slot in enumerate(slots):
+        amount[place] = divide_half_up(multiply(energy[place], slot.price), WH_PER_KWH)
+    group = Group(
+        rows=members.rows,
+        slots=slots,
+        energy_wh=energy,
+        amount=amount,
+        quota_wh=np.concatenate(quotas) if quotas else None,
+    )
+    if table is not None and (members.reactive_varh != NOT_MEASURED).any():
+        group = _with_reactive(group, members, period, table)
+    return group, group.amount.sum(axis=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The lines of one part of the period. [slots × m]"""
+
+    slots: tuple[Slot, ...]
+    energy_wh: Int64Array
+    quota_wh: Int64Array | None
+
+
+def _fill(members: Members, kind: PriceClass, period: Period, part: Part, energy: Int64Array) -> Block:
+    """Return the lines of one part: tiers, three rates, or one price. ``energy`` is [Wh, 3 × m]."""
+    one = _slot(kind, period, part)
+    if kind.category is Category.RESIDENTIAL:
+        return _fill_tiers(one, members, kind, part, energy)
+    if kind.category in (Category.PRODUCTION, Category.BUSINESS):
+        return _fill_rates(one, kind, part, energy)
+    return _fill_single(one, kind, part, energy)
+
+
+def _shares(members: Members, period: Period) -> Int64Array:
+    """Return the energy of each part at each rate. [Wh, parts × 3 × m]"""
+    energy = np.ascontiguousarray(members.energy_wh.T)
+    if len(period.parts) == 1:
+        return energy[np.newaxis]
+    days = tuple(part.days for part in period.parts)
+    return np.stack([share_by_days(rate, days) for rate in energy], axis=1)
+
+
+def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
+    prices, widths = part.act.tiers, part.structure.widths
+    quotas = np.full((len(prices), members.rows.shape[0]), -1, dtype=np.int64)
+    held = np.empty_like(quotas)
+    same: dict[int, int] = {}
+    for place, width in enumerate(widths):
+        if width in same:
+            quotas[place] = quotas[same[width]]
+            continue
+        same[width] = place
+        quotas[place] = tier_quota(
+            width_kwh=width,
+            days=one.days,
+            nominal_days=one.nominal_days,
+            households=members.households,
+            households_parts=members.households_parts,
+            rounding=kind.quota_rounding,
+        )
+    split_tiers(energy.sum(axis=0), quotas[:-1], held)
+    slots = tuple(
+        replace(
+            one,
+            tier=place + 1,
+            register=Register.SG,
+            price=price,
+            formula="tier",
+            clause=f"residential, tier {place + 1}",
+            width_kwh=(*widths, 0)[place],
+        )
+        for place, price in enumerate(prices)
+    )
+    return Block(slots=slots, energy_wh=held, quota_wh=quotas)
+
+
+def _fill_rates(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
+    prices = part.act.rates[kind.category, kind.voltage]
+    clause = f"{kind.category.value}, {kind.voltage.value}"
+    if not kind.three_rates:  # without a three-rate meter all is at the normal price
+        slot = replace(one, register=Register.BT, price=prices[0], formula="single", clause=f"{clause}, normal rate")
+        return Block(slots=(slot,), energy_wh=energy.sum(axis=0, keepdims=True), quota_wh=None)
+    slots = tuple(
+        replace(one, register=rate, price=price, formula="rate", clause=f"{clause}, {rate.value}")
+        for rate, price in zip(RATES, prices, strict=True)
+    )
+    return Block(slots=slots, energy_wh=energy, quota_wh=None)
+
+
+def _fill_single(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
+    prepaid = kind.category is Category.PREPAID
+    slot = replace(
+        one,
+        price=part.act.prepaid if prepaid else part.act.single[kind.category, kind.voltage],
+        formula="single",
+        clause=kind.category.value if prepaid else f"{kind.category.value}, {kind.voltage.value}",
+    )
+    return Block(slots=(slot,), energy_wh=energy.sum(axis=0, keepdims=True), quota_wh=None)
+
+
+def _slot(kind: PriceClass, period: Period, part: Part) -> Slot:
+    """Return what all lines of a part have in common."""
+    return Slot(
+        kind=LineKind.ENERGY,
+        tier=0,
+        register=Register.SG,
+        price=0,
+        formula="",
+        act=part.act.name,
+        clause="",
+        certainty=part.act.certainty_of(kind.category, kind.voltage),
+        start_on=part.start_on,
+        end_on=part.end_on,
+        days=part.days,
+        nominal_days=period.nominal_days,
+        period_days=period.days,
+    )
+
+
+def _with_reactive(group: Group, members: Members, period: Period, table: PowerFactorTable) -> Group:
+    """Return ``group`` with the surcharge for reactive energy as its last line."""
+    measured = members.reactive_varh != NOT_MEASURED
+    reactive = np.where(measured, members.reactive_varh, 0)
+    factor = power_factor(members.energy_wh.sum(axis=1), reactive)
+    rise = np.where(measured, surcharge(factor, table), 0)
+    amount = charge_reactive(group.amount.sum(axis=0), rise)
+    slot = replace(
+        group.slots[-1],
+        kind=LineKind.REACTIVE,
+        tier=0,
+        register=Register.VC,
+        price=0,
+        formula="reactive",
+        act=table.act,
+        clause="table of k",
+        certainty=table.certainty,
+        start_on=period.parts[0].start_on,
+        days=period.days,
+        width_kwh=0,
+    )
+    charged = np.where(rise > 0, reactive, 0)[np.newaxis]
+    none = np.full_like(charged, -1)
+    return replace(
+        group,
+        slots=(*group.slots, slot),
+        energy_wh=np.concatenate([group.energy_wh, charged]),
+        amount=np.concatenate([group.amount, amount[np.newaxis]]),
+        quota_wh=None if group.quota_wh is None else np.concatenate([group.quota_wh, none]),
+        factor=np.where(measured, factor, -1),
+        surcharge_bp=rise,
+    )

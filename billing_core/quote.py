@@ -1,0 +1,218 @@
+"""A quote: the same engine with one row, and an answer a program or a person can read.
+
+:func:`quote` takes a :class:`QuoteRequest` and gives a :class:`Quote`; both are plain values, and :meth:`Quote.to_json`
+is what ``congto quote --json`` and the HTTP API print. A request that cannot be computed raises ``UsageError``: nothing
+is guessed, and what is not certain is said in the notes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+from billing_core.batch import NOT_MEASURED, Batch, batch_of
+from billing_core.codes import HOLD_TEXTS, Category, Hold, LineKind, QuotaRounding, Solar, Voltage, member_of
+from billing_core.engine import charge
+from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_as_kwh
+from billing_core.notes import notes_on
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
+from protocols.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRequest:
+    """What is to be priced.
+
+    Parameters
+    ----------
+    start_on, end_on
+        First and last day, both billed.
+    energy_wh
+        Energy of the period: one number, or the registers at the normal, peak and off-peak rate. [Wh]
+    households
+        Households behind the meter; 5/4 for five people of a shared house.
+    nominal_days
+        Length of the nominal reading cycle if it is not the month that begins on ``start_on``; 0 for that. [days]
+    price_change_on
+        The first day at a new price. It must be one on which an act came into force inside the period. Household meters
+        are shared out by days at such a day anyway; for others, whose meters are read on it, giving it asks for the
+        same as an estimate.
+    export_wh, generation_wh, solar, solar_price, carry_in_wh, settle_carry
+        Rooftop solar, as in :class:`billing_core.batch.Batch`.
+    reactive_varh
+        Reactive energy if it is charged (from 40 kW). [varh]
+    """
+
+    category: Category
+    start_on: date
+    end_on: date
+    energy_wh: int | tuple[int, int, int]
+    voltage: Voltage = Voltage.LT6
+    households: Fraction = Fraction(1)
+    nominal_days: int = 0
+    price_change_on: date | None = None
+    export_wh: int = 0
+    generation_wh: int | None = None
+    solar: Solar = Solar.NONE
+    solar_price: int = 0
+    carry_in_wh: int = 0
+    settle_carry: bool = False
+    reactive_varh: int | None = None
+    quota_rounding: QuotaRounding = QuotaRounding.KWH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A computed bill.
+
+    Parameters
+    ----------
+    lines
+        What makes up the subtotal.
+    vat_line
+        The tax, explained like a line. Its amount is ``vat``.
+    purchase
+        Solar energy bought, a document beside the bill; its amount is not part of the total.
+    purchase_hold
+        Why the purchase could not be computed; ``None`` if it was, or there is none.
+    carry_out_wh
+        Surplus that net metering carries to the next cycle. [Wh]
+    """
+
+    request: QuoteRequest
+    subtotal: int
+    vat: int
+    total: int
+    vat_permille: int
+    billed_wh: int
+    acts: tuple[str, ...]
+    lines: tuple[BillLine, ...]
+    vat_line: BillLine
+    purchase: BillLine | None
+    purchase_hold: Hold | None
+    carry_out_wh: int
+    notes: tuple[str, ...]
+
+    def all_lines(self) -> tuple[BillLine, ...]:
+        """Return the lines, the tax and, if there is one, the purchase."""
+        return (*self.lines, self.vat_line, *(() if self.purchase is None else (self.purchase,)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the quote as what JSON can hold. Energy in kWh, money in đồng; ``energy_wh`` is exact."""
+        answer: dict[str, Any] = {
+            "currency": "VND",
+            "category": self.request.category.value,
+            "from": self.request.start_on.isoformat(),
+            "to": self.request.end_on.isoformat(),
+            "acts": list(self.acts),
+            "subtotal": self.subtotal,
+            "vat_rate": self.vat_permille / 1000,
+            "vat": self.vat,
+            "total": self.total,
+            "lines": [line.to_json() for line in self.lines],
+            "vat_line": self.vat_line.to_json(),
+            "notes": list(self.notes),
+        }
+        if self.request.solar is not Solar.NONE:
+            answer["purchase"] = None if self.purchase is None else self.purchase.to_json()
+            answer["purchase_hold"] = None if self.purchase_hold is None else self.purchase_hold.value
+            answer["carry_out_kwh"] = wh_as_kwh(self.carry_out_wh)
+        return answer
+
+
+def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
+    """Price ``request``.
+
+    Parameters
+    ----------
+    tariffs
+        What is in force when; the package's own if not given.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be priced: what was found, what was expected, and the cure.
+    """
+    tariffs = load_tariffs() if tariffs is None else tariffs
+    check_price_change(request, tariffs)
+    batch = as_batch(request)
+    charges = charge(batch, tariffs, quota_rounding=request.quota_rounding)
+    hold = member_of(Hold, int(charges.hold[0]))
+    if hold is not Hold.NONE:
+        raise UsageError(_refusal(request, hold, tariffs))
+    lines = bill_lines(batch, charges, 0)
+    purchase_code = int(charges.purchase.hold[0])
+    purchase_hold = member_of(Hold, purchase_code) if purchase_code else None
+    bought = purchase_line(batch, charges, 0, tariffs)
+    tax = vat_line(batch, charges, 0, tariffs)
+    acts = dict.fromkeys(slot.act for group in charges.groups for slot in group.slots if slot.kind is LineKind.ENERGY)
+    return Quote(
+        request=request,
+        subtotal=int(charges.subtotal[0]),
+        vat=int(charges.vat[0]),
+        total=int(charges.total[0]),
+        vat_permille=int(charges.vat_permille[0]),
+        billed_wh=int(charges.billed_wh[0]),
+        acts=tuple(acts),
+        lines=lines,
+        vat_line=tax,
+        purchase=bought,
+        purchase_hold=purchase_hold,
+        carry_out_wh=int(charges.purchase.carry_out_wh[0]),
+        notes=notes_on(batch, charges, bought, tax, purchase_hold),
+    )
+
+
+def as_batch(request: QuoteRequest) -> Batch:
+    """Return ``request`` as a batch of one row."""
+    three_rates = isinstance(request.energy_wh, tuple)
+    given: Mapping[str, Any] = {
+        "start_on": request.start_on,
+        "end_on": request.end_on,
+        "nominal_days": request.nominal_days,
+        "category": request.category.code,
+        "voltage": request.voltage.code,
+        "three_rates": three_rates,
+        "households": request.households.numerator,
+        "households_parts": request.households.denominator,
+        "export_wh": request.export_wh,
+        "generation_wh": NOT_MEASURED if request.generation_wh is None else request.generation_wh,
+        "carry_in_wh": request.carry_in_wh,
+        "settle_carry": request.settle_carry,
+        "solar": request.solar.code,
+        "solar_price": request.solar_price,
+        "reactive_varh": NOT_MEASURED if request.reactive_varh is None else request.reactive_varh,
+        "share_by_days": request.category is Category.RESIDENTIAL or request.price_change_on is not None,
+    }
+    return batch_of(energy_wh=[request.energy_wh], **given)
+
+
+def check_price_change(request: QuoteRequest, tariffs: Tariffs) -> None:
+    """Refuse a day of price change on which no act came into force inside the period."""
+    day = request.price_change_on
+    changes = tariffs.changes_within(request.start_on, request.end_on)
+    if day is None or day in changes:
+        return
+    found = " and ".join(change.isoformat() for change in changes) or "none"
+    raise UsageError(
+        f"the price change: found {day}, expected the first day of a new act after {request.start_on} and up to "
+        f"{request.end_on} (in this period: {found}); correct the date or leave it out"
+    )
+
+
+def _refusal(request: QuoteRequest, hold: Hold, tariffs: Tariffs) -> str:
+    """Say why, with what was asked for."""
+    asked = f"{request.category.value}, {request.voltage.value}, {request.start_on} to {request.end_on}"
+    if hold is Hold.NO_PRICE:
+        first = tariffs.acts[0]
+        return f"{asked}: {HOLD_TEXTS[hold]}; the first is {first.name}, in force from {first.effective_on}"
+    if hold is Hold.NO_VAT_RATE:
+        return f"{asked}: {HOLD_TEXTS[hold]}; rates are known up to {tariffs.vat[-1].end_on}"
+    if hold is Hold.PRICE_CHANGE_NOT_READ:
+        days = ", ".join(str(day) for day in tariffs.changes_within(request.start_on, request.end_on))
+        return (
+            f"{asked}: {HOLD_TEXTS[hold]} (it changes on {days}), or give that day as the price change for an estimate"
+        )
+    return f"{asked}: {HOLD_TEXTS[hold]}"

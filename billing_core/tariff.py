@@ -1,0 +1,219 @@
+"""Tariffs as values: acts, structures, taxes and tables, each in force from a date.
+
+Structure (how many tiers, of what width) and price (đồng for each) are dated apart, because the law dates them apart:
+Decision 14/2025 brings five tiers, but only with the first price adjustment after it. The values here are made by
+:mod:`billing_core.tariff_files` from ``tariffs/*.toml`` and know nothing about files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from billing_core.codes import Category, Certainty, Solar, Voltage
+
+RatePrices = tuple[int, int, int]
+"""Prices at the normal, peak and off-peak rate [đ/kWh]."""
+
+VOLTAGE_CLASSES: Mapping[Category, Mapping[Voltage, Voltage]] = {
+    Category.RESIDENTIAL: {Voltage.LT6: Voltage.LT6},
+    Category.PREPAID: {Voltage.LT6: Voltage.LT6},
+    Category.PRODUCTION: {v: v for v in (Voltage.LT6, Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110)},
+    Category.BUSINESS: {
+        Voltage.LT6: Voltage.LT6,
+        Voltage.KV6_22: Voltage.KV6_22,
+        Voltage.GE22: Voltage.GE22,
+        Voltage.KV22_110: Voltage.GE22,
+        Voltage.GE110: Voltage.GE22,
+    },
+    Category.HOSPITAL_SCHOOL: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
+    Category.LIGHTING_ADMIN: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
+}
+"""Which class of the price list a voltage of delivery falls in. A pair that is absent has no price: "22 kV and above"
+is the top class of business, but says too little for production, which tells 110 kV apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One decision on retail prices: what a kWh costs from a date on, until the next act.
+
+    Parameters
+    ----------
+    average
+        The average retail price the act sets. [đ/kWh]
+    tiers
+        Residential prices, cheapest tier first. [đ/kWh]
+    prepaid
+        Price of residential energy bought by prepaid card. [đ/kWh]
+    rates
+        Prices by three rates, for each category and voltage class that is billed by time of use.
+    single
+        The one price of each category and voltage class that is not.
+    certainty
+        How sure each group of prices is: ``average`` and a key for each category, or ``production.lt6`` where one
+        voltage class differs from its category.
+    """
+
+    name: str
+    signed_on: date
+    effective_on: date
+    average: Decimal
+    source: str
+    certainty: Mapping[str, Certainty]
+    tiers: tuple[int, ...]
+    prepaid: int
+    rates: Mapping[tuple[Category, Voltage], RatePrices]
+    single: Mapping[tuple[Category, Voltage], int]
+
+    def certainty_of(self, category: Category, voltage: Voltage) -> Certainty:
+        """Return how sure the prices of ``category`` at ``voltage`` are."""
+        return self.certainty.get(f"{category.value}.{voltage.value}", self.certainty[category.value])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierStructure:
+    """The width of the residential tiers from a date on. [kWh a month; the last tier has no end]"""
+
+    name: str
+    effective_on: date
+    widths: tuple[int, ...]
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentages:
+    """What each price is in percent of the average price: a check on the acts, not where prices come from."""
+
+    effective_on: date
+    tiers: tuple[int, ...]
+    prepaid: int
+    business: Mapping[Voltage, RatePrices]
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VatRate:
+    """A rate of value-added tax, from its first to its last day. [1/1000]"""
+
+    start_on: date
+    end_on: date
+    permille: int
+    act: str
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerFactorTable:
+    """From which power factor, and from what contracted power, reactive energy is charged. [1/100, kW]"""
+
+    effective_on: date
+    required_percent: int
+    floor_percent: int
+    floor_surcharge_bp: int
+    from_kw: int
+    act: str
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolarPrice:
+    """What a kWh of rooftop solar is bought at in one calendar year. [đ/kWh]"""
+
+    year: int
+    price: int
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeRate:
+    """The central exchange rate of the last working day before ``year``. [đ for a US dollar]"""
+
+    year: int
+    vnd_per_usd: int
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolarRule:
+    """One rooftop solar regime: how export is settled, and at what prices.
+
+    Parameters
+    ----------
+    method
+        ``net`` (surplus is carried over), ``separate`` (import billed, export bought) or ``surplus`` (export bought up
+        to ``cap_percent`` of what the panels generated).
+    cents_hundredths
+        The price in 1/100 US cent, which becomes đồng at the year's exchange rate. [0.01 ¢/kWh]
+    prices
+        Prices in đồng of single years, as published; they come before what the exchange rate gives.
+    """
+
+    regime: Solar
+    method: str
+    act: str
+    effective_on: date
+    cents_hundredths: int | None
+    cap_percent: int | None
+    prices: tuple[SolarPrice, ...]
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeOfUse:
+    """A schedule of the three rates. [minutes after local midnight; an end before its start runs past midnight]
+
+    Without ``effective_on`` it is issued but waits for something, which its source says.
+    """
+
+    name: str
+    effective_on: date | None
+    peak: tuple[tuple[int, int], ...]
+    off_peak: tuple[tuple[int, int], ...]
+    sunday_peak: bool
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariffs:
+    """All dated data of the billing core, each list in order of its dates."""
+
+    acts: tuple[Act, ...]
+    structures: tuple[TierStructure, ...]
+    percentages: tuple[Percentages, ...]
+    vat: tuple[VatRate, ...]
+    power_factor: tuple[PowerFactorTable, ...]
+    solar: tuple[SolarRule, ...]
+    exchange_rates: tuple[ExchangeRate, ...]
+    schedules: tuple[TimeOfUse, ...]
+
+    def act_on(self, day: date) -> Act | None:
+        """Return the act in force on ``day``; none before the first."""
+        return next((act for act in reversed(self.acts) if act.effective_on <= day), None)
+
+    def changes_within(self, start_on: date, end_on: date) -> tuple[date, ...]:
+        """Return the days after ``start_on``, up to ``end_on``, on which another act came into force."""
+        return tuple(act.effective_on for act in self.acts[1:] if start_on < act.effective_on <= end_on)
+
+    def structure_on(self, day: date) -> TierStructure | None:
+        """Return the tier structure in force on ``day``."""
+        return next((item for item in reversed(self.structures) if item.effective_on <= day), None)
+
+    def vat_on(self, day: date) -> VatRate | None:
+        """Return the rate of value-added tax on ``day``."""
+        return next((rate for rate in self.vat if rate.start_on <= day <= rate.end_on), None)
+
+    def power_factor_on(self, day: date) -> PowerFactorTable | None:
+        """Return the table of surcharges for reactive energy in force on ``day``."""
+        return next((item for item in reversed(self.power_factor) if item.effective_on <= day), None)
+
+    def solar_rule(self, regime: Solar) -> SolarRule:
+        """Return the rule of ``regime``; the loader has made sure that there is one for each."""
+        return next(rule for rule in self.solar if rule.regime is regime)
