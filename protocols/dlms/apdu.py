@@ -1,0 +1,64 @@
+"""Any plain APDU, by its first octet (IEC 62056-5-3, annex A); ciphered ones are :mod:`protocols.dlms.ciphering`'s."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from protocols.dlms import acse
+from protocols.dlms.octets import Cursor
+from protocols.dlms.quirks import STRICT, Quirks
+from protocols.dlms.xdlms import action, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import set as set_service
+from protocols.errors import RemoteProtocolError
+
+Acse: TypeAlias = (
+    acse.AssociationRequest | acse.AssociationResponse | acse.ReleaseRequest | acse.ReleaseResponse
+)  # fmt: skip
+Xdlms: TypeAlias = (
+    initiate.InitiateRequest
+    | initiate.InitiateResponse
+    | get.GetRequest
+    | get.GetResponse
+    | set_service.SetRequest
+    | set_service.SetResponse
+    | action.ActionRequest
+    | action.ActionResponse
+    | notifications.DataNotification
+    | notifications.EventNotification
+    | refusals.ExceptionResponse
+    | refusals.ConfirmedServiceError
+)
+Apdu: TypeAlias = Acse | Xdlms
+
+DECODERS: Mapping[int, Callable[[Cursor], Xdlms]] = {
+    initiate.InitiateRequest.TAG: initiate.decode_initiate_request,
+    initiate.InitiateResponse.TAG: initiate.decode_initiate_response,
+    refusals.CONFIRMED_SERVICE_ERROR: refusals.decode_confirmed_service_error,
+    notifications.DATA_NOTIFICATION: notifications.decode_data_notification,
+    get.REQUEST: get.decode_request,
+    set_service.REQUEST: set_service.decode_request,
+    notifications.EVENT_NOTIFICATION: notifications.decode_event_notification,
+    action.REQUEST: action.decode_request,
+    get.RESPONSE: get.decode_response,
+    set_service.RESPONSE: set_service.decode_response,
+    action.RESPONSE: action.decode_response,
+    refusals.EXCEPTION: refusals.decode_exception,
+}
+
+
+def decode_apdu(octets: bytes, quirks: Quirks = STRICT) -> Apdu:
+    """Decode one APDU that fills ``octets``; RemoteProtocolError when it is broken or unknown."""
+    if not octets:
+        raise RemoteProtocolError("an empty APDU", offset=0)
+    tag = octets[0]
+    decode = DECODERS.get(tag)
+    if decode is not None:
+        return decode(Cursor(octets, 1, tolerates_trailing=quirks.trailing_octets))
+    if tag == acse.AARQ:
+        return acse.decode_aarq(octets)
+    if tag == acse.AARE:
+        return acse.decode_aare(octets, quirks)
+    if tag == acse.RLRQ:
+        return acse.decode_rlrq(octets)
+    if tag == acse.RLRE:
+        return acse.decode_rlre(octets)
+    raise RemoteProtocolError(f"an APDU of unknown tag {tag:#04x}", offset=0)

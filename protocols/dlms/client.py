@@ -1,0 +1,284 @@
+"""The client: a value that eats octets and gives events; it knows neither sockets nor time.
+
+::
+
+    client = DlmsClient(HdlcParameters(client_sap=1, server_logical=1, server_physical=17, server_size=2),
+                        Association(Mechanism.LOW, secret))
+    write(client.send(Connect()))
+    while (event := client.next_event()) is NEED_DATA:
+        write(client.data_to_send())
+        data = read(deadline)
+        if data:
+            client.receive_data(data)
+        else:
+            client.receive_silence()
+
+``next_event`` raises RemoteProtocolError for octets that break the rules; the client stays usable, so the caller may
+read on until its deadline and then say ``receive_silence``. At most one request is under way at a time.
+"""
+
+from collections import deque
+
+from protocols.dlms import acse
+from protocols.dlms.acse import Mechanism
+from protocols.dlms.apdu import Apdu, decode_apdu
+from protocols.dlms.association import CLIENT_TRANSITIONS, Association, ClientState, ClientStep
+from protocols.dlms.codes import AssociationResult
+from protocols.dlms.conformance import Conformance
+from protocols.dlms.exchanges import Exchange, LateAnswerError, begin
+from protocols.dlms.hdlc.primary import HdlcParameters, HdlcPrimary
+from protocols.dlms.link import NEED_DATA, ApduReceived, Link, LinkDown, LinkEvent, LinkUp, NeedData
+from protocols.dlms.octets import Cursor
+from protocols.dlms.quirks import STRICT, Quirks
+from protocols.dlms.services import (
+    Associated,
+    AssociationRefused,
+    Connect,
+    Event,
+    Notified,
+    Release,
+    Released,
+    Request,
+    Service,
+)
+from protocols.dlms.wrapper import WrapperLink, WrapperParameters
+from protocols.dlms.xdlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
+from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
+from protocols.dlms.xdlms.references import Invoke
+from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+
+
+class DlmsClient:
+    """A client's session with one meter."""
+
+    def __init__(
+        self,
+        link: HdlcParameters | WrapperParameters,
+        association: Association,
+        quirks: Quirks = STRICT,
+    ) -> None:
+        self._link: Link = (
+            HdlcPrimary(link, any_server_address=quirks.any_server_address)
+            if isinstance(link, HdlcParameters)
+            else WrapperLink(link)
+        )
+        self._association = association
+        self._quirks = quirks
+        self._events: deque[Event] = deque()
+        self._exchange: Exchange | None = None
+        self._invoke_id = 0
+        self.state = ClientState.DISCONNECTED
+        self.granted: Associated | None = None
+        """What the meter granted, while associated."""
+
+    # -- the caller's side --------------------------------------------------------------------------------------------
+
+    def send(self, request: Request) -> bytes:
+        """Begin ``request``; return the octets to write now.
+
+        Raises
+        ------
+        LocalProtocolError
+            When the state does not allow it: no association, or a request is under way already.
+        """
+        if isinstance(request, Connect):
+            self._step(ClientStep.CONNECT)
+            self._link.open()
+        elif isinstance(request, Release):
+            self._release()
+        else:
+            self._request(request)
+        return self.data_to_send()
+
+    def receive_data(self, data: bytes) -> None:
+        """Store octets as they come; :meth:`next_event` looks at them."""
+        self._link.receive_data(data)
+
+    def receive_silence(self) -> bytes:
+        """Hear that the deadline passed; return what to write now: the question again, or nothing.
+
+        When the repetitions are used up, the next event is LinkDown.
+        """
+        self._link.receive_silence()
+        return self.data_to_send()
+
+    def data_to_send(self) -> bytes:
+        """Return the octets to write, each of them once: acknowledgements and next blocks among them."""
+        return self._link.data_to_send()
+
+    def next_event(self) -> Event | NeedData:
+        """Return what happened next, or NEED_DATA; write :meth:`data_to_send` after each call.
+
+        Raises
+        ------
+        RemoteProtocolError
+            Octets broke the rules; they are dropped and the client stays usable.
+        """
+        while not self._events:
+            happened = self._link.next_event()
+            if happened is NEED_DATA:
+                return NEED_DATA
+            assert not isinstance(happened, NeedData)
+            self._take(happened)
+        return self._events.popleft()
+
+    # -- the link's side ----------------------------------------------------------------------------------------------
+
+    def _take(self, happened: LinkEvent) -> None:
+        if isinstance(happened, LinkUp):
+            self._step(ClientStep.LINK_UP)
+            self._events.append(happened)
+            self._link.send_apdu(self._association_request())
+        elif isinstance(happened, LinkDown):
+            self._step(ClientStep.LINK_DOWN)
+            self.granted = None
+            self._exchange = None
+            self._events.append(happened)
+        else:
+            self._take_apdu(happened)
+
+    def _take_apdu(self, received: ApduReceived) -> None:
+        try:
+            apdu = decode_apdu(received.octets, self._quirks)
+        except RemoteProtocolError:
+            self._abandon()
+            raise
+        if isinstance(apdu, DataNotification | EventNotification):
+            self._events.append(Notified(apdu))
+        elif not received.confirmed:
+            raise RemoteProtocolError(f"{type(apdu).__name__} came unasked; only notifications may")
+        elif self.state is ClientState.ASSOCIATING:
+            self._take_association(apdu)
+        elif self.state is ClientState.RELEASING:
+            self._take_release(apdu)
+        elif self.state is ClientState.AWAITING_REPLY and self._exchange is not None:
+            self._take_reply(self._exchange, apdu)
+        else:
+            raise RemoteProtocolError(f"{type(apdu).__name__} while {self.state.value}")
+
+    # -- association --------------------------------------------------------------------------------------------------
+
+    def _association_request(self) -> bytes:
+        association = self._association
+        initiate = InitiateRequest(association.conformance, association.pdu_octets_max)
+        value = association.secret if association.mechanism is Mechanism.LOW else association.challenge
+        request = acse.AssociationRequest(
+            context=association.context,
+            user_information=initiate.encode(),
+            mechanism=association.mechanism,
+            authentication_value=None if association.mechanism is Mechanism.NONE else value,
+        )
+        return request.encode()
+
+    def _take_association(self, apdu: Apdu) -> None:
+        if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
+            self._refuse(AssociationResult.REJECTED_PERMANENT, apdu.words)
+            return
+        if not isinstance(apdu, acse.AssociationResponse):
+            raise RemoteProtocolError(f"found {type(apdu).__name__}, expected AARE")
+        if apdu.result is not AssociationResult.ACCEPTED:
+            self._refuse(apdu.result, f"{apdu.result.word}: {apdu.diagnostic_word}{_service_error(apdu)}")
+            return
+        if apdu.context is not self._association.context and not self._quirks.any_context_in_aare:
+            raise RemoteProtocolError(f"AARE grants {apdu.context.name}, expected {self._association.context.name}")
+        granted = _initiate_response(apdu)
+        self._step(ClientStep.ACCEPTED)
+        self.granted = Associated(
+            conformance=granted.conformance & self._association.conformance,
+            pdu_octets_max=granted.pdu_octets_max or 0xFFFF,
+            mechanism=self._association.mechanism,
+            server_title=apdu.responding_ap_title,
+        )
+        self._events.append(self.granted)
+
+    def _refuse(self, result: AssociationResult, words: str) -> None:
+        self._step(ClientStep.REFUSED)
+        self._events.append(AssociationRefused(result, words))
+        self._link.close()
+
+    def _release(self) -> None:
+        if self.state is ClientState.ASSOCIATED and not self._quirks.release_without_rlrq:
+            self._step(ClientStep.RELEASE)
+            self._link.send_apdu(acse.ReleaseRequest().encode())
+        else:
+            self._step(ClientStep.CLOSE)
+            self._link.close()
+
+    def _take_release(self, apdu: Apdu) -> None:
+        if isinstance(apdu, acse.ReleaseResponse):
+            self._events.append(Released(apdu.reason))
+        elif isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
+            self._events.append(apdu)  # The meter does not know RLRQ; the link is closed all the same.
+        else:
+            raise RemoteProtocolError(f"found {type(apdu).__name__}, expected RLRE")
+        self._step(ClientStep.RELEASED)
+        self._link.close()
+
+    # -- services -----------------------------------------------------------------------------------------------------
+
+    def _request(self, request: Service) -> None:
+        granted = self.granted
+        if granted is None or self.state is not ClientState.ASSOCIATED:
+            raise LocalProtocolError(f"cannot send {type(request).__name__} while {self.state.value}")
+        self._invoke_id = self._invoke_id % 15 + 1
+        fixed = self._quirks.fixed_invoke_id
+        exchange = begin(
+            request,
+            Invoke(self._invoke_id if fixed is None else fixed),
+            granted.pdu_octets_max,
+            Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
+            Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,
+        )
+        first = exchange.start()
+        self._step(ClientStep.REQUEST)
+        self._exchange = exchange
+        self._link.send_apdu(first)
+
+    def _take_reply(self, exchange: Exchange, apdu: Apdu) -> None:
+        if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
+            self._finish(apdu)
+            return
+        try:
+            outcome = exchange.receive(apdu)
+        except LateAnswerError:
+            raise
+        except RemoteProtocolError:
+            self._abandon()
+            raise
+        if isinstance(outcome, bytes):
+            self._link.send_apdu(outcome)
+        else:
+            self._finish(outcome)
+
+    def _abandon(self) -> None:
+        """The answer came and was wrong: no other one will come, so the next request may be sent."""
+        if self.state is ClientState.AWAITING_REPLY:
+            self._step(ClientStep.REPLY)
+            self._exchange = None
+
+    def _finish(self, outcome: Event) -> None:
+        self._step(ClientStep.REPLY)
+        self._exchange = None
+        self._events.append(outcome)
+
+    def _step(self, step: ClientStep) -> None:
+        try:
+            self.state = CLIENT_TRANSITIONS[self.state, step]
+        except KeyError:
+            raise LocalProtocolError(f"{step.value} is impossible while {self.state.value}") from None
+
+
+def _initiate_response(apdu: acse.AssociationResponse) -> InitiateResponse:
+    octets = apdu.user_information
+    if not octets or octets[0] != InitiateResponse.TAG:
+        raise RemoteProtocolError("an accepting AARE without an initiate-response")
+    return decode_initiate_response(Cursor(octets, 1))
+
+
+def _service_error(apdu: acse.AssociationResponse) -> str:
+    """Return what a confirmed-service-error inside a rejecting AARE says more."""
+    octets = apdu.user_information or b""
+    if len(octets) == 4 and octets[0] == 0x0E:
+        return f" ({ConfirmedServiceError(*octets[1:]).words})"
+    return ""

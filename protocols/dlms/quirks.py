@@ -1,0 +1,53 @@
+"""What a meter model may do that the standard forbids: one frozen value, strict by default.
+
+Each field names the meter it was seen with. A quirk widens what is accepted or chooses between two ways of asking;
+it never lets a value through that was not said.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class RangeDeviation(Enum):
+    """How a meter wants the deviation in the date-times of a range descriptor."""
+
+    GIVEN = "given"  # minutes from UTC
+    UNSPECIFIED = "unspecified"  # 0x8000: some meters refuse a deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Rules to relax for one meter model."""
+
+    any_server_address: bool = False
+    """Answers come from another server address than asked (meters that answer a group address)."""
+
+    user_information_length_off_by_one: bool = False
+    """The user-information of AARE counts the old one-octet tag of the conformance block (Landis+Gyr E650)."""
+
+    aare_without_user_information: bool = True
+    """A rejecting AARE comes without user-information (Landis+Gyr ZCXi120, ZMXi320). Only rejections may."""
+
+    any_context_in_aare: bool = False
+    """AARE names another application context than the one proposed."""
+
+    trailing_octets: bool = False
+    """Octets follow a complete GET response (GuruxDLMS.c 9.0); they are dropped."""
+
+    release_without_rlrq: bool = False
+    """RLRQ is not supported: disconnect the link only."""
+
+    fixed_invoke_id: int | None = None
+    """The meter answers one invoke-id only; else they count 1 to 15 so that a late answer is recognised."""
+
+    range_deviation: RangeDeviation = RangeDeviation.GIVEN
+    """Some meters refuse a deviation in range descriptors, others demand one."""
+
+    days_per_range_max: int | None = None
+    """At most so many days in one range request (Iskraemeco ME37x: 1)."""
+
+    inverted_deviation: bool = False
+    """The deviation's sign is minutes from UTC to local time, against Blue Book 4.1.6.1."""
+
+
+STRICT = Quirks()

@@ -1,0 +1,207 @@
+"""How a meter answers services inside an open association: pure, for the server's half.
+
+It holds what spans several APDUs: the blocks of a long answer under way, the blocks of a long value coming in.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from protocols.dlms import axdr
+from protocols.dlms.codes import ActionResult, DataAccessResult, ServiceError, StateError
+from protocols.dlms.conformance import Conformance
+from protocols.dlms.data import Data
+from protocols.dlms.exchanges import BLOCK_HEAD_OCTETS, Assembly, cut
+from protocols.dlms.xdlms import action, get
+from protocols.dlms.xdlms import set as set_service
+from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
+from protocols.dlms.xdlms.refusals import ExceptionResponse
+from protocols.errors import RemoteProtocolError
+
+Found: TypeAlias = Data | bytes | DataAccessResult
+"""What an object says to GET: a value, or its A-XDR octets, or why not."""
+
+
+class Objects(Protocol):
+    """The meter behind the server. Methods are pure but for what SET and ACTION mean; none raises."""
+
+    def get(self, client_sap: int, attribute: Attribute, selection: Selection | None) -> Found:
+        """Return the attribute's value, a value already encoded, or why not."""
+
+    def set(self, client_sap: int, attribute: Attribute, value: Data, selection: Selection | None) -> DataAccessResult:
+        """Write the attribute; say how it went."""
+
+    def act(self, client_sap: int, method: Attribute, parameter: Data | None) -> tuple[ActionResult, Data | None]:
+        """Invoke the method; say how it went and what it returns."""
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """A long SET or ACTION coming in."""
+
+    target: Attribute
+    selection: Selection | None
+    blocks: Assembly
+
+
+class Responder:
+    """Answers one client's services."""
+
+    def __init__(self, objects: Objects, client_sap: int, conformance: Conformance, pdu_octets: int) -> None:
+        self._objects = objects
+        self._client_sap = client_sap
+        self._conformance = conformance
+        self._pdu_octets = pdu_octets  # what the client can take
+        self._outgoing: list[Block] = []
+        self._incoming: _Incoming | None = None
+
+    def answer(self, request: object) -> bytes:
+        """Return the APDU that answers ``request``."""
+        if isinstance(request, get.GetRequestNormal | get.GetRequestNext | get.GetRequestList):
+            if Conformance.GET in self._conformance:
+                return self._get(request)
+        elif isinstance(
+            request,
+            set_service.SetRequestNormal
+            | set_service.SetRequestFirstBlock
+            | set_service.SetRequestBlock
+            | set_service.SetRequestList,
+        ):
+            if Conformance.SET in self._conformance:
+                return self._set(request)
+        elif (
+            isinstance(
+                request,
+                action.ActionRequestNormal
+                | action.ActionRequestNext
+                | action.ActionRequestFirstBlock
+                | action.ActionRequestBlock,
+            )
+            and Conformance.ACTION in self._conformance
+        ):
+            return self._act(request)
+        return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
+
+    # -- GET ----------------------------------------------------------------------------------------------------------
+
+    def _get(self, request: get.GetRequest) -> bytes:
+        invoke = request.invoke
+        if isinstance(request, get.GetRequestNext):
+            return self._next(invoke, request.number)
+        self._outgoing.clear()
+        if isinstance(request, get.GetRequestNormal):
+            result = self._look_up(request.attribute, request.selection)
+            whole = get.GetResponseNormal(invoke, result).encode()
+            if len(whole) <= self._pdu_octets or isinstance(result, DataAccessResult):
+                return whole
+            return self._first_block(invoke, result, whole)
+        if Conformance.MULTIPLE_REFERENCES not in self._conformance:
+            return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
+        results = tuple(self._look_up(attribute, selection) for attribute, selection in request.items)
+        whole = get.GetResponseList(invoke, results).encode()
+        if len(whole) <= self._pdu_octets:
+            return whole
+        return self._first_block(invoke, get.encode_results(results), whole)
+
+    def _look_up(self, attribute: Attribute, selection: Selection | None) -> get.OneResult:
+        if selection is not None and Conformance.SELECTIVE_ACCESS not in self._conformance:
+            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
+        found = self._objects.get(self._client_sap, attribute, selection)
+        return axdr.encode(found) if isinstance(found, Data) else found
+
+    def _first_block(self, invoke: Invoke, octets: bytes, whole: bytes) -> bytes:
+        if Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ not in self._conformance:
+            return get.GetResponseNormal(invoke, DataAccessResult.DATA_BLOCK_UNAVAILABLE).encode()
+        self._outgoing = cut(octets, self._block_octets(len(whole)))
+        return get.GetResponseBlock(invoke, self._outgoing[0]).encode()
+
+    def _block_octets(self, wanted: int) -> int:
+        return max(1, min(self._pdu_octets - BLOCK_HEAD_OCTETS, wanted))
+
+    def _next(self, invoke: Invoke, number: int) -> bytes:
+        if not self._outgoing:
+            return get.GetResponseBlock(invoke, (number, DataAccessResult.NO_LONG_GET_IN_PROGRESS)).encode()
+        if number == self._outgoing[0].number - 1:  # The client repeats: our block was lost above the link.
+            return get.GetResponseBlock(invoke, self._outgoing[0]).encode()
+        if number != self._outgoing[0].number or len(self._outgoing) == 1:
+            self._outgoing.clear()
+            return get.GetResponseBlock(invoke, (number, DataAccessResult.DATA_BLOCK_NUMBER_INVALID)).encode()
+        del self._outgoing[0]
+        return get.GetResponseBlock(invoke, self._outgoing[0]).encode()
+
+    # -- SET ----------------------------------------------------------------------------------------------------------
+
+    def _set(self, request: set_service.SetRequest) -> bytes:
+        invoke = request.invoke
+        if isinstance(request, set_service.SetRequestNormal):
+            result = self._write(request.attribute, request.octets, request.selection)
+            return set_service.SetResponseNormal(invoke, result).encode()
+        if isinstance(request, set_service.SetRequestList):
+            pairs = zip(request.items, request.values, strict=True)
+            results = tuple(self._write(attribute, value, selection) for (attribute, selection), value in pairs)
+            return set_service.SetResponseList(invoke, results).encode()
+        if isinstance(request, set_service.SetRequestFirstBlock):
+            self._incoming = _Incoming(request.attribute, request.selection, Assembly())
+        incoming = self._incoming
+        if incoming is None:
+            return set_service.SetResponseNormal(invoke, DataAccessResult.NO_LONG_SET_IN_PROGRESS).encode()
+        try:
+            incoming.blocks.add(request.block)
+        except RemoteProtocolError:
+            self._incoming = None
+            failed = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
+            return set_service.SetResponseNormal(invoke, failed, request.block.number).encode()
+        if not request.block.last:
+            return set_service.SetResponseBlock(invoke, request.block.number).encode()
+        self._incoming = None
+        result = self._write(incoming.target, incoming.blocks.whole(), incoming.selection)
+        return set_service.SetResponseNormal(invoke, result, request.block.number).encode()
+
+    def _write(self, attribute: Attribute, octets: bytes, selection: Selection | None) -> DataAccessResult:
+        try:
+            value = axdr.decode(octets)
+        except RemoteProtocolError:
+            return DataAccessResult.TYPE_UNMATCHED
+        return self._objects.set(self._client_sap, attribute, value, selection)
+
+    # -- ACTION -------------------------------------------------------------------------------------------------------
+
+    def _act(self, request: action.ActionRequest) -> bytes:
+        invoke = request.invoke
+        if isinstance(request, action.ActionRequestNext):
+            if len(self._outgoing) < 2 or request.number != self._outgoing[0].number:
+                self._outgoing.clear()
+                failed = ActionResult.NO_LONG_ACTION_IN_PROGRESS
+                return action.ActionResponseNormal(invoke, failed).encode()
+            del self._outgoing[0]
+            return action.ActionResponseBlock(invoke, self._outgoing[0]).encode()
+        self._outgoing.clear()
+        if isinstance(request, action.ActionRequestNormal):
+            return self._invoke(invoke, request.method, request.parameter)
+        if isinstance(request, action.ActionRequestFirstBlock):
+            self._incoming = _Incoming(request.method, None, Assembly())
+        incoming = self._incoming
+        if incoming is None:
+            return action.ActionResponseNormal(invoke, ActionResult.NO_LONG_ACTION_IN_PROGRESS).encode()
+        try:
+            incoming.blocks.add(request.block)
+        except RemoteProtocolError:
+            self._incoming = None
+            return action.ActionResponseNormal(invoke, ActionResult.LONG_ACTION_ABORTED).encode()
+        if not request.block.last:
+            return action.ActionResponseNext(invoke, request.block.number).encode()
+        self._incoming = None
+        return self._invoke(invoke, incoming.target, incoming.blocks.whole())
+
+    def _invoke(self, invoke: Invoke, method: Attribute, parameter: bytes | None) -> bytes:
+        try:
+            value = None if parameter is None else axdr.decode(parameter)
+        except RemoteProtocolError:
+            return action.ActionResponseNormal(invoke, ActionResult.TYPE_UNMATCHED).encode()
+        result, returned = self._objects.act(self._client_sap, method, value)
+        octets = None if returned is None else axdr.encode(returned)
+        whole = action.ActionResponseNormal(invoke, result, octets).encode()
+        if len(whole) <= self._pdu_octets:
+            return whole
+        outcome = action.encode_outcome(result, octets)
+        self._outgoing = cut(outcome, self._block_octets(len(outcome)))
+        return action.ActionResponseBlock(invoke, self._outgoing[0]).encode()

@@ -1,0 +1,175 @@
+"""The vocabulary of both roles: what a client asks, what it hears.
+
+A refusal is an event: :class:`AssociationRefused`, :class:`DataAccessError`, :class:`ActionRefused`, and the two
+APDUs :class:`~protocols.dlms.xdlms.refusals.ExceptionResponse` and ``ConfirmedServiceError``, which have ``words``.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from protocols.dlms.acse import Mechanism
+from protocols.dlms.codes import ActionResult, AssociationResult, DataAccessResult
+from protocols.dlms.conformance import Conformance
+from protocols.dlms.data import Data
+from protocols.dlms.link import LinkDown, LinkUp
+from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
+from protocols.dlms.xdlms.references import Attribute, Selection
+from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open the link and the association. Events: LinkUp, then Associated or AssociationRefused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read one attribute. Event: GetResult or DataAccessError."""
+
+    attribute: Attribute
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetBuffer:
+    """Read one long attribute and leave it encoded. Event: BufferResult or DataAccessError."""
+
+    attribute: Attribute
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetList:
+    """Read several attributes in one request (conformance multiple-references). Event: ListResult."""
+
+    items: tuple[Get, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Write one attribute. Event: SetDone or DataAccessError."""
+
+    attribute: Attribute
+    value: Data
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Invoke a method; its index is in ``method.index``. Event: ActionDone or ActionRefused."""
+
+    method: Attribute
+    parameter: Data | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Close the association and the link. Events: Released (unless the quirk leaves RLRQ out), then LinkDown."""
+
+
+Service: TypeAlias = Get | GetBuffer | GetList | Set | Act
+Request: TypeAlias = Connect | Service | Release
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Associated:
+    """The association is open, with what the meter granted. ``pdu_octets_max`` is the longest APDU it takes."""
+
+    conformance: Conformance
+    pdu_octets_max: int
+    mechanism: Mechanism
+    server_title: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRefused:
+    """The meter refused the association; the link is being closed. ``words`` are the standard's."""
+
+    result: AssociationResult
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    """The value of an attribute."""
+
+    attribute: Attribute
+    value: Data
+
+
+@dataclass(frozen=True, slots=True)
+class BufferResult:
+    """The value of an attribute in A-XDR, not decoded; see :mod:`protocols.dlms.profile`."""
+
+    attribute: Attribute
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataAccessError:
+    """The meter refused to read or write an attribute; ``code.word`` is the standard's."""
+
+    attribute: Attribute
+    code: DataAccessResult
+
+
+@dataclass(frozen=True, slots=True)
+class ListResult:
+    """The answers to a GetList, in its order."""
+
+    results: tuple[GetResult | DataAccessError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetDone:
+    """The attribute was written."""
+
+    attribute: Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """The method succeeded; ``value`` is what it returned, if anything."""
+
+    method: Attribute
+    value: Data | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRefused:
+    """The meter refused the method, or could not return its value; ``code.word`` is the standard's."""
+
+    method: Attribute
+    code: ActionResult | DataAccessResult
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The meter confirmed the release of the association."""
+
+    reason: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The meter pushed something."""
+
+    notification: DataNotification | EventNotification
+
+
+Answer: TypeAlias = (
+    GetResult
+    | BufferResult
+    | ListResult
+    | DataAccessError
+    | SetDone
+    | ActionDone
+    | ActionRefused
+    | ExceptionResponse
+    | ConfirmedServiceError
+)
+Event: TypeAlias = LinkUp | LinkDown | Associated | AssociationRefused | Answer | Released | Notified
