@@ -4,57 +4,70 @@ import argparse
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Coroutine
+import sys
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from protocols.errors import UsageError
-from protocols.meters.catalogue import load_model, model_keys
-from simulators.chance import key_of
-from simulators.loads import SIZE_KWH_MAX, Consumer, Kind
-from simulators.meter import SimulatedMeter
-from simulators.modbus.rtu import RtuSlaves
-from simulators.modbus.slave import Holes, ModbusSlave
-from simulators.serial_line import LineSettings, SerialLine
-from simulators.sky import PLACES
-from simulators.vietnam_days import local_date, local_midnight_ms
-from simulators.world_server import system_ms
+from simulators import meter_commands
+from simulators.meter_commands import Serve
+from simulators.serving import open_buses
+from simulators.vietnam_days import local_date
+from simulators.village import SEED_MAX, Village, load_village, previous_month
+from simulators.world_server import WorldServer, system_ms
+
+PROGRESS_S = 0.2  # how often the progress line is written anew
+TRUE_REGISTERS = ("1.0.1.8.0", "1.0.1.8.1", "1.0.1.8.2", "1.0.1.8.3", "1.0.2.8.0", "1.0.3.8.0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``congto sim``."""
     subparsers = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    modbus = subparsers.add_parser("modbus", help="Modbus RTU meters on a pseudo-terminal")
-    modbus.add_argument("--port-link", type=Path, required=True, metavar="PATH", help="the name masters open")
-    _add_meter_arguments(modbus, "eastron_sdm120")
-    modbus.set_defaults(serve=_serve_modbus)
+    village = subparsers.add_parser("village", help="all buses of a village, and the clock that it goes by")
+    village.add_argument("--directory", type=Path, required=True, metavar="DIR", help="for lines, clock and world.json")
+    _add_village_arguments(village)
+    village.add_argument("--unpaced", action="store_true", help="deliver octets at once, whatever the baud rates")
+    village.set_defaults(serve=_serve_village)
+    truth = subparsers.add_parser("truth", help="what the meters of a village have truly counted at a time")
+    _add_village_arguments(truth)
+    truth.add_argument("--at", type=_parse_instant, required=True, metavar="T", help="such as 2026-10-31T17:00:00Z")
+    truth.add_argument("--json", action="store_true", help="as JSON: {meter: {OBIS: Wh}}")
+    truth.set_defaults(answer=_print_truth)
+    meter_commands.add_arguments(subparsers)
 
 
-def _add_meter_arguments(parser: argparse.ArgumentParser, model: str) -> None:
-    parser.add_argument("--model", default=model, help=f"{', '.join(model_keys())}; default {model}")
-    parser.add_argument("--units", default="1", metavar="1-5,9", help="addresses of the meters; default 1")
-    parser.add_argument("--kind", default="household", choices=[each.value for each in Kind], help="whose meters")
-    parser.add_argument("--size", type=int, default=220, metavar="KWH", help="what each takes in a month; default 220")
-    parser.add_argument("--panels", type=int, default=0, metavar="W", help="solar panels on each roof; default 0")
-    parser.add_argument("--place", default="hanoi", choices=PLACES, help="where; default hanoi")
-    parser.add_argument("--seed", type=int, default=1, help="same seed, same energy; default 1")
-    parser.add_argument("--baud", type=int, help="default: the model's")
-    parser.add_argument("--parity", choices=("N", "E", "O"), help="default: the model's")
-    parser.add_argument("--unpaced", action="store_true", help="deliver octets at once, whatever the baud rate")
-    parser.add_argument("--turnaround-ms", type=int, default=5, metavar="MS", help="until a meter answers; default 5")
+def _add_village_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a village file; default: the one of the demo")
+    parser.add_argument("--seed", type=int, help="in place of the file's; same seed, same energy")
+    parser.add_argument(
+        "--from",
+        dest="starts_on",
+        type=date.fromisoformat,
+        metavar="DATE",
+        help="first day of the month to replay; default: of the previous calendar month",
+    )
+
+
+def _parse_instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: without time zone; expected such as 2026-10-31T17:00:00Z")
+    return instant.astimezone(UTC)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry out a subcommand of ``congto sim``."""
-    serve: Callable[[argparse.Namespace, AsyncExitStack], Coroutine[Any, Any, None]] = arguments.serve
-    asyncio.run(_until_told_to_stop(serve, arguments))
+    """Carry out a subcommand of ``congto sim``; those that serve end with SIGTERM or SIGINT."""
+    if "answer" in arguments:
+        answer: Callable[[argparse.Namespace], int] = arguments.answer
+        return answer(arguments)
+    asyncio.run(_until_told_to_stop(arguments.serve, arguments))
     return 0
 
 
-async def _until_told_to_stop(
-    serve: Callable[[argparse.Namespace, AsyncExitStack], Coroutine[Any, Any, None]], arguments: argparse.Namespace
-) -> None:
+async def _until_told_to_stop(serve: Serve, arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,58 +77,68 @@ async def _until_told_to_stop(
         await stop.wait()
 
 
-async def _serve_modbus(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
-    meters = _make_meters(arguments)
-    line = SerialLine(arguments.port_link, _line_settings(arguments))
-    opened.callback(line.close)
-    RtuSlaves(
-        line,
-        [ModbusSlave(each, Holes.ZERO) for each in meters],
-        system_ms,
-        turnaround_s=0.0 if arguments.unpaced else arguments.turnaround_ms / 1000,
+def _load(arguments: argparse.Namespace) -> Village:
+    seed = arguments.seed
+    if seed is not None and not 0 <= seed <= SEED_MAX:
+        raise UsageError(f"--seed {seed}: expected 0 to {SEED_MAX}")
+    starts_on = arguments.starts_on or previous_month(local_date(system_ms()))
+    return load_village(arguments.config, starts_on=starts_on, seed=seed)
+
+
+async def _serve_village(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
+    village = _load(arguments)
+    directory = _make_directory(arguments.directory)
+    world = WorldServer(village.starts_at_ms)
+    await world.open(directory / "world.sock")
+    opened.push_async_callback(world.close)
+    buses = await open_buses(village, directory / "lines", world.now_ms, opened, paced=not arguments.unpaced)
+    description = directory / "world.json"
+    write_whole(description, {"from": village.starts_on.isoformat(), "seed": village.seed, "buses": buses})
+    opened.callback(description.unlink, missing_ok=True)
+    print(
+        f"village ready: {len(village.meters)} meters on {len(buses)} buses, "
+        f"time stands at {village.starts_on} 00:00 in Vietnam; {description}",
+        flush=True,
     )
-    print(json.dumps({"port": str(arguments.port_link), "units": [each.address for each in meters]}), flush=True)
+    if sys.stdout.isatty():
+        world.on_time = _progress(time.monotonic)
 
 
-def _line_settings(arguments: argparse.Namespace) -> LineSettings:
-    serial = load_model(arguments.model).serial
-    return LineSettings(
-        baud=arguments.baud or serial.baud,
-        parity=arguments.parity or serial.parity,
-        stop_bits=serial.stop_bits,
-        paced=not arguments.unpaced,
-    )
+def _make_directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be made: {error}") from error
+    return path.absolute()
 
 
-def _make_meters(arguments: argparse.Namespace) -> list[SimulatedMeter]:
-    model = load_model(arguments.model)
-    if not 1 <= arguments.size <= SIZE_KWH_MAX:
-        raise UsageError(f"--size {arguments.size}: expected 1 to {SIZE_KWH_MAX} kWh a month")
-    installed_at_ms = local_midnight_ms(local_date(system_ms()).replace(month=1, day=1))
-    meters = []
-    for address in parse_units(arguments.units):
-        name = f"{arguments.model}-{address}"
-        consumer = Consumer(
-            kind=Kind(arguments.kind),
-            size_kwh=arguments.size,
-            place=arguments.place,
-            seed=key_of(arguments.seed, name),
-            sky_seed=key_of(arguments.seed, "sky"),
-            panels_w=arguments.panels,
-        )
-        meters.append(SimulatedMeter(name, model, address, consumer, installed_at_ms=installed_at_ms))
-    return meters
+def write_whole(path: Path, content: object) -> None:
+    """Write JSON so that whoever looks finds all of it or nothing."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    new.replace(path)
 
 
-def parse_units(text: str) -> list[int]:
-    """Return the addresses written as ``1-5,9``; raise :class:`UsageError` for anything else."""
-    units: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        last = last or first
-        if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()) or len(first + last) > 10:
-            raise UsageError(f"--units {text!r}: expected addresses such as 1-5,9")
-        if int(last) - int(first) > 1000 or int(last) < int(first):
-            raise UsageError(f"--units {text!r}: {part} is no range of at most 1,000 addresses")
-        units += range(int(first), int(last) + 1)
-    return units
+def _progress(monotonic_s: Callable[[], float]) -> Callable[[int], None]:
+    written_at = 0.0
+
+    def show(now_ms: int) -> None:
+        nonlocal written_at
+        if monotonic_s() - written_at >= PROGRESS_S:
+            written_at = monotonic_s()
+            print(f"\r{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC ", end="", flush=True)
+
+    return show
+
+
+def _print_truth(arguments: argparse.Namespace) -> int:
+    village = _load(arguments)
+    at_ms = int(arguments.at.timestamp()) * 1000 + arguments.at.microsecond // 1000
+    truth = {meter.name: {obis: meter.true_wh(obis, at_ms) for obis in TRUE_REGISTERS} for meter in village.meters}
+    if arguments.json:
+        print(json.dumps(truth))
+        return 0
+    for name, registers in truth.items():
+        for obis, energy_wh in registers.items():
+            print(f"{name}  {obis}  {energy_wh:>14,} {'varh' if obis.startswith('1.0.3.') else 'Wh'}")
+    return 0

@@ -86,8 +86,9 @@ def sine_of_elevation(place: Place, slots: Int64Array) -> Float64Array:
 
 def clear_sky(place: Place, slots: Int64Array) -> Int64Array:
     """Return the global horizontal irradiance of a clear sky in the middle of each slot. [W/m²]"""
-    watts: Int64Array = np.floor(910.0 * sine_of_elevation(place, slots) - 30.0 + 0.5).astype(np.int64)  # in [3]
-    return watts.clip(0)
+    watts = 910.0 * sine_of_elevation(place, slots) - 30.0  # in [3]
+    whole: Int64Array = np.floor(watts.clip(0.0) + 0.5).astype(np.int64)
+    return whole
 
 
 def oktas(place: Place, seed: int, slots: Int64Array) -> Int64Array:
@@ -104,7 +105,8 @@ def oktas(place: Place, seed: int, slots: Int64Array) -> Int64Array:
     knot, share = slots // 6, slots % 6
     key = key_of(seed, place.name, "wander")
     wander = all_below(key, knot, 5) * (6 - share) + all_below(key, knot + 1, 5) * share  # 0…24
-    return (level + (wander - 12 + 2) // 6).clip(0, 8)
+    cloud: Int64Array = (level + (wander - 10) // 6).clip(0, 8)  # two oktas around the level
+    return cloud
 
 
 def irradiance(place: Place, seed: int, slots: Int64Array) -> Int64Array:

@@ -75,15 +75,16 @@ def months(days: Int64Array) -> Int64Array:
 def days_of_year(days: Int64Array) -> Int64Array:
     """Return the day of the year of each local day, from 1."""
     dates = days.astype("datetime64[D]")
-    since: Int64Array = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
-    return since + 1
+    new_year = dates.astype("datetime64[Y]").astype("datetime64[D]")
+    return days - new_year.astype(np.int64) + 1
 
 
 def days_from_tet(days: Int64Array) -> Int64Array:
     """Return how many days each day is after the nearest known first day of Tết (negative: before)."""
     after = np.searchsorted(_TET_DAYS, days).clip(1, len(_TET_DAYS) - 1)
     since, until = days - _TET_DAYS[after - 1], days - _TET_DAYS[after]
-    return np.where(np.abs(since) < np.abs(until), since, until)
+    nearest: Int64Array = np.where(np.abs(since) < np.abs(until), since, until)
+    return nearest
 
 
 def rates(slots: Int64Array) -> Int64Array:

@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from random import Random
 
-from pymodbus.framer import FramerRTU
-
 from protocols.errors import UsageError
+from protocols.modbus.crc import crc16
 from simulators.faults import NO_FAULTS, FaultPlan, disturb
 from simulators.modbus.slave import ModbusSlave
 from simulators.serial_line import SerialLine
@@ -35,11 +34,6 @@ def request_length(frame: bytes | bytearray) -> int | None:
     if place is None or len(frame) <= place:
         return None
     return place + 1 + frame[place] + 2
-
-
-def check_of(frame: bytes) -> bytes:
-    """Return the two octets of the check, as they follow ``frame`` on the line."""
-    return FramerRTU.compute_CRC(frame).to_bytes(2, "big")
 
 
 class RtuSlaves:
@@ -93,12 +87,12 @@ class RtuSlaves:
 
     def _take(self, frame: bytes) -> None:
         slave = self._slaves.get(frame[0])
-        if slave is None or frame[-2:] != check_of(frame[:-2]):
+        if slave is None or frame[-2:] != crc16(frame[:-2]):
             return
         at_ms = self._now_ms()
         if slave.meter.is_silent(at_ms):
             return
         reply = frame[:1] + slave.answer(frame[1:-2], at_ms)
-        reply += check_of(reply)
+        reply += crc16(reply)
         chunks = [reply] if self._faults is NO_FAULTS else disturb(reply, self._faults, self._rng)
         self._line.send(*chunks, pause_s=self._pause_s, between_s=self._faults.pause_ms / 1000)

@@ -1,0 +1,49 @@
+"""Open a village's buses: terminals and ports that answer for its meters by one clock."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from simulators.chance import key_of
+from simulators.modbus.rtu import RtuSlaves
+from simulators.modbus.slave import ModbusSlave
+from simulators.modbus.tcp import ModbusTcpServer
+from simulators.serial_line import SerialLine
+from simulators.village import Bus, BusKind, Village
+
+LOOPBACK = "127.0.0.1"
+
+
+async def open_buses(
+    village: Village, lines: Path, now_ms: Callable[[], int], opened: AsyncExitStack, *, paced: bool
+) -> dict[str, dict[str, str]]:
+    """Open every bus and return where each is: ``{"port": …}`` or ``{"tcp": …}``. ``opened`` closes them.
+
+    ``lines`` is the directory of the links to the serial lines.
+    """
+    return {bus.name: await _open_bus(village, bus, lines, now_ms, opened, paced=paced) for bus in village.buses}
+
+
+async def _open_bus(
+    village: Village, bus: Bus, lines: Path, now_ms: Callable[[], int], opened: AsyncExitStack, *, paced: bool
+) -> dict[str, str]:
+    meters = village.meters_of(bus)
+    if bus.kind is BusKind.MODBUS_TCP:
+        server = ModbusTcpServer([ModbusSlave(each.device, bus.holes) for each in meters], now_ms)
+        opened.push_async_callback(server.close)
+        return {"tcp": f"{LOOPBACK}:{await server.open(LOOPBACK, 0)}"}
+    assert bus.line is not None
+    link = lines / bus.name
+    line = SerialLine(link, replace(bus.line, paced=paced))
+    opened.callback(line.close)
+    RtuSlaves(
+        line,
+        [ModbusSlave(each.device, bus.holes) for each in meters],
+        now_ms,
+        turnaround_s=bus.turnaround_ms / 1000 if paced else 0.0,
+        faults=bus.faults,
+        rng=Random(key_of(village.seed, bus.name, "faults")),
+    )
+    return {"port": str(link)}
