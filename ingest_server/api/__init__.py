@@ -1,0 +1,1 @@
+"""The HTTP API and its first page: everything read from the database, nothing written to it."""

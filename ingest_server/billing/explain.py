@@ -1,0 +1,154 @@
+"""A stored bill in words, in Vietnamese or English, as a clerk reads it to a customer.
+
+Everything comes from what was stored with the bill: its readings, its lines' operands, its purchase. Nothing is
+computed but the number of days.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Any
+
+from billing_core.explain import Language, explain_line, format_number
+from billing_core.line import BillLine
+from ingest_server.billing.period import civil_text
+from protocols.telemetry.reading import Quality
+
+REGISTER_NAMES = {
+    Language.VI: {
+        "SG": "tổng (SG)",
+        "BT": "giờ bình thường (BT)",
+        "CD": "giờ cao điểm (CĐ)",
+        "TD": "giờ thấp điểm (TĐ)",
+        "export": "chiều phát lên lưới",
+    },
+    Language.EN: {
+        "SG": "total (SG)",
+        "BT": "normal hours (BT)",
+        "CD": "peak hours (CD)",
+        "TD": "off-peak hours (TD)",
+        "export": "export to the grid",
+    },
+}
+
+QUALITY_NAMES = {
+    Language.VI: {
+        Quality.PROFILE: "lấy từ biểu đồ phụ tải lưu trong công tơ",
+        Quality.CLOCK_UNCERTAIN: "đồng hồ chưa chắc đúng giờ",
+        Quality.SUSPECT: "nghi ngờ",
+        Quality.NOT_DURABLE: "chưa kịp lưu bền ở thiết bị tập trung",
+        Quality.ESTIMATED: "ước tính",
+        Quality.SUBSTITUTED: "thay thế",
+        Quality.MANUAL: "do người ghi",
+    },
+    Language.EN: {
+        Quality.PROFILE: "from the load profile kept in the meter",
+        Quality.CLOCK_UNCERTAIN: "clock not certain",
+        Quality.SUSPECT: "suspect",
+        Quality.NOT_DURABLE: "not kept on the gateway's disk",
+        Quality.ESTIMATED: "estimated",
+        Quality.SUBSTITUTED: "substituted",
+        Quality.MANUAL: "read by a person",
+    },
+}
+
+
+def explain_bill(bill: Mapping[str, Any], language: Language) -> list[str]:
+    """Return ``bill``, as :func:`ingest_server.billing.stored.load_bill` gives it, in sentences."""
+    return [
+        _period_text(bill, language),
+        *(_register_text(meter, register, language) for meter, register in _registers(bill["inputs"])),
+        *([] if bill["purchase"] is None else [_netting_text(bill, language)]),
+        *(explain_line(BillLine.from_json(line["operands"]), language) for line in bill["lines"]),
+        _total_text(bill, language),
+        *_purchase_texts(bill, language),
+    ]
+
+
+def quality_texts(quality: int, language: Language) -> list[str]:
+    """Return what is known against a reading, in words; nothing for an actual one."""
+    return [text for flag, text in QUALITY_NAMES[language].items() if quality & flag]
+
+
+def _registers(inputs: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for meter in inputs["meters"]:
+        for register in meter["registers"]:
+            yield meter, register
+
+
+def _period_text(bill: Mapping[str, Any], language: Language) -> str:
+    first_on, last_on = date.fromisoformat(bill["period_from"]), date.fromisoformat(bill["period_to"])
+    days = (last_on - first_on).days + 1
+    if language is Language.VI:
+        return f"Kỳ hóa đơn từ {first_on:%d/%m/%Y} đến hết {last_on:%d/%m/%Y}: {days} ngày."
+    return f"Billing period from {first_on} to the end of {last_on}: {days} days."
+
+
+def _register_text(meter: Mapping[str, Any], register: Mapping[str, Any], language: Language) -> str:
+    old, new = (_reading_text(reading, language) for reading in register["readings"])
+    name = REGISTER_NAMES[language][register["register"]]
+    used = _kwh(register["energy_wh"], language)
+    factor = meter["multiplier"]
+    vietnamese = language is Language.VI
+    times = "" if factor == 1 else (f", nhân hệ số {factor}" if vietnamese else f", times the multiplier {factor}")
+    fell = register["readings"][1]["value_wh"] < register["readings"][0]["value_wh"]
+    digits = meter["digits"]
+    if vietnamese:
+        round_text = f" (công tơ {digits} chữ số đã quay vòng về 0)" if fell else ""
+        return f"Công tơ {meter['meter_id']}, {name}: chỉ số mới {new} − chỉ số cũ {old}{round_text}{times} = {used}."
+    round_text = f" (the register of {digits} digits passed its end and began at 0)" if fell else ""
+    return f"Meter {meter['meter_id']}, {name}: new index {new} − old index {old}{round_text}{times} = {used}."
+
+
+def _reading_text(reading: Mapping[str, Any], language: Language) -> str:
+    at = civil_text(datetime.fromisoformat(reading["at"]))
+    marks = "".join(f"; {text}" for text in quality_texts(reading["quality"], language))
+    when = f"lúc {at}" if language is Language.VI else f"at {at}"
+    return f"{_kwh(reading['value_wh'], language)} ({when}{marks})"
+
+
+def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
+    purchase = bill["purchase"]
+    operands = purchase["operands"]
+    imported, exported = (_kwh(operands[name], language) for name in ("import_wh", "export_wh"))
+    carried, handed_on = (_kwh(purchase[name], language) for name in ("carried_in_wh", "carried_out_wh"))
+    billed = _kwh(bill["energy_wh"], language)
+    if operands["method"] != "net":
+        if language is Language.VI:
+            return (
+                f"Điện mặt trời mái nhà ({operands['act']}): tính tiền toàn bộ chiều nhận {imported}; "
+                f"chiều phát {exported} mua riêng."
+            )
+        return (
+            f"Rooftop solar ({operands['act']}): all import, {imported}, is billed; "
+            f"export, {exported}, is bought apart."
+        )
+    if language is Language.VI:
+        return (
+            f"Điện mặt trời mái nhà ({operands['act']}): nhận {imported} − phát {exported} − dư kỳ trước {carried}: "
+            f"tính tiền {billed}, chuyển kỳ sau {handed_on}."
+        )
+    return (
+        f"Rooftop solar ({operands['act']}): import {imported} − export {exported} − surplus of the period before "
+        f"{carried}: {billed} is billed, {handed_on} is carried to the next period."
+    )
+
+
+def _total_text(bill: Mapping[str, Any], language: Language) -> str:
+    subtotal, vat, total = (format_number(bill[name], language) for name in ("subtotal", "vat", "total"))
+    if language is Language.VI:
+        return f"Cộng: tiền điện {subtotal} đ + thuế GTGT {vat} đ = {total} đ phải trả."
+    return f"Sum: electricity {subtotal} đ + VAT {vat} đ = {total} đ to pay."
+
+
+def _purchase_texts(bill: Mapping[str, Any], language: Language) -> list[str]:
+    purchase = bill["purchase"]
+    if purchase is None or purchase["operands"]["line"] is None:
+        return []
+    line = explain_line(BillLine.from_json(purchase["operands"]["line"]), language)
+    beside = "Chứng từ mua điện, lập riêng" if language is Language.VI else "Purchase document, beside the bill"
+    return [f"{beside}: {line}"]
+
+
+def _kwh(energy_wh: int, language: Language) -> str:
+    return f"{format_number(Fraction(energy_wh, 1000), language)} kWh"

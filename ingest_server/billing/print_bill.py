@@ -1,0 +1,114 @@
+"""Stored bills on a terminal. What customers and companies named themselves is printed as text, never as markup."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from billing_core.explain import Language, format_number, line_name
+from billing_core.line import BillLine
+from ingest_server.billing.explain import explain_bill
+
+WORDS = {
+    Language.VI: {
+        "point": "Điểm đo",
+        "customer": "Khách hàng",
+        "bill": "Hóa đơn",
+        "period": "Kỳ",
+        "line": "Khoản",
+        "energy": "kWh",
+        "price": "đ/kWh",
+        "amount": "Thành tiền (đ)",
+        "subtotal": "Cộng tiền điện",
+        "total": "Tổng cộng",
+        "purchase": "Mua điện mặt trời (chứng từ riêng)",
+        "held": "Chưa lập hóa đơn",
+    },
+    Language.EN: {
+        "point": "Metering point",
+        "customer": "Customer",
+        "bill": "Bill",
+        "period": "Period",
+        "line": "Item",
+        "energy": "kWh",
+        "price": "đ/kWh",
+        "amount": "Amount (đ)",
+        "subtotal": "Electricity",
+        "total": "Total",
+        "purchase": "Solar energy bought (a document of its own)",
+        "held": "Not billed",
+    },
+}
+
+
+def print_list(bills: Iterable[Mapping[str, Any]], holds: Iterable[Mapping[str, Any]], language: Language) -> None:
+    """Print a month's bills, a row each, and after them what is held."""
+    console = Console(file=sys.stdout, highlight=False)
+    words = WORDS[language]
+    table = Table()
+    for name in ("bill", "point", "customer"):
+        table.add_column(words[name], no_wrap=name != "customer")
+    for name in ("energy", "total"):
+        table.add_column(words[name], justify="right", no_wrap=True)
+    for bill in bills:
+        table.add_row(
+            str(bill["bill_id"]),
+            Text(bill["metering_point_id"]),
+            Text(bill["customer_name"]),
+            _kwh(bill["energy_wh"], language),
+            format_number(bill["total"], language),
+        )
+    console.print(table)
+    for hold in holds:
+        text = (
+            f"{words['held']} {hold['metering_point_id']} ({hold['customer_name']}): {hold['reason']}: {hold['detail']}"
+        )
+        console.print(Text(text), soft_wrap=True)
+
+
+def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool) -> None:
+    """Print one bill; with ``explain`` also how each figure comes about."""
+    console = Console(file=sys.stdout, highlight=False)
+    words = WORDS[language]
+    for name, text in (
+        ("bill", f"{bill['bill_id']} (v{bill['version']})"),
+        ("point", bill["metering_point_id"]),
+        ("customer", f"{bill['customer_name']}, {bill['customer_address']}".rstrip(", ")),
+        ("period", f"{bill['period_from']} – {bill['period_to']}"),
+    ):
+        console.print(Text(f"{words[name]}: {text}"), soft_wrap=True)
+    table = Table()
+    table.add_column(words["line"])
+    for name in ("energy", "price", "amount"):
+        table.add_column(words[name], justify="right")
+    lines = [BillLine.from_json(line["operands"]) for line in bill["lines"]]
+    for line, stored in zip(lines, bill["lines"], strict=True):
+        if stored["kind"] == "vat":
+            table.add_row(
+                words["subtotal"], _kwh(bill["energy_wh"], language), "", format_number(bill["subtotal"], language)
+            )
+        table.add_row(
+            line_name(line, language),
+            "" if stored["energy_wh"] is None else _kwh(stored["energy_wh"], language),
+            "" if stored["price"] is None else format_number(stored["price"], language),
+            format_number(stored["amount"], language),
+        )
+    table.add_section()
+    table.add_row(words["total"], "", "", format_number(bill["total"], language), style="bold")
+    console.print(table)
+    purchase = bill["purchase"]
+    if purchase is not None and purchase["energy_wh"]:
+        bought, price = _kwh(purchase["energy_wh"], language), format_number(purchase["price"], language)
+        amount = format_number(purchase["amount"], language)
+        console.print(Text(f"{words['purchase']}: {bought} kWh × {price} đ/kWh = {amount} đ"), soft_wrap=True)
+    if explain:
+        for sentence in explain_bill(bill, language):
+            console.print(Text(f"• {sentence}"), soft_wrap=True)
+
+
+def _kwh(energy_wh: int, language: Language) -> str:
+    return format_number(Fraction(energy_wh, 1000), language)

@@ -1,0 +1,169 @@
+"""Bills as they lie in the database, for showing: the command line and the HTTP API take them from here.
+
+Nothing is computed again: amounts, lines and operands are those of the day the bill was made.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from ingest_server.billing.documents import PURCHASE_PREFIX, instant_text
+from ingest_server.billing.period import Period
+
+BILLS_PER_PAGE_MAX = 200
+FIRST = ""  # sorts before every metering point
+
+SELECT_BILLS = """
+    select b.bill_id, b.run_id, b.metering_point_id, c.customer_id, c.name as customer_name,
+           b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat, b.total, b.created_at,
+           s.amount as solar_purchase
+    from bill b
+    join metering_point p on p.metering_point_id = b.metering_point_id
+    join customer c on c.customer_id = p.customer_id
+    left join solar_purchase s on s.bill_id = b.bill_id
+    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and (%(point)s::text is null or b.metering_point_id = %(point)s)
+      and (%(meter)s::text is null or exists (
+            select from installation i
+            where i.metering_point_id = b.metering_point_id and i.meter_id = %(meter)s
+              and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)))
+      and (b.metering_point_id, b.bill_id) > (%(after_point)s, %(after_bill)s)
+    order by b.metering_point_id, b.bill_id
+    limit %(rows_max)s
+"""
+
+# A hold stands as long as no bill for the same days has been made since; that of a purchase, until that is made.
+SELECT_HOLDS = """
+    select * from (
+        select distinct on (h.metering_point_id)
+               h.metering_point_id, c.customer_id, c.name as customer_name, h.run_id, h.reason, h.detail,
+               r.started_at as held_at
+        from bill_hold h
+        join billing_run r on r.run_id = h.run_id
+        join metering_point p on p.metering_point_id = h.metering_point_id
+        join customer c on c.customer_id = p.customer_id
+        where r.period_from = %(first_on)s and r.period_to = %(last_on)s
+          and h.metering_point_id > %(after_point)s
+          and (%(point)s::text is null or h.metering_point_id = %(point)s)
+          and (%(meter)s::text is null or exists (
+                select from installation i
+                where i.metering_point_id = h.metering_point_id and i.meter_id = %(meter)s
+                  and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)))
+        order by h.metering_point_id, h.run_id desc
+    ) held
+    where not exists (
+        select from bill b
+        left join solar_purchase s on s.bill_id = b.bill_id
+        where b.metering_point_id = held.metering_point_id
+          and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+          and (s.bill_id is not null or not starts_with(held.reason, %(purchase)s)))
+    order by metering_point_id
+    limit %(rows_max)s
+"""
+
+SELECT_BILL = """
+    select b.bill_id, b.run_id, b.metering_point_id, c.customer_id, c.name as customer_name,
+           c.address as customer_address, b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat,
+           b.total, b.created_at, b.inputs, b.inputs_hash
+    from bill b
+    join metering_point p on p.metering_point_id = b.metering_point_id
+    join customer c on c.customer_id = p.customer_id
+    where b.bill_id = %(bill)s
+"""
+
+SELECT_LINES = """
+    select line, kind, tier, register, energy_wh, price, amount, operands
+    from bill_line where bill_id = %(bill)s order by line
+"""
+
+SELECT_PURCHASE = """
+    select regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands
+    from solar_purchase where bill_id = %(bill)s
+"""
+
+
+def list_bills(
+    connection: Connection[Any],
+    period: Period,
+    *,
+    point: str | None = None,
+    meter: str | None = None,
+    after: tuple[str, int] = (FIRST, 0),
+    rows_max: int = BILLS_PER_PAGE_MAX,
+) -> list[dict[str, Any]]:
+    """Return bills for days of ``period`` in order of point and bill, after the (point, bill) ``after``.
+
+    Parameters
+    ----------
+    point, meter
+        Only bills of this point, or of the points this meter measured in the period.
+    """
+    parameters = _span(period, point, meter) | {"after_point": after[0], "after_bill": after[1], "rows_max": rows_max}
+    return _rows(connection, SELECT_BILLS, parameters)
+
+
+def list_holds(
+    connection: Connection[Any],
+    period: Period,
+    *,
+    point: str | None = None,
+    meter: str | None = None,
+    after: str = FIRST,
+    rows_max: int = BILLS_PER_PAGE_MAX,
+) -> list[dict[str, Any]]:
+    """Return the points held in ``period`` that are not billed yet, with the newest reason, in order of point."""
+    parameters = _span(period, point, meter) | {"after_point": after, "rows_max": rows_max}
+    parameters["purchase"] = PURCHASE_PREFIX
+    return _rows(connection, SELECT_HOLDS, parameters)
+
+
+def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | None:
+    """Return a bill with ``lines``, ``purchase`` (or none) and ``inputs``; none if there is no such bill."""
+    found = _rows(connection, SELECT_BILL, {"bill": bill_id})
+    if not found:
+        return None
+    purchases = _rows(connection, SELECT_PURCHASE, {"bill": bill_id})
+    lines = _rows(connection, SELECT_LINES, {"bill": bill_id})
+    return {**found[0], "lines": lines, "purchase": purchases[0] if purchases else None}
+
+
+def _span(period: Period, point: str | None, meter: str | None) -> dict[str, Any]:
+    return {
+        "first_on": period.first_on,
+        "last_on": period.last_on,
+        "start_at": period.start_at,
+        "end_at": period.end_at,
+        "point": point,
+        "meter": meter,
+    }
+
+
+def _rows(connection: Connection[Any], query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return rows as dictionaries in which times are texts, as JSON wants them."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query, parameters).fetchall()
+    for row in rows:
+        for name, value in row.items():
+            if name.endswith("_at"):
+                row[name] = instant_text(value)
+            elif name in ("period_from", "period_to"):
+                row[name] = value.isoformat()
+    return rows
+
+
+def every_bill(connection: Connection[Any], period: Period) -> Iterator[dict[str, Any]]:
+    """Yield all bills of ``period``, page by page."""
+    after = (FIRST, 0)
+    while page := list_bills(connection, period, after=after):
+        yield from page
+        after = (page[-1]["metering_point_id"], page[-1]["bill_id"])
+
+
+def every_hold(connection: Connection[Any], period: Period) -> Iterator[dict[str, Any]]:
+    """Yield all that is held in ``period``, page by page."""
+    after = FIRST
+    while page := list_holds(connection, period, after=after):
+        yield from page
+        after = page[-1]["metering_point_id"]

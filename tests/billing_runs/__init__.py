@@ -1,0 +1,1 @@
+"""Billing runs against a real database."""
