@@ -1,0 +1,96 @@
+"""The agent's program: opens what the configuration names, in order, and runs it until it is told to stop.
+
+One task owns each bus, one the broker. A bus task that fails by a mistake of ours is started again after a pause and
+does not take the others with it.
+"""
+
+import asyncio
+import signal
+import sqlite3
+from importlib.metadata import version
+from random import SystemRandom
+
+from edge_agent.bus import Bus, unless_stopped
+from edge_agent.clock import Clock, SystemClock, WorldClock
+from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.lines import open_line
+from edge_agent.log import EventLog
+from edge_agent.publisher import Publisher
+from edge_agent.spool import open_spool, set_aside
+from edge_agent.store import Store
+from protocols.errors import UnavailableError
+
+RESTART_PAUSE_S = 10.0
+STATUS_FAILED = 3  # see deploy.cli
+
+
+def run(config: AgentConfig) -> int:
+    """Run the agent; return the exit status."""
+    return asyncio.run(_run(config))
+
+
+async def _run(config: AgentConfig) -> int:
+    log = EventLog()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        spool, damaged = open_spool(config.spool, config.gateway, config.spool_octets_max)
+    except UnavailableError as error:
+        log.error("spool.not_opened", reason=error)
+        return STATUS_FAILED
+    if damaged is not None:
+        log.error("spool.set_aside", path=damaged, generation=spool.generation)
+    store = Store(spool)
+    log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
+    try:
+        await _run_tasks(config, store, log, stop)
+    except* UnavailableError as group:
+        log.error("agent.failed", reason=group.exceptions[0])
+        return_status = STATUS_FAILED
+    except* sqlite3.DatabaseError as group:
+        log.error("spool.damaged", reason=group.exceptions[0])
+        return_status = STATUS_FAILED
+    else:
+        return_status = 0
+    store.close()
+    log.info("agent.stopped", gateway=config.gateway, taken=spool.taken, spooled=spool.batches)
+    return return_status
+
+
+async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asyncio.Event) -> None:
+    clocks = [await _open_clock(config, bus) for bus in config.buses]
+    leave = asyncio.Event()
+
+    def now_ms() -> int:
+        return max(clock.now_ms() for clock in clocks)
+
+    publisher = Publisher(config, store, log, now_ms, version("congto"), SystemRandom())
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publisher.run(leave))
+        buses = [
+            tasks.create_task(_supervise(bus, clock, store, log, stop))
+            for bus, clock in zip(config.buses, clocks, strict=True)
+        ]
+        await asyncio.gather(*buses)
+        leave.set()
+
+
+async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
+    return SystemClock() if config.world is None else await WorldClock.join(config.world, f"{config.gateway}/{bus.id}")
+
+
+async def _supervise(config: BusConfig, clock: Clock, store: Store, log: EventLog, stop: asyncio.Event) -> None:
+    """Run a bus; start it again after a mistake of ours. What only a restart of the whole can mend goes up."""
+    try:
+        while not stop.is_set():
+            try:
+                await Bus(config, clock, store, log, open_line).run(stop)
+            except (UnavailableError, sqlite3.DatabaseError):
+                raise
+            except Exception:
+                log.crash("bus.crashed", bus=config.id, pause_s=RESTART_PAUSE_S)
+                await unless_stopped(asyncio.sleep(RESTART_PAUSE_S), stop)
+    finally:
+        await clock.close()

@@ -1,0 +1,15 @@
+"""Why a meter could not be read, as far as no standard of the wire names it."""
+
+from protocols.errors import UnavailableError
+
+
+class NoReplyError(UnavailableError):
+    """The meter did not answer in time."""
+
+
+class LineLostError(UnavailableError):
+    """The line itself is gone: an unplugged adapter, a closed connection. It is opened again at the next cycle."""
+
+
+class SpoolFullError(UnavailableError):
+    """The spool holds as much as it may: nothing more is taken until the server gives receipts."""

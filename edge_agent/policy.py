@@ -1,0 +1,103 @@
+"""The agent's decisions: when a meter is due, how its reading is stamped, when a silent one is tried again.
+
+Pure: no clock, no port. Times are milliseconds since 1970 UTC by the agent's clock.
+
+**Slots.** A meter read every 30 minutes has the slots hh:00 and hh:30. A reading taken within :data:`PUNCTUAL_MS` of
+its slot's beginning is stamped with the beginning; a later one with the second in which it was taken, which lies
+strictly between this slot and the next. Each slot is read at most once, so one sample never gets two keys.
+
+**Silent meters.** A meter whose reading failed :data:`SILENT_AFTER` times in a row is silent: it is only probed, once
+and without a second try, not before a pause has passed that doubles from one minute to half an hour. So a meter read
+every half hour is still tried at every slot, and one read every ten seconds costs the bus next to nothing.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+DAY_MS = 86_400_000
+PUNCTUAL_MS = 60_000
+SILENT_AFTER = 3
+PROBE_PAUSE_MIN_MS = 60_000
+PROBE_PAUSE_MAX_MS = 1_800_000
+CLOCK_SANE_FROM_MS = 1_577_836_800_000  # 2020-01-01: before this the clock has not been set since power-on
+SLOT_AHEAD_MAX_MS = DAY_MS  # a slot that lies further ahead was written when the clock was wrong
+HEAL_CHUNKS_MAX = 4  # a cycle; a day of a four-channel profile takes about 4 s at 9600 baud
+RECONNECT_MIN_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which slot a reading belongs to, the time that it carries, and whether that is the slot's beginning."""
+
+    slot_ms: int
+    at_ms: int
+    punctual: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a meter has answered lately."""
+
+    failures: int = 0
+    probe_from_ms: int = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the meter is only probed."""
+        return self.failures >= SILENT_AFTER
+
+
+def slot_of(now_ms: int, every_ms: int) -> int:
+    """Return the beginning of the slot in which ``now_ms`` lies."""
+    return now_ms - now_ms % every_ms
+
+
+def stamp(now_ms: int, every_ms: int) -> Stamp:
+    """Return the slot and time of a reading that is taken now."""
+    slot_ms = slot_of(now_ms, every_ms)
+    if now_ms - slot_ms <= PUNCTUAL_MS:
+        return Stamp(slot_ms, slot_ms, punctual=True)
+    return Stamp(slot_ms, now_ms - now_ms % 1000, punctual=False)
+
+
+def first_due(now_ms: int, every_ms: int, last_slot_ms: int | None) -> int:
+    """Return when a meter is due after the start: in the slot that has just begun, if it was not read in it."""
+    slot_ms = slot_of(now_ms, every_ms)
+    if last_slot_ms is not None and last_slot_ms > now_ms + SLOT_AHEAD_MAX_MS:
+        last_slot_ms = None
+    if now_ms - slot_ms <= PUNCTUAL_MS and (last_slot_ms is None or last_slot_ms < slot_ms):
+        return slot_ms
+    return max(slot_ms, last_slot_ms or 0) + every_ms
+
+
+def next_due(done_slot_ms: int, every_ms: int, health: Health) -> int:
+    """Return when a meter is due again after its slot ``done_slot_ms``."""
+    due_ms = done_slot_ms + every_ms
+    if health.silent and due_ms < health.probe_from_ms:
+        due_ms = slot_of(health.probe_from_ms + every_ms - 1, every_ms)
+    return due_ms
+
+
+def after_failure(health: Health, now_ms: int) -> Health:
+    """Return how a meter stands after it could not be read."""
+    failures = health.failures + 1
+    doublings = min(max(failures - SILENT_AFTER, 0), 16)
+    return Health(failures, now_ms + min(PROBE_PAUSE_MIN_MS << doublings, PROBE_PAUSE_MAX_MS))
+
+
+def missed_slots(last_slot_ms: int | None, read: Stamp, every_ms: int) -> tuple[int, int] | None:
+    """Return the first and last slot since the last stored one of which no value at the beginning was read, if any."""
+    first_ms = read.slot_ms if last_slot_ms is None else last_slot_ms + every_ms
+    last_ms = read.slot_ms - every_ms if read.punctual else read.slot_ms
+    return (first_ms, last_ms) if first_ms <= last_ms else None
+
+
+def heal_chunk(from_ms: int, to_ms: int) -> tuple[int, int]:
+    """Return the piece of a hole to ask for next: up to the end of its first UTC day, for some meters give no more."""
+    return (from_ms, min(to_ms, slot_of(from_ms, DAY_MS) + DAY_MS - 1))
+
+
+def reconnect_delay_s(failures: int, longest_s: float, chance: Random) -> float:
+    """Return how long to wait before connecting again after ``failures`` tries in a row: doubling, with full jitter."""
+    bound_s = min(RECONNECT_MIN_S * (1 << min(failures, 16)), longest_s)
+    return max(RECONNECT_MIN_S / 2, bound_s * chance.random())

@@ -1,0 +1,184 @@
+"""Publishes the spool's batches in order, again and again until the server's receipt comes.
+
+A PUBACK proves nothing about the database, so it is not waited for: batches go out, up to :data:`WINDOW` without a
+receipt. When none comes for ``resend_after`` although some are out, and at each connection, everything unreceipted is
+sent again from the oldest on; the server stores a batch once however often it comes. aiomqtt's exceptions are
+translated here only.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_agent import policy
+from edge_agent.bus import unless_stopped
+from edge_agent.config import AgentConfig
+from edge_agent.log import EventLog, Recurring
+from edge_agent.store import Store
+from protocols.errors import RemoteProtocolError, UnavailableError
+from protocols.telemetry.receipt import State, Status, decode_receipt
+from protocols.telemetry.topics import Kind, Topic
+
+WINDOW = 50
+SESSION_EXPIRY_S = 86_400  # receipts sent while we are away wait at the broker this long; a lost one costs a resend
+STATUS_EVERY_S = 60.0
+KEEPALIVE_S = 30
+CALL_TIMEOUT_S = 10.0
+RECEIPTS_QUEUED_MAX = 1000
+
+
+class Publisher:
+    """Keeps a connection to the broker, and the spool empty."""
+
+    def __init__(
+        self, config: AgentConfig, store: Store, log: EventLog, now_ms: Callable[[], int], version: str, chance: Random
+    ) -> None:
+        self._config = config
+        self._broker = config.broker
+        self._store = store
+        self._log = log
+        self._recurring = Recurring(log)
+        self._now_ms = now_ms
+        self._version = version
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: set[int] = set()
+        self._sent_up_to = 0
+        self._progress_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Connect, publish, and connect again, until ``stop`` is set; then say good-bye."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                async with self._client() as client:
+                    failures = 0
+                    await self._session(client, stop)
+            except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
+                reason = group.exceptions[0]
+                self._recurring.failed("broker", "broker.not_connected", url=self._url(), reason=reason)
+            if not stop.is_set():
+                failures += 1
+                delay_s = policy.reconnect_delay_s(failures, self._broker.reconnect_max_s, self._chance)
+                await unless_stopped(asyncio.sleep(delay_s), stop)
+
+    async def _session(self, client: aiomqtt.Client, stop: asyncio.Event) -> None:
+        await client.subscribe(str(Topic(self._config.gateway, Kind.RECEIPTS)), qos=1)
+        self._recurring.recovered("broker", "broker.not_connected", "broker.reconnected", url=self._url())
+        self._log.info("broker.connected", url=self._url(), spooled=self._store.spool.batches)
+        self._start_over()
+        work = asyncio.ensure_future(self._work(client))
+        try:
+            await unless_stopped(work, stop)
+        finally:
+            work.cancel()
+        await self._publish_status(client, State.OFFLINE)
+
+    async def _work(self, client: aiomqtt.Client) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive(client))
+            group.create_task(self._send(client, group.create_task))
+            group.create_task(self._tell_status(client))
+
+    async def _send(self, client: aiomqtt.Client, start: Callable[..., object]) -> None:
+        topic = str(Topic(self._config.gateway, Kind.READINGS))
+        while True:
+            self._store.grown.clear()
+            room = WINDOW - len(self._in_flight)
+            batches = await self._store.batches_after(self._sent_up_to, room) if room > 0 else []
+            for sequence, payload in batches:
+                # The message is handed over in the task's first step, so the order is kept; the PUBACK ends the task.
+                start(client.publish(topic, payload, qos=1))
+                self._in_flight.add(sequence)
+                self._sent_up_to = sequence
+            if batches:
+                self._progress_at = self._loop.time() if len(self._in_flight) == len(batches) else self._progress_at
+                await asyncio.sleep(0)
+            else:
+                await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        """Wait until the spool has grown or shrunk; start over if no receipt has come for too long."""
+        if not self._in_flight:
+            await self._store.grown.wait()
+            return
+        left_s = self._progress_at + self._broker.resend_after_s - self._loop.time()
+        try:
+            await asyncio.wait_for(self._store.grown.wait(), max(left_s, 0))
+        except TimeoutError:
+            self._log.warning("batches.resent", unreceipted=len(self._in_flight), oldest=min(self._in_flight))
+            self._start_over()
+
+    def _start_over(self) -> None:
+        self._in_flight.clear()
+        self._sent_up_to = 0
+        self._progress_at = self._loop.time()
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = message.payload
+            try:
+                receipt = decode_receipt(payload if isinstance(payload, bytes) else b"")
+            except RemoteProtocolError as error:
+                self._recurring.failed("receipt", "receipt.not_understood", topic=message.topic, reason=error)
+                continue
+            spool = self._store.spool
+            if (receipt.gateway, receipt.generation) != (self._config.gateway, spool.generation):
+                continue  # for a spool that was set aside, or an older life of this gateway
+            try:
+                await self._store.forget(receipt.sequences)
+            except UnavailableError as error:
+                self._recurring.failed("spool", "spool.refused", reason=error)
+                continue
+            for first, last in receipt.sequences:
+                self._in_flight.difference_update([each for each in self._in_flight if first <= each <= last])
+            self._progress_at = self._loop.time()
+            self._store.grown.set()
+
+    async def _tell_status(self, client: aiomqtt.Client) -> None:
+        while True:
+            await self._publish_status(client, State.ONLINE)
+            await asyncio.sleep(STATUS_EVERY_S)
+
+    async def _publish_status(self, client: aiomqtt.Client, state: State) -> None:
+        await client.publish(self._status_topic(), self._status(state), qos=1, retain=True)
+
+    def _client(self) -> aiomqtt.Client:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives no types here
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        broker = self._broker
+        client = aiomqtt.Client(
+            broker.host,
+            broker.port,
+            identifier=self._config.gateway,
+            username=broker.username,
+            password=broker.password.octets.decode() if broker.password else None,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            properties=properties,
+            will=aiomqtt.Will(self._status_topic(), self._status(State.OFFLINE), qos=1, retain=True),
+            keepalive=KEEPALIVE_S,
+            timeout=CALL_TIMEOUT_S,
+            max_queued_incoming_messages=RECEIPTS_QUEUED_MAX,
+            max_inflight_messages=WINDOW,
+            tls_context=ssl.create_default_context(cafile=broker.ca_file) if broker.tls else None,
+        )
+        client.pending_calls_threshold = 2 * WINDOW
+        return client
+
+    def _status_topic(self) -> str:
+        return str(Topic(self._config.gateway, Kind.STATUS))
+
+    def _status(self, state: State) -> bytes:
+        spool = self._store.spool
+        return Status(
+            self._config.gateway, state, self._now_ms(), spool.generation, spool.batches, spool.taken, self._version
+        ).encode()
+
+    def _url(self) -> str:
+        return f"{'mqtts' if self._broker.tls else 'mqtt'}://{self._broker.host}:{self._broker.port}"
