@@ -98,9 +98,12 @@ class DlmsClient:
     def receive_silence(self) -> bytes:
         """Hear that the deadline passed; return what to write now: the question again, or nothing.
 
-        When the repetitions are used up, the next event is LinkDown.
+        Without a request under way only an incomplete frame is dropped. When the repetitions are used up, the next event is LinkDown.
         """
-        self._link.receive_silence()
+        if self.state is ClientState.ASSOCIATED:
+            self._link.forget()
+        else:
+            self._link.receive_silence()
         return self.data_to_send()
 
     def data_to_send(self) -> bytes:

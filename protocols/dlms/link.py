@@ -69,6 +69,9 @@ class Link(Protocol):
     def receive_silence(self) -> None:
         """Hear that the deadline passed: repeat what may have been lost, or give up with :class:`LinkDown`."""
 
+    def forget(self) -> None:
+        """Drop an incomplete frame: nothing was asked, so nothing is repeated."""
+
     def next_event(self) -> LinkEvent | NeedData:
         """Return what happened next."""
 

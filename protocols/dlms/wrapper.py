@@ -118,6 +118,9 @@ class WrapperLink:
             self._up = False
             self._events.append(LinkDown("no answer"))
 
+    def forget(self) -> None:
+        """Nothing to do: what TCP has delivered in part it will deliver whole."""
+
     def data_to_send(self) -> bytes:
         """Return the octets to write, each of them once."""
         data = bytes(self._out)

@@ -168,6 +168,9 @@ class HdlcPrimary:
         self._reader.forget()
         if self.state is PrimaryState.DISCONNECTED:
             return
+        if self.state is PrimaryState.IDLE:  # The answer came and was unusable; asking again would act twice.
+            self._down(Step.GIVE_UP, "no usable answer")
+            return
         self._retries += 1
         if self._retries > self._parameters.retries_max:
             self._down(Step.GIVE_UP, f"no answer after {self._parameters.retries_max} repetitions")
@@ -177,6 +180,10 @@ class HdlcPrimary:
             self._send(FrameType.DISC | POLL_FINAL)
         elif self.state is PrimaryState.AWAITING_REPLY:
             self._poll()
+
+    def forget(self) -> None:
+        """Drop an incomplete frame."""
+        self._reader.forget()
 
     def data_to_send(self) -> bytes:
         """Return the octets to write, each of them once."""
