@@ -1,9 +1,9 @@
 """Registers become consumption: (new − old index) × multiplier, per register.
 
-A register with d digits starts again at zero after 10^d units: 99850 → 00120 on five digits is 270. A register that stands
-*lower* for any other reason (read wrongly, exchanged, reset, running backwards) looks just the same, so a difference below
-zero counts as rolling over only where the register's digits are known and the result is at most half of its range; else the
-row is held, and a person looks.
+A register with d digits starts again at zero after 10^d units: 99850 → 00120 on five digits is 270. A register that
+stands *lower* for any other reason (read wrongly, exchanged, reset, running backwards) looks just the same, so a
+difference below zero counts as rolling over only where the register's digits are known and the result is at most half
+of its range; else the row is held, and a person looks.
 """
 
 from dataclasses import dataclass

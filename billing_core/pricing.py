@@ -187,7 +187,7 @@ def _with_reactive(group: Group, members: Members, period: Period, table: PowerF
         days=period.days,
         width_kwh=0,
     )
-    charged = np.where(rise > 0, reactive, 0)[np.newaxis]
+    charged = np.where(amount > 0, reactive, 0)[np.newaxis]
     none = np.full_like(charged, -1)
     return replace(
         group,

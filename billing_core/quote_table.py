@@ -5,48 +5,74 @@ from fractions import Fraction
 from rich.console import Console
 from rich.table import Table
 
+from billing_core.codes import Category, LineKind
 from billing_core.explain import Language, explain_line, format_day, format_number, line_name
 from billing_core.quote import Quote
 
 WORDS = {
-    Language.VI: (
-        "Khoản mục",
-        "kWh",
-        "Đơn giá (đ/kWh)",
-        "Thành tiền (đ)",
-        "Cộng",
-        "Thuế GTGT",
-        "Tổng cộng",
-        "Mua điện",
-    ),
-    Language.EN: ("Item", "kWh", "Price (đ/kWh)", "Amount (đ)", "Subtotal", "VAT", "Total", "Purchase"),
+    Language.VI: {
+        "headings": ("Khoản mục", "kWh", "Đơn giá (đ/kWh)", "Thành tiền (đ)"),
+        "subtotal": "Cộng",
+        "total": "Tổng cộng",
+        "purchase": "Bên mua trả",
+        "carried": "Chuyển kỳ sau",
+    },
+    Language.EN: {
+        "headings": ("Item", "kWh", "Price (đ/kWh)", "Amount (đ)"),
+        "subtotal": "Subtotal",
+        "total": "Total",
+        "purchase": "Beside the bill",
+        "carried": "Carried to the next cycle",
+    },
+}
+CATEGORIES = {
+    Language.VI: {
+        Category.RESIDENTIAL: "Sinh hoạt",
+        Category.PRODUCTION: "Sản xuất",
+        Category.BUSINESS: "Kinh doanh",
+        Category.HOSPITAL_SCHOOL: "Bệnh viện, trường học",
+        Category.LIGHTING_ADMIN: "Chiếu sáng, hành chính sự nghiệp",
+        Category.PREPAID: "Sinh hoạt trả trước",
+    },
+    Language.EN: {category: category.value.replace("_", ", ").capitalize() for category in Category},
 }
 
 
 def print_quote(answer: Quote, language: Language, *, explain: bool) -> None:
     """Print ``answer`` to standard output."""
     console = Console(highlight=False)
-    item, kwh, price, amount, subtotal, vat, total, purchase = WORDS[language]
-    start_on, end_on = (format_day(day, language) for day in (answer.request.start_on, answer.request.end_on))
-    table = Table(title=f"{answer.request.category.value}, {start_on} – {end_on}", title_justify="left")
-    table.add_column(item)
-    for heading in (kwh, price, amount):
-        table.add_column(heading, justify="right")
-    for line in answer.lines:
-        shown = "" if line.price is None else format_number(line.price, language)
-        energy = format_number(Fraction(line.energy_wh, 1000), language)
-        table.add_row(line_name(line, language), energy, shown, format_number(line.amount, language))
-    table.add_section()
-    energy = format_number(Fraction(answer.billed_wh, 1000), language)
-    table.add_row(subtotal, energy, "", format_number(answer.subtotal, language))
-    percent = format_number(Fraction(answer.vat_permille, 10), language)
-    table.add_row(f"{vat} {percent} %", "", "", format_number(answer.vat, language))
-    table.add_row(f"[bold]{total}[/]", "", "", f"[bold]{format_number(answer.total, language)}[/]")
-    console.print(table)
+    words = WORDS[language]
+    console.print(_table(answer, language))
     if answer.purchase is not None:
-        console.print(f"{purchase}: {explain_line(answer.purchase, language)}")
+        console.print(f"{words['purchase']}: {explain_line(answer.purchase, language)}", soft_wrap=True)
+    if answer.carry_out_wh:
+        console.print(f"{words['carried']}: {format_number(Fraction(answer.carry_out_wh, 1000), language)} kWh")
     for note in answer.notes:
-        console.print(f"* {note}")
+        console.print(f"* {note}", soft_wrap=True)
     if explain:
         for number, line in enumerate(answer.all_lines(), start=1):
-            console.print(f"{number}. {explain_line(line, language)}")
+            console.print(f"{number}. {explain_line(line, language)}", soft_wrap=True)
+
+
+def _table(answer: Quote, language: Language) -> Table:
+    words = WORDS[language]
+    start_on, end_on = (format_day(day, language) for day in (answer.request.start_on, answer.request.end_on))
+    title = f"{CATEGORIES[language][answer.request.category]}, {start_on} – {end_on}"
+    item, *figures = words["headings"]
+    table = Table(title=title, title_justify="left")
+    table.add_column(item)
+    for heading in figures:
+        table.add_column(heading, justify="right")
+    for line in answer.lines:
+        name = line_name(line, language) + (" (kvarh)" if line.kind is LineKind.REACTIVE else "")
+        price = "" if line.price is None else format_number(line.price, language)
+        energy = format_number(Fraction(line.energy_wh, 1000), language)
+        table.add_row(name, energy, price, format_number(line.amount, language))
+    table.add_section()
+    energy = format_number(Fraction(answer.billed_wh, 1000), language)
+    table.add_row(str(words["subtotal"]), energy, "", format_number(answer.subtotal, language))
+    percent = format_number(Fraction(answer.vat_permille, 10), language)
+    tax = f"{line_name(answer.vat_line, language)} {percent} %"
+    table.add_row(tax, "", "", format_number(answer.vat, language))
+    table.add_row(f"[bold]{words['total']}[/]", "", "", f"[bold]{format_number(answer.total, language)}[/]")
+    return table

@@ -1,0 +1,226 @@
+"""A second opinion on every bill: slow, exact, and written apart from the engine.
+
+It takes nothing from the billing core but the tariff files, which it reads with its own few lines. It computes one bill
+at a time with fractions, from the rules' text (``docs/domain/billing.md``), and where there is a choice it goes another
+way than the engine: tiers by their bounds and not by what is left, the nominal cycle by walking the calendar day by
+day, the power factor by trying all hundredths. So a bill on which both agree is wrong only if the rule was misread
+twice.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+DAY = timedelta(days=1)
+BUSINESS_TOP = ("ge22", "22_110", "ge110")
+SINGLE_PRICE = ("hospital_school", "lighting_admin", "prepaid")
+
+
+class NotBillableError(Exception):
+    """The rules give no bill for this; the message says which rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What one customer used in one period, as exact kWh.
+
+    ``kwh`` is by register: ``SG`` for a total, or ``BT``, ``CD``, ``TD``. Both days are billed.
+    """
+
+    category: str
+    start_on: date
+    end_on: date
+    kwh: Mapping[str, Fraction]
+    voltage: str = "lt6"
+    households: Fraction = Fraction(1)
+    nominal_days: int | None = None
+    share_by_days: bool = False
+    export_kwh: Fraction = Fraction(0)
+    generation_kwh: Fraction | None = None
+    solar: str | None = None
+    solar_price: int | None = None
+    carry_in_kwh: Fraction = Fraction(0)
+    settle_carry: bool = False
+    reactive_kvarh: Fraction | None = None
+    quota_unit_kwh: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactBill:
+    """The bill: ``lines`` as (kWh, price, amount), amounts in đồng. A purchase that waits for its price, or for
+    the generation, is ``None``."""
+
+    lines: tuple[tuple[Fraction, int, int], ...]
+    subtotal: int
+    vat: int
+    total: int
+    bought_kwh: Fraction
+    purchase: int | None
+    carry_out_kwh: Fraction
+
+
+def exact_bill(use: Use) -> ExactBill:
+    """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none."""
+    files = _files()
+    billed, bought, carried, price = _settle(use, files["solar.toml"])
+    lines: list[tuple[Fraction, int, int]] = []
+    parts = _parts(use, files)
+    if len(parts) > 1 and use.category != "residential" and not use.share_by_days:
+        raise NotBillableError("the price changes, and the meter is read on that day")
+    days = (use.end_on - use.start_on).days + 1
+    before = 0
+    for first, last, act in parts:
+        until = (last - use.start_on).days + 1
+        share = {name: _until(kwh, until, days) - _until(kwh, before, days) for name, kwh in billed.items()}
+        lines += [(kwh, at, half_up(kwh * at)) for kwh, at in _charges(use, act, share, (first, last), files) if kwh]
+        before = until
+    active = sum(amount for _, _, amount in lines)
+    surcharge = _reactive(use, billed, active, files["power_factor.toml"])
+    if surcharge:
+        assert use.reactive_kvarh is not None
+        lines.append((use.reactive_kvarh, 0, surcharge))
+    subtotal = active + surcharge
+    vat = half_up(subtotal * _vat_rate(use.end_on, files["vat.toml"]))
+    return ExactBill(
+        lines=tuple(lines),
+        subtotal=subtotal,
+        vat=vat,
+        total=subtotal + vat,
+        bought_kwh=bought,
+        purchase=0 if not bought else None if price is None else half_up(bought * price),
+        carry_out_kwh=carried,
+    )
+
+
+def half_up(value: Fraction) -> int:
+    """Round to the nearest whole number, a half upwards."""
+    return (value + Fraction(1, 2)).__floor__()
+
+
+@cache
+def _files() -> dict[str, dict[str, Any]]:
+    folder = resources.files("billing_core") / "tariffs"
+    return {item.name: tomllib.loads(item.read_text("utf-8")) for item in folder.iterdir() if item.name[-5:] == ".toml"}
+
+
+def _parts(use: Use, files: Mapping[str, dict[str, Any]]) -> list[tuple[date, date, dict[str, Any]]]:
+    """Return the stretches of the period under one act each."""
+    acts = sorted((table for name, table in files.items() if name[:4] == "act_"), key=lambda act: act["effective_on"])
+    ends = [*(later["effective_on"] - DAY for _, later in pairwise(acts)), date.max]
+    found = [
+        (max(use.start_on, act["effective_on"]), min(use.end_on, end), act)
+        for act, end in zip(acts, ends, strict=True)
+        if act["effective_on"] <= use.end_on and end >= use.start_on
+    ]
+    if not found or found[0][0] != use.start_on:
+        raise NotBillableError("no act for the first day")
+    return found
+
+
+def _until(kwh: Fraction, day: int, days: int) -> Fraction:
+    """Return what of ``kwh`` belongs to the first ``day`` of ``days`` days, in whole kWh until the last day."""
+    return kwh if day == days else min(kwh, Fraction(half_up(kwh * day / days)))
+
+
+def _charges(
+    use: Use,
+    act: dict[str, Any],
+    kwh: Mapping[str, Fraction],
+    days: tuple[date, date],
+    files: Mapping[str, dict[str, Any]],
+) -> list[tuple[Fraction, int]]:
+    """Return (kWh, price) of each line of one part of the period."""
+    total = sum(kwh.values(), Fraction(0))
+    if use.category == "residential":
+        widths = [table["widths"] for table in files["structure.toml"]["tiers"] if table["effective_on"] <= days[0]][-1]
+        stretch = Fraction((days[1] - days[0]).days + 1, use.nominal_days or _cycle(use.start_on)) * use.households
+        bounds = [Fraction(0)]
+        for width in widths:
+            bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
+        bounds.append(max(total, bounds[-1]))
+        within = [max(Fraction(0), min(total, upper) - lower) for lower, upper in pairwise(bounds)]
+        return list(zip(within, act["residential"]["tiers"], strict=True))
+    if use.category == "prepaid":
+        return [(total, act["residential"]["prepaid"])]
+    if use.category in SINGLE_PRICE:
+        return [(total, act[use.category]["lt6" if use.voltage == "lt6" else "ge6"])]
+    voltage = "ge22" if use.category == "business" and use.voltage in BUSINESS_TOP else use.voltage
+    if voltage not in act[use.category]:
+        raise NotBillableError("no price at this voltage")
+    prices = act[use.category][voltage]
+    return [(energy, prices["BT" if register == "SG" else register]) for register, energy in kwh.items()]
+
+
+def _cycle(start_on: date) -> int:
+    """Walk to the day before the same day of the next month, or to that month's end if it has no such day."""
+    end_on = start_on
+    while True:
+        following = end_on + DAY
+        same_day = following.day == start_on.day and following.month != start_on.month
+        too_short = following.day == 1 and end_on.month != start_on.month and end_on.day < start_on.day
+        if same_day or too_short:
+            return (end_on - start_on).days + 1
+        end_on = following
+
+
+def _vat_rate(day: date, table: dict[str, Any]) -> Fraction:
+    for rate in table["rate"]:
+        if rate["start_on"] <= day <= rate["end_on"]:
+            return Fraction(rate["permille"], 1000)
+    raise NotBillableError("no rate of tax for the last day")
+
+
+def _reactive(use: Use, billed: Mapping[str, Fraction], active: int, table: dict[str, Any]) -> int:
+    """Return the surcharge for reactive energy."""
+    rules = [rule for rule in table["table"] if rule["effective_on"] <= use.end_on]
+    if use.reactive_kvarh is None or not rules:
+        return 0
+    energy = sum(billed.values(), Fraction(0))
+    apparent = energy**2 + use.reactive_kvarh**2
+    if not apparent:
+        return 0
+    hundredths = max(c for c in range(101) if (2 * c - 1) * abs(2 * c - 1) * apparent <= (200 * energy) ** 2)
+    rule = rules[-1]
+    if hundredths >= rule["required_percent"]:
+        return 0
+    percent = Fraction(rule["floor_surcharge_bp"], 100)
+    if hundredths >= rule["floor_percent"]:
+        percent = Fraction(half_up((Fraction(rule["required_percent"], hundredths) - 1) * 10_000), 100)
+    return half_up(active * percent / 100)
+
+
+def _settle(use: Use, table: dict[str, Any]) -> tuple[Mapping[str, Fraction], Fraction, Fraction, int | None]:
+    """Return the energy billed by register, the energy bought, what is carried on, and the price of what is bought."""
+    nothing = Fraction(0)
+    if use.solar is None:
+        return use.kwh, nothing, nothing, None
+    rule = next(rule for rule in table["regime"] if rule["code"] == use.solar)
+    price = use.solar_price or _solar_price(rule, use.end_on.year, table)
+    if rule["method"] == "separate":
+        return use.kwh, use.export_kwh, nothing, price
+    if rule["method"] == "surplus":
+        if use.generation_kwh is None:
+            return use.kwh, use.export_kwh, nothing, None
+        # The engine counts whole Wh, and the cap is not passed: a part of a Wh above it is not bought.
+        cap = Fraction((use.generation_kwh * 1000 * rule["cap_percent"] / 100).__floor__(), 1000)
+        return use.kwh, min(use.export_kwh, cap), nothing, price
+    if set(use.kwh) != {"SG"}:
+        raise NotBillableError("net metering by rates is not defined")
+    balance = use.kwh["SG"] - use.export_kwh - use.carry_in_kwh
+    surplus = max(nothing, -balance)
+    billed = {"SG": max(nothing, balance)}
+    return (billed, surplus, nothing, price) if use.settle_carry else (billed, nothing, surplus, price)
+
+
+def _solar_price(rule: dict[str, Any], year: int, table: dict[str, Any]) -> int | None:
+    published = [entry["price"] for entry in rule.get("price", []) if entry["year"] == year]
+    rates = [entry["vnd_per_usd"] for entry in table["exchange_rate"] if entry["year"] == year]
+    if published:
+        return int(published[0])
+    return half_up(Fraction(rule["cents"]) / 100 * rates[0]) if rates and "cents" in rule else None

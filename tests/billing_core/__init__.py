@@ -1,0 +1,1 @@
+"""The billing core: rules, tariffs, quotes."""
