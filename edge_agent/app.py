@@ -16,7 +16,7 @@ from edge_agent.config import AgentConfig, BusConfig
 from edge_agent.lines import open_line
 from edge_agent.log import EventLog
 from edge_agent.publisher import Publisher
-from edge_agent.spool import open_spool, set_aside
+from edge_agent.spool import open_spool
 from edge_agent.store import Store
 from protocols.errors import UnavailableError
 
@@ -66,7 +66,7 @@ async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asy
     def now_ms() -> int:
         return max(clock.now_ms() for clock in clocks)
 
-    publisher = Publisher(config, store, log, now_ms, version("congto"), SystemRandom())
+    publisher = Publisher(config, store, log, now_ms=now_ms, version=version("congto"), chance=SystemRandom())
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run(leave))
         buses = [

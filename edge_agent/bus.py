@@ -128,7 +128,7 @@ class Bus:
             (each for each in self._polled if each.due_ms() <= now_ms),
             key=lambda each: (each.health.silent, each.due_ms()),
         )
-        cycle = Cycle([], [], [])
+        cycle = Cycle()
         answered = [polled for polled in due if await self._read(polled, cycle)]
         if cycle.readings and await self._store.commit(cycle, self._config.id, self._recurring):
             self._note_stored(due, cycle.slots)
@@ -178,7 +178,7 @@ class Bus:
             return Answer((), failure=str(error))
 
     def _take(self, polled: Polled, stamps: dict[Group, policy.Stamp], answer: Answer, cycle: Cycle) -> None:
-        """Add what a meter said to ``cycle``. Half a billing reading is left out where the load profile has it whole."""
+        """Add what a meter said to ``cycle``. Half a billing reading is left out where a load profile has it whole."""
         meter = polled.config
         left_out = Group.BILLING if meter.heal and answer.failure is not None else None
         for measurement, value in answer.values:

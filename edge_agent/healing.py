@@ -11,7 +11,7 @@ from edge_agent import policy
 from edge_agent.config import BusConfig, MeterConfig
 from edge_agent.failures import LineLostError
 from edge_agent.log import EventLog, Recurring
-from edge_agent.meter import Meter, ProfileMeter, ProfileValue
+from edge_agent.meter import Meter, ProfileValue
 from edge_agent.spool import Cycle, Hole
 from edge_agent.store import Store
 from protocols.errors import ProtocolError
@@ -55,13 +55,13 @@ class Healer:
             self._recurring.recovered(hole.meter, "meter.not_healed", "meter.healing", bus=self._bus, meter=hole.meter)
             readings = readings_of(config, found, from_ms, to_ms)
             piece = Hole(hole.meter, from_ms, to_ms)
-            if not await self._store.commit(Cycle(readings, filled=[piece]), self._bus, self._recurring):
+            if not await self._store.commit(Cycle(readings=readings, filled=[piece]), self._bus, self._recurring):
                 return 0
             self._tell(config, piece, readings)
             self._holes.remove(hole)
             if to_ms >= hole.to_ms:
                 return left
-            hole = Hole(hole.meter, to_ms + 1, hole.to_ms)  # noqa: PLW2901, the rest of it
+            hole = Hole(hole.meter, to_ms + 1, hole.to_ms)
             self._holes.append(hole)
         return 0
 
@@ -96,7 +96,6 @@ def readings_of(config: MeterConfig, found: Iterable[ProfileValue], from_ms: int
 
 
 async def _read_profile(meter: Meter, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:
-    assert isinstance(meter, ProfileMeter)
     try:
         return await meter.read_profile(from_ms, to_ms)
     except (LineLostError, ProtocolError) as error:

@@ -35,10 +35,6 @@ class Meter(Protocol):
         """Read the measurements of ``groups``; with ``probe`` one short try, no second one."""
         ...
 
-
-class ProfileMeter(Meter, Protocol):
-    """A meter that remembers."""
-
     async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:
         """Return what the load profile holds from ``from_ms`` to ``to_ms``, both included, or why it can't be read."""
         ...

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from edge_agent.failures import NoReplyError
-from edge_agent.meter import Answer
+from edge_agent.meter import Answer, ProfileValue
 from protocols.errors import RemoteProtocolError
 from protocols.meters.model import Group, Measurement, MeterModel
 from protocols.modbus.messages import ExceptionCode, ExceptionReply, ReadRegisters, RegistersReply, Reply
@@ -47,6 +47,10 @@ class ModbusMeter:
             except (NoReplyError, RemoteProtocolError) as error:
                 return Answer(tuple(values), tuple(refusals), str(error))
         return Answer(tuple(values), tuple(refusals))
+
+    async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:  # noqa: ARG002
+        """Say that Modbus has no load profiles; the configuration asks for none."""
+        return "a Modbus meter has no load profile"
 
     async def _ask(
         self, groups: frozenset[Group], read: PlannedRead, *, probe: bool

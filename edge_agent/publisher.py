@@ -8,7 +8,7 @@ translated here only.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
 
 import aiomqtt
@@ -36,7 +36,14 @@ class Publisher:
     """Keeps a connection to the broker, and the spool empty."""
 
     def __init__(
-        self, config: AgentConfig, store: Store, log: EventLog, now_ms: Callable[[], int], version: str, chance: Random
+        self,
+        config: AgentConfig,
+        store: Store,
+        log: EventLog,
+        *,
+        now_ms: Callable[[], int],
+        version: str,
+        chance: Random,
     ) -> None:
         self._config = config
         self._broker = config.broker

@@ -18,8 +18,8 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -72,14 +72,14 @@ class Hole:
     to_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cycle:
-    """What one commit takes. ``filled`` are parts of holes that need not be tried again."""
+    """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again."""
 
-    readings: Sequence[Reading]
-    slots: Sequence[SlotDone] = ()
-    holes: Sequence[Hole] = ()
-    filled: Sequence[Hole] = ()
+    readings: list[Reading] = field(default_factory=list)
+    slots: list[SlotDone] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    filled: list[Hole] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +273,6 @@ class Spool:
         with self._lock:
             return [Hole(*row) for row in self._db.execute("select * from hole order by from_ms, meter")]
 
-    def days(self) -> list[DayTaken]:
-        """Return what was taken, by UTC day."""
-        with self._lock:
-            rows = self._db.execute("select day, readings, digest from day order by day").fetchall()
-        return [DayTaken(day, readings, int(digest, 16)) for day, readings, digest in rows]
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("begin immediate")
@@ -289,6 +283,31 @@ class Spool:
             if self._db.in_transaction:
                 self._db.execute("rollback")
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a spool says of itself: readings ever taken, batches numbered and not yet receipted, by UTC day."""
+
+    generation: str
+    taken: int
+    last_sequence: int
+    unreceipted: int
+    days: tuple[DayTaken, ...]
+
+
+def read_summary(path: Path) -> Summary:
+    """Return the summary of the spool at ``path``, which an agent may be using; raise :class:`UsageError`."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+            db.execute("begin")  # one snapshot for all of it
+            meta = dict(db.execute("select key, value from meta"))
+            (unreceipted,) = db.execute("select count(*) from batch").fetchone()
+            rows = db.execute("select day, readings, digest from day order by day").fetchall()
+        days = tuple(DayTaken(day, readings, int(digest, 16)) for day, readings, digest in rows)
+        return Summary(meta["generation"], meta["taken"], meta["last_sequence"], unreceipted, days)
+    except (sqlite3.DatabaseError, KeyError) as error:
+        raise UsageError(f"{path}: is no spool that can be read: {error}") from error
 
 
 def open_spool(path: Path, gateway: str, octets_max: int) -> tuple[Spool, Path | None]:

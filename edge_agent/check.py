@@ -1,0 +1,59 @@
+"""What a configuration will do, for ``congto agent check``."""
+
+from edge_agent.config import DAY_MS, AgentConfig, BusConfig, MeterConfig, TcpPlace
+from edge_agent.modbus_rtu import TURNAROUND_US
+from protocols.meters.model import Protocol
+from protocols.modbus.plan import plan_reads, serial_cost
+
+
+def describe(config: AgentConfig) -> str:
+    """Return a page on the gateway's buses, meters and readings a day."""
+    lines = [
+        f"gateway {config.gateway}, spool {config.spool}",
+        f"broker {config.broker.host}:{config.broker.port}{' with TLS' if config.broker.tls else ''}",
+    ]
+    if config.world is not None:
+        lines.append(f"clock of the simulated world at {config.world}")
+    for bus in config.buses:
+        lines += ["", f"bus {bus.id}: {_place(bus)}, {bus.protocol.value}, {len(bus.meters)} meters{_load(bus)}"]
+        for meter in bus.meters:
+            intervals = ", ".join(f"{group.value} every {_words(every)}" for group, every in meter.every_ms.items())
+            lines.append(f"  {meter.id:<16} {meter.model.name}, address {meter.address}: {intervals}")
+    total = sum(readings_a_day(meter) for bus in config.buses for meter in bus.meters)
+    meters = sum(len(bus.meters) for bus in config.buses)
+    return "\n".join([*lines, "", f"{meters} meters, {total} readings a day"])
+
+
+def readings_a_day(meter: MeterConfig) -> int:
+    """Return how many readings a meter gives on a day without gaps."""
+    return sum(
+        DAY_MS // every_ms * sum(each.group is group for each in meter.model.measurements)
+        for group, every_ms in meter.every_ms.items()
+    )
+
+
+def _place(bus: BusConfig) -> str:
+    if isinstance(bus.place, TcpPlace):
+        return f"tcp {bus.place.host}:{bus.place.port}"
+    return f"{bus.place.port} at {bus.place.baud} 8{bus.place.parity}{bus.place.stop_bits}"
+
+
+def _load(bus: BusConfig) -> str:
+    """Return how much of a Modbus line's time the plan takes when every meter answers at once."""
+    if bus.protocol is not Protocol.MODBUS or isinstance(bus.place, TcpPlace):
+        return ""
+    cost = serial_cost(bus.place.baud, bus.place.bits_per_character, TURNAROUND_US)
+    busy_ms = 0.0
+    for meter in bus.meters:
+        for group, every_ms in meter.every_ms.items():
+            wanted = [each for each in meter.model.measurements if each.group is group]
+            reads = plan_reads(wanted, cost, registers_max=meter.model.registers_per_read_max)
+            busy_ms += sum(cost.transaction_us(read.count) for read in reads) / 1000 * (DAY_MS / every_ms)
+    return f", {100 * busy_ms / DAY_MS:.1f} % of the line's time"
+
+
+def _words(interval_ms: int) -> str:
+    for suffix, factor in (("d", DAY_MS), ("h", 3_600_000), ("m", 60_000)):
+        if interval_ms % factor == 0:
+            return f"{interval_ms // factor}{suffix}"
+    return f"{interval_ms // 1000}s" if interval_ms % 1000 == 0 else f"{interval_ms}ms"

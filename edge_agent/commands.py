@@ -1,0 +1,85 @@
+"""``congto agent``: run the agent, check its configuration, say what it has taken."""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from protocols.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``congto agent``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, purpose in (
+        ("run", "read the meters and publish until SIGTERM or Ctrl-C"),
+        ("check", "say whether the configuration holds, and what it will do"),
+        ("digest", "print what was taken by UTC day, with a digest to compare with the server's"),
+    ):
+        action = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        action.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's TOML file")
+        if name == "run":
+            action.add_argument("--log-level", choices=("info", "warning", "error"), default="info")
+        if name == "digest":
+            action.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the subcommand; return the exit status."""
+    action = {"run": _run, "check": _check, "digest": _digest}[arguments.action]
+    return action(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge_agent import app, log
+    from edge_agent.config import load_config
+
+    config = load_config(arguments.config)
+    log.start_logging(arguments.log_level)
+    return app.run(config)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from edge_agent.check import describe
+    from edge_agent.config import load_config
+
+    print(describe(load_config(arguments.config)))
+    return 0
+
+
+def _digest(arguments: argparse.Namespace) -> int:
+    from edge_agent.config import load_config
+    from edge_agent.spool import read_summary
+
+    config = load_config(arguments.config)
+    if not config.spool.exists():
+        raise UsageError(f"{config.spool}: there is no spool yet; run the agent first")
+    summary = read_summary(config.spool)
+    days = [
+        {
+            "day": (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=each.day)).date().isoformat(),
+            "readings": each.readings,
+            "digest": f"{each.digest:016x}",
+        }
+        for each in summary.days
+    ]
+    if arguments.json:
+        answer = {
+            "gateway": config.gateway,
+            "generation": summary.generation,
+            "taken": summary.taken,
+            "last_sequence": summary.last_sequence,
+            "unreceipted": summary.unreceipted,
+            "days": days,
+        }
+        json.dump(answer, sys.stdout)
+        print()
+        return 0
+    for day in days:
+        print(f"{day['day']}  {day['readings']:>9}  {day['digest']}")
+    print(
+        f"gateway {config.gateway}, generation {summary.generation}: {summary.taken} readings taken, "
+        f"{summary.unreceipted} of {summary.last_sequence} batches not yet receipted"
+    )
+    return 0
