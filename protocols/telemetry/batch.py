@@ -27,6 +27,7 @@ import zstandard
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
 from protocols.obis import Obis
+from protocols.telemetry.fields import check_schema, take_generation, take_identifier
 from protocols.telemetry.reading import Quality, Reading
 from protocols.telemetry.strict_json import parse_object
 from protocols.telemetry.topics import check_identifier
@@ -42,7 +43,6 @@ AT_MS_MAX = 4_102_444_800_000  # 2100-01-01
 COMPRESS_FROM_OCTETS = 1024
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 QUALITY_MAX = sum(Quality)
-GENERATION_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,20 @@ class Batch:
         """Yield the rows one by one."""
         for channel, at_ms, value, quality in zip(self.channel, self.at_ms, self.value, self.quality, strict=True):
             yield Reading(*self.channels[channel], at_ms, value, quality)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Which batch of which gateway's spool a message carries."""
+
+    gateway: str
+    generation: str
+    sequence: int
+
+    @property
+    def spool(self) -> tuple[str, str]:
+        """The gateway and the generation of its spool: sequences count within it."""
+        return (self.gateway, self.generation)
 
 
 def encode_batch(gateway: str, generation: str, sequence: int, readings: Sequence[Reading]) -> bytes:
@@ -103,23 +117,15 @@ def decode_batch(payload: bytes) -> Batch:
         If anything in it breaks the contract; the whole message is then refused. Bounded in time and memory.
     """
     message = parse_object(decompress(payload))
-    if message.get("schema") != SCHEMA:
-        raise RemoteProtocolError(f"schema {str(message.get('schema'))[:60]!r}: expected {SCHEMA!r}")
-    gateway = _text(message, "gateway")
-    generation = _text(message, "generation")
-    if len(generation) != GENERATION_DIGITS or set(generation) - set("0123456789abcdef"):
-        raise RemoteProtocolError(f"generation {generation[:40]!r}: expected {GENERATION_DIGITS} hexadecimal digits")
-    sequence = message.get("sequence")
-    if type(sequence) is not int or not 1 <= sequence <= SEQUENCE_MAX:
-        raise RemoteProtocolError(f"sequence {str(sequence)[:40]}: expected an integer from 1 to 2⁵³ − 1")
+    header = _header(message)
     channels = _channels(message.get("channels"))
     length = len(_list(message, "channel"))
     if not 0 < length <= ROWS_MAX:
         raise RemoteProtocolError(f"{length} rows: expected 1 to {ROWS_MAX}")
     batch = Batch(
-        gateway,
-        generation,
-        sequence,
+        header.gateway,
+        header.generation,
+        header.sequence,
         channels,
         channel=_column(message, "channel", length, 0, len(channels) - 1),
         at_ms=_column(message, "at", length, AT_MS_MIN, AT_MS_MAX, summed=True),
@@ -128,6 +134,15 @@ def decode_batch(payload: bytes) -> Batch:
     )
     _check_order(batch)
     return batch
+
+
+def decode_header(payload: bytes) -> Header:
+    """Return whose batch a readings message is, even if its columns break the contract.
+
+    The server keeps such a message in the quarantine and can then still say so in a receipt. Raises
+    :class:`RemoteProtocolError` if not even that can be told.
+    """
+    return _header(parse_object(decompress(payload)))
 
 
 def compress(text: bytes) -> bytes:
@@ -147,7 +162,7 @@ def decompress(payload: bytes) -> bytes:
         if size > TEXT_OCTETS_MAX:
             raise RemoteProtocolError(f"unpacks to {size} octets: a message has at most {TEXT_OCTETS_MAX}")
         return zstandard.ZstdDecompressor(max_window_size=TEXT_OCTETS_MAX).decompress(
-            payload, max_output_size=TEXT_OCTETS_MAX
+            payload, max_output_size=TEXT_OCTETS_MAX, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
         raise RemoteProtocolError(f"not a whole zstd frame of at most {TEXT_OCTETS_MAX} octets: {error}") from error
@@ -157,14 +172,12 @@ def _differences(column: Sequence[int]) -> list[int]:
     return [now - before for now, before in zip(column, [0, *column[:-1]], strict=True)]
 
 
-def _text(message: dict[str, Any], key: str) -> str:
-    found = message.get(key)
-    if type(found) is not str:
-        raise RemoteProtocolError(f"{key}: expected a text, found {type(found).__name__}")
-    try:
-        return check_identifier(found, key)
-    except UsageError as error:
-        raise RemoteProtocolError(str(error)[:200]) from error
+def _header(message: dict[str, Any]) -> Header:
+    check_schema(message, SCHEMA)
+    sequence = message.get("sequence")
+    if type(sequence) is not int or not 1 <= sequence <= SEQUENCE_MAX:
+        raise RemoteProtocolError(f"sequence {str(sequence)[:40]}: expected an integer from 1 to 2⁵³ − 1")
+    return Header(take_identifier(message, "gateway"), take_generation(message), sequence)
 
 
 def _list(message: dict[str, Any], key: str) -> list[Any]:

@@ -19,7 +19,8 @@ from enum import Enum
 from typing import Any
 
 from protocols.errors import RemoteProtocolError
-from protocols.telemetry.batch import SEQUENCE_MAX, decompress
+from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, SEQUENCE_MAX, decompress
+from protocols.telemetry.fields import check_schema, take_generation, take_identifier, take_integer, take_text
 from protocols.telemetry.strict_json import parse_object
 
 RECEIPT_SCHEMA = "congto.receipt.v1"
@@ -89,7 +90,7 @@ def decode_receipt(payload: bytes) -> Receipt:
         if not 1 <= pair[0] <= pair[1] <= SEQUENCE_MAX:
             raise RemoteProtocolError(f"sequences: {str(pair)[:80]} is not a range of sequences")
     pairs = tuple((first, last) for first, last in found)
-    return Receipt(_field(message, "gateway", str), _field(message, "generation", str), pairs)
+    return Receipt(take_identifier(message, "gateway"), take_generation(message), pairs)
 
 
 def decode_status(payload: bytes) -> Status:
@@ -100,13 +101,13 @@ def decode_status(payload: bytes) -> Status:
     except ValueError:
         raise RemoteProtocolError(f"state {str(message.get('state'))[:40]!r}: expected online or offline") from None
     return Status(
-        gateway=_field(message, "gateway", str),
+        gateway=take_identifier(message, "gateway"),
         state=state,
-        at_ms=_field(message, "at", int),
-        generation=_field(message, "generation", str),
-        spooled=_field(message, "spooled", int),
-        taken=_field(message, "taken", int),
-        version=_field(message, "version", str),
+        at_ms=take_integer(message, "at", AT_MS_MIN, AT_MS_MAX),
+        generation=take_generation(message),
+        spooled=take_integer(message, "spooled"),
+        taken=take_integer(message, "taken"),
+        version=take_text(message, "version"),
     )
 
 
@@ -116,17 +117,5 @@ def _dump(message: dict[str, Any]) -> bytes:
 
 def _load(payload: bytes, schema: str) -> dict[str, Any]:
     message = parse_object(decompress(payload))
-    if message.get("schema") != schema:
-        raise RemoteProtocolError(f"schema {str(message.get('schema'))[:60]!r}: expected {schema!r}")
+    check_schema(message, schema)
     return message
-
-
-def _field(message: dict[str, Any], key: str, kind: type) -> Any:
-    found = message.get(key)
-    if type(found) is not kind:
-        raise RemoteProtocolError(f"{key}: expected {kind.__name__}, found {type(found).__name__}")
-    if isinstance(found, int) and not 0 <= found < 1 << 63:
-        raise RemoteProtocolError(f"{key}: {str(found)[:40]} does not lie within 0 to 2⁶³ − 1")
-    if isinstance(found, str) and len(found) > 100:
-        raise RemoteProtocolError(f"{key}: longer than 100 characters")
-    return found

@@ -1,0 +1,109 @@
+"""Which rows of a batch may be stored, and as what; the others go to the quarantine with a reason.
+
+Pure: what is registered and the present time are arguments.
+"""
+
+from __future__ import annotations  # array[int] is no expression before Python 3.12
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_server.pipeline.message import Rejected
+from protocols.telemetry.batch import Batch, Header, encode_batch
+from protocols.telemetry.reading import Quality
+from protocols.telemetry.topics import Kind, Topic
+
+AHEAD_MS_MAX = 86_400_000  # a clock that is a day ahead is wrong, not early
+NAMES_SHOWN_MAX = 3
+# What a gateway sends later or a person keys in may be there already in another form.
+MAY_COLLIDE = Quality.PROFILE | Quality.ESTIMATED | Quality.SUBSTITUTED | Quality.MANUAL
+
+ChannelIds = Mapping[tuple[str, str], int]
+"""A gateway's channels: (meter, OBIS code) → channel_id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Readings as columns of one length, ready for the table ``reading``; times in milliseconds since 1970 UTC."""
+
+    channel_id: NDArray[np.int32]
+    at_ms: NDArray[np.int64]
+    value: NDArray[np.int64]
+    quality: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What becomes of one readings message.
+
+    ``may_collide`` says that some of the rows are of a kind that may be stored already.
+    ``unregistered`` says that rows were refused for want of a registered meter or channel.
+    """
+
+    header: Header
+    rows: Rows
+    rejected: tuple[Rejected, ...] = ()
+    may_collide: bool = False
+    unregistered: bool = False
+
+
+def admit(batch: Batch, channels: ChannelIds | None, now_ms: int) -> Admission:
+    """Return which rows of ``batch`` to store and which to quarantine.
+
+    ``channels`` are those of the batch's gateway, ``None`` if the gateway is not registered. A row is refused if its
+    meter or channel is not registered there, or if its time is more than a day ahead of ``now_ms``.
+    """
+    header = Header(batch.gateway, batch.generation, batch.sequence)
+    rows = Rows(
+        np.array([(channels or {}).get(pair, 0) for pair in batch.channels], dtype=np.int32)[_column(batch.channel)],
+        _column(batch.at_ms),
+        _column(batch.value),
+        _column(batch.quality).astype(np.int16),
+    )
+    unknown = rows.channel_id == 0
+    future = rows.at_ms > now_ms + AHEAD_MS_MAX
+    may_collide = bool((rows.quality & int(MAY_COLLIDE)).any())
+    refused = unknown | future
+    if not refused.any():
+        return Admission(header, rows, may_collide=may_collide)
+    reasons: dict[str, NDArray[np.bool_]] = {}
+    if channels is None:
+        reasons[f"gateway {batch.gateway} is not registered"] = unknown
+    else:
+        meters = {meter for meter, _ in channels}
+        reasons |= _unregistered(batch, meters, unknown)
+    reasons["measured_at is more than a day ahead of the server's clock"] = future & ~unknown
+    rejected = tuple(_reject(batch, mask, reason, header) for reason, mask in reasons.items() if mask.any())
+    kept = ~refused
+    rows = Rows(rows.channel_id[kept], rows.at_ms[kept], rows.value[kept], rows.quality[kept])
+    return Admission(header, rows, rejected, may_collide, unregistered=bool(unknown.any()))
+
+
+def _column(values: array[int]) -> NDArray[np.int64]:
+    return np.frombuffer(values, dtype=np.int64)
+
+
+def _unregistered(batch: Batch, meters: set[str], unknown: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Return the reasons for the unknown channels, each with its rows."""
+    strange_meter = np.array([meter not in meters for meter, _ in batch.channels])[_column(batch.channel)]
+    reasons = {}
+    for what, mask in (("meter", unknown & strange_meter), ("channel", unknown & ~strange_meter)):
+        pairs = [batch.channels[index] for index in np.unique(_column(batch.channel)[mask])]
+        names = list(dict.fromkeys(pair[0] if what == "meter" else " ".join(pair) for pair in pairs))
+        more = f" and {len(names) - NAMES_SHOWN_MAX} more" if len(names) > NAMES_SHOWN_MAX else ""
+        reasons[f"{what} {', '.join(names[:NAMES_SHOWN_MAX])}{more} not registered at gateway {batch.gateway}"] = mask
+    return reasons
+
+
+def _reject(batch: Batch, mask: NDArray[np.bool_], reason: str, header: Header) -> Rejected:
+    """Return the rows in ``mask`` as a message of their own."""
+    rows = [reading for reading, chosen in zip(batch.readings(), mask, strict=True) if chosen]
+    payload = encode_batch(batch.gateway, batch.generation, batch.sequence, rows)
+    return Rejected(str(Topic(batch.gateway, Kind.READINGS)), payload, reason, header)

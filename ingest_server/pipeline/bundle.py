@@ -1,0 +1,109 @@
+"""What one transaction stores: decoded messages, admitted by what the database has registered."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ingest_server.pipeline.admission import Admission, ChannelIds, admit
+from ingest_server.pipeline.message import Message, Rejected
+from protocols.telemetry.batch import Batch, Header
+from protocols.telemetry.receipt import Receipt, Status, ranges
+from protocols.telemetry.topics import Kind, Topic
+
+
+class Arrival(NamedTuple):
+    """A message and what it says."""
+
+    message: Message
+    decoded: Batch | Status | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """A gateway's status; ``retained`` says that it may have been said long ago."""
+
+    status: Status
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What one transaction stores. ``suspects`` numbers the admissions whose rows may be stored already.
+
+    ``strangers`` counts the statuses of gateways that are not registered: there is no row to keep them in.
+    """
+
+    admissions: Sequence[Admission] = ()
+    suspects: frozenset[int] = frozenset()
+    rejected: Sequence[Rejected] = ()
+    statuses: Sequence[GatewayStatus] = ()
+    strangers: int = 0
+
+    def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
+        """Return the batches that this settles: (gateway, generation) → closed ranges of sequences."""
+        headers = [each.header for each in self.admissions] + [each.header for each in self.rejected if each.header]
+        sequences: dict[tuple[str, str], list[int]] = {}
+        for header in headers:
+            sequences.setdefault(header.spool, []).append(header.sequence)
+        return {spool: ranges(found) for spool, found in sequences.items()}
+
+    def receipts(self) -> list[tuple[str, bytes]]:
+        """Return the receipts for what this settles: topics and payloads."""
+        return [
+            (str(Topic(gateway, Kind.RECEIPTS)), Receipt(gateway, generation, sequences).encode())
+            for (gateway, generation), sequences in self.batches().items()
+        ]
+
+
+def make_bundle(
+    arrivals: Sequence[Arrival],
+    channels: Callable[[str], ChannelIds | None],
+    highest: Callable[[tuple[str, str]], int],
+    now_ms: int,
+) -> Bundle:
+    """Return what to store of ``arrivals``.
+
+    ``channels`` gives the channels of a gateway, ``None`` if it is not registered; ``highest`` the highest sequence
+    received of a (gateway, generation).
+    """
+    admissions: list[Admission] = []
+    rejected: list[Rejected] = []
+    statuses: dict[str, GatewayStatus] = {}
+    for message, decoded in arrivals:
+        match decoded:
+            case Batch():
+                admission = admit(decoded, channels(decoded.gateway), now_ms)
+                admissions.append(admission)
+                rejected += admission.rejected
+            case Status():
+                statuses[decoded.gateway] = GatewayStatus(decoded, message.retained)
+            case Rejected():
+                rejected.append(decoded)
+    known = [each for gateway, each in statuses.items() if channels(gateway) is not None]
+    suspects = find_suspects(admissions, highest)
+    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known))
+
+
+def find_suspects(admissions: Sequence[Admission], highest: Callable[[tuple[str, str]], int]) -> frozenset[int]:
+    """Return the numbers of the admissions whose rows may be stored already, and so must be compared.
+
+    A batch is above suspicion if its sequence is higher than any that its spool has sent before, in this transaction
+    or according to ``highest``, and its rows are first-hand. A sequence that was seen proves nothing: a gateway that
+    was restored from a backup gives the same number to other readings.
+    """
+    seen: dict[tuple[str, str], int] = {}
+    suspects = set()
+    for number, admission in enumerate(admissions):
+        spool, sequence = admission.header.spool, admission.header.sequence
+        before = seen[spool] if spool in seen else highest(spool)
+        if admission.may_collide or sequence <= before:
+            suspects.add(number)
+        seen[spool] = max(before, sequence)
+    return frozenset(suspects)
+
+
+def refuse(arrival: Arrival, reason: str) -> Arrival:
+    """Return ``arrival`` as one for the quarantine."""
+    message, decoded = arrival
+    header = Header(decoded.gateway, decoded.generation, decoded.sequence) if isinstance(decoded, Batch) else None
+    return Arrival(message, Rejected(message.topic, message.payload, reason, header))

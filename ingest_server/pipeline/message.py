@@ -1,0 +1,63 @@
+"""A message as it came from the broker, and what it says."""
+
+from dataclasses import dataclass
+
+from protocols.errors import RemoteProtocolError
+from protocols.telemetry.batch import Batch, Header, decode_batch, decode_header
+from protocols.telemetry.receipt import Status, decode_status
+from protocols.telemetry.topics import Kind, parse_topic
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message and what is needed to acknowledge it.
+
+    ``packet`` is its MQTT packet identifier, which holds for the connection with the number ``connection`` only.
+    ``retained`` says that the broker kept it for us: it tells nothing about when it was sent.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    packet: int = 0
+    connection: int = 0
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What goes to the quarantine: bytes, where they came from, and why. ``header`` is for the receipt, if known."""
+
+    topic: str
+    payload: bytes
+    reason: str
+    header: Header | None = None
+
+
+def decode(message: Message) -> Batch | Status | Rejected:
+    """Return what ``message`` says, or why it can't be taken."""
+    try:
+        topic = parse_topic(message.topic)
+        decoded: Batch | Status
+        match topic.kind:
+            case Kind.READINGS:
+                decoded = decode_batch(message.payload)
+            case Kind.STATUS:
+                decoded = decode_status(message.payload)
+            case _:
+                return Rejected(message.topic, message.payload, f"{topic.kind.value}: ingest takes none of these")
+    except RemoteProtocolError as error:
+        return Rejected(message.topic, message.payload, str(error), _header_of(message))
+    if decoded.gateway != topic.gateway:
+        # Whose batch it is can't be told, so nobody gets a receipt for it.
+        reason = f"the topic is of gateway {topic.gateway}, the payload of {decoded.gateway}"
+        return Rejected(message.topic, message.payload, reason)
+    return decoded
+
+
+def _header_of(message: Message) -> Header | None:
+    try:
+        header = decode_header(message.payload)
+        return header if parse_topic(message.topic) == (header.gateway, Kind.READINGS) else None
+    except RemoteProtocolError:
+        return None

@@ -1,0 +1,185 @@
+"""Gather what has come, store it in one transaction, send receipts, acknowledge; for ever.
+
+While a transaction is under way the next one is gathered and decoded, so a bundle is as large as the load makes it: a
+few messages when there is little to do, up to ``BUNDLE_ROWS_MAX`` rows when there is much.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import psycopg
+
+from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
+from ingest_server.pipeline.counts import Counts
+from ingest_server.pipeline.inbox import Inbox
+from ingest_server.pipeline.message import Message, Rejected, decode
+from ingest_server.pipeline.registered import Registered
+from ingest_server.pipeline.settings import (
+    BACK_OFF_FIRST_S,
+    BACK_OFF_LAST_S,
+    BUNDLE_OCTETS_MAX,
+    BUNDLE_ROWS_MAX,
+    LINGER_S,
+)
+from ingest_server.pipeline.store import Connection, open_connection, store
+from protocols.telemetry.batch import Batch
+
+Settled = Callable[[list[Message], Bundle], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Gathering:
+    """The messages of the next transaction, decoded."""
+
+    arrivals: list[Arrival] = field(default_factory=list)
+    rows: int = 0
+    octets: int = 0
+
+    def add(self, arrival: Arrival) -> None:
+        """Add one message."""
+        message, decoded = arrival
+        self.arrivals.append(arrival)
+        self.rows += len(decoded) if isinstance(decoded, Batch) else 1
+        self.octets += len(message.payload)
+
+    @property
+    def full(self) -> bool:
+        """Whether the transaction is as large as it may become."""
+        return self.rows >= BUNDLE_ROWS_MAX or self.octets >= BUNDLE_OCTETS_MAX
+
+
+class Pipeline:
+    """Takes from ``inbox`` and stores into the database at ``dsn``; ``settled`` is told what is committed."""
+
+    def __init__(self, dsn: str, inbox: Inbox, settled: Settled) -> None:
+        self.counts = Counts()
+        self.progress = 0  # grows with each transaction and each attempt to reach the database
+        self._dsn = dsn
+        self._inbox = inbox
+        self._settled = settled
+        self._registered = Registered()
+        self._connection: Connection | None = None
+        self._gathering = Gathering()
+        self._storing = False
+        self._stopping = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to be done."""
+        return bool(len(self._inbox) or self._gathering.arrivals or self._storing)
+
+    async def gather(self) -> None:
+        """Decode what comes, for the next transaction."""
+        while True:
+            message = await self._inbox.take()
+            arrival = Arrival(message, decode(message))
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._gathering.full)
+                self._gathering.add(arrival)
+                self._changed.notify_all()
+            await asyncio.sleep(0)  # the socket has its turn
+
+    async def store(self) -> None:
+        """Store what is gathered, until :meth:`stop`; a transaction that has begun is finished first."""
+        while gathering := await self._next():
+            self._storing = True
+            await self._settle(gathering.arrivals)
+            self._storing = False
+        await self._disconnect()
+
+    async def stop(self) -> None:
+        """Let :meth:`store` return soon; what is not stored then comes again."""
+        self._stopping.set()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _next(self) -> Gathering | None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._gathering.arrivals or self._stopping.is_set())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._changed.wait_for(lambda: self._gathering.full or self._stopping.is_set())
+            if self._stopping.is_set():
+                return None
+            gathering, self._gathering = self._gathering, Gathering()
+            self._changed.notify_all()
+            return gathering
+
+    async def _settle(self, arrivals: list[Arrival]) -> None:
+        """Store ``arrivals``, as often as it takes; give up only when asked to stop, and then they come again."""
+        failures = 0
+        while True:
+            try:
+                await self._store_or_split(arrivals)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if failures == 0:
+                    LOG.warning(fact("database.lost", reason=str(error).strip(), messages=len(arrivals)))
+                failures += 1
+                self.progress += 1
+                await self._disconnect()
+                if self._stopping.is_set():
+                    return
+                await self._back_off(failures)
+            else:
+                if failures:
+                    LOG.info(fact("database.back", attempts=failures))
+                return
+
+    async def _back_off(self, failures: int) -> None:
+        """Wait, longer with each failure and never in step with others; not once we are to stop."""
+        delay_s = min(BACK_OFF_FIRST_S * 2 ** min(failures - 1, 10), BACK_OFF_LAST_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret depends on it
+                await self._stopping.wait()
+
+    async def _store_or_split(self, arrivals: list[Arrival]) -> None:
+        """Store ``arrivals`` together; if the database refuses them, by halves, and quarantine the one it refuses."""
+        try:
+            await self._store(arrivals)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if len(arrivals) == 1:
+                LOG.error(fact("message.refused_by_database", reason=str(error).strip()))
+                await self._store([refuse(arrivals[0], f"refused by the database: {type(error).__name__}")])
+                return
+            half = len(arrivals) // 2
+            await self._store_or_split(arrivals[:half])
+            await self._store_or_split(arrivals[half:])
+
+    async def _store(self, arrivals: list[Arrival]) -> None:
+        """Store ``arrivals`` in one transaction, and tell it."""
+        started = time.monotonic()
+        if self._connection is None:
+            self._connection = await open_connection(self._dsn)
+            await self._registered.watch(self._connection)
+        bundle = await self._bundle(self._connection, arrivals, time.time_ns() // 1_000_000)
+        stored = await store(self._connection, bundle)
+        for admission in bundle.admissions:
+            self._registered.advance(admission.header.spool, admission.header.sequence)
+        self.progress += 1
+        self.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
+        await self._settled([message for message, _ in arrivals], bundle)
+
+    async def _bundle(self, connection: Connection, arrivals: list[Arrival], now_ms: int) -> Bundle:
+        registered = self._registered
+        decoded = [each for _, each in arrivals]
+        await registered.load(connection, {each.gateway for each in decoded if not isinstance(each, Rejected)})
+        await registered.load_highest(
+            connection, {(each.gateway, each.generation) for each in decoded if isinstance(each, Batch)}
+        )
+        bundle = make_bundle(arrivals, registered.channels, registered.highest, now_ms)
+        unregistered = {each.header.gateway for each in bundle.admissions if each.unregistered}
+        if unregistered:  # perhaps registered since we last looked
+            await registered.load(connection, unregistered, again=True)
+            bundle = make_bundle(arrivals, registered.channels, registered.highest, now_ms)
+        return bundle
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None

@@ -1,0 +1,40 @@
+"""Ends a process that no longer gets anywhere, so that whoever supervises it starts it anew.
+
+It looks from a thread of its own: a loop that hangs can't watch itself. It is fed by progress, not by being alive.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from ingest_server.journal import LOG, fact
+
+EXIT_STUCK = 3
+
+
+class Stillness:
+    """How long nothing has moved although something waits. Pure: the time is an argument."""
+
+    def __init__(self, now_s: float) -> None:
+        self._progress: object = None
+        self._since_s = now_s
+
+    def after(self, now_s: float, progress: object, *, waiting: bool) -> float:
+        """Return the seconds for which ``progress`` has stood still while something was ``waiting``."""
+        if progress != self._progress or not waiting:
+            self._progress, self._since_s = progress, now_s
+        return now_s - self._since_s
+
+
+def watch(progress: Callable[[], object], waiting: Callable[[], bool], limit_s: float, every_s: float) -> None:
+    """End the process with status 3 once ``progress`` stands still for ``limit_s`` while something waits."""
+
+    def look() -> None:
+        stillness = Stillness(time.monotonic())
+        while (still_s := stillness.after(time.monotonic(), progress(), waiting=waiting())) < limit_s:
+            time.sleep(every_s)
+        LOG.critical(fact("ingest.stuck", still_s=round(still_s), exit_status=EXIT_STUCK))
+        os._exit(EXIT_STUCK)
+
+    threading.Thread(target=look, name="watchdog", daemon=True).start()
