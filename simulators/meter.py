@@ -45,6 +45,7 @@ class SimulatedMeter:
         self.address = address
         self.silent = silent
         self.installed_at_ms = installed_at_ms
+        self.serial = f"{key_of(consumer.seed, 'serial') % 10**10:010}"
         self._registers = Registers(consumer, installed_at_ms)
         phases = 3 if model.measurement(L2_VOLTAGE) else 1
         rated_w = consumer.size_kwh * 1000 // 150  # the voltage is lowest at about five times the average load

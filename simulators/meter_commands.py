@@ -11,6 +11,9 @@ from typing import Any
 from protocols.errors import UnavailableError, UsageError
 from protocols.meters.catalogue import load_model, model_keys
 from simulators.chance import key_of
+from simulators.dlms.hdlc_line import DlmsMeter, HdlcMeters
+from simulators.dlms.objects import check_model
+from simulators.dlms.tcp import DlmsTcpServer
 from simulators.loads import SIZE_KWH_MAX, Consumer, Kind
 from simulators.meter import SimulatedMeter
 from simulators.modbus.rtu import RtuSlaves
@@ -38,6 +41,15 @@ def add_arguments(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     _add_meter_arguments(tcp, "eastron_sdm630")
     _add_holes(tcp)
     tcp.set_defaults(serve=_serve_modbus_tcp)
+    dlms = subparsers.add_parser("dlms", help="DLMS meters over HDLC on a pseudo-terminal, or over the TCP wrapper")
+    where = dlms.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port-link", type=Path, metavar="PATH", help="HDLC: the name that masters open")
+    where.add_argument("--tcp", action="store_true", help="the TCP wrapper; addresses are wPorts")
+    dlms.add_argument("--secret", default="00000000", help="of low-level security; default 00000000")
+    _add_listen(dlms)
+    _add_meter_arguments(dlms, "dlms_residential")
+    _add_line_arguments(dlms)
+    dlms.set_defaults(serve=_serve_dlms)
 
 
 def _add_meter_arguments(parser: argparse.ArgumentParser, model: str) -> None:
@@ -85,7 +97,7 @@ async def _serve_modbus(arguments: argparse.Namespace, opened: AsyncExitStack) -
         line,
         [ModbusSlave(each, Holes(arguments.holes)) for each in meters],
         system_ms,
-        turnaround_s=0.0 if arguments.unpaced else arguments.turnaround_ms / 1000,
+        turnaround_s=turnaround_s(arguments),
     )
     announce({"port": str(arguments.port_link)}, meters)
 
@@ -94,11 +106,36 @@ async def _serve_modbus_tcp(arguments: argparse.Namespace, opened: AsyncExitStac
     meters = make_meters(arguments)
     server = ModbusTcpServer([ModbusSlave(each, Holes(arguments.holes)) for each in meters], system_ms)
     opened.push_async_callback(server.close)
+    announce(await _listen(server, arguments), meters)
+
+
+async def _serve_dlms(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
+    meters = make_meters(arguments)
+    for each in meters:
+        check_model(each.model)
+    dlms_meters = [DlmsMeter(each, arguments.secret.encode()) for each in meters]
+    if arguments.tcp:
+        server = DlmsTcpServer(dlms_meters, system_ms)
+        opened.push_async_callback(server.close)
+        announce(await _listen(server, arguments), meters)
+        return
+    HdlcMeters(open_line(arguments, opened), dlms_meters, system_ms, turnaround_s=turnaround_s(arguments))
+    announce({"port": str(arguments.port_link)}, meters)
+
+
+async def _listen(server: ModbusTcpServer | DlmsTcpServer, arguments: argparse.Namespace) -> dict[str, str]:
+    if not 0 <= arguments.port <= 0xFFFF:
+        raise UsageError(f"--port {arguments.port}: expected 0 to 65535")
     try:
         port = await server.open(arguments.host, arguments.port)
     except OSError as error:
         raise UnavailableError(f"{arguments.host}:{arguments.port}: can't listen there: {error}") from error
-    announce({"tcp": f"{arguments.host}:{port}"}, meters)
+    return {"tcp": f"{arguments.host}:{port}"}
+
+
+def turnaround_s(arguments: argparse.Namespace) -> float:
+    """Return how long meters take to answer; nothing on a line without pacing."""
+    return 0.0 if arguments.unpaced else float(arguments.turnaround_ms / 1000)
 
 
 def announce(place: dict[str, str], meters: list[SimulatedMeter]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from random import Random
 
 from simulators.chance import key_of
+from simulators.dlms.hdlc_line import DlmsMeter, HdlcMeters
+from simulators.dlms.tcp import DlmsTcpServer
 from simulators.modbus.rtu import RtuSlaves
 from simulators.modbus.slave import ModbusSlave
 from simulators.modbus.tcp import ModbusTcpServer
@@ -34,16 +36,20 @@ async def _open_bus(
         server = ModbusTcpServer([ModbusSlave(each.device, bus.holes) for each in meters], now_ms)
         opened.push_async_callback(server.close)
         return {"tcp": f"{LOOPBACK}:{await server.open(LOOPBACK, 0)}"}
+    dlms_meters = [DlmsMeter(each.device, each.secret.encode()) for each in meters]
+    if bus.kind is BusKind.DLMS_TCP:
+        dlms_server = DlmsTcpServer(dlms_meters, now_ms)
+        opened.push_async_callback(dlms_server.close)
+        return {"tcp": f"{LOOPBACK}:{await dlms_server.open(LOOPBACK, 0)}"}
     assert bus.line is not None
     link = lines / bus.name
     line = SerialLine(link, replace(bus.line, paced=paced))
     opened.callback(line.close)
-    RtuSlaves(
-        line,
-        [ModbusSlave(each.device, bus.holes) for each in meters],
-        now_ms,
-        turnaround_s=bus.turnaround_ms / 1000 if paced else 0.0,
-        faults=bus.faults,
-        rng=Random(key_of(village.seed, bus.name, "faults")),
-    )
+    turnaround_s = bus.turnaround_ms / 1000 if paced else 0.0
+    rng = Random(key_of(village.seed, bus.name, "faults"))
+    if bus.kind is BusKind.DLMS_HDLC:
+        HdlcMeters(line, dlms_meters, now_ms, turnaround_s=turnaround_s, faults=bus.faults, rng=rng)
+    else:
+        slaves = [ModbusSlave(each.device, bus.holes) for each in meters]
+        RtuSlaves(line, slaves, now_ms, turnaround_s=turnaround_s, faults=bus.faults, rng=rng)
     return {"port": str(link)}

@@ -88,6 +88,11 @@ class VillageMeter:
         return self.device.address
 
     @property
+    def serial(self) -> str:
+        """The serial number on its face, ten digits; DLMS meters also tell it."""
+        return self.device.serial
+
+    @property
     def secret_env(self) -> str:
         """The environment variable from which an agent may take the secret."""
         return "CONGTO_SECRET_" + re.sub(r"[^A-Z0-9]", "_", self.name.upper())

@@ -1,0 +1,96 @@
+"""DLMS meters behind one TCP port through the wrapper (IEC 62056-47), told apart by their server wPorts."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from protocols.dlms.server import DlmsServer
+from protocols.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperServerParameters
+from protocols.errors import UsageError
+from simulators.dlms.hdlc_line import DlmsMeter, policies, serve
+from simulators.dlms.objects import CosemObjects
+
+WPORTS = range(1, 0xFFFF)
+
+
+class DlmsTcpServer:
+    """Serves meters on a TCP port. A wPort that is not there and a meter in its silent hours say nothing."""
+
+    def __init__(self, meters: Iterable[DlmsMeter], now_ms: Callable[[], int]) -> None:
+        self._meters: dict[int, DlmsMeter] = {}
+        for each in meters:
+            address = each.meter.address
+            if address not in WPORTS:
+                raise UsageError(f"meter {each.meter.name}: wPort {address}; expected 1 to 65534")
+            if self._meters.setdefault(address, each) is not each:
+                raise UsageError(f"meter {each.meter.name}: wPort {address} is taken on this bus")
+        self._now_ms = now_ms
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen and return the port, which the system chooses when ``port`` is 0."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Connection(self._meters, self._now_ms, self._connections), host, port
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """End the connections and the port."""
+        for connection in list(self._connections):
+            connection.close()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection, with a server half for each meter that was spoken to."""
+
+    def __init__(
+        self, meters: dict[int, DlmsMeter], now_ms: Callable[[], int], connections: "set[_Connection]"
+    ) -> None:
+        self._meters = meters
+        self._now_ms = now_ms
+        self._connections = connections
+        self._servers: dict[int, tuple[DlmsServer, CosemObjects]] = {}
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._rest += data
+        while len(self._rest) >= HEADER_OCTETS:
+            version, _, wport, length = (int.from_bytes(self._rest[at : at + 2], "big") for at in (0, 2, 4, 6))
+            if version != VERSION:
+                self.close()  # There is no way to find the next message.
+                return
+            if len(self._rest) < HEADER_OCTETS + length:
+                return
+            message, self._rest = self._rest[: HEADER_OCTETS + length], self._rest[HEADER_OCTETS + length :]
+            self._take(wport, message)
+
+    def _take(self, wport: int, message: bytes) -> None:
+        dlms_meter = self._meters.get(wport)
+        at_ms = self._now_ms()
+        if dlms_meter is None or dlms_meter.meter.is_silent(at_ms):
+            return
+        if wport not in self._servers:
+            objects = CosemObjects(dlms_meter.meter)
+            link = WrapperServerParameters(server_logical=wport)
+            server = DlmsServer(link, policies(dlms_meter.meter.model, dlms_meter.secret), objects)
+            self._servers[wport] = (server, objects)
+        server, objects = self._servers[wport]
+        objects.at_ms = at_ms
+        reply = serve(server, message)
+        if reply:
+            self._transport.write(reply)
+
+    def close(self) -> None:
+        self._transport.close()
