@@ -14,6 +14,7 @@ from billing_core.line import BillLine
 from ingest_server.billing.period import civil_text
 from protocols.telemetry.reading import Quality
 
+CLOCKS = {Language.VI: "%H:%M %d/%m/%Y", Language.EN: "%Y-%m-%d %H:%M"}
 REGISTER_NAMES = {
     Language.VI: {
         "SG": "tổng (SG)",
@@ -101,7 +102,7 @@ def _register_text(meter: Mapping[str, Any], register: Mapping[str, Any], langua
 
 
 def _reading_text(reading: Mapping[str, Any], language: Language) -> str:
-    at = civil_text(datetime.fromisoformat(reading["at"]))
+    at = civil_text(datetime.fromisoformat(reading["at"]), CLOCKS[language])
     marks = "".join(f"; {text}" for text in quality_texts(reading["quality"], language))
     when = f"lúc {at}" if language is Language.VI else f"at {at}"
     return f"{_kwh(reading['value_wh'], language)} ({when}{marks})"
@@ -113,10 +114,11 @@ def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
     imported, exported = (_kwh(operands[name], language) for name in ("import_wh", "export_wh"))
     carried, handed_on = (_kwh(purchase[name], language) for name in ("carried_in_wh", "carried_out_wh"))
     billed = _kwh(bill["energy_wh"], language)
+    number = operands["act"].partition(" ")[2]  # Decision 11/2017/QĐ-TTg: the number tells a reader what it is
     if operands["method"] != "net":
         if language is Language.VI:
             return (
-                f"Điện mặt trời mái nhà ({operands['act']}): tính tiền toàn bộ chiều nhận {imported}; "
+                f"Điện mặt trời mái nhà (theo {number}): tính tiền toàn bộ chiều nhận {imported}; "
                 f"chiều phát {exported} mua riêng."
             )
         return (
@@ -125,7 +127,7 @@ def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
         )
     if language is Language.VI:
         return (
-            f"Điện mặt trời mái nhà ({operands['act']}): nhận {imported} − phát {exported} − dư kỳ trước {carried}: "
+            f"Điện mặt trời mái nhà (theo {number}): nhận {imported} − phát {exported} − dư kỳ trước {carried}: "
             f"tính tiền {billed}, chuyển kỳ sau {handed_on}."
         )
     return (

@@ -33,9 +33,9 @@ def instant_of(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=us)
 
 
-def civil_text(instant: datetime) -> str:
+def civil_text(instant: datetime, form: str = "%d/%m/%Y %H:%M") -> str:
     """Return ``instant`` as a clerk reads it: day and minute in Vietnam."""
-    return f"{instant.astimezone(ZoneInfo(CIVIL_TIME_ZONE)):%d/%m/%Y %H:%M}"
+    return instant.astimezone(ZoneInfo(CIVIL_TIME_ZONE)).strftime(form)
 
 
 @dataclass(frozen=True, slots=True)

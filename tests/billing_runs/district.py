@@ -114,8 +114,8 @@ class District:
     def forget(self, meter: str, obis: str, at: datetime) -> None:
         """Take a reading away, as if it had never come."""
         self.connection.execute(
-            "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s and c.obis = %s"
-            " and r.measured_at = %s",
+            "delete from reading r using channel c where c.channel_id = r.channel_id"
+            " and c.meter_id = %s and c.obis = %s and r.measured_at = %s",
             [meter, obis, at],
         )
 
