@@ -1,19 +1,19 @@
 """The embedded Mosquitto of one directory: start, stop, kill."""
 
-import shutil
+import re
 import signal
-import socket
 from importlib.resources import files
 from pathlib import Path
 
 from deploy.runtime import processes, settings
-from deploy.runtime.places import Identity
+from deploy.runtime.places import Identity, write_for
 from deploy.runtime.software import Software
 from protocols.errors import UnavailableError
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
 KILL_TIMEOUT_S = 20
+SAYS_RUNNING = re.compile(rb"mosquitto version \S+ running")  # once its listeners are open (mosquitto.c)
 
 
 def mark(directory: Path, identity: Identity) -> processes.Mark:
@@ -33,30 +33,28 @@ def find(directory: Path, identity: Identity) -> int | None:
 
 
 def start(directory: Path, software: Software, identity: Identity, *, port: int) -> int:
-    """Start the broker unless it runs; return its process id once it accepts connections."""
-    running = find(directory, identity)
-    if running is not None:
-        return running
+    """Start the broker unless it runs; return its process id once it says that it listens."""
+    already = find(directory, identity)
+    if already is not None:
+        return already
     template = files("deploy").joinpath("mosquitto", "embedded.conf").read_text(encoding="utf-8")
     configuration = configuration_file(directory)
-    configuration.write_text(settings.render_mosquitto(template, port=port, directory=directory), encoding="utf-8")
-    configuration.chmod(0o600)
-    if identity.uid != configuration.stat().st_uid:
-        shutil.chown(configuration, identity.uid, identity.gid)
+    write_for(configuration, settings.render_mosquitto(template, port=port, directory=directory), identity)
     log = directory / "log"
-    command = [str(software.programs), "-c", str(configuration)]
-    pid = processes.launch(command, directory=directory, log=log, identity=identity)
+    begun = processes.begin_log(log)
+    pid = processes.launch(
+        [str(software.programs), "-c", str(configuration)], directory=directory, log=log, identity=identity
+    )
 
-    def listening() -> bool:
-        try:
-            with socket.create_connection((settings.LISTEN_ON, port), timeout=1):
-                return True
-        except OSError:
-            return False
+    def running() -> bool:
+        with log.open("rb") as file:
+            file.seek(begun)
+            return SAYS_RUNNING.search(file.read()) is not None
 
-    processes.wait_until(lambda: processes.has_ended(pid) or listening(), START_TIMEOUT_S)
-    if processes.has_ended(pid) or not listening():
-        raise UnavailableError(f"Mosquitto did not start: {processes.last_words(log)} (log: {log})")
+    processes.wait_until(lambda: processes.has_ended(pid) or running(), START_TIMEOUT_S)
+    if processes.has_ended(pid) or not running():
+        kill(directory, identity)  # One that is late must not be found by the next try, on another port.
+        raise UnavailableError(f"Mosquitto did not start on port {port}: {processes.last_words(log)} (log: {log})")
     return pid
 
 

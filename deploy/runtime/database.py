@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from deploy.runtime import processes, settings
-from deploy.runtime.places import Identity
+from deploy.runtime.places import Identity, write_for
 from deploy.runtime.software import Software, extension_directories
 from protocols.errors import UnavailableError
 
@@ -62,10 +62,7 @@ def initialise(directory: Path, software: Software, identity: Identity, password
     if work.exists():
         shutil.rmtree(work)
     password_file = directory / "password.new"
-    password_file.touch(mode=0o600)
-    password_file.write_text(password + "\n", encoding="utf-8")
-    if identity.uid != password_file.stat().st_uid:
-        shutil.chown(password_file, identity.uid, identity.gid)
+    write_for(password_file, password + "\n", identity)
     command = [str(software.programs / "initdb"), "-D", str(work), "-U", settings.DATABASE_USER]
     command += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
     # The built-in locale is the same on every host, whatever locales it has.
@@ -98,9 +95,10 @@ def _settle(directory: Path, identity: Identity) -> None:
 def _launch(directory: Path, software: Software, identity: Identity, port: int) -> int:
     data = directory / "data"
     log = directory / "log"
+    processes.begin_log(log)
     telemetry = _has_telemetry(software)
-    (data / "postgresql.conf").write_text(settings.render_postgres(port, telemetry=telemetry), encoding="utf-8")
-    (data / "pg_hba.conf").write_text(settings.render_access(), encoding="utf-8")
+    write_for(data / "postgresql.conf", settings.render_postgres(port, telemetry=telemetry), identity)
+    write_for(data / "pg_hba.conf", settings.render_access(), identity)
     command = [str(software.programs / "postgres"), "-D", str(data), "-c", f"cluster_name={cluster_name(directory)}"]
     pid = processes.launch(command, directory=directory, log=log, identity=identity)
 
@@ -113,6 +111,7 @@ def _launch(directory: Path, software: Software, identity: Identity, port: int) 
 
     settled = processes.wait_until(lambda: ready() or processes.has_ended(pid), START_TIMEOUT_S)
     if not ready():
+        kill(directory, identity)  # One that is late must not be found by the next try, on another port.
         what = "ended" if settled else f"was not ready within {START_TIMEOUT_S} s"
         raise UnavailableError(f"PostgreSQL {what}: {processes.last_words(log)} (log: {log})")
     return pid

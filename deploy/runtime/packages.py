@@ -150,10 +150,10 @@ class Apt:
         """Fetch the package lists from the first mirror of the host's that serves Debian 13."""
         refusals = []
         for mirror in sources.mirrors(read_host_sources()):
-            keyrings = [key for key in (*KEYRINGS, *mirror.signed_by) if Path(key).exists()]
+            keyrings = [key for key in dict.fromkeys((*KEYRINGS, *mirror.signed_by)) if Path(key).exists()]
             if not keyrings:
                 raise UnavailableError("no Debian archive keys; install the package debian-archive-keyring")
-            self._sources.write_text(sources.render_source_list(mirror, keyrings[:2]), encoding="utf-8")
+            self._sources.write_text(sources.render_source_list(mirror, keyrings), encoding="utf-8")
             say("reading Debian 13's package lists")
             try:
                 _run([*self._command, "update", "--error-on=any"])
@@ -162,7 +162,7 @@ class Apt:
             else:
                 return
         if refusals:
-            raise UnavailableError(f"no configured mirror serves {sources.SUITE}: {'; '.join(refusals)}")
+            raise UnavailableError(f"no mirror in apt's sources gave {sources.SUITE}: {'; '.join(refusals)}")
         raise UnavailableError("apt's sources on this system name no mirror of Debian 12 or 13")
 
     def closure(self, names: Sequence[str]) -> list[str]:

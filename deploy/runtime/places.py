@@ -8,6 +8,7 @@ searchable for that user, which a home directory often is not, so root's default
 import os
 import pwd
 import stat
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,28 @@ def check_searchable(path: Path, identity: Identity, cure: str) -> None:
         else:
             allowed = entry.st_mode & stat.S_IXOTH
         if not allowed:
-            user = pwd.getpwuid(identity.uid).pw_name
             raise UsageError(
-                f"{directory} is closed to the user {user}, whom the servers run as, so they cannot reach {path}; "
-                f"{cure}"
+                f"{directory} is closed to the user {_name(identity.uid)}, whom the servers run as, "
+                f"so they cannot reach {path}; {cure}"
             )
+
+
+def write_for(path: Path, text: str, identity: Identity) -> None:
+    """Replace ``path`` with a file that ``identity`` alone can read.
+
+    Root writes into a directory that is not root's here: a new file is renamed into place, so that a link planted
+    there is replaced and never followed.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        if identity.uid != os.geteuid():
+            os.fchown(file.fileno(), identity.uid, identity.gid)
+    Path(temporary).replace(path)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

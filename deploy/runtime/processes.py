@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.runtime.places import Identity
 from protocols.errors import UnavailableError
 
+LOG_BYTES_MAX = 16 * 2**20  # a longer log is put aside at the next start, in the place of the one before it
 POLL_S = 0.02  # how often a waiting caller looks again
 ENDED = frozenset({"Z", "X", "x"})  # proc(5): zombie, dead
 
@@ -62,6 +63,15 @@ def run_to_end(command: Sequence[str], *, directory: Path, identity: Identity, t
         raise UnavailableError(f"{command[0]} ended with status {done.returncode}: {' | '.join(words)}")
 
 
+def begin_log(log: Path) -> int:
+    """Put a log aside that has grown long; return where the next line will be."""
+    length = log.stat().st_size if log.exists() else 0
+    if length <= LOG_BYTES_MAX:
+        return length
+    log.replace(log.with_name(f"{log.name}.1"))
+    return 0
+
+
 def launch(command: Sequence[str], *, directory: Path, log: Path, identity: Identity) -> int:
     """Start ``command`` in a session of its own and return its process id; the caller's end does not end it."""
     done = subprocess.run(  # type: ignore[call-overload]  # see run_to_end
@@ -107,7 +117,7 @@ def _is_marked(process: Path, mark: Mark) -> bool:
 def find_processes(mark: Mark) -> list[int]:
     """Return the ids of the living processes that carry ``mark``, in ascending order."""
     found = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and _is_marked(entry, mark)]
-    return sorted(int(entry.name) for entry in found if int(entry.name) != os.getpid())
+    return sorted(int(entry.name) for entry in found)
 
 
 def is_alive(pid: int, mark: Mark) -> bool:

@@ -12,7 +12,7 @@ DATABASE_USER = "congto"
 POSTGRES_SETTINGS = {
     "listen_addresses": f"'{LISTEN_ON}'",
     "unix_socket_directories": "''",  # TCP alone: a socket's path is limited to 107 octets, a directory's is not
-    "max_connections": "60",
+    "max_connections": "100",
     "password_encryption": "'scram-sha-256'",
     "shared_preload_libraries": "'timescaledb'",
     "timescaledb.max_background_workers": "16",

@@ -49,9 +49,10 @@ def extension_directories(programs: Path) -> list[Path]:
 
 def find_host_postgres(environment: Mapping[str, str]) -> Software | None:
     """Return the host's PostgreSQL 17 if TimescaleDB is installed beside it."""
+    # Debian's and Red Hat's directories are on nobody's PATH.
     candidates = [Path(f"/usr/lib/postgresql/{POSTGRES_MAJOR}/bin"), Path(f"/usr/pgsql-{POSTGRES_MAJOR}/bin")]
     if on_path := shutil.which("postgres", path=environment.get("PATH", "")):
-        candidates.append(Path(on_path).resolve().parent)
+        candidates.insert(0, Path(on_path).resolve().parent)
     for programs in candidates:
         complete = all((programs / name).exists() for name in ("postgres", "initdb", "psql"))
         if not complete or parse_version(_say_version([str(programs / "postgres"), "--version"]))[:1] != (

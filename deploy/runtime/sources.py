@@ -7,6 +7,7 @@ from that mirror whatever Debian the host is, and apt checks them against Debian
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 SUITE = "trixie"  # Debian 13, the first with PostgreSQL 17 and Mosquitto >= 2.0.13 (2.0.21)
 HOST_SUITES = frozenset({"bookworm", "trixie", "stable", "oldstable"})  # Debian 12 and 13, by either name
@@ -162,5 +163,5 @@ def render_wrapper(loader: str, library_path: str, program: str) -> str:
     The name matters: PostgreSQL's programs find one another, and their shared files, from ``argv[0]``.
     """
     return f"""#!/bin/sh
-exec '{loader}' --library-path '{library_path}' --argv0 "$0" '{program}' "$@"
+exec {quote(loader)} --library-path {quote(library_path)} --argv0 "$0" {quote(program)} "$@"
 """
