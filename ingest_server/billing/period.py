@@ -15,7 +15,7 @@ from protocols.errors import UsageError
 CIVIL_TIME_ZONE = "Asia/Ho_Chi_Minh"
 YEAR_MIN, YEAR_MAX = 2000, 2100  # no reading of this system is older, and no tariff is known so far ahead
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 
 
 def midnight_of(day: date) -> datetime:
