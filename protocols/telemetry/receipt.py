@@ -62,8 +62,7 @@ class Status:
 
     def encode(self) -> bytes:
         """Return the message."""
-        fields = asdict(self)
-        fields["at"] = fields.pop("at_ms")
+        fields = {("at" if key == "at_ms" else key): value for key, value in asdict(self).items()}
         return _dump({"schema": STATUS_SCHEMA, **fields, "state": self.state.value})
 
 

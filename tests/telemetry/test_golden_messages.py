@@ -1,0 +1,86 @@
+"""The golden files are the contract: decoded as they say, encoded as they are, and shown in the document."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from protocols.errors import RemoteProtocolError
+from protocols.telemetry.batch import decode_batch, decode_header, decompress, encode_batch
+from protocols.telemetry.reading import Reading
+from protocols.telemetry.receipt import Receipt, State, Status, decode_receipt, decode_status, ranges
+
+TESTS = Path(__file__).parents[1]
+GOLDEN = {path.stem: json.loads(path.read_bytes()) for path in sorted((TESTS / "golden/telemetry/v1").glob("*.json"))}
+DOCUMENT = (TESTS.parent / "docs/contracts/mqtt.md").read_text(encoding="utf-8")
+
+
+def payload(golden):
+    if "message" in golden:
+        return json.dumps(golden["message"], separators=(",", ":")).encode()
+    return base64.b64decode("".join(golden["message_zstd_base64"]))
+
+
+def decoded(kind, data):
+    if kind == "readings":
+        batch = decode_batch(data)
+        found = {"gateway": batch.gateway, "generation": batch.generation, "sequence": batch.sequence}
+        return found | {"readings": [list(reading) for reading in batch.readings()]}
+    if kind == "receipts":
+        receipt = decode_receipt(data)
+        sequences = [each for first, last in receipt.sequences for each in range(first, last + 1)]
+        return {"gateway": receipt.gateway, "generation": receipt.generation, "sequences": sequences}
+    status = decode_status(data)
+    return {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
+
+
+def encoded(kind, said):
+    if kind == "readings":
+        readings = [Reading(*row) for row in said["readings"]]
+        return encode_batch(said["gateway"], said["generation"], said["sequence"], readings)
+    if kind == "receipts":
+        return Receipt(said["gateway"], said["generation"], ranges(said["sequences"])).encode()
+    return Status(**{**said, "state": State(said["state"])}).encode()
+
+
+def refused(kind, data):
+    try:
+        decoded(kind, data)
+    except RemoteProtocolError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_message_says_what_its_file_says(name):
+    golden = GOLDEN[name]
+    assert decoded(golden["kind"], payload(golden)) == golden["decoded"]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_it_says_is_written_as_it_stands(name):
+    golden = GOLDEN[name]
+    # zstd may pack the same text in other ways from version to version.
+    assert decompress(encoded(golden["kind"], golden["decoded"])) == decompress(payload(golden))
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_message_cut_anywhere_or_followed_by_rubbish_is_refused(name):
+    golden = GOLDEN[name]
+    data = payload(golden)
+    assert all(refused(golden["kind"], data[:length]) for length in range(len(data)))
+    assert refused(golden["kind"], data + b"rubbish")
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN if GOLDEN[name]["kind"] == "readings"])
+def test_whose_batch_it_is_can_be_told_from_its_header(name):
+    header = decode_header(payload(GOLDEN[name]))
+    assert header.spool == (GOLDEN[name]["decoded"]["gateway"], GOLDEN[name]["decoded"]["generation"])
+    assert header.sequence == GOLDEN[name]["decoded"]["sequence"]
+
+
+def test_the_document_shows_golden_messages():
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
+    assert shown == [GOLDEN[name]["message"] for name in ("readings", "receipt", "status_online", "status_offline")]
