@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "runtime": Command("deploy.runtime.commands", "start and stop a database and a broker of one's own"),
     "sim": Command("simulators.commands", "simulate meters on pseudo-terminals and TCP"),
 }
+OWN_PACKAGES = ("billing_core", "deploy", "edge_agent", "ingest_server", "protocols", "simulators")
 
 
 def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(COMMANDS[arguments.command].module)
         return int(module.run(arguments))
     except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in OWN_PACKAGES:
+            raise  # a mistake of ours, not a package that is left out
         print(
             f"congto: the package {missing.name!r} is not installed; "
             "install congto[edge] on a gateway, congto[server] on a server, congto[sim] for simulators",

@@ -1,0 +1,79 @@
+"""What the demo shows: the table of bills and the figures, for a terminal."""
+
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from deploy.demo.figures import Figures, Month
+
+SELECT_TABLE = """
+    select bill.metering_point_id, customer.name, contract.category, bill.energy_wh, bill.total, solar_purchase.amount
+    from bill
+    join metering_point using (metering_point_id)
+    join customer using (customer_id)
+    join contract on contract.metering_point_id = bill.metering_point_id and contract.valid_to is null
+    left join solar_purchase using (bill_id)
+    where period_from = %(first_on)s and period_to = %(last_on)s
+    order by bill.metering_point_id
+"""
+
+
+def show_bills(console: Console, connection: psycopg.Connection[Any], month: Month) -> None:
+    """Print the month's bills as a table."""
+    table = Table(title=f"Hóa đơn tiền điện · Bills {month.first_on:%m/%Y}")
+    for heading in ("Điểm đo · Point", "Khách hàng · Customer", "Mục đích · Category"):
+        table.add_column(heading)
+    for heading in ("kWh", "Thành tiền · Total (đ)", "Mua điện mặt trời · Solar (đ)"):
+        table.add_column(heading, justify="right")
+    period = {"first_on": month.first_on, "last_on": month.last_on}
+    for point, name, category, energy_wh, total, bought in connection.execute(SELECT_TABLE, period):
+        table.add_row(
+            point, name, category, f"{energy_wh / 1000:,.3f}", _vnd(total), "" if bought is None else _vnd(bought)
+        )
+    console.print(table)
+
+
+def show_figures(console: Console, figures: Figures) -> None:
+    """Print what was compared, and whether it holds."""
+    table = Table(title="What was compared", show_header=False)
+    taken, stored = f"{figures.readings_taken:,}", f"{figures.readings_stored:,}"
+    rows = [
+        ("readings taken by the agents · stored", f"{taken} · {stored}", figures.days_differing == 0),
+        (
+            f"digests of {figures.days_compared} gateway days that differ",
+            figures.days_differing,
+            not figures.days_differing,
+        ),
+        (
+            f"of {figures.registers_compared:,} register readings, other than the meter's own",
+            figures.registers_differing,
+            not figures.registers_differing,
+        ),
+        (
+            "energy in the meters · in the database",
+            f"{figures.energy_in_meters_wh:,} · {figures.energy_in_database_wh:,} Wh",
+            figures.energy_in_meters_wh == figures.energy_in_database_wh,
+        ),
+        ("batches that waited while the broker was away", figures.broker_down_batches, figures.broker_down_batches > 0),
+        ("readings filled from load profiles", figures.healed_from_profile, figures.healed_from_profile > 0),
+        ("register readings that a silent Modbus meter never gave", figures.slots_never_read, True),
+        ("conflicts · quarantined", f"{figures.conflicts} · {figures.quarantined}", not figures.conflicts),
+        (
+            f"of {figures.bills} bills, other than an exact recomputation",
+            figures.bills_differing,
+            not figures.bills_differing,
+        ),
+        ("bills held", figures.bills_held, not figures.bills_held),
+        ("month replayed in · demo so far", f"{figures.replay_s} · {figures.total_s} s", True),
+    ]
+    for name, value, good in rows:
+        table.add_row(name, str(value), "[green]✓" if good else "[red]✗")
+    console.print(table)
+    for difference in figures.differences:
+        console.print(f"[red]{difference}")
+
+
+def _vnd(amount: int) -> str:
+    return f"{amount:,}".replace(",", ".")
