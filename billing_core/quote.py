@@ -116,6 +116,7 @@ class Quote:
             "notes": list(self.notes),
         }
         if self.request.solar is not Solar.NONE:
+            answer["export_kwh"] = wh_as_kwh(self.request.export_wh)
             answer["purchase"] = None if self.purchase is None else self.purchase.to_json()
             answer["purchase_hold"] = None if self.purchase_hold is None else self.purchase_hold.value
             answer["carry_out_kwh"] = wh_as_kwh(self.carry_out_wh)

@@ -214,6 +214,11 @@ class Tariffs:
         """Return the table of surcharges for reactive energy in force on ``day``."""
         return next((item for item in reversed(self.power_factor) if item.effective_on <= day), None)
 
+    def schedule_on(self, day: date) -> TimeOfUse | None:
+        """Return the newest time-of-use schedule in force on ``day``; a meter may still keep an older one."""
+        dated = [item for item in self.schedules if item.effective_on is not None and item.effective_on <= day]
+        return dated[-1] if dated else None
+
     def solar_rule(self, regime: Solar) -> SolarRule:
         """Return the rule of ``regime``; the loader has made sure that there is one for each."""
         return next(rule for rule in self.solar if rule.regime is regime)

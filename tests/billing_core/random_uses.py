@@ -49,6 +49,7 @@ def random_kwh(rng: Random) -> Fraction:
     return rng.choice(
         (
             Fraction(0),
+            Fraction(rng.randint(1, 999), 1000),
             Fraction(rng.randint(1, 700)),
             Fraction(rng.randint(1, 700_000), 1000),
             Fraction(rng.randint(1, 10**10), 1000),
