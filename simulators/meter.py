@@ -4,6 +4,7 @@ from protocols.errors import UsageError
 from protocols.meters.model import MeterModel
 from protocols.obis import Obis
 from simulators.chance import key_of
+from simulators.faults import is_within
 from simulators.instantaneous import Instantaneous
 from simulators.loads import Consumer
 from simulators.registers import Registers
@@ -72,4 +73,4 @@ class SimulatedMeter:
 
     def is_silent(self, at_ms: int) -> bool:
         """Tell whether the meter answers nothing at a time."""
-        return any(start <= at_ms < end for start, end in self.silent)
+        return is_within(at_ms, self.silent)

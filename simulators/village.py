@@ -20,10 +20,14 @@ from protocols.meters.catalogue import load_model
 from protocols.meters.model import Protocol
 from protocols.strict_toml import Table, parse_toml
 from simulators.chance import key_of
+from simulators.dlms.hdlc_line import PHYSICAL_ADDRESSES
+from simulators.dlms.tcp import WPORTS
 from simulators.faults import NO_FAULTS, FaultPlan
 from simulators.loads import SIZE_KWH_MAX, Consumer, Kind
 from simulators.meter import SimulatedMeter
+from simulators.modbus.rtu import UNITS
 from simulators.modbus.slave import Holes
+from simulators.modbus.tcp import TCP_UNITS
 from simulators.serial_line import LineSettings
 from simulators.sky import PLACES
 from simulators.vietnam_days import DAY_MS, local_midnight_ms
@@ -51,6 +55,19 @@ class BusKind(Enum):
     def is_serial(self) -> bool:
         """Whether it is a serial line."""
         return self in {BusKind.MODBUS_RTU, BusKind.DLMS_HDLC}
+
+    @property
+    def addresses(self) -> range:
+        """Which addresses its meters may have: see the module that serves it for each source."""
+        return _ADDRESSES[self]
+
+
+_ADDRESSES = {
+    BusKind.MODBUS_RTU: UNITS,
+    BusKind.MODBUS_TCP: TCP_UNITS,
+    BusKind.DLMS_HDLC: PHYSICAL_ADDRESSES,
+    BusKind.DLMS_TCP: WPORTS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +236,16 @@ def _parse_bus(table: Table) -> Bus:
         gateway=_take_name(table, "gateway"),
         kind=kind,
         line=line,
-        turnaround_ms=table.integer("turnaround_ms", 0, 10_000, default=5),
-        holes=Holes(table.take("holes", str, default="zero", choices=[each.value for each in Holes])),
-        faults=_parse_faults(table.table("faults")) if "faults" in table else NO_FAULTS,
+        turnaround_ms=table.integer("turnaround_ms", 0, 10_000, default=5) if kind.is_serial else 0,
+        holes=_parse_holes(table) if kind.protocol is Protocol.MODBUS else Holes.ZERO,
+        faults=_parse_faults(table.table("faults")) if kind.is_serial and "faults" in table else NO_FAULTS,
     )
     table.finish()
     return bus
+
+
+def _parse_holes(table: Table) -> Holes:
+    return Holes(table.take("holes", str, default="zero", choices=[each.value for each in Holes]))
 
 
 def _parse_faults(table: Table) -> FaultPlan:
@@ -259,7 +280,7 @@ def _parse_meter(
     device = SimulatedMeter(
         name,
         model,
-        table.integer("address", 1, 0x3FFF),
+        table.integer("address", bus.kind.addresses[0], bus.kind.addresses[-1]),
         consumer,
         installed_at_ms=local_midnight_ms(starts_on) - DAYS_BEFORE_START * DAY_MS,
         silent=tuple(_parse_silence(each, starts_on) for each in table.tables("silent")),

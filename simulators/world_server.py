@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ class WorldServer:
         self._connections: set[_Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
+        self._path: Path | None = None
         self._told_ms = start_ms
         self.on_time: Callable[[int], None] = lambda _now_ms: None
 
@@ -45,16 +47,19 @@ class WorldServer:
         """Listen on a Unix socket at ``path``; one left by a dead world is replaced."""
         make_room_for_socket(path)
         self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Connection(self), str(path))
+        self._path = path
 
     async def close(self) -> None:
         """End all connections and the socket."""
         if self._timer is not None:
             self._timer.cancel()
         for connection in list(self._connections):
-            connection.close()
+            connection.abort()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     # What connections report.
 
@@ -140,12 +145,18 @@ class WorldServer:
 
 
 def make_room_for_socket(path: Path) -> None:
-    """Remove a socket left at ``path``; raise :class:`UsageError` if a socket can't be there."""
+    """Remove a dead socket at ``path``; raise :class:`UsageError` if a socket can't be there or one is alive."""
     if path.exists() and not path.is_socket():
         raise UsageError(f"{path}: is there and no socket; choose another directory for the world")
     if len(str(path).encode()) > 100:  # sun_path of unix(7) holds 108
         raise UsageError(f"{path}: too long for a Unix socket; choose a directory with a shorter path")
-    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise UsageError(f"{path}: another world is running there; choose another directory or stop it")
 
 
 class _Connection(asyncio.Protocol):
@@ -230,3 +241,8 @@ class _Connection(asyncio.Protocol):
         """End the connection after what was sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once, however slowly the client reads."""
+        if self._transport is not None:
+            self._transport.abort()

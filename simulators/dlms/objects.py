@@ -130,6 +130,8 @@ class CosemObjects:
 
 def check_model(model: MeterModel) -> None:
     """Raise :class:`UsageError` unless the simulator can be that DLMS meter."""
+    if model.dlms is None:
+        raise UsageError(f"model {model.key} speaks {model.protocol.value}; expected a DLMS model")
     for each in model.measurements:
         if not isinstance(each.at, CosemAttribute):
             raise UsageError(f"model {model.key} speaks {model.protocol.value}; expected a DLMS model")

@@ -38,7 +38,7 @@ class DlmsTcpServer:
     async def close(self) -> None:
         """End the connections and the port."""
         for connection in list(self._connections):
-            connection.close()
+            connection.abort()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -94,3 +94,6 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()

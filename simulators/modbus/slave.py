@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from protocols.errors import UsageError
-from protocols.meters.model import Measurement, MeterModel, ModbusRegister, RegisterType
+from protocols.meters.model import Measurement, ModbusRegister, RegisterType
 from protocols.obis import UNIT_FACTORS
 from simulators.meter import SimulatedMeter
 
@@ -123,9 +123,3 @@ def _encoder(measurement: Measurement) -> Callable[[int], bytes]:
         return octets
 
     return encode
-
-
-def check_model(model: MeterModel) -> None:
-    """Raise :class:`UsageError` unless the model is read over Modbus."""
-    if not all(isinstance(each.at, ModbusRegister) for each in model.measurements):
-        raise UsageError(f"model {model.key} speaks {model.protocol.value}; expected a Modbus model")

@@ -12,6 +12,7 @@ from simulators.modbus.slave import ModbusSlave
 
 HEADER = struct.Struct(">HHHB")  # transaction, protocol (0 is Modbus), octets that follow, unit
 ADU_OCTETS_MAX = 260  # section 4.4.2.2
+TCP_UNITS = range(256)
 NO_RESPONSE = 11  # a gateway's exception for a unit that does not answer (Application Protocol V1.1b3, section 7)
 
 
@@ -22,7 +23,7 @@ class ModbusTcpServer:
         self._slaves: dict[int, ModbusSlave] = {}
         for slave in slaves:
             address = slave.meter.address
-            if not 0 <= address <= 255:
+            if address not in TCP_UNITS:
                 raise UsageError(f"meter {slave.meter.name}: unit {address}; a Modbus TCP unit is 0 to 255")
             if self._slaves.setdefault(address, slave) is not slave:
                 raise UsageError(f"meter {slave.meter.name}: unit {address} is taken on this bus")
@@ -39,7 +40,7 @@ class ModbusTcpServer:
     async def close(self) -> None:
         """End the connections and the port."""
         for connection in list(self._connections):
-            connection.close()
+            connection.abort()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -82,3 +83,6 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
