@@ -18,7 +18,7 @@ from simulators.modbus.slave import ModbusSlave
 from simulators.serial_line import SerialLine
 
 FRAME_OCTETS_MAX = 256  # section 2.5.1.1
-SILENCE_S_MIN = 0.02  # a terminal hands octets over in lumps; shorter gaps than this can be the scheduler's
+SILENCE_S_MIN = 0.05  # a terminal hands octets over in lumps; shorter gaps than this can be the scheduler's
 UNITS = range(1, 248)  # section 2.2
 _FIXED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 8: 8, 11: 4, 12: 4, 17: 4, 22: 10}
 _COUNTED = {15: 6, 16: 6, 23: 10}  # where the number of octets that follow stands

@@ -21,7 +21,7 @@ NOW = local_midnight_ms(date(2026, 10, 7)) + 45_678_901  # 12:41:18.901 in Vietn
 T = TypeVar("T")
 
 
-def meter(model="eastron_sdm120", address=1, kind=Kind.HOUSEHOLD, panels_w=0, silent=(), name=None):
+def meter(model="eastron_sdm120", address=1, *, kind=Kind.HOUSEHOLD, panels_w=0, silent=(), name=None):
     name = name or f"{model}-{address}"
     consumer = Consumer(kind, 250, "hanoi", key_of(1, name), key_of(1), panels_w)
     return SimulatedMeter(name, load_model(model), address, consumer, installed_at_ms=INSTALLED, silent=silent)

@@ -10,8 +10,10 @@ from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model, model_keys
 from protocols.meters.model import Protocol, parse_model
 from protocols.obis import Obis
+from simulators.loads import Consumer, Kind
+from simulators.meter import SimulatedMeter
 from simulators.modbus.slave import Holes, ModbusSlave
-from tests.simulators.meters import NOW, meter
+from tests.simulators.meters import INSTALLED, NOW, meter
 
 
 def ask(slave, function, address, count):
@@ -126,9 +128,8 @@ unit = "W"
 
 
 def test_integers_are_whole_steps_in_the_models_word_order():
-    device = meter()
-    slave = ModbusSlave(device)
-    device.model = slave.meter.model = parse_model(INTEGER_MODEL, "invented")
+    consumer = Consumer(Kind.SHOP, 100, "hanoi", 1, 1)
+    device = SimulatedMeter("X", parse_model(INTEGER_MODEL, "invented"), 1, consumer, installed_at_ms=INSTALLED)
     reply = ask(ModbusSlave(device), 3, 10, 3)
     low, high, power = struct.unpack(">HHh", reply[2:])
     assert high << 16 | low == device.true_wh("1.0.1.8.0", NOW) // 10
@@ -136,7 +137,7 @@ def test_integers_are_whole_steps_in_the_models_word_order():
 
 
 def test_a_model_that_asks_for_what_no_simulator_has_is_refused():
+    broken = parse_model(INTEGER_MODEL.replace("1.0.1.8.0", "1.0.9.8.0").replace("kWh", "kVAh"), "invented")
+    consumer = Consumer(Kind.SHOP, 100, "hanoi", 1, 1)
     with pytest.raises(UsageError, match=r"no value for 1\.0\.9\.8\.0"):
-        broken = INTEGER_MODEL.replace('"1.0.1.8.0"', '"1.0.9.8.0"').replace('"kWh"', '"kVAh"')
-        good = meter()
-        type(good)("X", parse_model(broken, "invented"), 1, good._registers._consumer, installed_at_ms=0)
+        SimulatedMeter("X", broken, 1, consumer, installed_at_ms=0)
