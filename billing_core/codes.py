@@ -122,7 +122,7 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.NEGATIVE_ENERGY: "energy is negative: check the readings",
     Hold.ENERGY_TOO_LARGE: "energy is over 10 TWh in one bill: check digits and multiplier",
     Hold.HOUSEHOLDS_INVALID: "households must be more than 0 and at most 1,000,000: correct the contract",
-    Hold.PERIOD_INVALID: "the period ends before it begins, or it or its nominal cycle lasts over ten years: correct it",
+    Hold.PERIOD_INVALID: "the period ends before it begins, or it or its nominal cycle exceeds ten years: correct it",
     Hold.NO_PRICE: "no act in the tariff files has a price for this category on these dates",
     Hold.VOLTAGE_NOT_PRICED: "this category has no price at this voltage: correct the contract's voltage",
     Hold.PRICE_CHANGE_NOT_READ: "the price changes inside the period; this category's meter is read on that day: "
@@ -146,7 +146,9 @@ Member = TypeVar("Member", bound=Coded)
 
 def codes_of(members: Iterable[Coded]) -> NDArray[np.int8]:
     """Return the codes of ``members`` as a column."""
-    return np.array([member.code for member in members], dtype=np.int8)
+    listed = list(members)
+    places = {member: member.code for member in set(listed)}
+    return np.array([places[member] for member in listed], dtype=np.int8)
 
 
 def member_of(kind: type[Member], code: int) -> Member:

@@ -19,6 +19,10 @@ OPTIONS = (
     ("--tenants", "P", "people in a shared house; four make one household"),
     ("--person-days", "D", "days that people lived there, summed, where tenants moved in or out"),
     ("--nominal-days", "T", "length of the nominal reading cycle, if not the month that begins on the first day"),
+    ("--old-index", "E", "index of the register before, in kWh, instead of --kwh"),
+    ("--new-index", "E", "index of the register after"),
+    ("--digits", "D", "whole digits of the register, if it may have rolled over"),
+    ("--multiplier", "M", "ratio of the current transformer × that of the voltage transformer"),
     (
         "--price-change-date",
         "DAY",

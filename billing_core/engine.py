@@ -36,6 +36,8 @@ from billing_core.rounding import (
 from billing_core.solar import Purchase, settle_solar, solar_holds
 from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
 
+FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2999-12-31")  # beyond them a date is a mistake
+
 
 def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = QuotaRounding.KWH) -> Charges:
     """Compute the bills of ``batch``.
@@ -106,13 +108,14 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
     """Return why each row cannot be billed whatever the tariff says, as codes of :class:`Hold`; 0 where it can. [n]"""
     hold = np.zeros(len(batch), dtype=np.int8)
     days = (batch.end_on - batch.start_on).astype(np.int64) + 1
+    known = (batch.start_on >= FIRST_DAY) & (batch.end_on <= LAST_DAY)  # not so for a day that is missing (NaT)
     imported = batch.energy_wh
     largest = np.maximum(imported.max(axis=1), np.maximum(batch.export_wh, batch.generation_wh))
     reactive = batch.reactive_varh
     checks = (
         (Hold.CODE_UNKNOWN, _outside(batch.category, Category) | _outside(batch.voltage, Voltage)),
         (Hold.CODE_UNKNOWN, _outside(batch.solar, Solar)),
-        (Hold.PERIOD_INVALID, np.isnat(batch.start_on) | np.isnat(batch.end_on) | (days < 1) | (days > DAYS_MAX)),
+        (Hold.PERIOD_INVALID, ~known | (days < 1) | (days > DAYS_MAX)),
         (Hold.PERIOD_INVALID, (batch.nominal_days < 0) | (batch.nominal_days > DAYS_MAX)),
         (Hold.NEGATIVE_ENERGY, (imported.min(axis=1) < 0) | (batch.export_wh < 0) | (batch.carry_in_wh < 0)),
         (Hold.NEGATIVE_ENERGY, batch.generation_wh < NOT_MEASURED),

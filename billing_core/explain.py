@@ -51,7 +51,8 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
         "By {act}, {clause}.",
         "unpriced": "{name}: {kwh} kWh, no price known yet. By {act}.",
-        "quota": "Width of the tier: {width} kWh{stretched} × {households} households = {quota} kWh (half rounded up).",
+        "quota": "Width of the tier: {width} kWh{stretched} × {households} {household_word} = {quota} kWh "
+        "(half rounded up).",
         "stretched": " ÷ {nominal_days} days × {days} days",
         "last tier": "The last tier has no upper end.",
         "vat": "VAT: {base} đ × {percent} % = {amount} đ, rounded to the đồng; "
@@ -97,6 +98,7 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         "clause": line.clause,
         "start": format_day(line.start_on, language),
         "end": format_day(line.end_on, language),
+        "household_word": "household" if line.households == 1 else "households",
         "days": str(line.days),
         "nominal_days": str(line.nominal_days),
     }

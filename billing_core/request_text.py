@@ -7,13 +7,27 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from billing_core.codes import RATES, Category, Coded, QuotaRounding, Register, Solar, Voltage
+from billing_core.codes import (
+    HOLD_TEXTS,
+    RATES,
+    Category,
+    Coded,
+    Hold,
+    QuotaRounding,
+    Register,
+    Solar,
+    Voltage,
+    member_of,
+)
+from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
+from billing_core.line import wh_as_kwh
 from billing_core.quote import QuoteRequest
 from billing_core.rounding import DAYS_MAX, ENERGY_WH_MAX, HOUSEHOLDS_MAX, PRICE_MAX
 from protocols.errors import UsageError
 
 Member = TypeVar("Member", bound=Coded)
 
+REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
 TIME_OF_USE = (Category.PRODUCTION, Category.BUSINESS)
 PEOPLE_PER_HOUSEHOLD = 4  # tenants: four people make one household (Circular 60/2025/TT-BCT, article 12(5))
 
@@ -25,9 +39,10 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
     ----------
     words
         By the names of the options of ``congto quote``, with ``_`` for ``-``: ``category``, ``from``, ``to``, ``kwh``,
-        ``rates``, ``voltage``, ``households``, ``tenants``, ``person_days``, ``nominal_days``, ``price_change_date``,
-        ``export_kwh``, ``generation_kwh``, ``solar_regime``, ``solar_price``, ``carry_in_kwh``, ``settle_carry``,
-        ``reactive_kvarh``, ``quota_rounding``. What is absent or ``None`` has its default.
+        ``rates``, ``old_index``, ``new_index``, ``digits``, ``multiplier``, ``voltage``, ``households``, ``tenants``,
+        ``person_days``, ``nominal_days``, ``price_change_date``, ``export_kwh``, ``generation_kwh``, ``solar_regime``,
+        ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``quota_rounding``. What is absent or
+        ``None`` has its default.
 
     Raises
     ------
@@ -133,9 +148,18 @@ def _energy(name: str, text: str) -> int:
 def _energies(words: Mapping[str, str | None], category: Category) -> int | tuple[int, int, int]:
     total, rates = words.get("kwh"), words.get("rates")
     if rates is None:
-        if total is None:
-            raise UsageError("kwh: found nothing; give kwh, or rates for a three-rate meter")
-        return _energy("kwh", total)
+        read = _register(words)
+        if total is None and read is None:
+            raise UsageError("kwh: found nothing; give kwh, rates for a three-rate meter, or old-index and new-index")
+        energy = _energy("kwh", total) if total is not None else read
+        assert energy is not None
+        if read is not None and energy != read:
+            raise UsageError(
+                f"kwh: found {total}, but the register says {wh_as_kwh(read)} kWh; correct one, or leave kwh out"
+            )
+        return energy
+    if any(words.get(name) is not None for name in REGISTER_WORDS):
+        raise UsageError("rates: found an index too, expected one of them; leave the other out")
     if category not in TIME_OF_USE:
         raise UsageError(f"rates: {category.value} has no prices by time of use; give kwh instead")
     found: dict[Register, int] = {}
@@ -148,10 +172,29 @@ def _energies(words: Mapping[str, str | None], category: Category) -> int | tupl
     normal, peak, off_peak = (found.get(rate, 0) for rate in RATES)
     if total is not None and _energy("kwh", total) != normal + peak + off_peak:
         raise UsageError(
-            f"kwh: found {total}, but the rates sum to {Decimal(normal + peak + off_peak) / 1000} kWh; "
+            f"kwh: found {total}, but the rates sum to {wh_as_kwh(normal + peak + off_peak)} kWh; "
             "correct one, or leave kwh out"
         )
     return normal, peak, off_peak
+
+
+def _register(words: Mapping[str, str | None]) -> int | None:
+    """Return what a register counted between two readings. [Wh]"""
+    old, new, digits, multiplier = (words.get(name) for name in REGISTER_WORDS)
+    if old is None and new is None and digits is None and multiplier is None:
+        return None
+    if old is None or new is None:
+        raise UsageError("old-index and new-index: found one of them; give both")
+    found = consume(
+        [_energy("old-index", old)],
+        [_energy("new-index", new)],
+        digits=0 if digits is None else _whole("digits", digits, 1, DIGITS_MAX),
+        multiplier=1 if multiplier is None else _whole("multiplier", multiplier, 1, MULTIPLIER_MAX),
+    )
+    if found.hold[0]:
+        reason = HOLD_TEXTS[member_of(Hold, int(found.hold[0]))]
+        raise UsageError(f"old-index and new-index: found {old} and {new}: {reason}")
+    return int(found.energy_wh[0])
 
 
 def _households(words: Mapping[str, str | None], category: Category, days: int) -> Fraction:
@@ -169,10 +212,10 @@ def _households(words: Mapping[str, str | None], category: Category, days: int) 
     if way == "person-days":
         return Fraction(_whole(way, text, 1, HOUSEHOLDS_MAX), PEOPLE_PER_HOUSEHOLD * days)
     try:
-        households = Fraction(text) if re.fullmatch(r"\d{1,7}([./]\d{1,6})?", text, re.ASCII) else Fraction(0)
+        households = Fraction(text) if re.fullmatch(r"\d{1,7}([./]\d{1,7})?", text, re.ASCII) else Fraction(0)
     except ZeroDivisionError:
         households = Fraction(0)
-    if not 0 < households <= HOUSEHOLDS_MAX:
+    if not 0 < households.numerator <= HOUSEHOLDS_MAX or households.denominator > HOUSEHOLDS_MAX:
         raise UsageError(f"{way}: found {text!r}, expected a positive number like 2, 1.25 or 5/4; correct it")
     return households
 

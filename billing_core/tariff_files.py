@@ -49,6 +49,7 @@ SINGLE_CLASSES = {
 SOLAR_METHODS = ("net", "separate", "surplus")
 TIERS_MAX = 12
 PERCENT_MAX = 1000
+SURCHARGE_BP_MAX = 10_000  # reactive energy at most doubles a bill, so that it cannot leave 64 bits
 
 
 class Dated(Protocol):
@@ -239,8 +240,11 @@ def _power_factor(table: Table) -> list[PowerFactorTable]:
     found = []
     for item in table.tables("table"):
         effective_on = item.take("effective_on", date)
-        required, floor = item.integer("required_percent", 1, 100), item.integer("floor_percent", 1, 100)
-        surcharge, from_kw = item.integer("floor_surcharge_bp", 0, 100_000), item.integer("from_kw", 0, 1_000_000)
+        required, floor = item.integer("required_percent", 50, 100), item.integer("floor_percent", 50, 100)
+        surcharge, from_kw = (
+            item.integer("floor_surcharge_bp", 0, SURCHARGE_BP_MAX),
+            item.integer("from_kw", 0, 1_000_000),
+        )
         source, certainty = take_source(item)
         found.append(
             PowerFactorTable(

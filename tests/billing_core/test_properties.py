@@ -122,6 +122,21 @@ def test_a_row_that_cannot_be_billed_is_held_and_the_others_go_on(customer, what
     assert charges.total[0] == charges.total[2] == alone.total[0]
 
 
+def test_days_no_calendar_of_ours_has_are_held():
+    row = {
+        "energy_wh": [1, 0, 0],
+        "category": 0,
+        "start_on": np.datetime64("2025-12-01"),
+        "end_on": np.datetime64("2025-12-31"),
+    }
+    strange = [
+        row | {name: np.datetime64(day)}
+        for name, day in (("start_on", "NaT"), ("end_on", "NaT"), ("end_on", "12025-12-31"))
+    ]
+    charges = billed([row, *strange])
+    assert charges.hold.tolist() == [0, *[Hold.PERIOD_INVALID.code] * 3]
+
+
 def test_the_largest_bill_that_is_taken_does_not_leave_64_bits():
     most = ENERGY_WH_MAX // 3
     row = {
@@ -142,7 +157,7 @@ def test_the_largest_bill_that_is_taken_does_not_leave_64_bits():
     )
     assert charges.hold.tolist() == [0, 0, Hold.ENERGY_TOO_LARGE.code]
     assert (charges.total[:2] > 10**13).all()
-    assert ENERGY_WH_MAX * PRICE_MAX < 2**62
+    assert ENERGY_WH_MAX * PRICE_MAX < 2**62  # twice it fits in 64 bits with its sign
 
 
 @given(st.integers(0, 2**61), st.integers(1, 2**60))

@@ -56,7 +56,7 @@ WRONG = [
     (HOUSE | {"category": "castle"}, "category: found 'castle'"),
     (HOUSE | {"from": "2012-12-01", "to": "2012-12-31"}, "the first is Decision 2256/QĐ-BCT, in force from 2015-03-16"),
     (HOUSE | {"from": "2027-12-01", "to": "2027-12-31"}, "no VAT rate is known"),
-    (HOUSE | {"from": "2000-01-01", "to": "2025-12-31"}, "it or its nominal cycle lasts over ten years"),
+    (HOUSE | {"from": "2000-01-01", "to": "2025-12-31"}, "it or its nominal cycle exceeds ten years"),
     (HOUSE | {"from": "9999-12-01", "to": "9999-12-31"}, "ends before it begins"),
     (HOUSE | {"voltage": "lt7"}, "voltage: found 'lt7'"),
     (HOUSE | {"voltage": "ge110"}, "no price at this voltage"),
@@ -79,6 +79,12 @@ WRONG = [
     (SHOP | {"rates": "BT=1,CD=2", "kwh": "4"}, "kwh: found 4, but the rates sum to 3 kWh"),
     (HOUSE | {"price_change_date": "2025-12-10"}, "the price change: found 2025-12-10"),
     (SHOP | {"kwh": "5", "from": "2025-05-01", "to": "2025-05-31"}, "it changes on 2025-05-10"),
+    (HOUSE | {"households": "1.2345678"}, "households: found '1.2345678'"),
+    (HOUSE | {"new_index": "5"}, "found one of them; give both"),
+    (HOUSE | {"old_index": "5", "new_index": "7"}, "kwh: found 165, but the register says 2 kWh"),
+    (SHOP | {"old_index": "5", "new_index": "4"}, "stands lower than before"),
+    (SHOP | {"old_index": "5", "new_index": "4", "digits": "x"}, "digits: found 'x'"),
+    (SHOP | {"rates": "BT=1", "old_index": "5"}, "rates: found an index too"),
     (HOUSE | {"export_kwh": "-1"}, "export-kwh: found -1"),
     (HOUSE | {"solar_regime": "sunny"}, "solar-regime: found 'sunny'"),
     (HOUSE | {"solar_price": "0"}, "solar-price: found '0'"),
@@ -119,6 +125,11 @@ def test_energy_is_taken_to_the_wh():
 )
 def test_households_are_exact_fractions(way: str, text: str, households: str):
     assert request_from_text(HOUSE | {way: text}).households == Fraction(households)
+
+
+def test_two_readings_and_a_multiplier_are_energy_too():
+    registers = {"old_index": "99850", "new_index": "120.5", "digits": "5", "multiplier": "20"}
+    assert request_from_text(SHOP | registers).energy_wh == 270_500 * 20
 
 
 def test_75_person_days_of_30_days_are_five_eighths_of_a_household():
