@@ -6,7 +6,7 @@ from typing import TypeAlias
 from protocols.dlms import acse
 from protocols.dlms.octets import Cursor
 from protocols.dlms.quirks import STRICT, Quirks
-from protocols.dlms.xdlms import action, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals
 from protocols.dlms.xdlms import set as set_service
 from protocols.errors import RemoteProtocolError
 
@@ -24,6 +24,7 @@ Xdlms: TypeAlias = (
     | action.ActionResponse
     | notifications.DataNotification
     | notifications.EventNotification
+    | general_block.GeneralBlock
     | refusals.ExceptionResponse
     | refusals.ConfirmedServiceError
 )
@@ -42,6 +43,7 @@ DECODERS: Mapping[int, Callable[[Cursor], Xdlms]] = {
     set_service.RESPONSE: set_service.decode_response,
     action.RESPONSE: action.decode_response,
     refusals.EXCEPTION: refusals.decode_exception,
+    general_block.GENERAL_BLOCK: general_block.decode_general_block,
 }
 
 

@@ -27,7 +27,7 @@ from protocols.dlms.data import (
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 NESTING_MAX = 24  # no class of Blue Book 4 nests deeper than 8 (script tables in schedules); three times that
-COMPACT_ELEMENTS_MAX = 1 << 20  # a year of one-minute rows with two columns; elements of a compact array may be empty
+COMPACT_ELEMENTS_PER_OCTET_MAX = 32  # of a compact array, whose nulls take no octets; a row of 128 and one number
 
 
 # -- lengths ----------------------------------------------------------------------------------------------------------
@@ -134,11 +134,12 @@ _Reader: TypeAlias = Callable[[bytes, int], tuple[Data, int]]
 
 def _decode_compact(data: bytes, at: int, depth: int) -> tuple[Data, int]:
     """Decode a compact array: a type description, then the elements' contents without tags (Blue Book 4.1.5)."""
-    budget = [COMPACT_ELEMENTS_MAX]
+    budget = [0]
     reader, at = _read_description(data, at, depth + 1, budget)
     length, at = decode_length(data, at)
     end = _end(data, at, length, Tag.COMPACT_ARRAY)
     contents = data[:end]
+    budget[0] = COMPACT_ELEMENTS_PER_OCTET_MAX * (length + 4)
     elements = []
     while at < end:
         before = at
@@ -182,7 +183,7 @@ def _read_description(data: bytes, at: int, depth: int, budget: list[int]) -> tu
     def read(contents: bytes, position: int) -> tuple[Data, int]:
         budget[0] -= len(parts) * repeat
         if budget[0] < 0:
-            raise RemoteProtocolError(f"a compact array of more than {COMPACT_ELEMENTS_MAX} values", offset=position)
+            raise RemoteProtocolError("a compact array of mostly nulls is longer than any meter's", offset=position)
         elements = []
         for _ in range(repeat):
             for part in parts:

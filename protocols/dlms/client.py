@@ -42,6 +42,7 @@ from protocols.dlms.services import (
     Service,
 )
 from protocols.dlms.wrapper import WrapperLink, WrapperParameters
+from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
 from protocols.dlms.xdlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.dlms.xdlms.references import Invoke
@@ -58,16 +59,13 @@ class DlmsClient:
         association: Association,
         quirks: Quirks = STRICT,
     ) -> None:
-        self._link: Link = (
-            HdlcPrimary(link, any_server_address=quirks.any_server_address)
-            if isinstance(link, HdlcParameters)
-            else WrapperLink(link)
-        )
+        self._link: Link = HdlcPrimary(link, quirks) if isinstance(link, HdlcParameters) else WrapperLink(link)
         self._association = association
         self._quirks = quirks
         self._events: deque[Event] = deque()
         self._exchange: Exchange | None = None
         self._invoke_id = 0
+        self._pushed = BlockAssembly()
         self.state = ClientState.DISCONNECTED
         self.granted: Associated | None = None
         """What the meter granted, while associated."""
@@ -98,7 +96,8 @@ class DlmsClient:
     def receive_silence(self) -> bytes:
         """Hear that the deadline passed; return what to write now: the question again, or nothing.
 
-        Without a request under way only an incomplete frame is dropped. When the repetitions are used up, the next event is LinkDown.
+        Without a request under way only an incomplete frame is dropped. When the repetitions are used up, the next
+        event is LinkDown.
         """
         if self.state is ClientState.ASSOCIATED:
             self._link.forget()
@@ -147,7 +146,11 @@ class DlmsClient:
         except RemoteProtocolError:
             self._abandon()
             raise
-        if isinstance(apdu, DataNotification | EventNotification):
+        if isinstance(apdu, GeneralBlock) and not received.confirmed:
+            whole = self._pushed.add(apdu)
+            if whole is not None:
+                self._take_apdu(ApduReceived(whole, confirmed=False))
+        elif isinstance(apdu, DataNotification | EventNotification):
             self._events.append(Notified(apdu))
         elif not received.confirmed:
             raise RemoteProtocolError(f"{type(apdu).__name__} came unasked; only notifications may")

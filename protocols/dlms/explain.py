@@ -13,7 +13,7 @@ from protocols.dlms.cosem_time import decode_date_time
 from protocols.dlms.data import BitString, Data, Tag, float_of, text_of
 from protocols.dlms.hdlc.frames import Address, Frame, FrameType, check
 from protocols.dlms.hdlc.negotiation import LinkLimits
-from protocols.dlms.xdlms import action, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals
 from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
 from protocols.obis import Obis
@@ -288,6 +288,18 @@ def _event_notification(apdu: notifications.EventNotification) -> Explained:
     return {"apdu": "event-notification", "date_time": time} | fields
 
 
+def _general_block(apdu: general_block.GeneralBlock) -> Explained:
+    return {
+        "apdu": "general-block-transfer",
+        "last": apdu.last,
+        "streaming": apdu.streaming,
+        "window": apdu.window,
+        "block_number": apdu.number,
+        "block_number_ack": apdu.acknowledged,
+        "raw": apdu.octets.hex(),
+    }
+
+
 def _exception(apdu: refusals.ExceptionResponse) -> Explained:
     numbers = {"state_error": apdu.state_error, "service_error": apdu.service_error}
     return {"apdu": "exception-response"} | numbers | _given(invocation_counter=apdu.invocation_counter)
@@ -312,6 +324,7 @@ _EXPLAINERS: Mapping[Any, Callable[[Any], Explained]] = {
     action.ActionResponse: _action_response,
     notifications.DataNotification: _data_notification,
     notifications.EventNotification: _event_notification,
+    general_block.GeneralBlock: _general_block,
     refusals.ExceptionResponse: _exception,
     refusals.ConfirmedServiceError: _confirmed_error,
 }

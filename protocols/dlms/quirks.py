@@ -22,6 +22,9 @@ class Quirks:
     any_server_address: bool = False
     """Answers come from another server address than asked (meters that answer a group address)."""
 
+    push_without_llc: bool = False
+    """UI frames after the first of a push have no LLC header (Landis+Gyr, with general block transfer)."""
+
     user_information_length_off_by_one: bool = False
     """The user-information of AARE counts the old one-octet tag of the conformance block (Landis+Gyr E650)."""
 

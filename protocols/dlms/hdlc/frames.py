@@ -233,11 +233,11 @@ def _decode_header(octets: bytes, length: int) -> _Header | None:
         ends.append(at)
     destination, at = decode_address(octets, 2)
     source, at = decode_address(octets, at)
-    if length == at + 3:
-        return _Header(destination, source, octets[at], at + 1) if at < len(octets) else None
     if length < at + 3:
         raise RemoteProtocolError(f"a frame length of {length} is too short for its header", offset=0)
-    if length == at + 4:  # Impossible, but only the whole frame tells a wrong length from a cut one.
+    if at >= len(octets):
+        return None
+    if length <= at + 4:  # One octet for a check is impossible, but only the whole frame tells wrong from cut.
         return _Header(destination, source, octets[at], at + 1)
     if len(octets) < at + 3:
         return None

@@ -24,7 +24,8 @@ from protocols.dlms.hdlc.frames import (
 )
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.sequence import LLC_COMMAND, LLC_RESPONSE, Inbox, Outbox, strip_llc
-from protocols.dlms.link import NEED_DATA, ApduReceived, LinkDown, LinkEvent, LinkUp, NeedData
+from protocols.dlms.link import APDU_OCTETS_MAX, NEED_DATA, ApduReceived, LinkDown, LinkEvent, LinkUp, NeedData
+from protocols.dlms.quirks import STRICT, Quirks
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 RETRIES_MAX = 3  # IEC 62056-46, 6.4.4.7.2 leaves the number to the implementation; three is what meters assume
@@ -122,13 +123,14 @@ class HdlcParameters:
 class HdlcPrimary:
     """A client's link to one meter."""
 
-    def __init__(self, parameters: HdlcParameters, *, any_server_address: bool = False) -> None:
+    def __init__(self, parameters: HdlcParameters, quirks: Quirks = STRICT) -> None:
         self._parameters = parameters
         self._client, self._server = parameters.client, parameters.server
-        self._any_server_address = any_server_address
+        self._quirks = quirks
         self._reader = FrameReader()
         self._out = bytearray()
         self._events: deque[LinkEvent] = deque()
+        self._unasked = bytearray()
         self.state = PrimaryState.DISCONNECTED
         self._reset(parameters.limits)
 
@@ -165,7 +167,7 @@ class HdlcPrimary:
 
     def receive_silence(self) -> None:
         """Repeat the question, or give up after ``retries_max`` repetitions."""
-        self._reader.forget()
+        self.forget()
         if self.state is PrimaryState.DISCONNECTED:
             return
         if self.state is PrimaryState.IDLE:  # The answer came and was unusable; asking again would act twice.
@@ -182,8 +184,9 @@ class HdlcPrimary:
             self._poll()
 
     def forget(self) -> None:
-        """Drop an incomplete frame."""
+        """Drop an incomplete frame and an incomplete push."""
         self._reader.forget()
+        self._unasked.clear()
 
     def data_to_send(self) -> bytes:
         """Return the octets to write, each of them once."""
@@ -204,15 +207,15 @@ class HdlcPrimary:
     # -- frames -------------------------------------------------------------------------------------------------------
 
     def _receive(self, frame: Frame) -> None:
-        if frame.source == self._client and frame.destination == self._server:
-            return  # A two-wire line echoes what we send.
-        if frame.destination != self._client:
+        if frame.source == self._client and frame.destination == self._server and self._client != self._server:
+            return  # A two-wire line echoes what we send; between equal addresses that cannot be seen.
+        if frame.destination.upper != self._client.upper:  # Landis+Gyr pushes to a client of two octets, CE FF.
             return  # Another client's answer, on a line with several masters.
-        if frame.source != self._server and not self._any_server_address:
+        if frame.source != self._server and not self._quirks.any_server_address:
             raise RemoteProtocolError(f"server {frame.source} answered, expected {self._server}")
         kind = frame.type
         if kind is FrameType.UI:
-            self._events.append(ApduReceived(strip_llc(frame.information, LLC_RESPONSE), confirmed=False))
+            self._receive_unasked(frame)
             return
         step = _RECEIVED.get(kind) if kind is not None else None
         if step is None:
@@ -230,6 +233,22 @@ class HdlcPrimary:
             self._down(step, "disconnected" if closing else words[kind] + detail)
         else:
             self._receive_numbered(frame, kind)
+
+    def _receive_unasked(self, frame: Frame) -> None:
+        """Join the UI frames of a push; Iskraemeco AM550 does not repeat the LLC header, others do."""
+        information = frame.information
+        if self._unasked:
+            information = information.removeprefix(LLC_RESPONSE)
+        if len(self._unasked) + len(information) > APDU_OCTETS_MAX:
+            self._unasked.clear()
+            raise RemoteProtocolError(f"a push of more than {APDU_OCTETS_MAX} octets")
+        self._unasked += information
+        if not frame.segmented:
+            whole = bytes(self._unasked)
+            self._unasked.clear()
+            if not (self._quirks.push_without_llc and whole[:1] != LLC_RESPONSE[:1]):
+                whole = strip_llc(whole, LLC_RESPONSE)
+            self._events.append(ApduReceived(whole, confirmed=False))
 
     def _receive_ua(self, frame: Frame) -> None:
         closing = self.state is PrimaryState.DISCONNECTING
