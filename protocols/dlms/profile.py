@@ -6,8 +6,9 @@ by one ``struct`` call; no value tree is built. Rows of any other shape (null-co
 nested values are decoded one by one) take the general path and give the same result.
 """
 
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ from protocols.dlms.selective import CLOCK_CLASS, CaptureObject, capture_object_
 from protocols.errors import RemoteProtocolError
 
 COLUMNS_MAX = 127  # a structure's count in one octet; the widest profile seen has 40
+LAYOUTS_MAX = 8  # shapes of rows that are worth compiling; further ones are decoded value by value
 RUN_GROWTH_MAX = 4096  # rows looked ahead at once
 
 Cell: TypeAlias = bool | int | bytes | Data | None
@@ -39,7 +41,9 @@ class Layout:
     octets: int
     fixed: tuple[tuple[int, int], ...]  # (offset, octet)
     unpacker: struct.Struct
-    nulls: tuple[bool, ...]
+    places: tuple[int, ...]  # the columns whose values are unpacked
+    null_places: tuple[int, ...]
+    matches: Callable[[bytes, int], object]  # whether a row of this layout is at an offset
 
 
 def decode_buffer(octets: bytes, column_count: int | None = None) -> Buffer:
@@ -70,16 +74,23 @@ def decode_buffer(octets: bytes, column_count: int | None = None) -> Buffer:
         width = octets[at + 1] if at + 1 < len(octets) else 0
     columns: tuple[list[Cell], ...] = tuple([] for _ in range(width or 0))
     left = rows
+    known: list[Layout] = []
     while left:
-        if at + 2 > len(octets) or octets[at] != Tag.STRUCTURE or octets[at + 1] != width or width > COLUMNS_MAX:
-            raise RemoteProtocolError(f"expected a row of {width} columns (02{width or 0:02x})", offset=at)
-        layout = _layout(octets, at, width)
-        if layout is None:
-            row, at = axdr.decode_from(octets, at)
-            for column, element in zip(columns, items_of(row, width), strict=True):
-                column.append(_cell(element))
-            left -= 1
-            continue
+        layout: Layout | None
+        for layout in known:
+            if layout.matches(octets, at):
+                break
+        else:
+            if at + 2 > len(octets) or octets[at] != Tag.STRUCTURE or octets[at + 1] != width or width > COLUMNS_MAX:
+                raise RemoteProtocolError(f"expected a row of {width} columns (02{width or 0:02x})", offset=at)
+            layout = _layout(octets, at, width) if len(known) < LAYOUTS_MAX else None
+            if layout is None:
+                row, at = axdr.decode_from(octets, at)
+                for column, element in zip(columns, items_of(row, width), strict=True):
+                    column.append(_cell(element))
+                left -= 1
+                continue
+            known.append(layout)
         count = _run(octets, at, layout, left)
         _unpack(octets, at, layout, count, columns)
         at += count * layout.octets
@@ -118,15 +129,17 @@ def _layout(octets: bytes, at: int, width: int) -> Layout | None:
     """Return the layout of the row at ``at``; None when it is not made of simple values, or not all there."""
     start, end = at, len(octets)
     fixed = [(0, int(Tag.STRUCTURE)), (1, width)]
-    parts, nulls = [">2x"], []
+    parts = [">2x"]
+    places: list[int] = []
+    nulls: list[int] = []
     at += 2
-    for _ in range(width):
+    for place in range(width):
         if at >= end:
             return None
         tag = octets[at]
         fixed.append((at - start, tag))
         known = _CODES.get(tag)
-        nulls.append(tag == Tag.NULL_DATA)
+        (nulls if tag == Tag.NULL_DATA else places).append(place)
         at += 1
         if known is not None:
             parts.append("x" + known[0])
@@ -141,14 +154,27 @@ def _layout(octets: bytes, at: int, width: int) -> Layout | None:
             return None
     if at > end:
         return None
-    return Layout(at - start, tuple(fixed), struct.Struct("".join(parts)), tuple(nulls))
+    size = at - start
+    unpacker = struct.Struct("".join(parts))
+    return Layout(size, tuple(fixed), unpacker, tuple(places), tuple(nulls), _matcher(fixed, size))
+
+
+def _matcher(fixed: list[tuple[int, int]], size: int) -> Callable[[bytes, int], object]:
+    """Return the compiled pattern of a row: its structural octets, and anything between them."""
+    pattern, end = b"", 0
+    for offset, octet in fixed:
+        pattern += b".{%d}" % (offset - end) + re.escape(bytes((octet,)))
+        end = offset + 1
+    return re.compile(pattern + b".{%d}" % (size - end), re.DOTALL).match
 
 
 def _run(octets: bytes, at: int, layout: Layout, rows_max: int) -> int:
     """Return how many rows from ``at`` on have ``layout``; looks ahead twice as far each time it was right."""
     size = layout.octets
     rows_max = min(rows_max, (len(octets) - at) // size)
-    count, step = 1, 1
+    if rows_max == 1 or not layout.matches(octets, at + size):
+        return 1
+    count, step = 2, 2
     while count < rows_max:
         ahead = min(step, rows_max - count)
         start = at + count * size
@@ -168,10 +194,18 @@ def _run(octets: bytes, at: int, layout: Layout, rows_max: int) -> int:
 
 
 def _unpack(octets: bytes, at: int, layout: Layout, count: int, columns: tuple[list[Cell], ...]) -> None:
+    if count == 1:
+        cells = layout.unpacker.unpack_from(octets, at)
+        for place, cell in zip(layout.places, cells, strict=True):
+            columns[place].append(cell)
+        for place in layout.null_places:
+            columns[place].append(None)
+        return
     rows = layout.unpacker.iter_unpack(memoryview(octets)[at : at + count * layout.octets])
-    values = zip(*rows, strict=True)
-    for column, null in zip(columns, layout.nulls, strict=True):
-        column.extend([None] * count if null else next(values))
+    for place, values in zip(layout.places, zip(*rows, strict=True), strict=True):
+        columns[place].extend(values)
+    for place in layout.null_places:
+        columns[place].extend([None] * count)
 
 
 # -- interpretation ---------------------------------------------------------------------------------------------------

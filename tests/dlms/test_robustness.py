@@ -200,9 +200,13 @@ def test_an_answer_to_an_earlier_question_is_late_and_the_right_one_still_counts
 def test_an_endless_segmented_answer_is_refused_at_the_limit() -> None:
     line = connected(hdlc_line(shelf()))
     line.client.send(Get(IMPORT))
-    with pytest.raises(RemoteProtocolError, match="more than"):
+
+    def feed() -> None:
         for number in range(1, APDU_OCTETS_MAX // 100 + 10):
             control = information_control(number % 8, 2, True)
             line.client.receive_data(Frame(Address(1), Address(1, 17, 2), control, bytes(100), True).encode())
             assert line.client.next_event() is NEED_DATA
             line.client.data_to_send()
+
+    with pytest.raises(RemoteProtocolError, match="more than"):
+        feed()
