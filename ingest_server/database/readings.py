@@ -58,7 +58,8 @@ def reading_totals(connection: psycopg.Connection[TupleRow], gateway: str) -> li
 
 
 def _readings(connection: psycopg.Connection[TupleRow], gateway: str) -> Iterator[Reading]:
-    with connection.cursor("readings") as cursor:  # named: the rows stay at the server until they are fetched
+    # A named cursor, which needs a transaction, leaves the rows at the server until they are fetched.
+    with connection.transaction(), connection.cursor("readings") as cursor:
         cursor.itersize = FETCH_ROWS
         for row in cursor.execute(SELECT_READINGS, [gateway]):
             yield Reading(*row)

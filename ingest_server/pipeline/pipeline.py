@@ -168,6 +168,7 @@ class Pipeline:
     async def _bundle(self, connection: Connection, arrivals: list[Arrival], now_ms: int) -> Bundle:
         registered = self._registered
         decoded = [each for _, each in arrivals]
+        await registered.hear(connection)
         await registered.load(connection, {each.gateway for each in decoded if not isinstance(each, Rejected)})
         await registered.load_highest(
             connection, {(each.gateway, each.generation) for each in decoded if isinstance(each, Batch)}

@@ -15,6 +15,7 @@ GATEWAYS_MAX = 10_000  # beyond it everything is forgotten and loaded again as n
 SPOOLS_MAX = 100_000
 
 LISTEN = f"listen {CHANGED_CHANNEL}"
+HEAR = "select"  # notifications come with the answer to a statement; this is the smallest
 SELECT_CHANNELS = """
     select gateway_id, meter_id, obis, channel_id
     from gateway
@@ -42,6 +43,10 @@ class Registered:
         self._highest.clear()
         connection.add_notify_handler(self._registry_changed)
         await connection.execute(LISTEN)
+
+    async def hear(self, connection: Connection) -> None:
+        """Take notice of what has changed until now."""
+        await connection.execute(HEAR)
 
     def _registry_changed(self, _: Notify) -> None:
         self._channels.clear()

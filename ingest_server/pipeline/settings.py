@@ -54,7 +54,7 @@ def parse_broker(argument: str | None, environment: Mapping[str, str] = os.envir
         port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise UsageError(f"{name}: {error}; expected mqtt://HOST:PORT") from error
-    if not parts.hostname or not port or parts.path.strip("/") or parts.query or parts.fragment:
+    if parts.scheme not in PORTS or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise UsageError(f"{name}: expected mqtt://[USER@]HOST[:PORT], or mqtts:// for TLS")
     if argument and parts.password:
         raise UsageError(
