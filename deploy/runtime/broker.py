@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from protocols.errors import UnavailableError
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
 KILL_TIMEOUT_S = 20
+ANSWER_TIMEOUT_S = 10
+HELLO = bytes.fromhex("100d00044d5154540502000a000000")  # CONNECT, clean start, no name: MQTT 5, section 3.1
+CONNACK = b"\x20"  # section 3.2.1
 SAYS_RUNNING = re.compile(rb"mosquitto version \S+ running")  # once its listeners are open (mosquitto.c)
 
 
@@ -32,11 +36,28 @@ def find(directory: Path, identity: Identity) -> int | None:
     return found[0] if found else None
 
 
+def answers(port: int) -> bool:
+    """Tell whether a broker on ``port`` answers a client."""
+    try:
+        with socket.create_connection((settings.LISTEN_ON, port), timeout=1) as connection:
+            connection.sendall(HELLO)
+            return connection.recv(1) == CONNACK
+    except OSError:
+        return False
+
+
+def _serves(pid: int, port: int) -> bool:
+    """Tell whether a running broker answers; one that was just killed looks alive until the kernel is done with it."""
+    settled = processes.wait_until(lambda: processes.has_ended(pid) or answers(port), ANSWER_TIMEOUT_S)
+    return settled and not processes.has_ended(pid)
+
+
 def start(directory: Path, software: Software, identity: Identity, *, port: int) -> int:
     """Start the broker unless it runs; return its process id once it says that it listens."""
     already = find(directory, identity)
-    if already is not None:
+    if already is not None and _serves(already, port):
         return already
+    kill(directory, identity)  # What is left, if anything, is dying or hangs.
     template = files("deploy").joinpath("mosquitto", "embedded.conf").read_text(encoding="utf-8")
     configuration = configuration_file(directory)
     write_for(configuration, settings.render_mosquitto(template, port=port, directory=directory), identity)

@@ -16,11 +16,24 @@ from protocols.errors import UnavailableError
 
 INITDB_TIMEOUT_S = 120
 START_TIMEOUT_S = 120  # crash recovery replays what was written since the last checkpoint, at most max_wal_size
+RECOVER_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 KILL_TIMEOUT_S = 20
 ORPHANS_TIMEOUT_S = 10  # backends notice the death of their postmaster by themselves
 CONNECT_TIMEOUT_S = 10
 
+# What a server says, or does, that is starting, stopping or dying (postgres.c, backend_startup.c, fe-misc.c).
+PASSING = (
+    "starting up",
+    "shutting down",
+    "recovery mode",
+    "not accepting connections",
+    "not yet accepting",
+    "closed the connection unexpectedly",
+    "Connection refused",
+    "Connection reset",
+    "due to administrator command",
+)
 DATABASE_EXISTS = "select 1 from pg_database where datname = %s"
 CREATE_EXTENSION = "create extension if not exists timescaledb"
 
@@ -76,12 +89,37 @@ def initialise(directory: Path, software: Software, identity: Identity, password
 
 def start(directory: Path, software: Software, identity: Identity, *, port: int, password: str) -> int:
     """Start the server unless it runs; return its process id once it takes commands and has TimescaleDB."""
+    dsn = settings.dsn(port, password)
     running = postmaster(directory, identity)
-    if running is None:
-        _settle(directory, identity)
-        running = _launch(directory, software, identity, port)
-    prepare(settings.dsn(port, password))
-    return running
+    if running is not None and _prepare_patiently(dsn, directory, identity):
+        return running
+    _settle(directory, identity)
+    started = _launch(directory, software, identity, port)
+    prepare(dsn)
+    return started
+
+
+def _prepare_patiently(dsn: str, directory: Path, identity: Identity) -> bool:
+    """Prepare a server that may be recovering from a killed backend; tell whether it lived through that.
+
+    One that was just killed looks alive until the kernel is done with it.
+    """
+    refusals: list[UnavailableError] = []
+
+    def settled() -> bool:
+        try:
+            prepare(dsn)
+        except UnavailableError as refused:
+            if not any(words in str(refused) for words in PASSING):
+                raise
+            refusals[:] = [refused]
+            return postmaster(directory, identity) is None
+        refusals.clear()
+        return True
+
+    if not processes.wait_until(settled, RECOVER_TIMEOUT_S):
+        raise refusals[0]
+    return not refusals
 
 
 def _settle(directory: Path, identity: Identity) -> None:

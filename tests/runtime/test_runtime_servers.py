@@ -109,6 +109,24 @@ def test_up_recovers_a_database_whose_postmaster_was_killed_alone(spare: Running
     assert one_value(spare.dsn, "select count(*) > 0 from committed")
 
 
+def test_up_waits_for_a_database_that_recovers_from_a_killed_backend(spare: Running) -> None:
+    before = lifecycle.up(spare.directory)
+    with psycopg.connect(spare.dsn) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        after = lifecycle.up(spare.directory)
+    assert after.database_pid == before.database_pid
+
+
+def test_up_recovers_a_broker_that_was_killed_this_moment(spare: Running) -> None:
+    before = lifecycle.up(spare.directory)
+    assert before.broker_pid is not None
+    os.kill(before.broker_pid, signal.SIGKILL)
+    after = lifecycle.up(spare.directory)
+    assert after.broker_url == before.broker_url
+    assert after.broker_pid != before.broker_pid
+    assert broker.answers(int(after.broker_url.rpartition(":")[2]))
+
+
 def test_killing_and_starting_one_server_leaves_the_other_alone(spare: Running) -> None:
     before = lifecycle.up(spare.directory)
     lifecycle.kill_database(spare.directory)
