@@ -35,7 +35,7 @@ class Period:
     """A period with what is in force in it.
 
     VAT is that of the last day: electricity is taxed as of the day the index is read for the invoice (Circular
-    219/2013/TT-BTC, article 8(3)), and the period ends with that reading.
+    219/2013/TT-BTC, article 8(3); remembered, not read), and the period ends with that reading.
     """
 
     days: int

@@ -17,7 +17,7 @@ from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact import ExactBill, NotBillableError, Use, exact_bill, half_up
 from tests.billing_core.random_uses import as_batch, random_use
 
-BILLS = 2_500
+BILLS = 2_000
 SEED = 20_260_301
 
 
@@ -77,7 +77,7 @@ def test_most_random_bills_are_computed_and_every_kind_of_line_is_among_them():
     """A comparison of bills that are all held would prove nothing."""
     bills = [bill for use in random_uses() if (bill := exactly(use)) is not None]
     assert len(bills) > 0.8 * BILLS
-    assert sum(bill.carry_out_kwh > 0 for bill in bills) > 20
+    assert sum(bill.carry_out_kwh > 0 for bill in bills) > 15
     assert sum(bool(bill.purchase) for bill in bills) > 100
     assert sum(any(price == 0 for _, price, _ in bill.lines) for bill in bills) > 100
     assert sum(len(bill.lines) > 6 for bill in bills) > 50

@@ -16,6 +16,8 @@ from billing_core.tariff_files import load_tariffs
 
 FIRST_DAY, LAST_DAY = date(2015, 3, 16), date(2026, 10, 1)
 
+FEWER = settings(max_examples=40)  # each example bills whole batches
+
 energies = st.integers(0, 10**9) | st.integers(0, 700).map(lambda kwh: kwh * 1000)
 days_of_start = st.dates(FIRST_DAY, LAST_DAY)
 lengths = st.integers(1, 91)
@@ -47,6 +49,7 @@ def billed(rows: list[dict]) -> Charges:
     return charge(batch_of(**{name: [row[name] for row in rows] for name in rows[0]}), load_tariffs())
 
 
+@FEWER
 @given(st.lists(customers(), min_size=1, max_size=8))
 def test_lines_sum_to_the_bill_and_their_energy_to_what_is_billed(rows):
     charges = billed(rows)
@@ -60,7 +63,7 @@ def test_lines_sum_to_the_bill_and_their_energy_to_what_is_billed(rows):
     assert (charges.total == charges.subtotal + charges.vat).all()
 
 
-@settings(max_examples=40)  # each bills up to nine batches
+@FEWER
 @given(st.lists(customers(), min_size=2, max_size=8))
 def test_a_bill_is_the_same_alone_and_among_others(rows):
     together = billed(rows)
@@ -76,7 +79,7 @@ def test_a_bill_is_the_same_alone_and_among_others(rows):
         assert own.quota_wh.tolist() == lines.quota_wh[mine].tolist()
 
 
-@settings(max_examples=40)
+@FEWER
 @given(st.lists(customers(), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(rows, chance):
     order = list(range(len(rows)))
@@ -85,6 +88,7 @@ def test_the_order_of_the_rows_does_not_matter(rows, chance):
     assert shuffled.total.tolist() == billed(rows).total[order].tolist()
 
 
+@FEWER
 @given(customers(), st.integers(0, 10**9))
 def test_more_energy_never_costs_less(customer, more):
     """Within one act; where the price changes inside, a shared-out kWh may move to the cheaper part by rounding."""
@@ -97,12 +101,14 @@ def test_more_energy_never_costs_less(customer, more):
     assert charges.total[1] >= charges.total[0]
 
 
+@FEWER
 @given(customers())
 def test_twice_the_households_never_cost_more(customer):
     charges = billed([customer, customer | {"households": 2 * customer["households"]}])
     assert charges.total[1] <= charges.total[0]
 
 
+@FEWER
 @given(customers(), st.sampled_from(["energy_wh", "export_wh", "carry_in_wh", "households", "end_on", "category"]))
 def test_a_row_that_cannot_be_billed_is_held_and_the_others_go_on(customer, what):
     broken = dict(customer)
