@@ -56,6 +56,8 @@ class Connections:
                     connection.close()
                 else:
                     self._idle.put_nowait(connection)
+        except psycopg.errors.UndefinedTable as error:
+            raise UnavailableError("the database has no tables yet; start congto ingest, or load a registry") from error
         except psycopg.errors.QueryCanceled as error:
             raise UnavailableError("the database took too long; ask for less, or try again") from error
         except psycopg.OperationalError as error:

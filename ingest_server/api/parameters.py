@@ -1,0 +1,156 @@
+"""What requests may ask: each parameter with its limits, so that an impossible one is refused before any query runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Path, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ingest_server.api.problems import invalid
+from ingest_server.api.security import CURSOR_CHARACTERS_MAX, Guard
+from ingest_server.billing.documents import instant_text
+from ingest_server.billing.period import YEAR_MAX, YEAR_MIN
+
+LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+READINGS_LIMIT_DEFAULT, READINGS_LIMIT_MAX = 1_000, 10_000  # a month of one register has 1,488
+ID_CHARACTERS_MAX = 64  # as in topics, and longer than a metering point's id
+BIGINT_MAX = 2**63 - 1
+
+Row = TypeVar("Row")
+
+
+class Language(StrEnum):
+    """Languages of explanations."""
+
+    VI = "vi"
+    EN = "en"
+
+
+def _instant(text: str) -> str:
+    """Check that ``text`` is ISO 8601 in UTC, written with Z, of a year readings can have."""
+    if not text.endswith("Z") or "T" not in text:
+        raise ValueError("expected a time in UTC like 2026-10-01T00:00:00Z")
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"no such time: {error}; expected one like 2026-10-01T00:00:00Z") from None
+    if not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise ValueError(f"expected a year from {YEAR_MIN} to {YEAR_MAX}")
+    return text
+
+
+def _without_control(text: str) -> str:
+    """Refuse characters that no id has, and that PostgreSQL cannot take (NUL)."""
+    if not text.isprintable():
+        raise ValueError("expected printable characters")
+    return text
+
+
+def instant(text: str) -> datetime:
+    """Return the instant a checked parameter names."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+Instant = Annotated[str, AfterValidator(_instant)]
+INSTANT = Query(max_length=32, description="UTC, ISO 8601 with Z", examples=["2026-11-01T00:00:00Z"])
+INSTANT_FROM = Query(alias="from", max_length=32, description="UTC, ISO 8601 with Z", examples=["2026-10-01T00:00:00Z"])
+Name = Annotated[str, AfterValidator(_without_control)]
+MeterId = Annotated[Name, Path(max_length=ID_CHARACTERS_MAX, examples=["M-0001"])]
+BillId = Annotated[int, Path(ge=1, le=BIGINT_MAX, examples=[1])]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="rows of a page")]
+ReadingsLimit = Annotated[int, Query(ge=1, le=READINGS_LIMIT_MAX, description="rows of a page")]
+Cursor = Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX, description="next_cursor of the page before")]
+OptionalName = Annotated[Name | None, Query(max_length=ID_CHARACTERS_MAX)]
+Month = Annotated[
+    str, Query(pattern=r"^\d{4}-\d{2}$", max_length=7, description="calendar month in Vietnam", examples=["2026-10"])
+]
+InLanguage = Annotated[Language, Query(description="language of names and explanations")]
+
+
+Word = Annotated[str, Field(max_length=64)]  # of a quote; the longest that is right are three rates
+
+
+class QuoteWords(BaseModel):
+    """What a quote is asked with: the options of ``congto quote``, by the same names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    category: Word = Field(examples=["residential"])
+    from_: Word = Field(alias="from", description="first day, billed", examples=["2025-12-01"])
+    to: Word = Field(description="last day, billed", examples=["2025-12-31"])
+    kwh: Word | None = Field(None, examples=["165"])
+    rates: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh")
+    voltage: Word | None = None
+    households: Word | None = None
+    tenants: Word | None = None
+    person_days: Word | None = None
+    nominal_days: Word | None = None
+    price_change_date: Word | None = None
+    export_kwh: Word | None = None
+    generation_kwh: Word | None = None
+    solar_regime: Word | None = None
+    solar_price: Word | None = None
+    carry_in_kwh: Word | None = None
+    settle_carry: Word | None = Field(None, description="true or false")
+    reactive_kvarh: Word | None = None
+    quota_rounding: Word | None = None
+    language: Language = Language.VI
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Makes pages of one list: a cursor belongs to a path and to all its other parameters."""
+
+    guard: Guard
+    scope: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Pages":
+        """Return the pages of the list that ``request`` asks for."""
+        asked = sorted((k, v) for k, v in request.query_params.multi_items() if k not in ("cursor", "limit"))
+        return cls(request.app.state.guard, f"{request.url.path}?{asked}")
+
+    def after(self, cursor: str | None, first: Sequence[Any]) -> list[Any]:
+        """Return the key to go on after: that of ``cursor``, or ``first`` without one.
+
+        Raises
+        ------
+        RequestValidationError
+            If the cursor was not made here for this list.
+        """
+        if cursor is None:
+            return list(first)
+        key = self.guard.open_cursor(self.scope, cursor)
+        if key is None or len(key) != len(first):
+            raise invalid("cursor", "not a cursor of this list: give next_cursor of its last page, unchanged")
+        return key
+
+    def page(self, rows: Sequence[Row], limit: int, key: Any) -> dict[str, Any]:
+        """Return a page of at most ``limit`` of ``rows``, of which one more was asked for.
+
+        Parameters
+        ----------
+        key
+            Gives the list of values a row is found again by.
+        """
+        more = len(rows) > limit
+        items = list(rows[:limit])
+        return {"items": items, "next_cursor": self.guard.sign_cursor(self.scope, key(items[-1])) if more else None}
+
+
+def span(from_text: str | None, to_text: str | None) -> tuple[datetime, datetime]:
+    """Return both ends of a span; an absent one is open.
+
+    Raises
+    ------
+    RequestValidationError
+        If it ends before it begins.
+    """
+    from_at = datetime(YEAR_MIN, 1, 1, tzinfo=UTC) if from_text is None else instant(from_text)
+    to_at = datetime(YEAR_MAX + 1, 1, 1, tzinfo=UTC) if to_text is None else instant(to_text)
+    if to_at <= from_at:
+        raise invalid("to", f"expected a time after from ({instant_text(from_at)}); exchange them")
+    return from_at, to_at
