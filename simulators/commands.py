@@ -91,8 +91,9 @@ async def _serve_village(arguments: argparse.Namespace, opened: AsyncExitStack) 
     world = WorldServer(village.starts_at_ms)
     await world.open(directory / "world.sock")
     opened.push_async_callback(world.close)
-    buses = await open_buses(village, directory / "lines", world.now_ms, opened, paced=not arguments.unpaced)
     description = directory / "world.json"
+    description.unlink(missing_ok=True)  # of a world that was killed; it says what is no longer there
+    buses = await open_buses(village, directory / "lines", world.now_ms, opened, paced=not arguments.unpaced)
     write_whole(description, {"from": village.starts_on.isoformat(), "seed": village.seed, "buses": buses})
     opened.callback(description.unlink, missing_ok=True)
     print(

@@ -18,6 +18,7 @@ from typing import Any
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
 from protocols.meters.model import Protocol
+from protocols.obis import Obis
 from protocols.strict_toml import Table, parse_toml
 from simulators.chance import key_of
 from simulators.dlms.hdlc_line import PHYSICAL_ADDRESSES
@@ -114,7 +115,7 @@ class VillageMeter:
         """The environment variable from which an agent may take the secret."""
         return "CONGTO_SECRET_" + re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
-    def true_wh(self, obis: str, at_ms: int) -> int:
+    def true_wh(self, obis: Obis | str, at_ms: int) -> int:
         """Return what its register ``obis`` has counted at a time [Wh, varh]; UsageError for what is no register."""
         return self.device.true_wh(obis, at_ms)
 

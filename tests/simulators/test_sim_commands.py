@@ -1,6 +1,7 @@
 """``congto sim`` as processes: what they print, what answers, and that nothing is left when they end."""
 
 import json
+import shlex
 import signal
 import socket
 import struct
@@ -8,11 +9,12 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 import pytest
 from pymodbus.client import ModbusSerialClient
 
-from deploy.cli import main
+from deploy.cli import build_parser, main
 from simulators.meter_commands import parse_units
 from simulators.village import load_village
 
@@ -124,3 +126,12 @@ def test_a_time_without_a_zone_is_refused(capsys):
 
 def test_units_are_written_as_ranges():
     assert parse_units("1-3,9") == [1, 2, 3, 9]
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "simulators.md"
+
+
+@pytest.mark.parametrize("line", [line for line in GUIDE.read_text().splitlines() if line.startswith("congto sim ")])
+def test_the_guides_commands_are_understood(line):
+    arguments = build_parser(["sim"]).parse_args(shlex.split(line)[1:])
+    assert arguments.command == "sim"
