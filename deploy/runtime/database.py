@@ -11,7 +11,7 @@ from psycopg import sql
 
 from deploy.runtime import processes, settings
 from deploy.runtime.places import Identity, write_for
-from deploy.runtime.software import Software, extension_directories
+from deploy.runtime.software import Software
 from protocols.errors import UnavailableError
 
 INITDB_TIMEOUT_S = 120
@@ -134,8 +134,7 @@ def _launch(directory: Path, software: Software, identity: Identity, port: int) 
     data = directory / "data"
     log = directory / "log"
     processes.begin_log(log)
-    telemetry = _has_telemetry(software)
-    write_for(data / "postgresql.conf", settings.render_postgres(port, telemetry=telemetry), identity)
+    write_for(data / "postgresql.conf", settings.render_postgres(port), identity)
     write_for(data / "pg_hba.conf", settings.render_access(), identity)
     command = [str(software.programs / "postgres"), "-D", str(data), "-c", f"cluster_name={cluster_name(directory)}"]
     pid = processes.launch(command, directory=directory, log=log, identity=identity)
@@ -153,17 +152,6 @@ def _launch(directory: Path, software: Software, identity: Identity, port: int) 
         what = "ended" if settled else f"was not ready within {START_TIMEOUT_S} s"
         raise UnavailableError(f"PostgreSQL {what}: {processes.last_words(log)} (log: {log})")
     return pid
-
-
-def _has_telemetry(software: Software) -> bool:
-    """Tell whether TimescaleDB knows ``timescaledb.telemetry_level``; Debian builds it without."""
-    if software.root is not None:
-        return False
-    debian = Path("/usr/share/postgresql")
-    return not any(
-        directory.is_relative_to(debian) and (directory / "timescaledb.control").exists()
-        for directory in extension_directories(software.programs)
-    )
 
 
 def prepare(dsn: str) -> None:

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.runtime import broker, database, places, ports, settings, software
+from deploy.runtime import broker, database, places, ports, processes, settings, software
 from deploy.runtime.packages import Say
 from deploy.runtime.state import Half, State, load_state, store_state
 from protocols.errors import UnavailableError, UsageError
 
 PORT_TRIES = 5
+PORT_TIMEOUT_S = 3
 ELSEWHERE = "configured"  # where from: somebody else runs it, and its URL was given
 
 
@@ -186,19 +187,24 @@ def _broker_up(place: Path, environment: Mapping[str, str], say: Say, *, same_po
 
 def _on_a_free_port(port: int, start: Callable[[int], int], *, running: bool, same_port: bool) -> int:
     """Call ``start`` with the remembered port, or with another when somebody has taken that in the meantime."""
+    if same_port and not port:
+        raise UsageError("this directory has never been up, so there is no port to start on again; call up first")
     if running and port:
         return start(port)
     for _ in range(PORT_TRIES):
-        if port and (same_port or ports.is_free(port)):
+        if port and (same_port or _is_free_soon(port)):
             try:
                 return start(port)
             except UnavailableError:
                 if same_port or ports.is_free(port):
-                    raise  # The port was not the reason.
-        if same_port:
-            raise UsageError("this directory has never been up, so there is no port to start on again; call up first")
+                    raise  # The port was not the reason, or there is no other.
         port = ports.free_port()
     raise UnavailableError(f"{PORT_TRIES} ports were free and then taken by others; call it again")
+
+
+def _is_free_soon(port: int) -> bool:
+    """Tell whether a port is free; a server that was just killed keeps its own until the kernel is done with it."""
+    return processes.wait_until(lambda: ports.is_free(port), PORT_TIMEOUT_S)
 
 
 def _half_directory(place: Path, name: str, chosen: software.Software) -> tuple[Path, places.Identity]:

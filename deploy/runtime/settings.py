@@ -15,6 +15,7 @@ POSTGRES_SETTINGS = {
     "max_connections": "100",
     "password_encryption": "'scram-sha-256'",
     "shared_preload_libraries": "'timescaledb'",
+    "timescaledb.telemetry_level": "off",
     "timescaledb.max_background_workers": "16",
     "max_worker_processes": "32",
     "max_parallel_workers": "2",
@@ -35,11 +36,9 @@ POSTGRES_SETTINGS = {
 }
 
 
-def render_postgres(port: int, *, telemetry: bool) -> str:
-    """Return ``postgresql.conf``; ``telemetry`` says whether this TimescaleDB was built with the setting to end it."""
+def render_postgres(port: int) -> str:
+    """Return ``postgresql.conf``."""
     settings = {"port": str(port), **POSTGRES_SETTINGS}
-    if telemetry:
-        settings["timescaledb.telemetry_level"] = "off"
     rows = [f"{name} = {value}" for name, value in settings.items()]
     return "\n".join(["# Written by `congto runtime up` at every start; changes here are lost.", *rows, ""])
 

@@ -37,14 +37,11 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def extension_directories(programs: Path) -> list[Path]:
-    """Return where a PostgreSQL with its programs in ``programs`` may keep its extensions' control files."""
+    """Return where the PostgreSQL with its programs in ``programs`` may keep its extensions' control files."""
+    if programs == Path(f"/usr/lib/postgresql/{POSTGRES_MAJOR}/bin"):  # Debian
+        return [Path(f"/usr/share/postgresql/{POSTGRES_MAJOR}/extension")]
     share = programs.parent / "share"
-    return [
-        share / "extension",
-        share / "postgresql" / "extension",
-        Path(f"/usr/share/postgresql/{POSTGRES_MAJOR}/extension"),  # Debian and its derivatives
-        Path("/usr/share/pgsql/extension"),  # Red Hat and its derivatives
-    ]
+    return [share / "extension", share / "postgresql" / "extension", share / "pgsql" / "extension"]
 
 
 def find_host_postgres(environment: Mapping[str, str]) -> Software | None:

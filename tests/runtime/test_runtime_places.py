@@ -171,10 +171,9 @@ def test_the_broker_template_is_filled_in_whole():
 
 
 def test_the_database_listens_on_the_loopback_interface_alone_and_asks_for_a_password():
-    rendered = settings.render_postgres(20001, telemetry=True)
+    rendered = settings.render_postgres(20001)
     assert "listen_addresses = '127.0.0.1'\n" in rendered
     assert "timescaledb.telemetry_level = off\n" in rendered
-    assert "telemetry" not in settings.render_postgres(20001, telemetry=False)
     rules = [line.split() for line in settings.render_access().splitlines() if not line.startswith("#")]
     assert rules == [["host", "all", "all", "127.0.0.1/32", "scram-sha-256"]]
 

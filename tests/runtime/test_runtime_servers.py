@@ -179,6 +179,10 @@ def test_up_finishes_what_an_interrupted_first_up_began(runtime_directories: Pat
     lifecycle.down(directory)
 
 
+def test_no_server_reports_home(runtime: Running) -> None:
+    assert one_value(runtime.dsn, "show timescaledb.telemetry_level") == "off"
+
+
 def test_down_leaves_no_process_and_is_content_to_be_called_again(runtime_directories: Path) -> None:
     directory = runtime_directories / "short-lived"
     running = lifecycle.up(directory)
