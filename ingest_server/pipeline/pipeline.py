@@ -25,6 +25,7 @@ from ingest_server.pipeline.settings import (
     BUNDLE_OCTETS_MAX,
     BUNDLE_ROWS_MAX,
     LINGER_S,
+    TURN_ROWS,
 )
 from ingest_server.pipeline.store import Connection, open_connection, store
 from protocols.telemetry.batch import Batch
@@ -39,17 +40,21 @@ class Gathering:
     arrivals: list[Arrival] = field(default_factory=list)
     rows: int = 0
     octets: int = 0
+    since_s: float = 0.0  # when the first message came
 
-    def add(self, arrival: Arrival) -> None:
-        """Add one message."""
+    def add(self, arrival: Arrival) -> int:
+        """Add one message; return how many rows it has."""
         message, decoded = arrival
+        if not self.arrivals:
+            self.since_s = time.monotonic()
         self.arrivals.append(arrival)
-        self.rows += len(decoded) if isinstance(decoded, Batch) else 1
+        rows = len(decoded) if isinstance(decoded, Batch) else 1
+        self.rows += rows
         self.octets += len(message.payload)
+        return rows
 
-    @property
-    def full(self) -> bool:
-        """Whether the transaction is as large as it may become."""
+    def is_full(self) -> bool:
+        """Return whether the transaction is as large as it may become."""
         return self.rows >= BUNDLE_ROWS_MAX or self.octets >= BUNDLE_OCTETS_MAX
 
 
@@ -67,7 +72,9 @@ class Pipeline:
         self._gathering = Gathering()
         self._storing = False
         self._stopping = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._ready = asyncio.Event()  # something is gathered
+        self._full = asyncio.Event()  # as much as a transaction takes
+        self._room = asyncio.Event()  # no longer so much
 
     @property
     def waiting(self) -> bool:
@@ -76,14 +83,20 @@ class Pipeline:
 
     async def gather(self) -> None:
         """Decode what comes, for the next transaction."""
+        rows = 0
         while True:
             message = await self._inbox.take()
             arrival = Arrival(message, decode(message))
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._gathering.full)
-                self._gathering.add(arrival)
-                self._changed.notify_all()
-            await asyncio.sleep(0)  # the socket has its turn
+            while self._gathering.is_full():
+                self._room.clear()
+                await self._room.wait()
+            rows += self._gathering.add(arrival)
+            self._ready.set()
+            if self._gathering.is_full():
+                self._full.set()
+            if rows >= TURN_ROWS:
+                rows = 0
+                await asyncio.sleep(0)  # the socket and the database have their turn
 
     async def store(self) -> None:
         """Store what is gathered, until :meth:`stop`; a transaction that has begun is finished first."""
@@ -93,23 +106,27 @@ class Pipeline:
             self._storing = False
         await self._disconnect()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Let :meth:`store` return soon; what is not stored then comes again."""
         self._stopping.set()
-        async with self._changed:
-            self._changed.notify_all()
+        self._ready.set()
+        self._full.set()
 
     async def _next(self) -> Gathering | None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._gathering.arrivals or self._stopping.is_set())
+        """Return the next transaction's messages once they are enough or old enough; ``None`` when asked to stop."""
+        await self._ready.wait()
+        linger_s = LINGER_S - (time.monotonic() - self._gathering.since_s)
+        if linger_s > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):
-                    await self._changed.wait_for(lambda: self._gathering.full or self._stopping.is_set())
-            if self._stopping.is_set():
-                return None
-            gathering, self._gathering = self._gathering, Gathering()
-            self._changed.notify_all()
-            return gathering
+                async with asyncio.timeout(linger_s):
+                    await self._full.wait()
+        if self._stopping.is_set():
+            return None
+        gathering, self._gathering = self._gathering, Gathering()
+        self._ready.clear()
+        self._full.clear()
+        self._room.set()
+        return gathering
 
     async def _settle(self, arrivals: list[Arrival]) -> None:
         """Store ``arrivals``, as often as it takes; give up only when asked to stop, and then they come again."""

@@ -36,7 +36,7 @@ async def ingest(settings: Settings) -> None:
 
     async def stop_when_asked() -> None:
         await asked.wait()
-        await pipeline.stop()
+        pipeline.stop()
 
     async with asyncio.TaskGroup() as tasks:
         endless = [tasks.create_task(each) for each in (broker.run(), pipeline.gather(), pipeline.counts.report())]

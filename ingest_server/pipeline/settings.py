@@ -18,6 +18,7 @@ INBOX_OCTETS_MAX = 32 << 20
 BUNDLE_ROWS_MAX = 50_000  # a transaction of that many rows takes about a tenth of a second
 BUNDLE_OCTETS_MAX = 16 << 20
 LINGER_S = 0.01  # what arrives within it shares a commit; a commit costs some milliseconds
+TURN_ROWS = 2000  # decoding that many takes some milliseconds
 RECEIPTS_UNDER_WAY_MAX = 100
 
 KEEPALIVE_S = 30

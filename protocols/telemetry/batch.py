@@ -20,7 +20,9 @@ import json
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import lru_cache
+from itertools import accumulate, islice
+from operator import lt
 from typing import Any
 
 import zstandard
@@ -30,7 +32,7 @@ from protocols.obis import Obis
 from protocols.telemetry.fields import check_schema, take_generation, take_identifier
 from protocols.telemetry.reading import Quality, Reading
 from protocols.telemetry.strict_json import parse_object
-from protocols.telemetry.topics import check_identifier
+from protocols.telemetry.topics import check_identifiers
 
 SCHEMA = "congto.readings.v1"
 ROWS_MAX = 10_000  # a message of that many rows is about 60 kB; a gateway's cycle is at most some thousand rows
@@ -190,18 +192,25 @@ def _list(message: dict[str, Any], key: str) -> list[Any]:
 def _channels(found: Any) -> tuple[tuple[str, str], ...]:
     if type(found) is not list or not 0 < len(found) <= ROWS_MAX:
         raise RemoteProtocolError(f"channels: expected a list of 1 to {ROWS_MAX} pairs")
-    channels: dict[tuple[str, str], None] = {}
-    for pair in found:
-        if type(pair) is not list or [type(part) for part in pair] != [str, str]:
-            raise RemoteProtocolError(f"channels: expected pairs of meter and OBIS code, found {str(pair)[:80]!r}")
-        try:
-            meter, obis = check_identifier(pair[0], "meter"), str(Obis.parse(pair[1]))
-        except UsageError as error:
-            raise RemoteProtocolError(f"channels: {str(error)[:200]}") from error
-        if (meter, obis) in channels:
-            raise RemoteProtocolError(f"channels: {meter} {obis} stands twice")
-        channels[meter, obis] = None
-    return tuple(channels)
+    if set(map(type, found)) != {list} or set(map(len, found)) != {2}:
+        raise RemoteProtocolError("channels: expected pairs of meter and OBIS code")
+    meters, codes = zip(*found, strict=True)
+    if set(map(type, meters)) | set(map(type, codes)) != {str}:
+        raise RemoteProtocolError("channels: expected pairs of texts, meter and OBIS code")
+    try:
+        check_identifiers(meters, "meter")
+        canonical = {code: _canonical(code) for code in set(codes)}
+    except UsageError as error:
+        raise RemoteProtocolError(f"channels: {str(error)[:200]}") from error
+    channels = tuple(zip(meters, map(canonical.__getitem__, codes), strict=True))
+    if len(set(channels)) != len(channels):
+        raise RemoteProtocolError("channels: a meter has an OBIS code twice")
+    return channels
+
+
+@lru_cache(maxsize=1024)  # a meter has some dozen OBIS codes, and a country's meters have the same
+def _canonical(obis: str) -> str:
+    return str(Obis.parse(obis))
 
 
 def _column(
@@ -221,5 +230,5 @@ def _column(
 def _check_order(batch: Batch) -> None:
     """Refuse rows out of order; that also refuses the same channel and time twice in one message."""
     rows = list(zip(batch.channel, batch.at_ms, strict=True))
-    if any(before >= after for before, after in pairwise(rows)):
+    if not all(map(lt, rows, islice(rows, 1, None))):
         raise RemoteProtocolError("rows: expected ascending by channel, then time, each pair once")

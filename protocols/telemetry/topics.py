@@ -1,6 +1,7 @@
 """Topic names: ``congto/v1/{gateway}/{kind}``."""
 
 import re
+from collections.abc import Collection
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from protocols.errors import RemoteProtocolError, UsageError
 PREFIX = "congto/v1"
 # A gateway's name is one topic level and the common name of a certificate (at most 64 characters, RFC 5280).
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_IDENTIFIERS = re.compile(rf"(?:{_IDENTIFIER.pattern}\n)*")
 
 
 class Kind(Enum):
@@ -39,6 +41,15 @@ def check_identifier(text: str, what: str) -> str:
             f"{what} {text!r}: expected 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
         )
     return text
+
+
+def check_identifiers(texts: Collection[str], what: str) -> None:
+    """Raise :class:`UsageError` for the first of ``texts`` that may not name a gateway, bus or meter."""
+    # All in one search, for messages name thousands. The lines must be as many as the texts: none may hold a line end.
+    joined = "\n".join(texts) + "\n"
+    if joined.count("\n") != len(texts) or not _IDENTIFIERS.fullmatch(joined):
+        for text in texts:
+            check_identifier(text, what)
 
 
 def parse_topic(text: str) -> Topic:
