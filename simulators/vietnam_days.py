@@ -37,6 +37,7 @@ def _hours(*windows: tuple[float, float]) -> list[bool]:
 
 
 # Circular 16/2014/TT-BCT, article 5: off-peak 22:00–04:00 every day; peak 09:30–11:30 and 17:00–20:00, not on Sundays.
+# Circular 60/2025/TT-BCT keeps these hours until each meter has been programmed anew; these meters have not been.
 _OFF_PEAK = np.array(_hours((0, 4), (22, 24)))
 _PEAK = np.array(_hours((9.5, 11.5), (17, 20)))
 

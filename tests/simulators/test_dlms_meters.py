@@ -4,6 +4,7 @@ import asyncio
 import socket
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -284,6 +285,31 @@ def test_a_silent_meter_says_nothing_and_its_neighbour_answers(tmp_path):
     silent, neighbour = on_line(tmp_path, meters, talk)
     assert isinstance(silent, LinkDown)
     assert isinstance(neighbour, Associated)
+
+
+def test_after_any_rubbish_and_a_silence_a_meter_answers_again(tmp_path):
+    rng = Random(7)
+    blobs = [b"\x7e\xa7\xff" + rng.randbytes(40), rng.randbytes(300), b"\x7e" * 9]
+
+    def with_master():
+        master = Master(tmp_path / "line")
+        try:
+            for blob in blobs:
+                master.ask(blob, 600, 0.2)
+                shell = Shell(hdlc(17), master.write, lambda: master.read(1))
+                assert isinstance(shell.ask(Connect()), Associated)
+        finally:
+            master.close()
+
+    async def work():
+        line = SerialLine(tmp_path / "line", UNPACED)
+        HdlcMeters(line, [DlmsMeter(meter("dlms_residential", 17), SECRET)], lambda: NOW)
+        try:
+            await asyncio.to_thread(with_master)
+        finally:
+            line.close()
+
+    run(work)
 
 
 def test_meters_over_tcp_are_told_apart_by_their_wports():

@@ -1,6 +1,7 @@
 """Modbus meters on a real pseudo-terminal and a real TCP port, read by pymodbus, which knows nothing of this code."""
 
 import asyncio
+import socket
 import struct
 from contextlib import AsyncExitStack
 from random import Random
@@ -131,6 +132,42 @@ def test_foreign_units_wrong_checks_and_broadcasts_get_no_answer(tmp_path):
         ),
     )
     assert [len(reply) for reply in replies] == [0, 0, 0, 9]
+
+
+def test_after_any_rubbish_and_a_silence_a_meter_answers_again(tmp_path):
+    rng = Random(7)
+    blobs = [rng.randbytes(rng.randrange(1, 600)) for _ in range(4)]
+
+    def talk(master):
+        replies = []
+        for blob in blobs:
+            master.ask(blob, 600, 0.15)
+            replies.append(master.ask(read_of(1), 9))
+        return replies
+
+    assert {len(reply) for reply in on_line(tmp_path, [meter(address=1)], talk)} == {9}
+
+
+def test_tcp_rubbish_ends_its_connection_and_no_other():
+    def talk(port):
+        with socket.create_connection(("127.0.0.1", port), 5) as bad:
+            bad.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            ended = bad.recv(100)
+        with socket.create_connection(("127.0.0.1", port), 5) as good:
+            good.sendall(b"\0\1\0\0\0\6\1\4\0\0")
+            good.sendall(b"\0\2" + b"\0\2\0\0\0\6\1\4\0\0\0\2")
+            return ended, good.recv(13), good.recv(13)
+
+    async def work():
+        async with AsyncExitStack() as opened:
+            server = ModbusTcpServer([ModbusSlave(meter())], lambda: NOW)
+            opened.push_async_callback(server.close)
+            return await asyncio.to_thread(talk, await server.open("127.0.0.1", 0))
+
+    ended, first, second = run(work)
+    assert ended == b""
+    assert (first[:2], second[:2]) == (b"\0\1", b"\0\2")
+    assert first[2:] == second[2:]
 
 
 def test_functions_without_a_known_length_are_refused_after_the_silence(tmp_path):

@@ -117,6 +117,13 @@ def test_what_cannot_be_done_is_refused_with_status_2_and_nothing_is_left(words,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_port_that_is_taken_is_said_with_status_3(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["sim", "modbus-tcp", "--port", str(port)]) == 3
+    assert "can't listen" in capsys.readouterr().err
+
+
 def test_a_time_without_a_zone_is_refused(capsys):
     with pytest.raises(SystemExit) as refused:
         main(["sim", "truth", "--at", "2026-09-30T17:00:00"])
