@@ -7,12 +7,16 @@ by :meth:`SerialLine.discard`, which every question begins with.
 import asyncio
 import contextlib
 import os
+import termios
 from dataclasses import dataclass
+from pathlib import Path
 
 import serial
 
 from edge_agent.failures import LineLostError, NoReplyError
 
+# Linux, Documentation/admin-guide/devices.txt: the slaves of pseudo-terminals. They refuse parity and stop bits.
+PSEUDO_TERMINAL_MAJORS = range(136, 144)
 READ_OCTETS = 4096
 UNREAD_OCTETS_MAX = 1 << 16  # a DLMS window of seven frames of 2,030 octets fits several times
 
@@ -45,20 +49,22 @@ class SerialLine:
         """Open the port; raise :class:`LineLostError` if that fails."""
         self.settings = settings
         try:
+            physical = os.major(Path(settings.port).stat().st_rdev) not in PSEUDO_TERMINAL_MAJORS
             self._port = serial.Serial(
                 settings.port,
                 settings.baud,
-                parity=settings.parity,
-                stopbits=settings.stop_bits,
+                parity=settings.parity if physical else "N",
+                stopbits=settings.stop_bits if physical else 1,
                 timeout=0,
                 exclusive=True,
             )
-        except (OSError, ValueError) as error:  # serial.SerialException is an OSError
+        except (OSError, ValueError, termios.error) as error:  # serial.SerialException is an OSError
             raise LineLostError(f"{settings.port}: can't be opened: {error}") from error
-        # FTDI adapters hold replies back for 16 ms unless told not to; a pseudo-terminal knows no such mode.
+        # FTDI adapters hold replies back for 16 ms unless told not to; most others know no such mode.
         with contextlib.suppress(OSError, ValueError, NotImplementedError):
             self._port.set_low_latency_mode(True)
         self._fd: int = self._port.fileno()
+        _wait_for_first_octet(self._fd)
         os.set_blocking(self._fd, False)
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
@@ -157,3 +163,11 @@ class SerialLine:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _wait_for_first_octet(fd: int) -> None:
+    """Make an empty line say "would block": pyserial's setting returns nothing, as a line that is gone does."""
+    attributes = termios.tcgetattr(fd)
+    attributes[6][termios.VMIN] = 1
+    attributes[6][termios.VTIME] = 0
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
