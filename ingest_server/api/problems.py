@@ -18,6 +18,17 @@ from protocols.errors import UnavailableError, UsageError
 
 log = logging.getLogger("congto.api")
 
+PROBLEMS = {
+    "unauthorized": "401: the token is missing or wrong; send the header Authorization: Bearer TOKEN.",
+    "not-found": "404: there is no such route, meter, register, bill or file.",
+    "method-not-allowed": "405: everything here is read with GET.",
+    "too-large": "413: the request has a body, which nothing here takes. 414: its query is too long.",
+    "invalid-input": "422: a parameter is missing, unknown or impossible; errors names each, and what is right.",
+    "internal-error": "500: a fault of the server; its log says more.",
+    "unavailable": "503: the database does not answer, took too long, or too much is asked at once; try again.",
+}
+"""The kinds of problems, as docs/contracts/api.md and the documentation page tell them."""
+
 MEDIA_TYPE = "application/problem+json"
 ERRORS_MAX = 20  # a request has fewer parameters than that; more would only repeat
 

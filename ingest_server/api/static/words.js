@@ -1,0 +1,100 @@
+// Every word on the page, in both languages; numbers and times as each language writes them.
+
+const WORDS = {
+  vi: {
+    tagline: "Từ công tơ đến hóa đơn", leave: "Thoát", apiDocs: "Tài liệu API", other: "English", otherCode: "en",
+    units: "Giờ Việt Nam (UTC+7). Điện năng tính bằng kWh, tiền bằng đồng.",
+    token: "Mã truy cập", tokenHelp: "Nhập mã truy cập của máy chủ. Mã chỉ được giữ trong thẻ trình duyệt này.", enter: "Vào",
+    wrongToken: "Mã truy cập không đúng.", gateways: "Thiết bị tập trung", meters: "Công tơ", month: "Tháng", meter: "Công tơ",
+    customer: "Khách hàng", model: "Loại", reading: "Chỉ số gần nhất", at: "Lúc", bill: "Hóa đơn", none: "chưa có", all: "Danh sách",
+    online: "Trực tuyến", offline: "Mất liên lạc", unknown: "Chưa rõ", lastContact: "Liên lạc cuối", meterCount: "Số công tơ",
+    batches: "Gói đã nhận", missing: "Gói còn thiếu", noGaps: "không thiếu", more: "Xem thêm", held: "Tạm giữ",
+    purchaseHeld: "Giữ phần mua điện", notBilled: "Chưa lập", point: "Điểm đo", serial: "Số chế tạo", gateway: "Thiết bị tập trung",
+    multiplier: "Hệ số nhân", halfHourly: "Điện năng từng nửa giờ", import: "Nhận từ lưới", export: "Phát lên lưới",
+    healed: "Bù từ biểu đồ phụ tải của công tơ", flagged: "Có ghi chú chất lượng khác", gap: "Thiếu số liệu", unit: "kWh mỗi nửa giờ",
+    pick: "Rê hoặc chạm để xem từng nửa giờ; bấm để xem một ngày.", wholeMonth: "Cả tháng", previousMonth: "Tháng trước", nextMonth: "Tháng sau", previousDay: "Ngày trước", nextDay: "Ngày sau",
+    sum: "Cộng", known: "đã biết", gaps: "Khoảng thiếu số liệu", gapEnergy: "điện năng cả khoảng", gapUnknown: "chưa biết điện năng", ongoing: "đang chờ số liệu",
+    daily: "Điện năng từng ngày", day: "Ngày", noReadings: "Tháng này chưa có chỉ số nào.", item: "Khoản", price: "đ/kWh", amount: "Thành tiền (đ)",
+    subtotal: "Cộng tiền điện", total: "Tổng cộng", explanation: "Giải thích", purchase: "Mua điện mặt trời, chứng từ riêng",
+    carried: "Chuyển kỳ sau", noBill: "Tháng này chưa có hóa đơn.", noMeters: "Chưa có công tơ nào được đăng ký.",
+    noGateways: "Chưa có thiết bị tập trung nào.", failed: "Không lấy được số liệu", retry: "Thử lại", installed: "lắp từ", cure: "Chi tiết (tiếng Anh)",
+    parameters: "Tham số", required: "bắt buộc", answer: "Ví dụ trả lời", problems: "Các lỗi", docsTitle: "API của congto", loading: "Đang tải…",
+    reasons: {
+      no_contract: "Chưa có hợp đồng", several_contracts: "Nhiều hợp đồng trong kỳ", unknown_contract_term: "Hợp đồng có mã lạ",
+      no_meter: "Thiếu công tơ trong kỳ", missing_register_reading: "Thiếu chỉ số", suspect_register_reading: "Chỉ số nghi ngờ",
+      conflicting_register_readings: "Hai chỉ số khác nhau cùng lúc", previous_period_not_billed: "Kỳ trước chưa lập hóa đơn",
+      purchase_no_solar_price: "Chưa có giá mua điện mặt trời", purchase_generation_unknown: "Chưa biết sản lượng điện mặt trời",
+      rollover_implausible: "Chỉ số giảm, cần phúc tra", index_out_of_range: "Chỉ số quá số chữ số của công tơ", index_fell: "Chỉ số giảm, cần phúc tra",
+      price_change_not_read: "Giá đổi trong kỳ, thiếu chỉ số chốt", no_price: "Chưa có giá", no_vat_rate: "Chưa có thuế suất",
+      voltage_not_priced: "Cấp điện áp không có giá", energy_too_large: "Điện năng quá lớn",
+    },
+  },
+  en: {
+    tagline: "From the meter to the bill", leave: "Sign out", apiDocs: "API documentation", other: "Tiếng Việt", otherCode: "vi",
+    units: "Times of Vietnam (UTC+7). Energy in kWh, money in đồng.",
+    token: "Access token", tokenHelp: "Enter the server's token. It is kept in this browser tab alone.", enter: "Enter",
+    wrongToken: "That token is not right.", gateways: "Gateways", meters: "Meters", month: "Month", meter: "Meter",
+    customer: "Customer", model: "Model", reading: "Last reading", at: "At", bill: "Bill", none: "none yet", all: "All meters",
+    online: "Online", offline: "Offline", unknown: "Unknown", lastContact: "Last contact", meterCount: "Meters",
+    batches: "Batches received", missing: "Batches missing", noGaps: "none", more: "Show more", held: "Held",
+    purchaseHeld: "Purchase held", notBilled: "Not billed", point: "Metering point", serial: "Serial number", gateway: "Gateway",
+    multiplier: "Multiplier", halfHourly: "Half-hourly energy", import: "Taken from the grid", export: "Given to the grid",
+    healed: "Filled from the meter's load profile", flagged: "Other quality mark", gap: "No readings", unit: "kWh each half hour",
+    pick: "Move or touch to read a half hour; click for a day.", wholeMonth: "Whole month", previousMonth: "Month before", nextMonth: "Month after", previousDay: "Day before", nextDay: "Day after",
+    sum: "Sum", known: "known", gaps: "Stretches without readings", gapEnergy: "energy of the whole stretch", gapUnknown: "energy not known", ongoing: "waiting for readings",
+    daily: "Energy day by day", day: "Day", noReadings: "There are no readings in this month yet.", item: "Item", price: "đ/kWh", amount: "Amount (đ)",
+    subtotal: "Electricity", total: "Total", explanation: "Explanation", purchase: "Solar energy bought, a document of its own",
+    carried: "Carried to the next month", noBill: "There is no bill of this month yet.", noMeters: "No meters are registered yet.",
+    noGateways: "There are no gateways yet.", failed: "The data could not be fetched", retry: "Try again", installed: "installed", cure: "Detail",
+    parameters: "Parameters", required: "required", answer: "Example answer", problems: "Problems", docsTitle: "congto's API", loading: "Loading…",
+    reasons: {
+      no_contract: "No contract", several_contracts: "Several contracts in the month", unknown_contract_term: "Contract has an unknown term",
+      no_meter: "No meter for some days", missing_register_reading: "Missing register reading", suspect_register_reading: "Suspect reading",
+      conflicting_register_readings: "Two values for one instant", previous_period_not_billed: "Month before not billed",
+      purchase_no_solar_price: "Solar price not known", purchase_generation_unknown: "Generation not known",
+      rollover_implausible: "Register fell: read again", index_out_of_range: "More digits than the register has", index_fell: "Register fell: read again",
+      price_change_not_read: "Price changed, no reading on that day", no_price: "No price", no_vat_rate: "No VAT rate",
+      voltage_not_priced: "Voltage without a price", energy_too_large: "Energy too large",
+    },
+  },
+};
+
+const ZONE = "Asia/Ho_Chi_Minh";
+export const ZONE_OFFSET_MS = 7 * 3600 * 1000; // no daylight saving since 1975
+
+let language = "vi";
+
+export function setLanguage(code) {
+  language = WORDS[code] ? code : "vi";
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = word(element.dataset.text);
+}
+
+export function currentLanguage() { return language; }
+export function word(name) { return WORDS[language][name] ?? name; }
+export function reason(name) { return WORDS[language].reasons[name] ?? name; }
+
+function locale() { return language === "vi" ? "vi-VN" : "en-GB"; }
+export function integer(value) { return new Intl.NumberFormat(locale()).format(value); }
+export function kwh(wh, digits = 3) {
+  return new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(wh / 1000);
+}
+// An index of a register, with all its decimals, so that a column of them lines up.
+export function index(wh) {
+  return new Intl.NumberFormat(locale(), { minimumFractionDigits: 3, maximumFractionDigits: 3 }).format(wh / 1000);
+}
+export function moment(text) {
+  const at = new Date(text);
+  return new Intl.DateTimeFormat(locale(), {
+    timeZone: ZONE, day: "2-digit", month: "2-digit", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+  }).format(at);
+}
+export function day(text) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: "UTC", day: "2-digit", month: "2-digit", year: "numeric" }).format(new Date(text));
+}
+export function clock(ms) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(ms);
+}
+export function dayName(ms) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, weekday: "short", day: "2-digit", month: "2-digit" }).format(ms);
+}
