@@ -6,9 +6,12 @@ from enum import Enum
 
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.conformance import LOGICAL_NAMES, Conformance
+from protocols.dlms.hls import Signer
+from protocols.dlms.protection import Ciphering
 from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import LocalProtocolError
 
+CIPHERED_CONTEXTS = frozenset({Context.LN_CIPHERED, Context.SN_CIPHERED})
 CHALLENGE_OCTETS_MIN, CHALLENGE_OCTETS_MAX = 8, 64  # IEC 62056-5-3, 5.7.4 (Green Book 9.2.7.4)
 
 
@@ -16,7 +19,10 @@ CHALLENGE_OCTETS_MIN, CHALLENGE_OCTETS_MAX = 8, 64  # IEC 62056-5-3, 5.7.4 (Gree
 class Association:
     """The client's proposal. ``pdu_octets_max`` is the longest APDU it takes.
 
-    ``secret`` is the password for LOW. For HIGH mechanisms, ``challenge`` is 8 to 64 octets of the caller's chance.
+    ``secret`` is the password for LOW and the shared secret for HIGH, HIGH_MD5, HIGH_SHA1 and HIGH_SHA256. For all
+    HIGH mechanisms ``challenge`` is 8 to 64 octets of the caller's chance, new for each association. ``ciphering``
+    brings keys, system title and counters: HIGH_GMAC needs them, and ``context`` LN_CIPHERED protects every APDU with
+    them. HIGH_ECDSA needs ``signer``.
     """
 
     mechanism: Mechanism = Mechanism.NONE
@@ -25,6 +31,13 @@ class Association:
     pdu_octets_max: int = 0xFFFF
     context: Context = Context.LN
     challenge: bytes = field(default=b"", repr=False)
+    ciphering: Ciphering | None = None
+    signer: Signer | None = None
+
+    @property
+    def is_ciphered(self) -> bool:
+        """Whether every APDU is protected."""
+        return self.context in CIPHERED_CONTEXTS
 
     def __post_init__(self) -> None:
         if self.pdu_octets_max and not PDU_OCTETS_MIN <= self.pdu_octets_max <= 0xFFFF:
@@ -32,6 +45,7 @@ class Association:
         high = self.mechanism >= Mechanism.HIGH
         if high and not CHALLENGE_OCTETS_MIN <= len(self.challenge) <= CHALLENGE_OCTETS_MAX:
             raise LocalProtocolError(f"{self.mechanism.name} needs a challenge of 8 to 64 octets")
+        _require_keys(self.mechanism, self.context, self.ciphering, self.signer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,24 @@ class Policy:
     conformance: Conformance = LOGICAL_NAMES
     pdu_octets_max: int = 0xFFFF
     context: Context = Context.LN
+    ciphering: Ciphering | None = None
+    signer: Signer | None = None
+
+    def __post_init__(self) -> None:
+        _require_keys(self.mechanism, self.context, self.ciphering, self.signer)
+
+    @property
+    def is_ciphered(self) -> bool:
+        """Whether every APDU is protected."""
+        return self.context in CIPHERED_CONTEXTS
+
+
+def _require_keys(mechanism: Mechanism, context: Context, ciphering: Ciphering | None, signer: Signer | None) -> None:
+    titled = (Mechanism.HIGH_GMAC, Mechanism.HIGH_SHA256, Mechanism.HIGH_ECDSA)
+    if ciphering is None and (mechanism in titled or context in CIPHERED_CONTEXTS):
+        raise LocalProtocolError(f"{mechanism.name} in context {context.name} needs ciphering: keys and system title")
+    if signer is None and mechanism is Mechanism.HIGH_ECDSA:
+        raise LocalProtocolError("HIGH_ECDSA needs a signer: our private and the peer's public key")
 
 
 class ClientState(Enum):

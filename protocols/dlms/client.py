@@ -26,9 +26,10 @@ from protocols.dlms.association import CLIENT_TRANSITIONS, Association, ClientSt
 from protocols.dlms.codes import AssociationResult
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.exchanges import Exchange, LateAnswerError, begin
+from protocols.dlms.handshake import Handshake, service_error_of
 from protocols.dlms.hdlc.primary import HdlcParameters, HdlcPrimary
 from protocols.dlms.link import NEED_DATA, ApduReceived, Link, LinkDown, LinkEvent, LinkUp, NeedData
-from protocols.dlms.octets import Cursor
+from protocols.dlms.protection import CIPHERING_OCTETS, Protection
 from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.services import (
     Associated,
@@ -42,12 +43,20 @@ from protocols.dlms.services import (
     Service,
 )
 from protocols.dlms.wrapper import WrapperLink, WrapperParameters
+from protocols.dlms.xdlms.action import ActionResponseNormal
 from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
-from protocols.dlms.xdlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.dlms.xdlms.references import Invoke
-from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
+from protocols.dlms.xdlms.refusals import CONFIRMED_SERVICE_ERROR, EXCEPTION, ConfirmedServiceError, ExceptionResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
+
+_REFUSALS = frozenset({bytes((EXCEPTION,)), bytes((CONFIRMED_SERVICE_ERROR,))})
+"""What may come in the clear on a ciphered association: refusals, which carry no value."""
+_ACSE_ANSWERS = {
+    ClientState.ASSOCIATING: frozenset({bytes((acse.AARE,))}),
+    ClientState.RELEASING: frozenset({bytes((acse.RLRE,))}),
+}
+"""And what protects its user-information only."""
 
 
 class DlmsClient:
@@ -62,6 +71,10 @@ class DlmsClient:
         self._link: Link = HdlcPrimary(link, quirks) if isinstance(link, HdlcParameters) else WrapperLink(link)
         self._association = association
         self._quirks = quirks
+        ciphering = association.ciphering
+        self._protection = Protection(ciphering, quirks) if ciphering is not None else None
+        self._handshake = Handshake(association, self._protection, quirks)
+        self._proposed: Associated | None = None
         self._events: deque[Event] = deque()
         self._exchange: Exchange | None = None
         self._invoke_id = 0
@@ -125,13 +138,18 @@ class DlmsClient:
             self._take(happened)
         return self._events.popleft()
 
+    @property
+    def protection(self) -> Protection | None:
+        """The counters of a ciphered association: ``next_counter``, ``received_counter``, ``reserve``."""
+        return self._protection
+
     # -- the link's side ----------------------------------------------------------------------------------------------
 
     def _take(self, happened: LinkEvent) -> None:
         if isinstance(happened, LinkUp):
             self._step(ClientStep.LINK_UP)
             self._events.append(happened)
-            self._link.send_apdu(self._association_request())
+            self._link.send_apdu(self._handshake.request())
         elif isinstance(happened, LinkDown):
             self._step(ClientStep.LINK_DOWN)
             self.granted = None
@@ -141,10 +159,16 @@ class DlmsClient:
             self._take_apdu(happened)
 
     def _take_apdu(self, received: ApduReceived) -> None:
+        octets = received.octets
+        ciphered = self._association.is_ciphered and self._protection is not None
+        plain = not ciphered or octets[:1] in (_REFUSALS | _ACSE_ANSWERS.get(self.state, frozenset()))
+        if not plain and self._protection is not None:
+            octets = self._protection.open(octets)  # A refusal leaves the request under way: its answer may still come.
         try:
-            apdu = decode_apdu(received.octets, self._quirks)
+            apdu = decode_apdu(octets, self._quirks)
         except RemoteProtocolError:
-            self._abandon()
+            if not (ciphered and plain):
+                self._abandon()
             raise
         if isinstance(apdu, GeneralBlock) and not received.confirmed:
             whole = self._pushed.add(apdu)
@@ -156,6 +180,8 @@ class DlmsClient:
             raise RemoteProtocolError(f"{type(apdu).__name__} came unasked; only notifications may")
         elif self.state is ClientState.ASSOCIATING:
             self._take_association(apdu)
+        elif self.state is ClientState.AUTHENTICATING:
+            self._take_proof(apdu)
         elif self.state is ClientState.RELEASING:
             self._take_release(apdu)
         elif self.state is ClientState.AWAITING_REPLY and self._exchange is not None:
@@ -163,19 +189,11 @@ class DlmsClient:
         else:
             raise RemoteProtocolError(f"{type(apdu).__name__} while {self.state.value}")
 
-    # -- association --------------------------------------------------------------------------------------------------
+    def _send_apdu(self, apdu: bytes) -> None:
+        ciphered = self._association.is_ciphered and self._protection is not None
+        self._link.send_apdu(self._protection.seal(apdu) if ciphered and self._protection is not None else apdu)
 
-    def _association_request(self) -> bytes:
-        association = self._association
-        initiate = InitiateRequest(association.conformance, association.pdu_octets_max)
-        value = association.secret if association.mechanism is Mechanism.LOW else association.challenge
-        request = acse.AssociationRequest(
-            context=association.context,
-            user_information=initiate.encode(),
-            mechanism=association.mechanism,
-            authentication_value=None if association.mechanism is Mechanism.NONE else value,
-        )
-        return request.encode()
+    # -- association --------------------------------------------------------------------------------------------------
 
     def _take_association(self, apdu: Apdu) -> None:
         if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
@@ -184,19 +202,32 @@ class DlmsClient:
         if not isinstance(apdu, acse.AssociationResponse):
             raise RemoteProtocolError(f"found {type(apdu).__name__}, expected AARE")
         if apdu.result is not AssociationResult.ACCEPTED:
-            self._refuse(apdu.result, f"{apdu.result.word}: {apdu.diagnostic_word}{_service_error(apdu)}")
+            self._refuse(apdu.result, f"{apdu.result.word}: {apdu.diagnostic_word}{service_error_of(apdu)}")
             return
-        if apdu.context is not self._association.context and not self._quirks.any_context_in_aare:
-            raise RemoteProtocolError(f"AARE grants {apdu.context.name}, expected {self._association.context.name}")
-        granted = _initiate_response(apdu)
+        granted = self._handshake.accept(apdu)
+        if self._association.mechanism < Mechanism.HIGH:
+            self._accept(granted)
+            return
+        self._step(ClientStep.CHALLENGED)
+        self._proposed = granted
+        self._send_apdu(self._handshake.prove())
+
+    def _take_proof(self, apdu: Apdu) -> None:
+        if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
+            self._refuse(AssociationResult.REJECTED_PERMANENT, apdu.words)
+            return
+        if not isinstance(apdu, ActionResponseNormal) or self._proposed is None:
+            raise RemoteProtocolError(f"found {type(apdu).__name__}, expected the meter's proof")
+        trouble = self._handshake.verify(apdu)
+        if trouble is not None:
+            self._refuse(AssociationResult.REJECTED_PERMANENT, f"authentication-failure: {trouble}")
+        else:
+            self._accept(self._proposed)
+
+    def _accept(self, granted: Associated) -> None:
         self._step(ClientStep.ACCEPTED)
-        self.granted = Associated(
-            conformance=granted.conformance & self._association.conformance,
-            pdu_octets_max=granted.pdu_octets_max or 0xFFFF,
-            mechanism=self._association.mechanism,
-            server_title=apdu.responding_ap_title,
-        )
-        self._events.append(self.granted)
+        self.granted = granted
+        self._events.append(granted)
 
     def _refuse(self, result: AssociationResult, words: str) -> None:
         self._step(ClientStep.REFUSED)
@@ -206,7 +237,7 @@ class DlmsClient:
     def _release(self) -> None:
         if self.state is ClientState.ASSOCIATED and not self._quirks.release_without_rlrq:
             self._step(ClientStep.RELEASE)
-            self._link.send_apdu(acse.ReleaseRequest().encode())
+            self._link.send_apdu(self._handshake.release())
         else:
             self._step(ClientStep.CLOSE)
             self._link.close()
@@ -232,14 +263,14 @@ class DlmsClient:
         exchange = begin(
             request,
             Invoke(self._invoke_id if fixed is None else fixed),
-            granted.pdu_octets_max,
+            granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0),
             Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
             Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,
         )
         first = exchange.start()
         self._step(ClientStep.REQUEST)
         self._exchange = exchange
-        self._link.send_apdu(first)
+        self._send_apdu(first)
 
     def _take_reply(self, exchange: Exchange, apdu: Apdu) -> None:
         if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
@@ -253,7 +284,7 @@ class DlmsClient:
             self._abandon()
             raise
         if isinstance(outcome, bytes):
-            self._link.send_apdu(outcome)
+            self._send_apdu(outcome)
         else:
             self._finish(outcome)
 
@@ -273,18 +304,3 @@ class DlmsClient:
             self.state = CLIENT_TRANSITIONS[self.state, step]
         except KeyError:
             raise LocalProtocolError(f"{step.value} is impossible while {self.state.value}") from None
-
-
-def _initiate_response(apdu: acse.AssociationResponse) -> InitiateResponse:
-    octets = apdu.user_information
-    if not octets or octets[0] != InitiateResponse.TAG:
-        raise RemoteProtocolError("an accepting AARE without an initiate-response")
-    return decode_initiate_response(Cursor(octets, 1))
-
-
-def _service_error(apdu: acse.AssociationResponse) -> str:
-    """Return what a confirmed-service-error inside a rejecting AARE says more."""
-    octets = apdu.user_information or b""
-    if len(octets) == 4 and octets[0] == 0x0E:
-        return f" ({ConfirmedServiceError(*octets[1:]).words})"
-    return ""

@@ -34,6 +34,9 @@ class Quirks:
     any_context_in_aare: bool = False
     """AARE names another application context than the one proposed."""
 
+    empty_system_title: bool = False
+    """general-glo-ciphering comes with an empty system title; the one of the association is meant."""
+
     trailing_octets: bool = False
     """Octets follow a complete GET response (GuruxDLMS.c 9.0); they are dropped."""
 

@@ -12,31 +12,25 @@
 meter measures is behind :class:`~protocols.dlms.responder.Objects`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hmac import compare_digest
 from typing import TypeAlias
 
 from protocols.dlms import acse
 from protocols.dlms.acse import Mechanism
+from protocols.dlms.admission import Admitted, Denied, admit, answer_proof, deny
 from protocols.dlms.apdu import Apdu, decode_apdu
 from protocols.dlms.association import SERVER_TRANSITIONS, Policy, ServerState, ServerStep
-from protocols.dlms.codes import AssociationResult, ServiceError, ServiceUserDiagnostic, StateError
+from protocols.dlms.ciphering import COUNTER_MAX
+from protocols.dlms.codes import ServiceError, ServiceUserDiagnostic, StateError
 from protocols.dlms.hdlc.secondary import HdlcSecondary, HdlcServerParameters
 from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, NeedData, ServerLink
-from protocols.dlms.octets import Cursor
+from protocols.dlms.protection import CIPHERING_OCTETS, CounterError, Protection
 from protocols.dlms.responder import Objects, Responder
 from protocols.dlms.wrapper import WrapperServer, WrapperServerParameters
-from protocols.dlms.xdlms.initiate import (
-    DLMS_VERSION,
-    PDU_OCTETS_MIN,
-    InitiateRequest,
-    InitiateResponse,
-    decode_initiate_request,
-)
 from protocols.dlms.xdlms.notifications import DataNotification
-from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
-from protocols.errors import RemoteProtocolError
+from protocols.dlms.xdlms.refusals import EXCEPTION, ExceptionResponse
+from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +64,31 @@ class Served:
     request: Apdu
 
 
-ServerEvent: TypeAlias = ClientLink | AssociationOpened | AssociationDenied | AssociationClosed | Served
-_U = ServiceUserDiagnostic
+@dataclass(frozen=True, slots=True)
+class AssociationPending:
+    """A client was challenged and has to prove its secret."""
+
+    client_sap: int
+
+
+ServerEvent: TypeAlias = (
+    ClientLink | AssociationPending | AssociationOpened | AssociationDenied | AssociationClosed | Served
+)
+CHALLENGE_OCTETS = 16  # IEC 62056-5-3, 5.7.4: 8 to 64
+
+
+Chance: TypeAlias = Callable[[int], bytes]
+"""Returns so many octets of chance: ``secrets.token_bytes``, or a seeded generator's."""
 
 
 @dataclass(slots=True)
 class _Peer:
-    """One client: its association and what answers it."""
+    """One client: its association and what answers it. Counters of ``protection`` outlive associations."""
 
     state: ServerState = ServerState.CLOSED
+    policy: Policy | None = None
+    protection: Protection | None = None
+    admitted: Admitted | None = None
     responder: Responder | None = None
 
 
@@ -90,10 +100,12 @@ class DlmsServer:
         link: HdlcServerParameters | WrapperServerParameters,
         policies: Mapping[int, Policy],
         objects: Objects,
+        chance: Chance | None = None,
     ) -> None:
         self._link: ServerLink = HdlcSecondary(link) if isinstance(link, HdlcServerParameters) else WrapperServer(link)
         self._policies = policies
         self._objects = objects
+        self._chance = chance
         self._peers: dict[int, _Peer] = {}
 
     def receive_data(self, data: bytes) -> None:
@@ -125,102 +137,124 @@ class DlmsServer:
         if isinstance(happened, NeedData):
             return NEED_DATA
         if isinstance(happened, ClientLink):
-            self._peers[happened.client_sap] = _Peer()
+            peer = self._peers.setdefault(happened.client_sap, _Peer())
+            self._step(peer, ServerStep.LINK_CHANGE)
             return happened
         return self._serve(happened)
+
+    def protection(self, client_sap: int) -> Protection | None:
+        """Return the counters kept for a client that was ever admitted with ciphering."""
+        peer = self._peers.get(client_sap)
+        return None if peer is None else peer.protection
 
     def _serve(self, received: ClientApdu) -> ServerEvent:
         sap = received.client_sap
         peer = self._peers.setdefault(sap, _Peer())
         try:
-            apdu = decode_apdu(received.octets)
-        except RemoteProtocolError:
+            apdu = decode_apdu(self._opened(peer, received.octets))
+        except RemoteProtocolError as error:
             if received.confirmed:
-                self._link.send_apdu(sap, _EXCEPTION)
+                self._link.send_apdu(sap, _complaint(peer, error))
             raise
         if not received.confirmed:
             raise RemoteProtocolError(f"an unconfirmed {type(apdu).__name__}: none is served")
         if isinstance(apdu, acse.AssociationRequest):
             return self._associate(sap, peer, apdu)
         if isinstance(apdu, acse.ReleaseRequest):
+            self._check_release(sap, peer, apdu)
             self._step(peer, ServerStep.RELEASE)
-            peer.responder = None
             self._link.send_apdu(sap, acse.ReleaseResponse().encode())
             return AssociationClosed(sap)
+        if peer.state is ServerState.PENDING and peer.policy is not None and peer.admitted is not None:
+            return self._take_proof(sap, peer, peer.policy, peer.admitted, apdu)
         if peer.responder is None or peer.state is not ServerState.OPEN:
             self._link.send_apdu(sap, _NOT_ALLOWED)
         else:
-            self._link.send_apdu(sap, peer.responder.answer(apdu))
+            self._send(sap, peer, peer.responder.answer(apdu))
         return Served(sap, apdu)
+
+    def _check_release(self, sap: int, peer: _Peer, request: acse.ReleaseRequest) -> None:
+        """In a ciphered association only who has the key may release it (IEC 62056-5-3, 7.2.5)."""
+        if peer.state is ServerState.OPEN and peer.policy is not None and peer.policy.is_ciphered and peer.protection:
+            try:
+                peer.protection.open(request.user_information or b"")
+            except RemoteProtocolError as error:
+                self._link.send_apdu(sap, _complaint(peer, error))
+                raise
+
+    def _opened(self, peer: _Peer, octets: bytes) -> bytes:
+        """Return the plain APDU; on a ciphered association the gate sees everything but ACSE's APDUs."""
+        closed = peer.state is ServerState.CLOSED or peer.policy is None or not peer.policy.is_ciphered
+        if closed or peer.protection is None or octets[:1] in (b"\x60", b"\x62"):
+            return octets
+        return peer.protection.open(octets)
+
+    def _send(self, sap: int, peer: _Peer, apdu: bytes) -> None:
+        ciphered = peer.policy is not None and peer.policy.is_ciphered
+        protection = peer.protection if ciphered and apdu[:1] != bytes((EXCEPTION,)) else None
+        self._link.send_apdu(sap, apdu if protection is None else protection.seal(apdu))
 
     # -- association --------------------------------------------------------------------------------------------------
 
     def _associate(self, sap: int, peer: _Peer, request: acse.AssociationRequest) -> ServerEvent:
-        peer.responder = None
         policy = self._policies.get(sap)
         if policy is None:
-            return self._deny(sap, peer, request, _U.NO_REASON_GIVEN)
-        refusal = _check(request, policy)
-        if refusal is not None:
-            return self._deny(sap, peer, request, refusal)
-        octets = request.user_information or b""
-        if octets[:1] != bytes((InitiateRequest.TAG,)):
-            return self._deny(sap, peer, request, _U.NO_REASON_GIVEN)
-        initiate = decode_initiate_request(Cursor(octets, 1))
-        conformance = initiate.conformance & policy.conformance
-        trouble = _trouble(initiate, conformance != 0)
-        if trouble is not None:
-            return self._deny(sap, peer, request, _U.NO_REASON_GIVEN, trouble.encode())
-        self._step(peer, ServerStep.ACCEPT)
-        peer.responder = Responder(self._objects, sap, conformance, initiate.pdu_octets_max or 0xFFFF)
-        granted = InitiateResponse(conformance, policy.pdu_octets_max)
-        response = acse.AssociationResponse(request.context, AssociationResult.ACCEPTED, _U.NULL, granted.encode())
-        self._link.send_apdu(sap, response.encode())
-        return AssociationOpened(sap, policy.mechanism)
+            return self._denied(sap, peer, deny(request, ServiceUserDiagnostic.NO_REASON_GIVEN))
+        if policy.ciphering is not None and (peer.protection is None or peer.policy is not policy):
+            peer.protection = Protection(policy.ciphering)
+        peer.policy = policy
+        high = policy.mechanism >= Mechanism.HIGH
+        if high and self._chance is None:
+            raise LocalProtocolError("a policy with high-level authentication needs a source of chance")
+        challenge = self._chance(CHALLENGE_OCTETS) if high and self._chance is not None else b""
+        admitted = admit(request, policy, peer.protection, challenge)
+        if isinstance(admitted, Denied):
+            return self._denied(sap, peer, admitted)
+        self._link.send_apdu(sap, admitted.aare)
+        if high:
+            self._step(peer, ServerStep.CHALLENGE)
+            peer.admitted = admitted
+            return AssociationPending(sap)
+        return self._open_association(sap, peer, admitted, ServerStep.ACCEPT)
 
-    def _deny(
-        self,
-        sap: int,
-        peer: _Peer,
-        request: acse.AssociationRequest,
-        diagnostic: ServiceUserDiagnostic,
-        user_information: bytes | None = None,
-    ) -> AssociationDenied:
+    def _take_proof(self, sap: int, peer: _Peer, policy: Policy, admitted: Admitted, apdu: Apdu) -> ServerEvent:
+        answer, trouble = answer_proof(apdu, policy, peer.protection, admitted)
+        if answer is None:
+            self._link.send_apdu(sap, _NOT_ALLOWED)
+            return Served(sap, apdu)
+        self._send(sap, peer, answer)
+        if trouble:
+            self._step(peer, ServerStep.REFUSE)
+            return AssociationDenied(sap, f"{ServiceUserDiagnostic.AUTHENTICATION_FAILURE.word}: {trouble}")
+        return self._open_association(sap, peer, admitted, ServerStep.PROVE)
+
+    def _open_association(self, sap: int, peer: _Peer, admitted: Admitted, step: ServerStep) -> AssociationOpened:
+        self._step(peer, step)
+        ciphered = peer.policy is not None and peer.policy.is_ciphered
+        octets = admitted.pdu_octets - (CIPHERING_OCTETS if ciphered else 0)
+        peer.responder = Responder(self._objects, sap, admitted.conformance, octets)
+        return AssociationOpened(sap, peer.policy.mechanism if peer.policy is not None else Mechanism.NONE)
+
+    def _denied(self, sap: int, peer: _Peer, denied: Denied) -> AssociationDenied:
         self._step(peer, ServerStep.REFUSE)
-        response = acse.AssociationResponse(
-            request.context, AssociationResult.REJECTED_PERMANENT, diagnostic, user_information
-        )
-        self._link.send_apdu(sap, response.encode())
-        return AssociationDenied(sap, diagnostic.word)
+        self._link.send_apdu(sap, denied.aare)
+        return AssociationDenied(sap, denied.words)
 
     @staticmethod
     def _step(peer: _Peer, step: ServerStep) -> None:
+        """Move the association; whatever it was, what answered in it is gone."""
         peer.state = SERVER_TRANSITIONS[peer.state, step]
+        peer.responder = peer.admitted = None
 
 
-_EXCEPTION = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.OPERATION_NOT_POSSIBLE).encode()
 _NOT_ALLOWED = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE).encode()
 
 
-def _check(request: acse.AssociationRequest, policy: Policy) -> ServiceUserDiagnostic | None:
-    """Return why ``policy`` refuses ``request``, or None."""
-    if request.context is not policy.context:
-        return _U.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
-    if policy.mechanism is not Mechanism.NONE and request.mechanism is Mechanism.NONE:
-        return _U.AUTHENTICATION_REQUIRED
-    if request.mechanism is not policy.mechanism:
-        return _U.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
-    if policy.mechanism is Mechanism.LOW and not compare_digest(request.authentication_value or b"", policy.secret):
-        return _U.AUTHENTICATION_FAILURE
-    return None
-
-
-def _trouble(initiate: InitiateRequest, common: bool) -> ConfirmedServiceError | None:
-    """Return what is wrong with a proposal, as the service error of initiate (service 1, class 6)."""
-    if initiate.version < DLMS_VERSION:
-        return ConfirmedServiceError(1, 6, 1)
-    if not common:
-        return ConfirmedServiceError(1, 6, 2)
-    if 0 < initiate.pdu_octets_max < PDU_OCTETS_MIN:
-        return ConfirmedServiceError(1, 6, 3)
-    return None
+def _complaint(peer: _Peer, error: RemoteProtocolError) -> bytes:
+    """Return the exception-response to octets that cannot be served."""
+    ciphered = peer.policy is not None and peer.policy.is_ciphered and peer.state is not ServerState.CLOSED
+    if isinstance(error, CounterError):
+        expected = min(error.last + 1, COUNTER_MAX)
+        return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.INVOCATION_COUNTER_ERROR, expected).encode()
+    wrong = ServiceError.DECIPHERING_ERROR if ciphered else ServiceError.OPERATION_NOT_POSSIBLE
+    return ExceptionResponse(StateError.SERVICE_UNKNOWN, wrong).encode()
