@@ -84,7 +84,7 @@ def stop(directory: Path, identity: Identity) -> None:
     ours = mark(directory, identity)
     pids = processes.find_processes(ours)
     processes.send_signal(pids, signal.SIGTERM)
-    processes.wait_until(lambda: not any(processes.is_alive(pid, ours) for pid in pids), STOP_TIMEOUT_S)
+    processes.wait_until(lambda: all(processes.has_ended(pid) for pid in pids), STOP_TIMEOUT_S)
     processes.end_processes(ours, KILL_TIMEOUT_S)
 
 

@@ -125,7 +125,7 @@ def _prepare_patiently(dsn: str, directory: Path, identity: Identity) -> bool:
 def _settle(directory: Path, identity: Identity) -> None:
     """After a crash: let the backends of a dead postmaster go, then forget its pid file."""
     leftover = mark(directory, identity)
-    if not processes.wait_until(lambda: not processes.find_processes(leftover), ORPHANS_TIMEOUT_S):
+    if not processes.wait_for_end(leftover, ORPHANS_TIMEOUT_S):
         processes.end_processes(leftover, KILL_TIMEOUT_S)
     (directory / "data" / "postmaster.pid").unlink(missing_ok=True)
 
@@ -174,7 +174,7 @@ def stop(directory: Path, identity: Identity) -> None:
     ours = mark(directory, identity)
     if pid is not None:
         processes.send_signal([pid], signal.SIGINT)  # "fast": clients are disconnected, nothing committed is lost
-        processes.wait_until(lambda: not processes.is_alive(pid, ours), STOP_TIMEOUT_S)
+        processes.wait_until(lambda: processes.has_ended(pid), STOP_TIMEOUT_S)
     processes.end_processes(ours, KILL_TIMEOUT_S)
 
 

@@ -192,7 +192,7 @@ def _on_a_free_port(port: int, start: Callable[[int], int], *, running: bool, sa
     if running and port:
         return start(port)
     for _ in range(PORT_TRIES):
-        if port and (same_port or _is_free_soon(port)):
+        if port and (_is_free_soon(port) or same_port):
             try:
                 return start(port)
             except UnavailableError:

@@ -144,15 +144,26 @@ def send_signal(pids: Sequence[int], number: signal.Signals) -> None:
             continue
 
 
-def end_processes(mark: Mark, deadline_s: float) -> None:
-    """Kill whatever carries ``mark`` and wait until it is gone."""
+def wait_for_end(mark: Mark, deadline_s: float, *, kill: bool = False) -> bool:
+    """Wait until nothing that carries ``mark`` is left, killing it or not; tell whether that came within the deadline.
+
+    A dying process loses its command line before it lets go of ports and memory, so whatever was seen must be gone.
+    """
+    seen: set[int] = set()
 
     def gone() -> bool:
         left = find_processes(mark)
-        send_signal(left, signal.SIGKILL)
-        return not left
+        seen.update(left)
+        if kill:
+            send_signal(left, signal.SIGKILL)
+        return not left and all(has_ended(pid) for pid in seen)
 
-    if not wait_until(gone, deadline_s):
+    return wait_until(gone, deadline_s)
+
+
+def end_processes(mark: Mark, deadline_s: float) -> None:
+    """Kill whatever carries ``mark`` and wait until it is gone."""
+    if not wait_for_end(mark, deadline_s, kill=True):
         raise UnavailableError(
             f"the processes {find_processes(mark)} did not end after SIGKILL within {deadline_s:g} s"
         )
