@@ -4,8 +4,11 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from
+import psycopg
+
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, unavailable
 from protocols.errors import CongtoError, UnavailableError
 from protocols.telemetry.topics import check_identifier
 
@@ -24,18 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fixed name at the broker, which keeps our session under it (default: %(default)s)",
     )
     migrate_action = actions.add_parser("migrate", help="bring the database to this version's schema")
+    readmit = actions.add_parser("readmit", help="store what can now be taken of the messages in the quarantine")
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
     digest.add_argument("--gateway", metavar="ID", help="only this one")
     digest.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (run_action, migrate_action, digest):
+    for action in (run_action, migrate_action, readmit, digest):
         add_dsn_arguments(action)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
-    actions = {"run": _run, "migrate": _migrate, "digest": _digest}
+    actions = {"run": _run, "migrate": _migrate, "readmit": _readmit, "digest": _digest}
     try:
         return actions[arguments.action](arguments)
+    except psycopg.OperationalError as error:
+        print(f"congto ingest: {unavailable(error)}", file=sys.stderr)
+        return 3
     except UnavailableError as missing:
         print(f"congto ingest: {missing}", file=sys.stderr)
         return 3
@@ -65,6 +72,17 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
     for name in migrate(dsn_from(arguments)):
         print(name)
+    return 0
+
+
+def _readmit(arguments: argparse.Namespace) -> int:
+    from ingest_server.pipeline.readmit import readmit
+
+    done = asyncio.run(readmit(dsn_from(arguments), time.time_ns() // 1_000_000))
+    print(
+        f"{done.messages} messages taken up, {done.left} left; "
+        f"readings: {done.new} new, {done.duplicate} there already, {done.conflict} in conflict"
+    )
     return 0
 
 

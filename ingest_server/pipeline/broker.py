@@ -10,9 +10,9 @@ holds the broker up; the keep-alive then ends the connection in time, and the se
 """
 
 import asyncio
-import random
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,11 +24,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.back_off import LAST_S, back_off_s
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.settings import (
-    BACK_OFF_FIRST_S,
-    BACK_OFF_LAST_S,
     KEEPALIVE_S,
     RECEIPTS_UNDER_WAY_MAX,
     RECEIVE_MAXIMUM,
@@ -51,7 +50,8 @@ class Broker:
         self._inbox = inbox
         inbox.drained = self._watch
         self._connection = 0
-        self._failures = 0  # since the last time that we were subscribed
+        self._ready_s: float | None = None  # since when we have been subscribed
+        self._failure_noted = False
         self._lost = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._under_way: set[int] = set()
@@ -74,8 +74,10 @@ class Broker:
 
     async def run(self) -> None:
         """Stay connected for ever; raise only what our own code did wrong."""
+        attempt = 0
         while True:
             self._lost.clear()
+            self._ready_s = None
             try:
                 await asyncio.to_thread(self._connect)
             except (OSError, ssl.SSLError) as error:
@@ -86,8 +88,12 @@ class Broker:
                     await self._tick()
                 if self._fatal is not None:
                     raise self._fatal
-            delay_s = min(BACK_OFF_FIRST_S * 2 ** min(self._failures, 10), BACK_OFF_LAST_S)
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # so that not all come back at once
+            attempt = 1 if self._lasted() else attempt + 1
+            await asyncio.sleep(back_off_s(attempt))
+
+    def _lasted(self) -> bool:
+        """Return whether the last connection was a good one; two processes with one client id never have one."""
+        return self._ready_s is not None and time.monotonic() - self._ready_s > LAST_S
 
     def _connect(self) -> None:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
@@ -137,7 +143,7 @@ class Broker:
         try:
             async with asyncio.timeout(FLUSH_S):
                 while self._client.want_write() or self._under_way:
-                    self._read()
+                    self._client.loop_read()  # whatever comes: it is not acknowledged, so it comes again
                     self._flush()
                     await asyncio.sleep(0.01)
         except TimeoutError:
@@ -153,21 +159,33 @@ class Broker:
         sock = self._client.socket()
         if isinstance(sock, socket.socket) and not self._inbox.full and not self._lost.is_set():
             self._watched = sock
-            asyncio.get_running_loop().add_reader(sock, self._read)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(sock, self._read)
+            loop.call_soon(self._read)  # for what TLS has unpacked already
 
     def _read(self) -> None:
+        """Read some packets, and stop reading when the inbox is full."""
         try:
             for _ in range(PACKETS_A_TURN_MAX):
+                if self._inbox.full or self._watched is None:
+                    break
                 before = len(self._inbox)
                 self._client.loop_read()
-                if self._inbox.full and self._watched is not None:
-                    asyncio.get_running_loop().remove_reader(self._watched)
-                if len(self._inbox) == before or self._inbox.full:
+                if len(self._inbox) == before and not self._unpacked():
                     break
             self._flush()
         except Exception as error:  # the loop would log it and go on without us; run() raises it
             self._fatal = error
             self._lost.set()
+            return
+        if self._inbox.full and self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+        elif self._unpacked():
+            asyncio.get_running_loop().call_soon(self._read)
+
+    def _unpacked(self) -> bool:
+        """Return whether TLS holds data that the socket no longer announces."""
+        return isinstance(self._watched, ssl.SSLSocket) and self._watched.pending() > 0
 
     def _flush(self) -> None:
         """Write what waits, now or when the socket takes it."""
@@ -202,7 +220,8 @@ class Broker:
             self._note_failure(f"subscription refused: {', '.join(refused)}; the broker's access list must allow it")
             client.disconnect()
             return
-        self._failures = 0
+        self._ready_s = time.monotonic()
+        self._failure_noted = False
         LOG.info(fact("ingest.ready", broker=self._address, connection=self._connection))
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
@@ -236,6 +255,6 @@ class Broker:
 
     def _note_failure(self, reason: str) -> None:
         """Log the first failure of a row; the next line is that we are back."""
-        if self._failures == 0:
+        if not self._failure_noted:
             LOG.warning(fact("broker.lost", broker=self._address, reason=reason))
-        self._failures += 1
+        self._failure_noted = True

@@ -31,6 +31,7 @@ class Bundle:
     """What one transaction stores. ``suspects`` numbers the admissions whose rows may be stored already.
 
     ``strangers`` counts the statuses of gateways that are not registered: there is no row to keep them in.
+    ``readmitted`` is the number in the quarantine of the message that is taken up, and so leaves it.
     """
 
     admissions: Sequence[Admission] = ()
@@ -38,6 +39,7 @@ class Bundle:
     rejected: Sequence[Rejected] = ()
     statuses: Sequence[GatewayStatus] = ()
     strangers: int = 0
+    readmitted: int | None = None
 
     def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
         """Return the batches that this settles: (gateway, generation) → closed ranges of sequences."""

@@ -6,7 +6,6 @@ few messages when there is little to do, up to ``BUNDLE_ROWS_MAX`` rows when the
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,14 +13,13 @@ from dataclasses import dataclass, field
 import psycopg
 
 from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.back_off import back_off_s
 from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message, Rejected, decode
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.settings import (
-    BACK_OFF_FIRST_S,
-    BACK_OFF_LAST_S,
     BUNDLE_OCTETS_MAX,
     BUNDLE_ROWS_MAX,
     LINGER_S,
@@ -150,9 +148,8 @@ class Pipeline:
 
     async def _back_off(self, failures: int) -> None:
         """Wait, longer with each failure and never in step with others; not once we are to stop."""
-        delay_s = min(BACK_OFF_FIRST_S * 2 ** min(failures - 1, 10), BACK_OFF_LAST_S)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret depends on it
+            async with asyncio.timeout(back_off_s(failures)):
                 await self._stopping.wait()
 
     async def _store_or_split(self, arrivals: list[Arrival]) -> None:

@@ -23,8 +23,6 @@ RECEIPTS_UNDER_WAY_MAX = 100
 
 KEEPALIVE_S = 30
 SESSION_EXPIRY_S = 14 * 86_400  # the broker keeps our subscription and what came meanwhile for that long
-BACK_OFF_FIRST_S = 0.25
-BACK_OFF_LAST_S = 15.0
 WATCHDOG_S = 120.0  # the longest that one transaction may take; with 50,000 rows it is a thousandfold of the usual
 WATCHDOG_EVERY_S = 5.0
 REPORT_EVERY_S = 10.0

@@ -57,6 +57,7 @@ UPSERT_QUARANTINE = """
     insert into quarantine (fingerprint, topic, payload, reason) values (%s, %s, %s, %s)
     on conflict (fingerprint) do update set times = quarantine.times + 1, last_at = now()
 """
+DELETE_QUARANTINED = "delete from quarantine where quarantine_id = %s"
 # Ordered, so that two processes that meet the same gateways wait for each other instead of locking each other out.
 UPSERT_SEQUENCES = """
     insert into gateway_sequence (gateway_id, generation, received)
@@ -110,6 +111,8 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
         new = sum(len(each.rows) for each in fast)
         staged = [(bundle.admissions[number], number + 1) for number in sorted(suspect)]
         stored = await _store_staged(cursor, [(each, number) for each, number in staged if len(each.rows)])
+        if bundle.readmitted is not None:
+            await cursor.execute(DELETE_QUARANTINED, [bundle.readmitted])
         for rejected in bundle.rejected:
             await cursor.execute(UPSERT_QUARANTINE, _quarantine_row(rejected))
         await _advance(cursor, bundle)

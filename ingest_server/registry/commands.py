@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from
+import psycopg
+
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, unavailable
 from protocols.errors import UnavailableError, UsageError
 
 
@@ -24,6 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     try:
         return _load(arguments) if arguments.action == "load" else _show(arguments)
+    except psycopg.OperationalError as error:
+        print(f"congto registry: {unavailable(error)}", file=sys.stderr)
+        return 3
     except UnavailableError as missing:
         print(f"congto registry: {missing}", file=sys.stderr)
         return 3

@@ -9,7 +9,7 @@ from deploy.cli import main
 from ingest_server.database import connect, migrate
 from ingest_server.database.readings import reading_totals
 from ingest_server.registry import load_registry
-from protocols.telemetry.batch import encode_batch
+from protocols.telemetry.batch import decode_batch, encode_batch
 from protocols.telemetry.reading import Quality, Reading, reading_digest
 from protocols.telemetry.receipt import State, Status
 from tests.ingest_server.processes import READY, Gateway, Ingest
@@ -165,6 +165,26 @@ def test_a_meter_registered_while_ingest_runs_is_taken(gateway, connection):
     gateway.send(meters)
     gateway.wait_for_receipts()
     assert stored(connection, gateway) == sorted(meters)
+
+
+def test_what_was_quarantined_is_taken_up_once_its_meter_is_registered(gateway, connection, dsn, capsys, monkeypatch):
+    monkeypatch.setenv("CONGTO_DSN", dsn)
+    assert main(["ingest", "readmit"]) == 0  # what other tests have left
+    gateway.send(half_hours(gateway.name, 0, 2, meters=4))
+    gateway.wait_for_receipts()
+    gateway.publish(b"poison")
+    load_registry(connection, registry(gateway.name, 3), "test.toml")
+    assert main(["ingest", "readmit"]) == 0
+    assert "readings: 2 new, 0 there already, 0 in conflict" in capsys.readouterr().out.splitlines()[-1]
+    ((reason, payload, times), *_) = quarantined(connection, gateway)
+    assert (reason, times) == (f"meter {gateway.name}-M3 not registered at gateway {gateway.name}", 1)
+    assert len(decode_batch(payload)) == 2
+    load_registry(connection, registry(gateway.name, 4), "test.toml")
+    assert main(["ingest", "readmit"]) == 0
+    assert main(["ingest", "readmit"]) == 0
+    assert "0 messages taken up" in capsys.readouterr().out.splitlines()[-1]
+    assert stored(connection, gateway) == sorted(gateway.sent)
+    assert not [reason for reason, _, _ in quarantined(connection, gateway) if "not registered" in reason]
 
 
 def test_a_meter_that_moved_to_another_gateway_is_no_longer_taken_from_the_first(gateway, connection):
