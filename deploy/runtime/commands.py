@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deploy.runtime import lifecycle, places, software
-from protocols.errors import UnavailableError, UsageError
+from protocols.errors import UsageError
 
 ACTIONS = {
     "up": "start what is not running, and print where to connect",
@@ -45,24 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     directory = arguments.dir or places.runtime_directory(os.environ)
-    try:
-        match arguments.action:
-            case "up":
-                return _up(directory, arguments)
-            case "down":
-                lifecycle.down(directory)
-                _print({"directory": str(directory), "running": False}, arguments, "down")
-                return 0
-            case "status":
-                return _status(directory, arguments)
-            case "psql":
-                return _psql(directory, arguments.arguments)
-            case _:
-                print(_known_dsn(directory))
-                return 0
-    except UnavailableError as missing:
-        print(f"congto runtime: {missing}", file=sys.stderr)
-        return 3
+    match arguments.action:
+        case "up":
+            return _up(directory, arguments)
+        case "down":
+            lifecycle.down(directory)
+            _print({"directory": str(directory), "running": False}, arguments, "down")
+            return 0
+        case "status":
+            return _status(directory, arguments)
+        case "psql":
+            return _psql(directory, arguments.arguments)
+        case _:
+            print(_known_dsn(directory))
+            return 0
 
 
 def _say(line: str) -> None:

@@ -16,16 +16,16 @@ from protocols.errors import UsageError
 SOMEBODY_ELSE = Identity(uid=54321, gid=54321)
 
 
-def test_the_cache_is_where_the_caller_says(tmp_path: Path):
+def test_the_cache_is_where_the_caller_says(tmp_path: Path) -> None:
     assert places.cache_directory({"CONGTO_CACHE": str(tmp_path), "XDG_CACHE_HOME": "/elsewhere"}) == tmp_path
     assert places.cache_directory({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "congto"
 
 
-def test_a_runtime_lives_where_the_caller_says(tmp_path: Path):
+def test_a_runtime_lives_where_the_caller_says(tmp_path: Path) -> None:
     assert places.runtime_directory({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "congto" / "runtime"
 
 
-def test_the_defaults_can_be_reached_by_the_servers_user():
+def test_the_defaults_can_be_reached_by_the_servers_user() -> None:
     """As root the servers are somebody else, who cannot search root's home."""
     identity = places.server_identity(Path("/nonexistent"))
     assert identity.uid != 0
@@ -34,7 +34,7 @@ def test_the_defaults_can_be_reached_by_the_servers_user():
         places.check_searchable(existing, identity, "")
 
 
-def test_a_closed_parent_is_named_with_its_cure(tmp_path: Path):
+def test_a_closed_parent_is_named_with_its_cure(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     (closed / "runtime").mkdir(parents=True)
     tmp_path.chmod(0o755)
@@ -45,7 +45,7 @@ def test_a_closed_parent_is_named_with_its_cure(tmp_path: Path):
     assert str(refused.value).endswith("choose another with --dir")
 
 
-def test_a_file_for_a_server_replaces_a_planted_link_and_is_private(tmp_path: Path):
+def test_a_file_for_a_server_replaces_a_planted_link_and_is_private(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "postgresql.conf").symlink_to(victim)
@@ -55,14 +55,14 @@ def test_a_file_for_a_server_replaces_a_planted_link_and_is_private(tmp_path: Pa
     assert (tmp_path / "postgresql.conf").stat().st_mode & 0o777 == 0o600
 
 
-def test_state_comes_back_as_it_was_stored_and_is_private(tmp_path: Path):
+def test_state_comes_back_as_it_was_stored_and_is_private(tmp_path: Path) -> None:
     state = State(Half(port=20001, password="p"), Half(url="mqtt://broker.example:1883"))
     store_state(tmp_path, state)
     assert load_state(tmp_path) == state
     assert (tmp_path / "runtime.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_directory_remembers_nothing(tmp_path: Path):
+def test_a_new_directory_remembers_nothing(tmp_path: Path) -> None:
     assert load_state(tmp_path) == State()
 
 
@@ -78,7 +78,7 @@ def test_a_new_directory_remembers_nothing(tmp_path: Path):
         '{"format": 1, "broker": {"port": "x"}}',
     ],
 )
-def test_a_damaged_state_file_is_refused_with_its_name_and_the_cure(tmp_path: Path, content: str):
+def test_a_damaged_state_file_is_refused_with_its_name_and_the_cure(tmp_path: Path, content: str) -> None:
     (tmp_path / "runtime.json").write_text(content)
     with pytest.raises(UsageError, match=r"runtime\.json is not a state file of format 1 .*begin anew"):
         load_state(tmp_path)
@@ -87,13 +87,13 @@ def test_a_damaged_state_file_is_refused_with_its_name_and_the_cure(tmp_path: Pa
 @pytest.mark.parametrize(
     ("outgoing_from", "low", "high"), [(32768, 20000, 32768), (15000, 1024, 15000), (1024, 1024, 65536)]
 )
-def test_ports_are_chosen_outside_the_range_of_outgoing_connections(outgoing_from: int, low: int, high: int):
+def test_ports_are_chosen_outside_the_range_of_outgoing_connections(outgoing_from: int, low: int, high: int) -> None:
     chosen = ports.candidates(random.Random(1), outgoing_from)
     assert len(set(chosen)) == 200
     assert low <= min(chosen) < max(chosen) < high
 
 
-def test_a_port_that_somebody_listens_on_is_not_free():
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
     with socket.socket() as taken:
         taken.bind((settings.LISTEN_ON, 0))
         taken.listen()
@@ -109,7 +109,7 @@ def test_a_port_that_somebody_listens_on_is_not_free():
         ("command not found", ()),
     ],
 )
-def test_versions_are_read_from_what_programs_say(text: str, version: tuple[int, ...]):
+def test_versions_are_read_from_what_programs_say(text: str, version: tuple[int, ...]) -> None:
     assert software.parse_version(text) == version
 
 
@@ -123,7 +123,7 @@ def _program(path: Path, says: str) -> Path:
 @pytest.mark.parametrize(
     ("version", "suits"), [("2.0.11", False), ("2.0.12", False), ("2.0.13", True), ("2.1.0", True)]
 )
-def test_a_broker_of_the_hosts_is_taken_from_2_0_13_on(tmp_path: Path, version: str, suits: bool):
+def test_a_broker_of_the_hosts_is_taken_from_2_0_13_on(tmp_path: Path, version: str, suits: bool) -> None:
     program = _program(tmp_path / "mosquitto", f"mosquitto version {version}")
     found = software.find_host_mosquitto({"PATH": str(tmp_path)})
     assert (found is not None and found.programs == program) is suits
@@ -134,7 +134,7 @@ def test_a_broker_of_the_hosts_is_taken_from_2_0_13_on(tmp_path: Path, version: 
 )
 def test_a_database_of_the_hosts_is_taken_with_timescaledb_beside_it(
     tmp_path: Path, version: str, extension: bool, suits: bool
-):
+) -> None:
     for name in ("postgres", "initdb", "psql"):
         _program(tmp_path / "pg" / "bin" / name, f"{name} (PostgreSQL) {version}")
     if extension:
@@ -145,7 +145,7 @@ def test_a_database_of_the_hosts_is_taken_with_timescaledb_beside_it(
     assert (found is not None and found.programs == tmp_path / "pg" / "bin") is suits
 
 
-def test_unpacked_programs_are_wrapped_under_their_own_names_and_scripts_are_left_out(tmp_path: Path):
+def test_unpacked_programs_are_wrapped_under_their_own_names_and_scripts_are_left_out(tmp_path: Path) -> None:
     root, final = tmp_path / "work" / "root", tmp_path / "final"
     (root / "usr/lib64").mkdir(parents=True)
     (root / "usr/lib64/ld-linux-x86-64.so.2").touch()
@@ -162,7 +162,7 @@ def test_unpacked_programs_are_wrapped_under_their_own_names_and_scripts_are_lef
     assert (root / "usr/lib/postgresql/17/bin.unpacked/postgres").read_bytes() == b"\x7fELF..."
 
 
-def test_the_broker_template_is_filled_in_whole():
+def test_the_broker_template_is_filled_in_whole() -> None:
     template = Path(settings.__file__).parents[1].joinpath("mosquitto", "embedded.conf").read_text(encoding="utf-8")
     rendered = settings.render_mosquitto(template, port=20002, directory=Path("/srv/congto/broker"))
     assert "listener 20002 127.0.0.1\n" in rendered
@@ -170,7 +170,7 @@ def test_the_broker_template_is_filled_in_whole():
     assert "$" not in rendered
 
 
-def test_the_database_listens_on_the_loopback_interface_alone_and_asks_for_a_password():
+def test_the_database_listens_on_the_loopback_interface_alone_and_asks_for_a_password() -> None:
     rendered = settings.render_postgres(20001)
     assert "listen_addresses = '127.0.0.1'\n" in rendered
     assert "timescaledb.telemetry_level = off\n" in rendered
@@ -178,7 +178,7 @@ def test_the_database_listens_on_the_loopback_interface_alone_and_asks_for_a_pas
     assert rules == [["host", "all", "all", "127.0.0.1/32", "scram-sha-256"]]
 
 
-def test_another_process_that_names_the_same_file_is_not_taken_for_the_server():
+def test_another_process_that_names_the_same_file_is_not_taken_for_the_server() -> None:
     """This very test's process does, in its memory and perhaps on its command line, but is no mosquitto."""
     mark = processes.Mark("mosquitto", "pytest", os.geteuid())
     assert processes.find_processes(mark) == []

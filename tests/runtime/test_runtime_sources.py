@@ -39,7 +39,7 @@ deb http://security.example/debian-security bookworm-security main
 """
 
 
-def test_a_deb822_file_gives_its_enabled_binary_sources():
+def test_a_deb822_file_gives_its_enabled_binary_sources() -> None:
     found = sources.parse_deb822(DEB822)
     assert found == [
         Source(
@@ -57,7 +57,7 @@ def test_a_deb822_file_gives_its_enabled_binary_sources():
     ]
 
 
-def test_a_folded_field_and_a_key_inside_the_file_are_read():
+def test_a_folded_field_and_a_key_inside_the_file_are_read() -> None:
     text = "Types: deb\nURIs: http://a.example/debian\n  http://b.example/debian\nSuites: trixie\nComponents: main\n"
     text += "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mDMEY865UxYJ\n"
     [source] = sources.parse_deb822(text)
@@ -65,7 +65,7 @@ def test_a_folded_field_and_a_key_inside_the_file_are_read():
     assert source.signed_by == ""
 
 
-def test_a_one_line_list_gives_its_binary_sources():
+def test_a_one_line_list_gives_its_binary_sources() -> None:
     assert [source.uris[0] for source in sources.parse_source_list(ONE_LINE)] == [
         "http://mirror.example/debian",
         "https://vendor.example/apt",
@@ -74,23 +74,23 @@ def test_a_one_line_list_gives_its_binary_sources():
     assert sources.parse_source_list(ONE_LINE)[1].signed_by == "/etc/keys/vendor.gpg"
 
 
-def test_debians_own_mirror_comes_before_a_vendors_that_uses_the_same_suite():
+def test_debians_own_mirror_comes_before_a_vendors_that_uses_the_same_suite() -> None:
     found = sources.mirrors(reversed(sources.parse_source_list(ONE_LINE)))
     assert [mirror.archive for mirror in found] == ["http://mirror.example/debian", "https://vendor.example/apt"]
     assert {mirror.security for mirror in found} == {"http://security.example/debian-security"}
 
 
 @pytest.mark.parametrize("suite", ["bullseye", "noble", "bookworm-backports", "nodistro", "bookworm-pgdg"])
-def test_a_source_of_another_system_or_suite_is_no_mirror(suite: str):
+def test_a_source_of_another_system_or_suite_is_no_mirror(suite: str) -> None:
     assert sources.mirrors([Source(("http://mirror.example/debian",), (suite,), ("main",))]) == []
 
 
-def test_a_source_without_main_is_no_mirror():
+def test_a_source_without_main_is_no_mirror() -> None:
     source = sources.parse_deb822(DEB822)[0]
     assert sources.mirrors([replace(source, components=("stable",))]) == []
 
 
-def test_packages_of_debian_13_are_asked_for_whatever_the_host_is():
+def test_packages_of_debian_13_are_asked_for_whatever_the_host_is() -> None:
     mirror = Mirror("http://mirror.example/debian", "http://mirror.example/debian-security")
     assert sources.render_source_list(mirror, ["/k/a.gpg", "/k/b.gpg"]).splitlines() == [
         "deb [signed-by=/k/a.gpg,/k/b.gpg] http://mirror.example/debian trixie main",
@@ -110,7 +110,7 @@ PRINTED = """\
 """
 
 
-def test_programs_and_libraries_are_chosen_and_what_only_installation_needs_is_not():
+def test_programs_and_libraries_are_chosen_and_what_only_installation_needs_is_not() -> None:
     assert sources.choose_packages(PRINTED) == [
         "libc6=2.41-12",
         "postgresql-17=17.12-0+deb13u1",
@@ -119,13 +119,13 @@ def test_programs_and_libraries_are_chosen_and_what_only_installation_needs_is_n
 
 
 @given(st.text())
-def test_no_text_in_apts_configuration_is_too_odd_to_read(text: str):
+def test_no_text_in_apts_configuration_is_too_odd_to_read(text: str) -> None:
     for source in [*sources.parse_source_list(text), *sources.parse_deb822(text)]:
         assert source.uris
     assert sources.choose_packages(text) == []
 
 
-def test_a_wrapper_survives_a_cache_with_a_blank_and_a_quote_in_its_name():
+def test_a_wrapper_survives_a_cache_with_a_blank_and_a_quote_in_its_name() -> None:
     script = sources.render_wrapper("/a b/ld.so", "/it's/lib", "/a b/postgres")
     assert script.splitlines()[1] == (
         "exec '/a b/ld.so' --library-path '/it'\"'\"'s/lib' --argv0 \"$0\" '/a b/postgres' \"$@\""
