@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from ingest_server.api import routes_bills, routes_meters
 from ingest_server.api.connections import Connections
 from ingest_server.api.door import Door
-from ingest_server.api.problems import MEDIA_TYPE, answer_with_problems, invalid, not_found
+from ingest_server.api.problems import MEDIA_TYPE, PROBLEMS, answer_with_problems, invalid, not_found
 from ingest_server.api.security import Guard
 from ingest_server.api.shapes import Health, ProblemShape
 from protocols.errors import UnavailableError
@@ -55,6 +55,7 @@ def create_app(connections: Connections, guard: Guard) -> ASGIApp:
     app.include_router(_open_routes())
     schema = app.openapi()
     schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    schema["x-problems"] = PROBLEMS
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             operation["security"] = [] if path == "/health" else [{"token": []}]

@@ -35,7 +35,7 @@ HEADERS = {
 
 
 class Door:
-    """Checks token and size, adds the headers of all answers, and turns what nobody caught into a problem."""
+    """Checks token and size, adds the headers of all answers, and logs what nobody caught."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app, self._guard = app, guard
@@ -46,12 +46,9 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers["Cache-Control"] = "no-cache" if scope["path"].startswith(OPEN_PREFIX) else "no-store"
@@ -64,12 +61,8 @@ class Door:
         self._under_way += 1
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception:  # the supervisor: whatever nobody foresaw is logged here and told without its insides
+        except Exception:  # the supervisor: what nobody foresaw was answered (problems.py) and is logged here
             log.exception(fact("api.request_failed", method=scope["method"], path=scope["path"]))
-            if not started:
-                detail = "something went wrong here; it is in the server's log, tell whoever runs it"
-                failure = answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
-                await failure(scope, receive, send_with_headers)
         finally:
             self._under_way -= 1
 

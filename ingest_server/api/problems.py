@@ -84,6 +84,12 @@ def answer_with_problems(app: FastAPI) -> None:
     async def usage(_: Request, error: UsageError) -> JSONResponse:
         return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", str(error), errors=[])
 
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, _error: Exception) -> JSONResponse:
+        # The framework raises it again once this is sent, so that the door can log it.
+        detail = "something went wrong here; it is in the server's log, tell whoever runs it"
+        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
+
     @app.exception_handler(UnavailableError)
     async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
         return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error), headers={"Retry-After": "5"})

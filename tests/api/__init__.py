@@ -1,0 +1,1 @@
+"""The HTTP API, asked by a client over a socket."""

@@ -1,0 +1,45 @@
+"""A small district behind a running API, for all tests of a module."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from ingest_server.billing.run import run_billing
+from protocols.telemetry.reading import Quality
+from tests.api.server import Api, serving
+from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, Customer, District, household
+
+SCRIPT = "<script>alert(1)</script>"
+STEP = timedelta(minutes=30)
+
+
+@pytest.fixture(scope="module")
+def district(module_database: str) -> Iterator[District]:
+    """Give seven meters: the second has a day of half hours with a hole, the last is held."""
+    found = District(module_database)
+    customers = [household(number, name=SCRIPT if number == 3 else "Nguyễn Thị Hoa") for number in range(1, 7)]
+    solar = Customer(number=7, registers={IMPORT: (0, 300_000), EXPORT: (0, 400_000)}, solar_regime="net_2017")
+    found.add([*customers, solar])
+    for slot in range(1, 48):
+        if not 10 <= slot < 20:
+            quality = Quality.PROFILE if slot == 30 else 0
+            found.store("M-0002", IMPORT, OCTOBER.start_at + slot * STEP, 1_000_000 + slot * 100, quality)
+    found.forget("M-0006", IMPORT, OCTOBER.end_at)
+    found.connection.execute(
+        "insert into gateway (gateway_id, state) values ('gw-02', 'offline'), (%s, 'unknown')", [SCRIPT]
+    )
+    found.connection.execute(
+        "insert into gateway_sequence (gateway_id, generation, received) values"
+        " ('gw-01', 'a', '{[1,11)}'), ('gw-02', 'b', '{[3,5),[8,11)}')"
+    )
+    run_billing(found.dsn, OCTOBER)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def api(district: District) -> Iterator[Api]:
+    """Give a running API over the district."""
+    with serving(district.dsn) as running:
+        yield running
