@@ -59,6 +59,8 @@ class Policy:
     context: Context = Context.LN
     ciphering: Ciphering | None = None
     signer: Signer | None = None
+    plain_release: bool = False
+    """Whether RLRQ without ciphered user-information releases a ciphered association, too (gurux-dlms sends it)."""
 
     def __post_init__(self) -> None:
         _require_keys(self.mechanism, self.context, self.ciphering, self.signer)

@@ -175,9 +175,12 @@ class DlmsServer:
 
     def _check_release(self, sap: int, peer: _Peer, request: acse.ReleaseRequest) -> None:
         """In a ciphered association only who has the key may release it (IEC 62056-5-3, 7.2.5)."""
-        if peer.state is ServerState.OPEN and peer.policy is not None and peer.policy.is_ciphered and peer.protection:
+        policy, protection = peer.policy, peer.protection
+        if peer.state is not ServerState.OPEN or policy is None or protection is None or policy.plain_release:
+            return
+        if policy.is_ciphered:
             try:
-                peer.protection.open(request.user_information or b"")
+                protection.open(request.user_information or b"")
             except RemoteProtocolError as error:
                 self._link.send_apdu(sap, _complaint(peer, error))
                 raise
