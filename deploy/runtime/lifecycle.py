@@ -248,7 +248,7 @@ def _broker_url(state: State) -> str:
 def _opened(directory: Path) -> Iterator[Path]:
     """Make the directory if need be and hold its lock; yield its path without symbolic links."""
     try:
-        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        places.make_directories(directory)
         place = directory.resolve()
         with (place / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -22,14 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.runtime import sources
+from deploy.runtime.places import make_directories
 from protocols.errors import UnavailableError
 
-RECIPE = 1  # part of the tree's name: raise it when what is unpacked, or how, changes
+RECIPE = 2  # part of the tree's name: raise it when what is unpacked, or how, changes
 KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",  # Debian 12
     "/usr/share/keyrings/debian-archive-keyring.pgp",  # Debian 13
 )
 APT_TIMEOUT_S = 600
+LOADERS = ("usr/lib64/ld-linux*.so.*", "usr/lib/*/ld-linux*.so.*", "usr/lib/ld-linux*.so.*")  # amd64, arm64
 MANIFEST = "manifest.json"
 
 Say = Callable[[str], None]
@@ -38,7 +40,7 @@ Say = Callable[[str], None]
 @contextmanager
 def locked(cache: Path, say: Say) -> Iterator[None]:
     """Hold the cache's lock; the kernel frees it if the holder dies."""
-    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_directories(cache)
     with (cache / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +68,7 @@ def _tree(cache: Path, name: str, wanted: Sequence[str], *, closure: bool, say: 
     with locked(cache, say):
         if (tree / MANIFEST).exists():
             return tree
-        tree.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_directories(tree.parent)
         for abandoned in tree.parent.glob(f"{name}.*"):
             shutil.rmtree(abandoned)
         work = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=tree.parent))
@@ -85,46 +87,39 @@ def _fill(work: Path, tree: Path, wanted: Sequence[str], *, closure: bool, say: 
     packages = apt.download(chosen)
     say(f"unpacking {sum(package.stat().st_size for package in packages) / 1e6:.0f} MB")
     root = work / "root"
-    root.mkdir(mode=0o755)
+    make_directories(root)
     for package in packages:
         _run(["dpkg", "-x", str(package), str(root)])
     if closure:
-        wrap_programs(root, tree)
+        wrap_programs(root)
     manifest = {"packages": [package.name for package in packages]}
     (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     root.rename(tree)
 
 
-def wrap_programs(root: Path, final: Path) -> None:
-    """Put a wrapper in the place of each program below ``root``, which will be renamed ``final``.
+def wrap_programs(root: Path) -> None:
+    """Put a wrapper in the place of each program below ``root``.
 
     The program itself moves to a sibling directory ``<its directory>.unpacked``.
     """
-    loaders = sorted({*root.glob("lib*/ld-linux*.so.*"), *root.glob("usr/lib*/ld-linux*.so.*")})
-    loaders += sorted(root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"))
-    libraries = sorted(path for path in root.glob("*/lib/*-linux-gnu*") if path.is_dir())
-    libraries += sorted(path for path in root.glob("lib/*-linux-gnu*") if path.is_dir() and not path.is_symlink())
+    loaders = [path for pattern in LOADERS for path in sorted(root.glob(pattern))]
+    libraries = sorted(path for path in root.glob("usr/lib/*-linux-gnu*") if path.is_dir())
     if not loaders or not libraries:
         raise UnavailableError(f"Debian's libc6 holds no loader or no library directory under {root}")
-    path = ":".join(str(final / library.relative_to(root)) for library in libraries)
+    loader = str(loaders[0].relative_to(root))
+    library_paths = [str(library.relative_to(root)) for library in libraries]
     for directory in (root / "usr/lib/postgresql/17/bin", root / "usr/sbin", root / "usr/bin"):
         if not directory.is_dir():
             continue
         unpacked = directory.with_name(f"{directory.name}.unpacked")
         directory.rename(unpacked)
-        directory.mkdir(mode=0o755)
+        make_directories(directory)
         for program in unpacked.iterdir():
             if program.is_symlink() or not program.is_file() or program.read_bytes()[:4] != b"\x7fELF":
                 continue
             wrapper = directory / program.name
-            wrapper.write_text(
-                sources.render_wrapper(
-                    str(final / loaders[0].relative_to(root)),
-                    path,
-                    str(final / unpacked.relative_to(root) / program.name),
-                ),
-                encoding="utf-8",
-            )
+            original = str((unpacked / program.name).relative_to(root))
+            wrapper.write_text(sources.render_wrapper(loader, library_paths, original), encoding="utf-8")
             wrapper.chmod(0o755)
 
 

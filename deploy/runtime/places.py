@@ -5,6 +5,7 @@ directory, else as ``postgres``, else as ``nobody``; otherwise as whoever called
 searchable for that user, which a home directory often is not, so root's defaults lie under /var.
 """
 
+import errno
 import os
 import pwd
 import stat
@@ -79,6 +80,17 @@ def check_searchable(path: Path, identity: Identity, cure: str) -> None:
                 f"{directory} is closed to the user {_name(identity.uid)}, whom the servers run as, "
                 f"so they cannot reach {path}; {cure}"
             )
+
+
+def make_directories(directory: Path) -> None:
+    """Create ``directory`` and what is missing above it; what root creates is open to others whatever the umask."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            path.chmod(0o755)
+    if not directory.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(directory))
 
 
 def write_for(path: Path, text: str, identity: Identity) -> None:

@@ -7,7 +7,6 @@ from that mirror whatever Debian the host is, and apt checks them against Debian
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 
 SUITE = "trixie"  # Debian 13, the first with PostgreSQL 17 and Mosquitto >= 2.0.13 (2.0.21)
 HOST_SUITES = frozenset({"bookworm", "trixie", "stable", "oldstable"})  # Debian 12 and 13, by either name
@@ -157,11 +156,14 @@ def choose_packages(print_uris: str) -> list[str]:
     return sorted(chosen)
 
 
-def render_wrapper(loader: str, library_path: str, program: str) -> str:
+def render_wrapper(loader: str, libraries: Sequence[str], program: str) -> str:
     """Return a shell script that runs ``program`` with the unpacked loader and libraries, under the script's name.
 
-    The name matters: PostgreSQL's programs find one another, and their shared files, from ``argv[0]``.
+    The arguments are paths below the root of the unpacked tree, which the script finds from its own path, so a tree
+    may be moved. The name matters: PostgreSQL's programs find one another, and their shared files, from ``argv[0]``.
     """
+    path = ":".join(f"$root/{library}" for library in libraries)
     return f"""#!/bin/sh
-exec {quote(loader)} --library-path {quote(library_path)} --argv0 "$0" {quote(program)} "$@"
+root=${{0%/usr/*}}
+exec "$root/{loader}" --library-path "{path}" --argv0 "$0" "$root/{program}" "$@"
 """

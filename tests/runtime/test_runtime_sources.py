@@ -123,10 +123,3 @@ def test_no_text_in_apts_configuration_is_too_odd_to_read(text: str) -> None:
     for source in [*sources.parse_source_list(text), *sources.parse_deb822(text)]:
         assert source.uris
     assert sources.choose_packages(text) == []
-
-
-def test_a_wrapper_survives_a_cache_with_a_blank_and_a_quote_in_its_name() -> None:
-    script = sources.render_wrapper("/a b/ld.so", "/it's/lib", "/a b/postgres")
-    assert script.splitlines()[1] == (
-        "exec '/a b/ld.so' --library-path '/it'\"'\"'s/lib' --argv0 \"$0\" '/a b/postgres' \"$@\""
-    )
