@@ -22,7 +22,12 @@ class Coded(Enum):
 
 
 class Category(Coded):
-    """What the electricity is used for: it decides the price list."""
+    """What the electricity is used for: it decides the price list.
+
+    Wholesale is what is sold on: in the countryside; in residential clusters of a city or a town, by whether the
+    transformer is the seller's or the buyer's; in complexes of shops, offices and flats. ``OTHER`` is what is sold on
+    for other uses than living.
+    """
 
     RESIDENTIAL = "residential"
     PRODUCTION = "production"
@@ -30,6 +35,15 @@ class Category(Coded):
     HOSPITAL_SCHOOL = "hospital_school"
     LIGHTING_ADMIN = "lighting_admin"
     PREPAID = "prepaid"
+    WHOLESALE_RURAL = "wholesale_rural"
+    WHOLESALE_RURAL_OTHER = "wholesale_rural_other"
+    WHOLESALE_CITY_SELLER = "wholesale_city_seller"
+    WHOLESALE_CITY_BUYER = "wholesale_city_buyer"
+    WHOLESALE_TOWN_SELLER = "wholesale_town_seller"
+    WHOLESALE_TOWN_BUYER = "wholesale_town_buyer"
+    WHOLESALE_CLUSTER_OTHER = "wholesale_cluster_other"
+    WHOLESALE_COMPLEX = "wholesale_complex"
+    WHOLESALE_COMPLEX_OTHER = "wholesale_complex_other"
 
 
 class Voltage(Coded):
@@ -83,6 +97,7 @@ class LineKind(Coded):
     REACTIVE = "reactive"
     VAT = "vat"
     SOLAR_PURCHASE = "solar_purchase"
+    DEMAND = "demand"
 
 
 class Certainty(Coded):
@@ -115,6 +130,16 @@ class Hold(Coded):
     ROLLOVER_IMPLAUSIBLE = "rollover_implausible"
     MULTIPLIER_INVALID = "multiplier_invalid"
     CODE_UNKNOWN = "code_unknown"
+    READING_MISSING = "reading_missing"
+    RATES_AGAINST_TOTAL = "rates_against_total"
+    INTERVALS_AGAINST_REGISTER = "intervals_against_register"
+    INTERVAL_MISSING = "interval_missing"
+    DEMAND_INVALID = "demand_invalid"
+    CHANGE_READING_UNUSABLE = "change_reading_unusable"
+    POWER_FACTOR_INVALID = "power_factor_invalid"
+    SHARES_INVALID = "shares_invalid"
+    TENANTS_NOT_RESIDENTIAL = "tenants_not_residential"
+    NOT_ONE_MONTH = "not_one_month"
 
 
 HOLD_TEXTS: Mapping[Hold, str] = {
@@ -137,6 +162,17 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.ROLLOVER_IMPLAUSIBLE: "rolling over would mean more than half of the register's range: read again",
     Hold.MULTIPLIER_INVALID: "the multiplier (CT × VT) must be 1 to 10,000,000: correct the meter point",
     Hold.CODE_UNKNOWN: "a category, voltage or regime code is not one of the known ones",
+    Hold.READING_MISSING: "a register was not read at the begin or end of the period or of a part of it: read it",
+    Hold.RATES_AGAINST_TOTAL: "the three rates do not sum to the total register: check all four, and the multiplier",
+    Hold.INTERVALS_AGAINST_REGISTER: "the intervals do not sum to what the register counted: check gaps and multiplier",
+    Hold.INTERVAL_MISSING: "an interval of the period is missing: estimate it, with its reason",
+    Hold.DEMAND_INVALID: "the highest demand is missing, negative or over 10 GW: read it again",
+    Hold.CHANGE_READING_UNUSABLE: "a reading at the change of price is given, and the period has none or several: "
+    "bill each part as a period",
+    Hold.POWER_FACTOR_INVALID: "a power factor is 0.01 to 1.00: correct it",
+    Hold.SHARES_INVALID: "the shares of a mixed use must be positive and sum to 100 %: correct the contract",
+    Hold.TENANTS_NOT_RESIDENTIAL: "tenants without a registered contract are a residential use: correct the contract",
+    Hold.NOT_ONE_MONTH: "capacity is priced per month and the period is not one: bill each month by itself",
 }
 """What each hold means and what cures it, for people."""
 

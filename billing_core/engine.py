@@ -74,6 +74,9 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
         if key.voltage not in classes:
             hold[rows] = Hold.VOLTAGE_NOT_PRICED.code
             continue
+        if not all(part.act.has_price(key.category, classes[key.voltage]) for part in plan.parts):
+            hold[rows] = Hold.NO_PRICE.code
+            continue
         members = Members(
             rows=rows,
             energy_wh=energy[rows],

@@ -10,7 +10,7 @@ from billing_core.codes import RATES, Category, LineKind, QuotaRounding, Registe
 from billing_core.period import Part, Period
 from billing_core.reactive import charge_reactive, power_factor, surcharge
 from billing_core.rounding import Int64Array, divide_half_up, multiply
-from billing_core.tariff import PowerFactorTable
+from billing_core.tariff import BY_RATE, TIERED, PowerFactorTable
 from billing_core.tiers import WH_PER_KWH, share_by_days, split_tiers, tier_quota
 
 
@@ -73,9 +73,9 @@ class Block:
 def _fill(members: Members, kind: PriceClass, period: Period, part: Part, energy: Int64Array) -> Block:
     """Return the lines of one part: tiers, three rates, or one price. ``energy`` is [Wh, 3 × m]."""
     one = _slot(kind, period, part)
-    if kind.category is Category.RESIDENTIAL:
+    if kind.category in TIERED:
         return _fill_tiers(one, members, kind, part, energy)
-    if kind.category in (Category.PRODUCTION, Category.BUSINESS):
+    if kind.category in BY_RATE:
         return _fill_rates(one, kind, part, energy)
     return _fill_single(one, kind, part, energy)
 
@@ -90,7 +90,7 @@ def _shares(members: Members, period: Period) -> Int64Array:
 
 
 def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
-    prices, widths = part.act.tiers, part.structure.widths
+    prices, widths = part.act.tiered[kind.category], part.structure.widths
     quotas = np.full((len(prices), members.rows.shape[0]), -1, dtype=np.int64)
     held = np.empty_like(quotas)
     same: dict[int, int] = {}
@@ -115,7 +115,7 @@ def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energ
             register=Register.SG,
             price=price,
             formula="tier",
-            clause=f"residential, tier {place + 1}",
+            clause=f"{kind.category.value}, tier {place + 1}",
             width_kwh=(*widths, 0)[place],
         )
         for place, price in enumerate(prices)

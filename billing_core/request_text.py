@@ -23,12 +23,12 @@ from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
 from billing_core.line import wh_as_kwh
 from billing_core.quote import QuoteRequest
 from billing_core.rounding import DAYS_MAX, ENERGY_WH_MAX, HOUSEHOLDS_MAX, PRICE_MAX
+from billing_core.tariff import BY_RATE, TIERED
 from protocols.errors import UsageError
 
 Member = TypeVar("Member", bound=Coded)
 
 REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
-TIME_OF_USE = (Category.PRODUCTION, Category.BUSINESS)
 PEOPLE_PER_HOUSEHOLD = 4  # tenants: four people make one household (Circular 60/2025/TT-BCT, article 12(5))
 
 
@@ -160,7 +160,7 @@ def _energies(words: Mapping[str, str | None], category: Category) -> int | tupl
         return energy
     if any(words.get(name) is not None for name in REGISTER_WORDS):
         raise UsageError("rates: found an index too, expected one of them; leave the other out")
-    if category not in TIME_OF_USE:
+    if category not in BY_RATE:
         raise UsageError(f"rates: {category.value} has no prices by time of use; give kwh instead")
     found: dict[Register, int] = {}
     for pair in rates.split(","):
@@ -204,7 +204,7 @@ def _households(words: Mapping[str, str | None], category: Category, days: int) 
     way = ways[0].replace("_", "-")
     if len(ways) > 1:
         raise UsageError(f"{way}: found {ways[1].replace('_', '-')} too, expected one of them; leave the other out")
-    if category is not Category.RESIDENTIAL:
+    if category not in TIERED:
         raise UsageError(f"{way}: {category.value} has no tiers that households widen; leave it out")
     text = words[ways[0]] or ""
     if way == "tenants":

@@ -15,6 +15,22 @@ from billing_core.codes import Category, Certainty, Solar, Voltage
 RatePrices = tuple[int, int, int]
 """Prices at the normal, peak and off-peak rate [đ/kWh]."""
 
+WHOLESALE = frozenset(category for category in Category if category.value.startswith("wholesale_"))
+TIERED = frozenset(
+    {
+        Category.RESIDENTIAL,
+        Category.WHOLESALE_RURAL,
+        Category.WHOLESALE_CITY_SELLER,
+        Category.WHOLESALE_CITY_BUYER,
+        Category.WHOLESALE_TOWN_SELLER,
+        Category.WHOLESALE_TOWN_BUYER,
+        Category.WHOLESALE_COMPLEX,
+    }
+)
+"""What is priced by tiers, whose widths are those of a household times the households behind the meter."""
+BY_RATE = frozenset({Category.PRODUCTION, Category.BUSINESS, Category.WHOLESALE_COMPLEX_OTHER})
+"""What is priced by time of use. Everything else has one price."""
+
 VOLTAGE_CLASSES: Mapping[Category, Mapping[Voltage, Voltage]] = {
     Category.RESIDENTIAL: {Voltage.LT6: Voltage.LT6},
     Category.PREPAID: {Voltage.LT6: Voltage.LT6},
@@ -28,6 +44,7 @@ VOLTAGE_CLASSES: Mapping[Category, Mapping[Voltage, Voltage]] = {
     },
     Category.HOSPITAL_SCHOOL: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
     Category.LIGHTING_ADMIN: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
+    **{category: dict.fromkeys(Voltage, Voltage.LT6) for category in WHOLESALE},
 }
 """Which class of the price list a voltage of delivery falls in. A pair that is absent has no price: "22 kV and above"
 is the top class of business, but says too little for production, which tells 110 kV apart."""
@@ -41,8 +58,8 @@ class Act:
     ----------
     average
         The average retail price the act sets. [đ/kWh]
-    tiers
-        Residential prices, cheapest tier first. [đ/kWh]
+    tiered
+        Prices of each category that has tiers, cheapest first. [đ/kWh]
     prepaid
         Price of residential energy bought by prepaid card. [đ/kWh]
     rates
@@ -60,10 +77,20 @@ class Act:
     average: Decimal
     source: str
     certainty: Mapping[str, Certainty]
-    tiers: tuple[int, ...]
+    tiered: Mapping[Category, tuple[int, ...]]
     prepaid: int
     rates: Mapping[tuple[Category, Voltage], RatePrices]
     single: Mapping[tuple[Category, Voltage], int]
+
+    @property
+    def tiers(self) -> tuple[int, ...]:
+        """The residential prices. [đ/kWh]"""
+        return self.tiered[Category.RESIDENTIAL]
+
+    def has_price(self, category: Category, voltage: Voltage) -> bool:
+        """Return whether the act has a price for ``category`` at ``voltage``; not each has those of wholesale."""
+        priced = category in self.tiered or category is Category.PREPAID
+        return priced or (category, voltage) in self.rates or (category, voltage) in self.single
 
     def certainty_of(self, category: Category, voltage: Voltage) -> Certainty:
         """Return how sure the prices of ``category`` at ``voltage`` are."""
@@ -89,6 +116,44 @@ class Percentages:
     tiers: tuple[int, ...]
     prepaid: int
     business: Mapping[Voltage, RatePrices]
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingStructure:
+    """A structure that is signed and waits for its first price act: widths of its tiers, prices in percent.
+
+    ``others`` are the percentages of what has no tiers, by the decision's own classes.
+    """
+
+    name: str
+    signed_on: date
+    waits_for: str
+    widths: tuple[int, ...]
+    percent: tuple[int, ...]
+    others: Mapping[str, tuple[int, ...]]
+    source: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoComponent:
+    """A price list of capacity and energy: so much for each kW of the month's highest half hour, so much a kWh.
+
+    Parameters
+    ----------
+    capacity
+        [đ/kW and month]
+    energy
+        At the normal, peak and off-peak rate. [đ/kWh]
+    """
+
+    act: str
+    category: Category
+    effective_on: date
+    capacity: Mapping[Voltage, int]
+    energy: Mapping[Voltage, RatePrices]
     source: str
     certainty: Certainty
 
@@ -179,6 +244,18 @@ class TimeOfUse:
     sunday_peak: bool
     source: str
     certainty: Certainty
+    holidays_as_sunday: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holiday:
+    """A public holiday: a (month, day) of every year, or days of the lunar calendar, year by year."""
+
+    name: str
+    yearly: tuple[int, int] | None
+    days: tuple[date, ...]
+    source: str
+    certainty: Certainty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +265,14 @@ class Tariffs:
     acts: tuple[Act, ...]
     structures: tuple[TierStructure, ...]
     percentages: tuple[Percentages, ...]
+    waiting: tuple[WaitingStructure, ...]
     vat: tuple[VatRate, ...]
     power_factor: tuple[PowerFactorTable, ...]
     solar: tuple[SolarRule, ...]
     exchange_rates: tuple[ExchangeRate, ...]
     schedules: tuple[TimeOfUse, ...]
+    holidays: tuple[Holiday, ...]
+    two_component: tuple[TwoComponent, ...]
 
     def act_on(self, day: date) -> Act | None:
         """Return the act in force on ``day``; none before the first."""
@@ -218,6 +298,16 @@ class Tariffs:
         """Return the newest time-of-use schedule in force on ``day``; a meter may still keep an older one."""
         dated = [item for item in self.schedules if item.effective_on is not None and item.effective_on <= day]
         return dated[-1] if dated else None
+
+    def holidays_between(self, start_on: date, end_on: date) -> frozenset[date]:
+        """Return the public holidays from ``start_on`` to ``end_on``, as far as the files know them."""
+        years = range(start_on.year, end_on.year + 1)
+        yearly = {date(year, *item.yearly) for item in self.holidays if item.yearly is not None for year in years}
+        return frozenset(day for day in yearly.union(*(h.days for h in self.holidays)) if start_on <= day <= end_on)
+
+    def two_component_on(self, day: date) -> TwoComponent | None:
+        """Return the price list of the two-component pilot on ``day``."""
+        return next((item for item in reversed(self.two_component) if item.effective_on <= day), None)
 
     def solar_rule(self, regime: Solar) -> SolarRule:
         """Return the rule of ``regime``; the loader has made sure that there is one for each."""

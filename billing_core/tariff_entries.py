@@ -7,7 +7,8 @@ was expected, and the cure.
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
-from billing_core.codes import Certainty, Coded
+from billing_core.codes import RATES, Certainty, Coded
+from billing_core.tariff import RatePrices
 from protocols.errors import UsageError
 from protocols.strict_toml import Table
 
@@ -53,6 +54,13 @@ def take_decimal(table: Table, key: str) -> Decimal:
     if not value.is_finite() or value <= 0:
         raise refusal(table, key, repr(text), "a positive decimal number in quotes", "correct it from the source")
     return value
+
+
+def take_rates(table: Table, most: int) -> RatePrices:
+    """Take ``BT``, ``CD`` and ``TD``, and nothing else but what was taken before."""
+    normal, peak, off_peak = (table.integer(rate.value, 1, most) for rate in RATES)
+    table.finish()
+    return normal, peak, off_peak
 
 
 def take_member(table: Table, key: str, kind: type[Member]) -> Member:

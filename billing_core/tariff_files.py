@@ -5,35 +5,41 @@ day, rates of tax that overlap or leave a gap, tiers and prices that differ in n
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from importlib import resources
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
-from billing_core.codes import RATES, Category, Certainty, Solar, Voltage
+from billing_core.codes import Category, Certainty, Voltage
 from billing_core.rounding import PRICE_MAX
 from billing_core.tariff import (
+    BY_RATE,
+    TIERED,
+    WHOLESALE,
     Act,
-    ExchangeRate,
     Percentages,
-    PowerFactorTable,
     RatePrices,
-    SolarPrice,
-    SolarRule,
     Tariffs,
     TierStructure,
-    TimeOfUse,
-    VatRate,
+    WaitingStructure,
 )
 from billing_core.tariff_entries import (
     refusal,
     take_decimal,
     take_integers,
     take_member,
+    take_rates,
     take_source,
     take_text,
-    take_texts,
+)
+from billing_core.tariff_tables import (
+    holidays_of,
+    power_factor_of,
+    schedules_of,
+    solar_of,
+    two_component_of,
+    vat_of,
 )
 from protocols.errors import UsageError
 from protocols.strict_toml import Table, parse_toml
@@ -46,10 +52,11 @@ SINGLE_CLASSES = {
     Category.HOSPITAL_SCHOOL: (Voltage.LT6, Voltage.GE6),
     Category.LIGHTING_ADMIN: (Voltage.LT6, Voltage.GE6),
 }
-SOLAR_METHODS = ("net", "separate", "surplus")
 TIERS_MAX = 12
 PERCENT_MAX = 1000
-SURCHARGE_BP_MAX = 10_000  # reactive energy at most doubles a bill, so that it cannot leave 64 bits
+ONE_OF_A_KIND = frozenset(
+    f"{name}.toml" for name in ("structure", "vat", "power_factor", "solar", "time_of_use", "holidays", "two_component")
+)
 
 
 class Dated(Protocol):
@@ -74,33 +81,36 @@ def load_tariffs() -> Tariffs:
 def parse_tariffs(files: Mapping[str, str]) -> Tariffs:
     """Make tariffs of the texts of their files, by name.
 
-    ``act_*.toml`` is a price act each; ``structure.toml``, ``vat.toml``, ``power_factor.toml``, ``solar.toml`` and
-    ``time_of_use.toml`` are one of a kind.
+    ``act_*.toml`` is a price act each; the files of :data:`ONE_OF_A_KIND` are there once.
 
     Raises
     ------
     UsageError
         If a file is wrong, naming file, key, and cure.
     """
-    wanted = {"structure.toml", "vat.toml", "power_factor.toml", "solar.toml", "time_of_use.toml"}
-    for name in wanted - files.keys():
+    for name in sorted(ONE_OF_A_KIND - files.keys()):
         raise UsageError(f"{name}: found no such file, expected it among the tariff files; put it back")
     tables = {name: parse_toml(text, name) for name, text in files.items()}
     for name in tables:
-        if name not in wanted and not name.startswith("act_"):
+        if name not in ONE_OF_A_KIND and not name.startswith("act_"):
             raise UsageError(f"{name}: found a file of unknown kind; name a price act act_YEAR_NUMBER.toml")
     acts = [(name, _act(table)) for name, table in tables.items() if name.startswith("act_")]
-    structures, percentages = _structure(tables["structure.toml"])
-    rules, exchange_rates = _solar(tables["solar.toml"])
+    structures, percentages, waiting = _structure(tables["structure.toml"])
+    rules, exchange_rates = solar_of(tables["solar.toml"])
     tariffs = Tariffs(
         acts=_in_order(acts),
         structures=_in_order([("structure.toml", item) for item in structures]),
         percentages=_in_order([("structure.toml", item) for item in percentages]),
-        vat=_vat(tables["vat.toml"]),
-        power_factor=_in_order([("power_factor.toml", item) for item in _power_factor(tables["power_factor.toml"])]),
+        waiting=waiting,
+        vat=vat_of(tables["vat.toml"]),
+        power_factor=_in_order([("power_factor.toml", item) for item in power_factor_of(tables["power_factor.toml"])]),
         solar=rules,
         exchange_rates=exchange_rates,
-        schedules=_schedules(tables["time_of_use.toml"]),
+        schedules=schedules_of(tables["time_of_use.toml"]),
+        holidays=holidays_of(tables["holidays.toml"]),
+        two_component=_in_order(
+            [("two_component.toml", item) for item in two_component_of(tables["two_component.toml"])]
+        ),
     )
     for table in tables.values():
         table.finish()
@@ -124,17 +134,13 @@ def _check_tiers(tariffs: Tariffs, files: Mapping[str, str]) -> None:
     for act in tariffs.acts:
         structure = tariffs.structure_on(act.effective_on)
         expected = "a tier structure in force" if structure is None else f"{len(structure.widths) + 1} prices"
-        if structure is None or len(act.tiers) != len(structure.widths) + 1:
-            raise UsageError(
-                f"{files[act.name]}: residential.tiers: found {len(act.tiers)} prices, expected {expected} on "
-                f"{act.effective_on}; correct the prices, or date the structure in structure.toml"
-            )
-
-
-def _rate_prices(table: Table, most: int) -> RatePrices:
-    normal, peak, off_peak = (table.integer(rate.value, 1, most) for rate in RATES)
-    table.finish()
-    return normal, peak, off_peak
+        for category, tiers in act.tiered.items():
+            if structure is None or len(tiers) != len(structure.widths) + 1:
+                key = "residential.tiers" if category is Category.RESIDENTIAL else category.value.replace("_", ".", 1)
+                raise UsageError(
+                    f"{files[act.name]}: {key}: found {len(tiers)} prices, expected {expected} on "
+                    f"{act.effective_on}; correct the prices, or date the structure in structure.toml"
+                )
 
 
 def _act(table: Table) -> Act:
@@ -143,7 +149,7 @@ def _act(table: Table) -> Act:
     for category, classes in RATE_CLASSES.items():
         by_voltage = table.table(category.value)
         for voltage in classes:
-            rates[category, voltage] = _rate_prices(by_voltage.table(voltage.value), PRICE_MAX)
+            rates[category, voltage] = take_rates(by_voltage.table(voltage.value), PRICE_MAX)
         by_voltage.finish()
     single = {}
     for category, classes in SINGLE_CLASSES.items():
@@ -151,34 +157,68 @@ def _act(table: Table) -> Act:
         for voltage in classes:
             single[category, voltage] = by_voltage.integer(voltage.value, 1, PRICE_MAX)
         by_voltage.finish()
+    tiered = {Category.RESIDENTIAL: _rising(residential, "tiers")}
+    if "wholesale" in table:
+        _wholesale(table.table("wholesale"), tiered, rates, single)
     act = Act(
         name=take_text(table, "act"),
         signed_on=table.take("signed_on", date),
         effective_on=table.take("effective_on", date),
         average=take_decimal(table, "average"),
         source=take_text(table, "source"),
-        certainty=_certainties(table.table("certainty")),
-        tiers=take_integers(residential, "tiers", 1, PRICE_MAX),
+        certainty=_certainties(table.table("certainty"), wholesale="wholesale" in table),
+        tiered=tiered,
         prepaid=residential.integer("prepaid", 1, PRICE_MAX),
         rates=rates,
         single=single,
     )
     residential.finish()
-    if list(act.tiers) != sorted(act.tiers):
-        raise refusal(residential, "tiers", list(act.tiers), "prices that rise from tier to tier", "correct them")
     return act
 
 
-def _certainties(table: Table) -> dict[str, Certainty]:
-    found = {key: take_member(table, key, Certainty) for key in ("average", *(category.value for category in Category))}
+def _rising(table: Table, key: str) -> tuple[int, ...]:
+    prices = take_integers(table, key, 1, PRICE_MAX)
+    if len(prices) > TIERS_MAX or list(prices) != sorted(prices):
+        raise refusal(
+            table, key, list(prices), f"at most {TIERS_MAX} prices that rise from tier to tier", "correct them"
+        )
+    return prices
+
+
+def _wholesale(
+    table: Table,
+    tiered: dict[Category, tuple[int, ...]],
+    rates: dict[tuple[Category, Voltage], RatePrices],
+    single: dict[tuple[Category, Voltage], int],
+) -> None:
+    """Take the prices of those who sell on; they depend on the place and its transformer, not on the voltage."""
+    for category in Category:
+        if category not in WHOLESALE:
+            continue
+        key = category.value.removeprefix("wholesale_")
+        if category in TIERED:
+            tiered[category] = _rising(table, key)
+        elif category in BY_RATE:
+            rates[category, Voltage.LT6] = take_rates(table.table(key), PRICE_MAX)
+        else:
+            single[category, Voltage.LT6] = table.integer(key, 1, PRICE_MAX)
+    table.finish()
+
+
+def _certainties(table: Table, *, wholesale: bool) -> dict[str, Certainty]:
+    retail = [category.value for category in Category if category not in WHOLESALE]
+    found = {key: take_member(table, key, Certainty) for key in ("average", *retail)}
+    if wholesale:
+        certainty = take_member(table, "wholesale", Certainty)
+        found |= {category.value: certainty for category in WHOLESALE}
     finer = {f"{c.value}.{v.value}" for c, vs in (RATE_CLASSES | SINGLE_CLASSES).items() for v in vs}
     found |= {key: take_member(table, key, Certainty) for key in table.names() if key in finer}
     table.finish()
     return found
 
 
-def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages]]:
-    structures, percentages = [], []
+def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages], tuple[WaitingStructure, ...]]:
+    structures, percentages, waiting = [], [], []
     for item in table.tables("tiers"):
         name, effective_on = take_text(item, "name"), item.take("effective_on", date)
         widths = take_integers(item, "widths", 1, 10_000)
@@ -191,7 +231,7 @@ def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages]]:
         effective_on = item.take("effective_on", date)
         tiers, prepaid = take_integers(item, "tiers", 1, PERCENT_MAX), item.integer("prepaid", 1, PERCENT_MAX)
         by_voltage = item.table("business")
-        business = {v: _rate_prices(by_voltage.table(v.value), PERCENT_MAX) for v in RATE_CLASSES[Category.BUSINESS]}
+        business = {v: take_rates(by_voltage.table(v.value), PERCENT_MAX) for v in RATE_CLASSES[Category.BUSINESS]}
         by_voltage.finish()
         source, certainty = take_source(item)
         percentages.append(
@@ -206,146 +246,23 @@ def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages]]:
         )
         item.finish()
     for item in table.tables("waiting"):
-        take_text(item, "name"), item.take("signed_on", date), take_text(item, "waits_for"), take_source(item)
-        take_integers(item, "widths", 1, 10_000), take_integers(item, "percent", 1, PERCENT_MAX)
-        item.finish()
-    return structures, percentages
-
-
-def _vat(table: Table) -> tuple[VatRate, ...]:
-    rates: list[VatRate] = []
-    for item in table.tables("rate"):
-        act = take_text(item, "act")
-        start_on, end_on = item.take("start_on", date), item.take("end_on", date)
-        permille = item.integer("permille", 0, 1000)
+        name, signed_on, waits_for = take_text(item, "name"), item.take("signed_on", date), take_text(item, "waits_for")
+        widths, percent = take_integers(item, "widths", 1, 10_000), take_integers(item, "percent", 1, PERCENT_MAX)
+        if len(percent) != len(widths) + 1 or list(percent) != sorted(percent):
+            raise refusal(item, "percent", list(percent), f"{len(widths) + 1} that rise", "correct them")
         source, certainty = take_source(item)
-        item.finish()
-        if end_on < start_on:
-            raise refusal(item, "end_on", end_on, f"a day not before {start_on}", "correct one of the dates")
-        if rates and start_on != rates[-1].end_on + timedelta(days=1):
-            raise refusal(
-                item,
-                "start_on",
-                start_on,
-                f"{rates[-1].end_on + timedelta(days=1)}, the day after the rate before it ends",
-                "rates of tax must neither overlap nor leave a gap: correct the dates",
-            )
-        rates.append(
-            VatRate(act=act, start_on=start_on, end_on=end_on, permille=permille, source=source, certainty=certainty)
-        )
-    return tuple(rates)
-
-
-def _power_factor(table: Table) -> list[PowerFactorTable]:
-    found = []
-    for item in table.tables("table"):
-        effective_on = item.take("effective_on", date)
-        required, floor = item.integer("required_percent", 50, 100), item.integer("floor_percent", 50, 100)
-        surcharge, from_kw = (
-            item.integer("floor_surcharge_bp", 0, SURCHARGE_BP_MAX),
-            item.integer("from_kw", 0, 1_000_000),
-        )
-        source, certainty = take_source(item)
-        found.append(
-            PowerFactorTable(
-                act=take_text(item, "act"),
-                effective_on=effective_on,
-                required_percent=required,
-                floor_percent=floor,
-                floor_surcharge_bp=surcharge,
-                from_kw=from_kw,
+        others = item.table("others", required=False)
+        waiting.append(
+            WaitingStructure(
+                name=name,
+                signed_on=signed_on,
+                waits_for=waits_for,
+                widths=widths,
+                percent=percent,
+                others={key: take_integers(others, key, 1, PERCENT_MAX) for key in others.names()},
                 source=source,
                 certainty=certainty,
             )
         )
         item.finish()
-    return found
-
-
-def _solar(table: Table) -> tuple[tuple[SolarRule, ...], tuple[ExchangeRate, ...]]:
-    rules = {}
-    for item in table.tables("regime"):
-        rule = _solar_rule(item)
-        if rule.regime is Solar.NONE or rule.regime in rules:
-            raise refusal(item, "code", repr(rule.regime.value), "each regime once", "take one of them out")
-        rules[rule.regime] = rule
-    for regime in Solar:
-        if regime is not Solar.NONE and regime not in rules:
-            raise refusal(table, "regime", f"no {regime.value}", "a rule for each regime", "add it with its source")
-    rates: dict[int, ExchangeRate] = {}
-    for item in table.tables("exchange_rate"):
-        year, vnd = item.integer("year", 2000, 2100), item.integer("vnd_per_usd", 1, 10**6)
-        source, certainty = take_source(item)
-        item.finish()
-        if year in rates:
-            raise refusal(item, "year", year, "each year once", "take one of them out")
-        rates[year] = ExchangeRate(year=year, vnd_per_usd=vnd, source=source, certainty=certainty)
-    return tuple(rules.values()), tuple(rates.values())
-
-
-def _solar_rule(item: Table) -> SolarRule:
-    prices: dict[int, SolarPrice] = {}
-    for entry in item.tables("price"):
-        year, price = entry.integer("year", 2000, 2100), entry.integer("price", 1, PRICE_MAX)
-        source, certainty = take_source(entry)
-        entry.finish()
-        if year in prices:
-            raise refusal(entry, "year", year, "each year once", "take one of them out")
-        prices[year] = SolarPrice(year=year, price=price, source=source, certainty=certainty)
-    source, certainty = take_source(item)
-    rule = SolarRule(
-        regime=take_member(item, "code", Solar),
-        method=take_text(item, "method"),
-        act=take_text(item, "act"),
-        effective_on=item.take("effective_on", date),
-        cents_hundredths=int(take_decimal(item, "cents") * 100) if "cents" in item else None,
-        cap_percent=item.integer("cap_percent", 1, 100) if "cap_percent" in item else None,
-        prices=tuple(prices.values()),
-        source=source,
-        certainty=certainty,
-    )
-    item.finish()
-    if rule.method not in SOLAR_METHODS:
-        raise refusal(item, "method", repr(rule.method), " or ".join(SOLAR_METHODS), "use one of them")
-    if (rule.method == "surplus") != (rule.cap_percent is not None):
-        raise refusal(
-            item, "cap_percent", rule.cap_percent, "a cap with the method surplus, and only there", "correct it"
-        )
-    return rule
-
-
-def _schedules(table: Table) -> tuple[TimeOfUse, ...]:
-    found = []
-    for item in table.tables("schedule"):
-        name, sunday_peak = take_text(item, "name"), item.take("sunday_peak", bool)
-        waits_for = take_text(item, "waits_for") if "waits_for" in item else None
-        effective_on = item.take("effective_on", date) if waits_for is None else None
-        peak, off_peak = _windows(item, "peak"), _windows(item, "off_peak")
-        source, certainty = take_source(item)
-        item.finish()
-        found.append(
-            TimeOfUse(
-                name=name,
-                effective_on=effective_on,
-                peak=peak,
-                off_peak=off_peak,
-                sunday_peak=sunday_peak,
-                source=source if waits_for is None else f"{source}; waits for {waits_for}",
-                certainty=certainty,
-            )
-        )
-    return tuple(found)
-
-
-def _windows(item: Table, key: str) -> tuple[tuple[int, int], ...]:
-    return tuple(_window(item, key, text) for text in take_texts(item, key))
-
-
-def _window(item: Table, key: str, text: str) -> tuple[int, int]:
-    try:
-        (start_h, start_m), (end_h, end_m) = (map(int, clock.split(":")) for clock in text.split("-"))
-    except ValueError:
-        start_h = start_m = end_h = end_m = -1
-    if not (0 <= start_h < 24 and 0 <= start_m < 60 and 0 <= end_h < 24 and 0 <= end_m < 60):
-        raise refusal(item, key, repr(text), "a window like 09:30-11:30", "write both times with minutes")
-    return start_h * 60 + start_m, end_h * 60 + end_m
+    return structures, percentages, tuple(waiting)

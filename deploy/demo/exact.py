@@ -19,7 +19,7 @@ from typing import Any
 
 DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
-SINGLE_PRICE = ("hospital_school", "lighting_admin", "prepaid")
+SINGLE_PRICE = ("hospital_school", "lighting_admin")
 
 
 class NotBillableError(Exception):
@@ -137,7 +137,8 @@ def _charges(
 ) -> list[tuple[Fraction, int]]:
     """Return (kWh, price) of each line of one part of the period."""
     total = sum(kwh.values(), Fraction(0))
-    if use.category == "residential":
+    prices = _price_list(use, act)
+    if isinstance(prices, list):
         widths = [table["widths"] for table in files["structure.toml"]["tiers"] if table["effective_on"] <= days[0]][-1]
         stretch = Fraction((days[1] - days[0]).days + 1, use.nominal_days or _cycle(use.start_on)) * use.households
         bounds = [Fraction(0)]
@@ -145,16 +146,30 @@ def _charges(
             bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
         bounds.append(max(total, bounds[-1]))
         within = [max(Fraction(0), min(total, upper) - lower) for lower, upper in pairwise(bounds)]
-        return list(zip(within, act["residential"]["tiers"], strict=True))
-    if use.category == "prepaid":
-        return [(total, act["residential"]["prepaid"])]
-    if use.category in SINGLE_PRICE:
-        return [(total, act[use.category]["lt6" if use.voltage == "lt6" else "ge6"])]
-    voltage = "ge22" if use.category == "business" and use.voltage in BUSINESS_TOP else use.voltage
-    if voltage not in act[use.category]:
-        raise NotBillableError("no price at this voltage")
-    prices = act[use.category][voltage]
+        return list(zip(within, prices, strict=True))
+    if isinstance(prices, int):
+        return [(total, prices)]
     return [(energy, prices["BT" if register == "SG" else register]) for register, energy in kwh.items()]
+
+
+def _price_list(use: Use, act: dict[str, Any]) -> list[int] | dict[str, int] | int:
+    """Return prices by tier, by register, or one."""
+    if use.category == "residential":
+        return list(act["residential"]["tiers"])
+    if use.category == "prepaid":
+        return int(act["residential"]["prepaid"])
+    found: Any = None
+    if use.category[:10] == "wholesale_":
+        found = act.get("wholesale", {}).get(use.category[10:])
+    elif use.category in SINGLE_PRICE:
+        found = act[use.category]["lt6" if use.voltage == "lt6" else "ge6"]
+    else:
+        top = use.category == "business" and use.voltage in BUSINESS_TOP
+        found = act[use.category].get("ge22" if top else use.voltage)
+    if found is None:
+        raise NotBillableError("no price for this category at this voltage in this act")
+    prices: list[int] | dict[str, int] | int = found
+    return prices
 
 
 def _cycle(start_on: date) -> int:
