@@ -61,7 +61,7 @@ def create_app(connections: Connections, guard: Guard) -> ASGIApp:
             operation["security"] = [] if path == "/health" else [{"token": []}]
             names = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
             app.state.parameters[path] = names
-    return Door(app, guard)
+    return Door(app, guard, list(schema["paths"]))
 
 
 def refuse_unknown_parameters(request: Request) -> None:

@@ -7,6 +7,7 @@ anything else).
 """
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,7 +38,8 @@ HEADERS = {
 class Door:
     """Checks token and size, adds the headers of all answers, and logs what nobody caught."""
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, paths: Sequence[str]) -> None:
+        self.paths = paths
         self._app, self._guard = app, guard
         self._under_way = 0
 

@@ -36,7 +36,6 @@ def test_every_route_is_closed_without_the_token_and_open_with_it(api: Api):
             None,
             "",
             "Bearer",
-            "Bearer ",
             f"Bearer {TOKEN}x",
             f"Bearer {TOKEN[:-1]}",
             f"Basic {TOKEN}",

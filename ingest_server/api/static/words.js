@@ -26,7 +26,9 @@ const WORDS = {
       purchase_no_solar_price: "Chưa có giá mua điện mặt trời", purchase_generation_unknown: "Chưa biết sản lượng điện mặt trời",
       rollover_implausible: "Chỉ số giảm, cần phúc tra", index_out_of_range: "Chỉ số quá số chữ số của công tơ", index_fell: "Chỉ số giảm, cần phúc tra",
       price_change_not_read: "Giá đổi trong kỳ, thiếu chỉ số chốt", no_price: "Chưa có giá", no_vat_rate: "Chưa có thuế suất",
-      voltage_not_priced: "Cấp điện áp không có giá", energy_too_large: "Điện năng quá lớn",
+      voltage_not_priced: "Cấp điện áp không có giá", energy_too_large: "Điện năng quá lớn", negative_energy: "Điện năng âm",
+      multiplier_invalid: "Hệ số nhân không hợp lệ", households_invalid: "Số hộ không hợp lệ", period_invalid: "Kỳ không hợp lệ",
+      reactive_invalid: "Điện năng phản kháng quá lớn", code_unknown: "Hợp đồng có mã lạ", net_metering_three_rates: "Bù trừ ba giá chưa có quy định",
     },
   },
   en: {
@@ -54,7 +56,9 @@ const WORDS = {
       purchase_no_solar_price: "Solar price not known", purchase_generation_unknown: "Generation not known",
       rollover_implausible: "Register fell: read again", index_out_of_range: "More digits than the register has", index_fell: "Register fell: read again",
       price_change_not_read: "Price changed, no reading on that day", no_price: "No price", no_vat_rate: "No VAT rate",
-      voltage_not_priced: "Voltage without a price", energy_too_large: "Energy too large",
+      voltage_not_priced: "Voltage without a price", energy_too_large: "Energy too large", negative_energy: "Negative energy",
+      multiplier_invalid: "Impossible multiplier", households_invalid: "Impossible number of households", period_invalid: "Impossible period",
+      reactive_invalid: "Reactive energy too large", code_unknown: "Contract has an unknown term", net_metering_three_rates: "Net metering of three rates is not defined",
     },
   },
 };
