@@ -24,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object and nothing else")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in DIR, new or empty, and leave it afterwards")
     parser.add_argument("--seed", type=int, help="another village's luck; same seed, same energy")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="a village of your own (guides/simulators.md)"
-    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a village of your own (guides/simulators.md)")
 
 
 def run(arguments: argparse.Namespace) -> int:

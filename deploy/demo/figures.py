@@ -57,6 +57,7 @@ class Figures:
     bills_differing: int = 0
     billed_vnd: int = 0
     purchased_vnd: int = 0
+    purchases_waiting: int = 0
     broker_down_batches: int = 0
     replay_s: float = 0.0
     total_s: float = 0.0
@@ -95,10 +96,11 @@ class Figures:
 def compare_readings(figures: Figures, taken: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
     """Compare, gateway by gateway and day by day, what the agent took with what the database holds.
 
-    Both map a gateway to ``{"days": {"2026-10-01": {"readings": n, "digest": "…"}}}``.
+    Both map a gateway to a list of ``{"day": "2026-10-01", "readings": n, "digest": "…"}``.
     """
     for gateway in sorted(set(taken) | set(stored)):
-        taken_days, stored_days = taken.get(gateway, {}), stored.get(gateway, {})
+        taken_days = {each["day"]: each for each in taken.get(gateway, [])}
+        stored_days = {each["day"]: each for each in stored.get(gateway, [])}
         for day in sorted(set(taken_days) | set(stored_days)):
             ours, theirs = taken_days.get(day), stored_days.get(day)
             figures.days_compared += 1
@@ -174,9 +176,11 @@ def compare_bills(figures: Figures, village: Village, connection: psycopg.Connec
         figures.bills += 1
         figures.billed_vnd += bill[2]
         figures.purchased_vnd += bill[3] or 0
-        if bill != _expected(exact):
+        expected = _expected(exact, contract)
+        figures.purchases_waiting += contract.solar_regime is not None and exact.purchase is None
+        if bill != expected:
             figures.bills_differing += 1
-            figures.note(f"{contract.metering_point} ({meter.name}): billed {bill}, exactly {_expected(exact)}")
+            figures.note(f"{contract.metering_point} ({meter.name}): billed {bill}, exactly {expected}")
 
 
 def count_trouble(figures: Figures, connection: psycopg.Connection[Any]) -> None:
@@ -185,9 +189,10 @@ def count_trouble(figures: Figures, connection: psycopg.Connection[Any]) -> None
     figures.conflicts, figures.quarantined = row or (0, 0)
 
 
-def _expected(exact: ExactBill) -> Sequence[int | None]:
-    bought = exact.purchase if exact.bought_kwh else None
-    return (exact.subtotal, exact.vat, exact.total, bought, int(exact.carry_out_kwh * 1000))
+def _expected(exact: ExactBill, contract: Contract) -> Sequence[int | None]:
+    # A purchase whose price of the year is not published yet is no document: it waits.
+    purchase = exact.purchase if contract.solar_regime is not None else None
+    return (exact.subtotal, exact.vat, exact.total, purchase, int(exact.carry_out_kwh * 1000))
 
 
 def _use(meter: VillageMeter, contract: Contract, month: Month) -> Use:

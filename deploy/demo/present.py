@@ -3,36 +3,41 @@
 from typing import Any
 
 import psycopg
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from deploy.demo.figures import Figures, Month
 
+NAME_WIDTH_MAX = 22  # the table fits into 80 columns
 SELECT_TABLE = """
-    select bill.metering_point_id, customer.name, contract.category, bill.energy_wh, bill.total, solar_purchase.amount
+    select installation.meter_id, customer.name, contract.category, contract.solar_regime, bill.energy_wh, bill.total,
+           solar_purchase.amount
     from bill
     join metering_point using (metering_point_id)
     join customer using (customer_id)
+    join installation on installation.metering_point_id = bill.metering_point_id and installation.removed_at is null
     join contract on contract.metering_point_id = bill.metering_point_id and contract.valid_to is null
     left join solar_purchase using (bill_id)
     where period_from = %(first_on)s and period_to = %(last_on)s
-    order by bill.metering_point_id
+    order by installation.meter_id
 """
 
 
 def show_bills(console: Console, connection: psycopg.Connection[Any], month: Month) -> None:
     """Print the month's bills as a table."""
-    table = Table(title=f"Hóa đơn tiền điện · Bills {month.first_on:%m/%Y}")
-    for heading in ("Điểm đo · Point", "Khách hàng · Customer", "Mục đích · Category"):
-        table.add_column(heading)
-    for heading in ("kWh", "Thành tiền · Total (đ)", "Mua điện mặt trời · Solar (đ)"):
+    table = Table(title=f"Hóa đơn tiền điện · Bills {month.first_on:%m/%Y}", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Công tơ")
+    table.add_column("Khách hàng · Customer", no_wrap=True, max_width=NAME_WIDTH_MAX)
+    table.add_column("Mục đích")
+    for heading in ("kWh", "Tiền điện (đ)", "Mua lại (đ)"):
         table.add_column(heading, justify="right")
     period = {"first_on": month.first_on, "last_on": month.last_on}
-    for point, name, category, energy_wh, total, bought in connection.execute(SELECT_TABLE, period):
-        table.add_row(
-            point, name, category, f"{energy_wh / 1000:,.3f}", _vnd(total), "" if bought is None else _vnd(bought)
-        )
+    for meter, name, category, solar, energy_wh, total, bought in connection.execute(SELECT_TABLE, period):
+        purchase = "" if solar is None else "chờ giá" if bought is None else _vnd(bought)
+        table.add_row(meter, name, category, f"{energy_wh / 1000:,.3f}", _vnd(total), purchase)
     console.print(table)
+    console.print("[dim]chờ giá: the purchase from the roof waits for the year's price, which no source gives yet")
 
 
 def show_figures(console: Console, figures: Figures) -> None:

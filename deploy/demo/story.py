@@ -78,7 +78,7 @@ class Story:
             self._say("ingest, API and agents")
             programs.start("ingest", "ingest", "run")
             port = _free_port()
-            # programs.start("api", "api", "run", "--port", str(port))
+            programs.start("api", "api", "run", "--port", str(port))
             self._write_agents(servers.broker_url, REPLAY, "agent")
             running = Running(self, programs, world, servers, port=port, token=environment["CONGTO_API_TOKEN"])
             running.start_agents("agent")
@@ -225,9 +225,8 @@ class Running:
         """Compare everything with everything; return the figures."""
         story = self._story
         figures = story.figures
-        taken = {gateway: _days(self._digest(gateway)) for gateway in story.village.gateways}
-        stored = json.loads(self._programs.call("ingest", "digest", "--json"))
-        compare_readings(figures, taken, {each["gateway"]: _days(each) for each in stored["gateways"]})
+        taken = {gateway: self._digest(gateway)["days"] for gateway in story.village.gateways}
+        compare_readings(figures, taken, json.loads(self._programs.call("ingest", "digest", "--json")))
         with connect(self.servers.dsn) as connection:
             compare_energy(figures, story.village, connection, story.month)
             compare_bills(figures, story.village, connection, story.month)
@@ -242,16 +241,12 @@ class Running:
             time.sleep(1.0)
 
     def _spooled(self) -> int:
-        return sum(self._digest(gateway)["spooled"] for gateway in self._story.village.gateways)
+        return sum(self._digest(gateway)["unreceipted"] for gateway in self._story.village.gateways)
 
     def _digest(self, gateway: str) -> dict[str, Any]:
         config = self._story.path(f"agent-{gateway}.toml")
         found: dict[str, Any] = json.loads(self._programs.call("agent", "digest", "--config", str(config), "--json"))
         return found
-
-
-def _days(digest: dict[str, Any]) -> dict[str, Any]:
-    return {day["day"]: {"readings": day["readings"], "digest": day["digest"]} for day in digest["days"]}
 
 
 def _bar(console: Console) -> Progress:
