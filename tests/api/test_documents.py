@@ -18,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 REASONS = {reason.value for reason in (*HoldReason, *EngineHold)} | {
     PURCHASE_PREFIX + hold.value for hold in EngineHold
 }
+REASONS -= {EngineHold.NONE.value}
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -29,6 +29,10 @@ const WORDS = {
       voltage_not_priced: "Cấp điện áp không có giá", energy_too_large: "Điện năng quá lớn", negative_energy: "Điện năng âm",
       multiplier_invalid: "Hệ số nhân không hợp lệ", households_invalid: "Số hộ không hợp lệ", period_invalid: "Kỳ không hợp lệ",
       reactive_invalid: "Điện năng phản kháng quá lớn", code_unknown: "Hợp đồng có mã lạ", net_metering_three_rates: "Bù trừ ba giá chưa có quy định",
+      reading_missing: "Thiếu chỉ số đầu hoặc cuối", rates_against_total: "Ba giá không khớp tổng", interval_missing: "Thiếu biểu phụ tải",
+      intervals_against_register: "Biểu phụ tải không khớp chỉ số", demand_invalid: "Công suất cực đại không hợp lệ",
+      change_reading_unusable: "Chỉ số chốt giá không dùng được", power_factor_invalid: "Hệ số công suất không hợp lệ",
+      shares_invalid: "Tỷ lệ mục đích không hợp lệ", tenants_not_residential: "Nhà cho thuê không phải sinh hoạt", not_one_month: "Kỳ không phải một tháng",
     },
   },
   en: {
@@ -59,6 +63,10 @@ const WORDS = {
       voltage_not_priced: "Voltage without a price", energy_too_large: "Energy too large", negative_energy: "Negative energy",
       multiplier_invalid: "Impossible multiplier", households_invalid: "Impossible number of households", period_invalid: "Impossible period",
       reactive_invalid: "Reactive energy too large", code_unknown: "Contract has an unknown term", net_metering_three_rates: "Net metering of three rates is not defined",
+      reading_missing: "First or last index missing", rates_against_total: "Rates do not sum to the total", interval_missing: "Interval missing",
+      intervals_against_register: "Profile does not match the register", demand_invalid: "Impossible demand",
+      change_reading_unusable: "Reading at a price change cannot be used", power_factor_invalid: "Impossible power factor",
+      shares_invalid: "Impossible shares of use", tenants_not_residential: "Tenants, but not residential", not_one_month: "Period is not a month",
     },
   },
 };
