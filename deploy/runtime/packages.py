@@ -156,6 +156,10 @@ class Apt:
                 refusals.append(f"{mirror.archive}: {refused}")
             else:
                 return
+        if any("NO_PUBKEY" in refusal for refusal in refusals):
+            raise UnavailableError(
+                "this system does not know Debian 13's keys; upgrade the package debian-archive-keyring"
+            )
         if refusals:
             raise UnavailableError(f"no mirror in apt's sources gave {sources.SUITE}: {'; '.join(refusals)}")
         raise UnavailableError("apt's sources on this system name no mirror of Debian 12 or 13")
