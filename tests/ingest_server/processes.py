@@ -50,8 +50,9 @@ class Ingest:
     @staticmethod
     def _listen(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            lines.put(line)
+        with process.stderr:
+            for line in process.stderr:
+                lines.put(line)
         lines.put(None)
 
     def wait_for(self, pattern: str) -> str:
@@ -73,6 +74,11 @@ class Ingest:
         """Ask it to stop; return its exit status and all that it said."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Wait until it has ended; return its exit status and all that it said."""
+        assert self._process is not None
         status = self._process.wait(DEADLINE_S)
         while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
             self.said.append(line)
