@@ -18,6 +18,8 @@ from protocols.dlms.xdlms.action import ActionRequestNormal, ActionResponseNorma
 from protocols.dlms.xdlms.initiate import (
     DLMS_VERSION,
     PDU_OCTETS_MIN,
+    VAA_LOGICAL_NAMES,
+    VAA_SHORT_NAMES,
     InitiateRequest,
     InitiateResponse,
     decode_initiate_request,
@@ -62,7 +64,8 @@ def admit(
     trouble = _trouble(initiate, conformance)
     if trouble is not None:
         return deny(request, _U.NO_REASON_GIVEN, trouble.encode())
-    granted = InitiateResponse(conformance, policy.pdu_octets_max).encode()
+    vaa = VAA_SHORT_NAMES if policy.uses_short_names else VAA_LOGICAL_NAMES
+    granted = InitiateResponse(conformance, policy.pdu_octets_max, vaa).encode()
     if policy.is_ciphered and protection is not None:
         granted = protection.seal(granted)
         if initiate.dedicated_key is not None:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from protocols.dlms import acse
 from protocols.dlms.octets import Cursor
 from protocols.dlms.quirks import STRICT, Quirks
-from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
 from protocols.errors import RemoteProtocolError
 
@@ -20,6 +20,8 @@ Xdlms: TypeAlias = (
     | get.GetResponse
     | set_service.SetRequest
     | set_service.SetResponse
+    | short.ShortRequest
+    | short.ShortResponse
     | action.ActionRequest
     | action.ActionResponse
     | notifications.DataNotification
@@ -35,6 +37,10 @@ DECODERS: Mapping[int, Callable[[Cursor], Xdlms]] = {
     initiate.InitiateResponse.TAG: initiate.decode_initiate_response,
     refusals.CONFIRMED_SERVICE_ERROR: refusals.decode_confirmed_service_error,
     notifications.DATA_NOTIFICATION: notifications.decode_data_notification,
+    short.READ_REQUEST: short.decode_read_request,
+    short.WRITE_REQUEST: short.decode_write_request,
+    short.READ_RESPONSE: short.decode_read_response,
+    short.WRITE_RESPONSE: short.decode_write_response,
     get.REQUEST: get.decode_request,
     set_service.REQUEST: set_service.decode_request,
     notifications.EVENT_NOTIFICATION: notifications.decode_event_notification,

@@ -10,7 +10,9 @@ from protocols.dlms.hls import Signer
 from protocols.dlms.protection import Ciphering
 from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import LocalProtocolError
+from protocols.obis import Obis
 
+SHORT_CONTEXTS = frozenset({Context.SN, Context.SN_CIPHERED})
 CIPHERED_CONTEXTS = frozenset({Context.LN_CIPHERED, Context.SN_CIPHERED})
 CHALLENGE_OCTETS_MIN, CHALLENGE_OCTETS_MAX = 8, 64  # IEC 62056-5-3, 5.7.4 (Green Book 9.2.7.4)
 
@@ -22,7 +24,8 @@ class Association:
     ``secret`` is the password for LOW and the shared secret for HIGH, HIGH_MD5, HIGH_SHA1 and HIGH_SHA256. For all
     HIGH mechanisms ``challenge`` is 8 to 64 octets of the caller's chance, new for each association. ``ciphering``
     brings keys, system title and counters: HIGH_GMAC needs them, and ``context`` LN_CIPHERED protects every APDU with
-    them. HIGH_ECDSA needs ``signer``.
+    them. HIGH_ECDSA needs ``signer``. With context SN, give ``conformance=SHORT_NAMES`` and the base names that are
+    known; the client's ``short_names`` learn the rest from the object list.
     """
 
     mechanism: Mechanism = Mechanism.NONE
@@ -33,13 +36,20 @@ class Association:
     challenge: bytes = field(default=b"", repr=False)
     ciphering: Ciphering | None = None
     signer: Signer | None = None
+    short_names: Mapping[tuple[int, Obis], int] = field(default_factory=dict)
 
     @property
     def is_ciphered(self) -> bool:
         """Whether every APDU is protected."""
         return self.context in CIPHERED_CONTEXTS
 
+    @property
+    def uses_short_names(self) -> bool:
+        """Whether services are READ and WRITE."""
+        return self.context in SHORT_CONTEXTS
+
     def __post_init__(self) -> None:
+        _require_services(self.context, self.conformance, self.mechanism)
         if self.pdu_octets_max and not PDU_OCTETS_MIN <= self.pdu_octets_max <= 0xFFFF:
             raise LocalProtocolError(f"pdu_octets_max {self.pdu_octets_max}: expected 0 or {PDU_OCTETS_MIN} to 65535")
         high = self.mechanism >= Mechanism.HIGH
@@ -59,16 +69,33 @@ class Policy:
     context: Context = Context.LN
     ciphering: Ciphering | None = None
     signer: Signer | None = None
+    short_names: Mapping[tuple[int, Obis], int] = field(default_factory=dict)
+    """Base names by class and logical name, for context SN."""
     plain_release: bool = False
     """Whether RLRQ without ciphered user-information releases a ciphered association, too (gurux-dlms sends it)."""
 
     def __post_init__(self) -> None:
+        _require_services(self.context, self.conformance, self.mechanism)
         _require_keys(self.mechanism, self.context, self.ciphering, self.signer)
 
     @property
     def is_ciphered(self) -> bool:
         """Whether every APDU is protected."""
         return self.context in CIPHERED_CONTEXTS
+
+    @property
+    def uses_short_names(self) -> bool:
+        """Whether services are READ and WRITE."""
+        return self.context in SHORT_CONTEXTS
+
+
+def _require_services(context: Context, conformance: Conformance, mechanism: Mechanism) -> None:
+    if context not in SHORT_CONTEXTS:
+        return
+    if not conformance & (Conformance.READ | Conformance.WRITE):
+        raise LocalProtocolError(f"context {context.name} needs conformance=SHORT_NAMES (read, write)")
+    if mechanism >= Mechanism.HIGH:
+        raise LocalProtocolError(f"{mechanism.name} by short names is not supported; expected NONE or LOW")
 
 
 def _require_keys(mechanism: Mechanism, context: Context, ciphering: Ciphering | None, signer: Signer | None) -> None:

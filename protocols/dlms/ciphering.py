@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from protocols.dlms import axdr
 from protocols.dlms.octets import Cursor
-from protocols.dlms.xdlms import action, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import action, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
@@ -28,6 +28,10 @@ GENERAL_GLO, GENERAL_DED = 0xDB, 0xDC
 GLO_TAGS: Mapping[int, int] = {
     initiate.InitiateRequest.TAG: 0x21,
     initiate.InitiateResponse.TAG: 0x28,
+    short.READ_REQUEST: 0x25,
+    short.WRITE_REQUEST: 0x26,
+    short.READ_RESPONSE: 0x2C,
+    short.WRITE_RESPONSE: 0x2D,
     refusals.CONFIRMED_SERVICE_ERROR: 0x2E,
     get.REQUEST: 0xC8,
     set_service.REQUEST: 0xC9,
@@ -40,7 +44,11 @@ GLO_TAGS: Mapping[int, int] = {
 DED_TAGS: Mapping[int, int] = {plain: glo + 8 for plain, glo in GLO_TAGS.items() if glo >= 0xC8}
 NAMES: Mapping[int, str] = {
     0x21: "glo-initiate-request",
+    0x25: "glo-read-request",
+    0x26: "glo-write-request",
     0x28: "glo-initiate-response",
+    0x2C: "glo-read-response",
+    0x2D: "glo-write-response",
     0x2E: "glo-confirmed-service-error",
     0xC8: "glo-get-request",
     0xC9: "glo-set-request",

@@ -26,6 +26,7 @@ from protocols.dlms.association import CLIENT_TRANSITIONS, Association, ClientSt
 from protocols.dlms.codes import AssociationResult
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.exchanges import Exchange, LateAnswerError, begin
+from protocols.dlms.exchanges_short import begin_short
 from protocols.dlms.handshake import Handshake, service_error_of
 from protocols.dlms.hdlc.primary import HdlcParameters, HdlcPrimary
 from protocols.dlms.link import NEED_DATA, ApduReceived, Link, LinkDown, LinkEvent, LinkUp, NeedData
@@ -42,6 +43,7 @@ from protocols.dlms.services import (
     Request,
     Service,
 )
+from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperLink, WrapperParameters
 from protocols.dlms.xdlms.action import ActionResponseNormal
 from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
@@ -74,6 +76,8 @@ class DlmsClient:
         ciphering = association.ciphering
         self._protection = Protection(ciphering, quirks) if ciphering is not None else None
         self._handshake = Handshake(association, self._protection, quirks)
+        self.short_names = ShortNames(association.short_names)
+        """Base names, with context SN; ``short_names.learn(value)`` takes the object list (``OBJECT_LIST``)."""
         self._proposed: Associated | None = None
         self._events: deque[Event] = deque()
         self._exchange: Exchange | None = None
@@ -260,13 +264,17 @@ class DlmsClient:
             raise LocalProtocolError(f"cannot send {type(request).__name__} while {self.state.value}")
         self._invoke_id = self._invoke_id % 15 + 1
         fixed = self._quirks.fixed_invoke_id
-        exchange = begin(
-            request,
-            Invoke(self._invoke_id if fixed is None else fixed),
-            granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0),
-            Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
-            Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,
-        )
+        octets = granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0)
+        if self._association.uses_short_names:
+            exchange = begin_short(request, self.short_names, octets)
+        else:
+            exchange = begin(
+                request,
+                Invoke(self._invoke_id if fixed is None else fixed),
+                octets,
+                Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
+                Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,
+            )
         first = exchange.start()
         self._step(ClientStep.REQUEST)
         self._exchange = exchange

@@ -48,6 +48,14 @@ LOGICAL_NAMES = (
     | Conformance.ACTION
 )
 
+SHORT_NAMES = (
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.PARAMETERIZED_ACCESS
+)
+
 _TAG = b"\x5f\x1f\x04\x00"  # [APPLICATION 31], four octets, no unused bits
 _TAG_OLD = b"\x5f\x04\x00"  # the coding of the first editions: the tag in one octet
 

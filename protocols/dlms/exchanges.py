@@ -117,12 +117,12 @@ class GetExchange:
                 results = get.decode_results(cursor)
                 cursor.end("the list of results")
                 return self._listed(self._request, results)
-            return _outcome(self._request, whole)
+            return outcome(self._request, whole)
         if isinstance(self._request, GetList):
             listed = _expect(response, get.GetResponseList, self._invoke, lambda r: r.invoke)
             return self._listed(self._request, listed.results)
         one = _expect(response, get.GetResponseNormal, self._invoke, lambda r: r.invoke)
-        return _outcome(self._request, one.result)
+        return outcome(self._request, one.result)
 
     def _refused(self, code: DataAccessResult) -> Answer:
         if isinstance(self._request, GetList):
@@ -134,16 +134,18 @@ class GetExchange:
         if len(results) != len(request.items):
             raise RemoteProtocolError(f"{len(results)} answers to a list of {len(request.items)}")
         pairs = zip(request.items, results, strict=True)
-        return ListResult(tuple(_value(item.attribute, result) for item, result in pairs))
+        return ListResult(tuple(value_or_refusal(item.attribute, result) for item, result in pairs))
 
 
-def _outcome(request: Get | GetBuffer, result: get.OneResult) -> GetResult | BufferResult | DataAccessError:
+def outcome(request: Get | GetBuffer, result: get.OneResult) -> GetResult | BufferResult | DataAccessError:
+    """Return the event that tells ``result`` to who asked ``request``."""
     if isinstance(request, GetBuffer) and isinstance(result, bytes):
         return BufferResult(request.attribute, result)
-    return _value(request.attribute, result)
+    return value_or_refusal(request.attribute, result)
 
 
-def _value(attribute: Attribute, result: get.OneResult) -> GetResult | DataAccessError:
+def value_or_refusal(attribute: Attribute, result: get.OneResult) -> GetResult | DataAccessError:
+    """Return the decoded value, or the refusal; RemoteProtocolError when the value is broken."""
     if isinstance(result, DataAccessResult):
         return DataAccessError(attribute, result)
     return GetResult(attribute, axdr.decode(result))

@@ -13,7 +13,7 @@ from protocols.dlms.cosem_time import decode_date_time
 from protocols.dlms.data import BitString, Data, Tag, float_of, text_of
 from protocols.dlms.hdlc.frames import Address, Frame, FrameType, check
 from protocols.dlms.hdlc.negotiation import LinkLimits
-from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals
+from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
 from protocols.obis import Obis
@@ -288,6 +288,25 @@ def _event_notification(apdu: notifications.EventNotification) -> Explained:
     return {"apdu": "event-notification", "date_time": time} | fields
 
 
+def _variable(variable: short.Variable) -> Explained:
+    return {"short_name": f"{variable.name:04x}", "access": _access(variable.selection)}
+
+
+def _short(apdu: short.ShortRequest | short.ShortResponse) -> Explained:
+    if isinstance(apdu, short.ReadNext):
+        return {"apdu": "read-request", "type": "block-number-access", "block_number": apdu.number}
+    if isinstance(apdu, short.ReadRequest):
+        return {"apdu": "read-request", "list": [_variable(variable) for variable in apdu.variables]}
+    if isinstance(apdu, short.WriteRequest):
+        values = [explain_data(axdr.decode(value)) for value in apdu.values]
+        return {"apdu": "write-request", "list": [_variable(variable) for variable in apdu.variables], "data": values}
+    if isinstance(apdu, short.ReadResponseBlock):
+        return {"apdu": "read-response", "type": "data-block-result"} | _block(apdu.block)
+    if isinstance(apdu, short.WriteResponse):
+        return {"apdu": "write-response", "results": [int(result) for result in apdu.results]}
+    return {"apdu": "read-response", "results": [_result(one) for one in apdu.results]}
+
+
 def _general_block(apdu: general_block.GeneralBlock) -> Explained:
     return {
         "apdu": "general-block-transfer",
@@ -320,6 +339,7 @@ _EXPLAINERS: Mapping[Any, Callable[[Any], Explained]] = {
     get.GetResponse: _get_response,
     set_service.SetRequest: _set_request,
     set_service.SetResponse: _set_response,
+    short.ShortRequest | short.ShortResponse: _short,
     action.ActionRequest: _action_request,
     action.ActionResponse: _action_response,
     notifications.DataNotification: _data_notification,

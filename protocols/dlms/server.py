@@ -27,6 +27,8 @@ from protocols.dlms.hdlc.secondary import HdlcSecondary, HdlcServerParameters
 from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, NeedData, ServerLink
 from protocols.dlms.protection import CIPHERING_OCTETS, CounterError, Protection
 from protocols.dlms.responder import Objects, Responder
+from protocols.dlms.responder_short import ShortResponder
+from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperServer, WrapperServerParameters
 from protocols.dlms.xdlms.notifications import DataNotification
 from protocols.dlms.xdlms.refusals import EXCEPTION, ExceptionResponse
@@ -89,7 +91,7 @@ class _Peer:
     policy: Policy | None = None
     protection: Protection | None = None
     admitted: Admitted | None = None
-    responder: Responder | None = None
+    responder: Responder | ShortResponder | None = None
 
 
 class DlmsServer:
@@ -235,7 +237,11 @@ class DlmsServer:
         self._step(peer, step)
         ciphered = peer.policy is not None and peer.policy.is_ciphered
         octets = admitted.pdu_octets - (CIPHERING_OCTETS if ciphered else 0)
-        peer.responder = Responder(self._objects, sap, admitted.conformance, octets)
+        if peer.policy is not None and peer.policy.uses_short_names:
+            names = ShortNames(peer.policy.short_names)
+            peer.responder = ShortResponder(self._objects, sap, admitted.conformance, octets, names)
+        else:
+            peer.responder = Responder(self._objects, sap, admitted.conformance, octets)
         return AssociationOpened(sap, peer.policy.mechanism if peer.policy is not None else Mechanism.NONE)
 
     def _denied(self, sap: int, peer: _Peer, denied: Denied) -> AssociationDenied:

@@ -1,0 +1,110 @@
+"""Services by short names from question to answer, for the client's half; see :mod:`protocols.dlms.exchanges`.
+
+The requests are the same as with logical names: an attribute's short name is looked up. Answers have no invoke-id, so
+a late one cannot be told from the right one but by what it answers; over HDLC the link's numbers keep them apart.
+"""
+
+from protocols.dlms import axdr
+from protocols.dlms.codes import ActionResult, DataAccessResult
+from protocols.dlms.data import integer
+from protocols.dlms.exchanges import Assembly, Exchange, outcome, value_or_refusal
+from protocols.dlms.octets import Cursor
+from protocols.dlms.services import (
+    Act,
+    ActionDone,
+    ActionRefused,
+    Answer,
+    DataAccessError,
+    Get,
+    GetBuffer,
+    GetList,
+    ListResult,
+    Service,
+    Set,
+    SetDone,
+)
+from protocols.dlms.short_names import ShortNames
+from protocols.dlms.xdlms.get import OneResult
+from protocols.dlms.xdlms.short import (
+    ReadNext,
+    ReadRequest,
+    ReadResponse,
+    ReadResponseBlock,
+    Variable,
+    WriteRequest,
+    WriteResponse,
+    decode_results,
+)
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+
+
+class ReadExchange:
+    """READ of one variable or several."""
+
+    def __init__(self, request: Get | GetBuffer | GetList, names: ShortNames) -> None:
+        self._request = request
+        items = request.items if isinstance(request, GetList) else (request,)
+        self._variables = tuple(Variable(names.name(item.attribute), item.selection) for item in items)
+        self._blocks = Assembly()
+
+    def start(self) -> bytes:
+        """Return the first APDU."""
+        return ReadRequest(self._variables).encode()
+
+    def receive(self, response: object) -> bytes | Answer:
+        """Take a read-response."""
+        if isinstance(response, ReadResponseBlock):
+            self._blocks.add(response.block)
+            if not response.block.last:
+                return ReadNext(self._blocks.number).encode()
+            cursor = Cursor(self._blocks.whole())
+            results = decode_results(cursor)
+            cursor.end("the list of results")
+            return self._answer(results)
+        if not isinstance(response, ReadResponse):
+            raise RemoteProtocolError(f"found {type(response).__name__}, expected ReadResponse")
+        return self._answer(response.results)
+
+    def _answer(self, results: tuple[OneResult, ...]) -> Answer:
+        if len(results) != len(self._variables):
+            raise RemoteProtocolError(f"{len(results)} answers to {len(self._variables)} variables")
+        if isinstance(self._request, GetList):
+            pairs = zip(self._request.items, results, strict=True)
+            return ListResult(tuple(value_or_refusal(item.attribute, result) for item, result in pairs))
+        return outcome(self._request, results[0])
+
+
+class WriteExchange:
+    """WRITE of one variable: an attribute's value, or a method's parameter."""
+
+    def __init__(self, request: Set | Act, names: ShortNames, pdu_octets: int) -> None:
+        self._request = request
+        if isinstance(request, Set):
+            variable, value = Variable(names.name(request.attribute), request.selection), request.value
+        else:
+            variable, value = Variable(names.method_name(request.method)), request.parameter or integer(0)
+        self._apdu = WriteRequest((variable,), (axdr.encode(value),)).encode()
+        if len(self._apdu) > pdu_octets:
+            raise LocalProtocolError(f"a WRITE of {len(self._apdu)} octets, the meter takes {pdu_octets}")
+
+    def start(self) -> bytes:
+        """Return the first APDU."""
+        return self._apdu
+
+    def receive(self, response: object) -> bytes | Answer:
+        """Take a write-response."""
+        if not isinstance(response, WriteResponse) or len(response.results) != 1:
+            raise RemoteProtocolError(f"found {type(response).__name__}, expected a WriteResponse of one result")
+        (result,) = response.results
+        done = result is DataAccessResult.SUCCESS
+        if isinstance(self._request, Set):
+            return SetDone(self._request.attribute) if done else DataAccessError(self._request.attribute, result)
+        known = ActionResult.lookup(int(result)) or ActionResult.OTHER_REASON
+        return ActionDone(self._request.method, None) if done else ActionRefused(self._request.method, known)
+
+
+def begin_short(request: Service, names: ShortNames, pdu_octets: int) -> Exchange:
+    """Return the exchange that carries out ``request`` by short names."""
+    if isinstance(request, Set | Act):
+        return WriteExchange(request, names, pdu_octets)
+    return ReadExchange(request, names)

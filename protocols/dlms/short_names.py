@@ -1,0 +1,79 @@
+"""Short names: sixteen-bit addresses of attributes and methods, from a base an object (Blue Book 4.1.3, annex on SN).
+
+An attribute lies eight further for each index. Where the methods lie is each class's own; :data:`METHODS` has those
+this stack invokes. The association object itself is at FA00, so a client that knows nothing can ask for the rest.
+"""
+
+from collections.abc import Mapping
+
+from protocols.dlms.data import Data, integer_of, items_of, octets_of
+from protocols.dlms.xdlms.references import Attribute
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.obis import Obis
+
+ASSOCIATION_BASE = 0xFA00  # Blue Book 4.1.3: reserved base names
+ASSOCIATION = (12, Obis(0, 0, 40, 0, 0))
+OBJECT_LIST = Attribute(*ASSOCIATION, 2)
+ATTRIBUTES_MAX = 32  # no class of Blue Book 4 with short names has more
+STEP = 8
+
+# Offsets of methods by class and index, Blue Book 4.3 and 4.5, column "short name".
+METHODS: Mapping[tuple[int, int], int] = {
+    (3, 1): 0x28,  # register: reset
+    (4, 1): 0x38,  # extended register: reset
+    (7, 1): 0x58,  # profile generic: reset
+    (7, 2): 0x60,  # profile generic: capture
+    (70, 1): 0x20,  # disconnect control: remote_disconnect
+    (70, 2): 0x28,  # disconnect control: remote_reconnect
+}
+
+
+class ShortNames:
+    """The base names of one meter's objects, both ways."""
+
+    def __init__(self, bases: Mapping[tuple[int, Obis], int] | None = None) -> None:
+        self.bases: dict[tuple[int, Obis], int] = {ASSOCIATION: ASSOCIATION_BASE, **(bases or {})}
+
+    def name(self, attribute: Attribute) -> int:
+        """Return the short name of ``attribute``; LocalProtocolError when its object is not known."""
+        base = self._base(attribute)
+        if not 1 <= attribute.index <= ATTRIBUTES_MAX:
+            raise LocalProtocolError(f"{attribute} has no short name: indices are 1 to {ATTRIBUTES_MAX}")
+        return (base + STEP * (attribute.index - 1)) & 0xFFFF
+
+    def method_name(self, method: Attribute) -> int:
+        """Return the short name of ``method``; LocalProtocolError when the object or the method is not known."""
+        offset = METHODS.get((method.class_id, method.index))
+        if offset is None:
+            raise LocalProtocolError(f"method {method} has no short name that is known here; expected {list(METHODS)}")
+        return (self._base(method) + offset) & 0xFFFF
+
+    def _base(self, attribute: Attribute) -> int:
+        base = self.bases.get((attribute.class_id, attribute.obis))
+        if base is None:
+            raise LocalProtocolError(
+                f"{attribute} has no short name: read the object list ({OBJECT_LIST}) and learn it first"
+            )
+        return base
+
+    def find(self, name: int) -> tuple[Attribute, bool] | None:
+        """Return the attribute, or with True the method, that ``name`` means to a meter with these objects."""
+        near = [(base, key) for key, base in self.bases.items() if base <= name]
+        if not near:
+            return None
+        base, (class_id, obis) = max(near, key=lambda item: item[0])
+        offset = name - base
+        for (of_class, index), at in METHODS.items():
+            if of_class == class_id and at == offset:
+                return Attribute(class_id, obis, index), True
+        index, rest = divmod(offset, STEP)
+        return (Attribute(class_id, obis, index + 1), False) if not rest and index < ATTRIBUTES_MAX else None
+
+    def learn(self, object_list: Data) -> None:
+        """Take the bases from the association's object list; RemoteProtocolError when it is none."""
+        for entry in items_of(object_list):
+            base, class_id, _version, logical_name = items_of(entry, 4)
+            obis = octets_of(logical_name)
+            if len(obis) != 6:
+                raise RemoteProtocolError(f"a logical name of {len(obis)} octets, expected 6")
+            self.bases[integer_of(class_id), Obis.from_octets(obis)] = integer_of(base) & 0xFFFF
