@@ -3,11 +3,13 @@
 Each is a row of commands run in order; the first that fails ends it with its exit status.
 """
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 BIN = Path(sys.executable).parent
 
@@ -32,7 +34,7 @@ def carry_out(command: Sequence[str]) -> int:
     """Run one command of a task; return its exit status."""
     words = [str(BIN / command[0]), *command[1:]]
     if command[0] not in QUIET:
-        return subprocess.run(words, check=False).returncode
+        return run_patiently(words)
     begun = time.monotonic()
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     verdict = "ok" if done.returncode == 0 else "failed"
@@ -41,6 +43,33 @@ def carry_out(command: Sequence[str]) -> int:
     if done.returncode != 0:
         print(done.stdout, end="", flush=True)
     return done.returncode
+
+
+def run_patiently(words: Sequence[str]) -> int:
+    """Run a program that starts servers, and wait for it however often we are told to end: it needs time to stop them.
+
+    Ctrl-C reaches it from the terminal; what reaches us alone is passed on. (``subprocess.run`` would kill it.)
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    told: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        for process in started:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = subprocess.Popen(words)
+        for number in told:
+            process.send_signal(number)
+        started.append(process)
+        status = process.wait()
+        return status if status >= 0 else 128 - status  # as a shell reports a death by signal
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(words: Sequence[str]) -> int:
