@@ -9,6 +9,13 @@ from rich.table import Table
 
 from deploy.demo.figures import Figures, Month
 
+CATEGORIES = {
+    "residential": "sinh hoạt",
+    "business": "kinh doanh",
+    "production": "sản xuất",
+    "hospital_school": "trường, viện",
+    "lighting_admin": "công cộng",
+}
 NAME_WIDTH_MAX = 22  # the table fits into 80 columns
 SELECT_TABLE = """
     select installation.meter_id, customer.name, contract.category, contract.solar_regime, bill.energy_wh, bill.total,
@@ -34,8 +41,15 @@ def show_bills(console: Console, connection: psycopg.Connection[Any], month: Mon
         table.add_column(heading, justify="right")
     period = {"first_on": month.first_on, "last_on": month.last_on}
     for meter, name, category, solar, energy_wh, total, bought in connection.execute(SELECT_TABLE, period):
-        purchase = "" if solar is None else "chờ giá" if bought is None else _vnd(bought)
-        table.add_row(meter, name, category, f"{energy_wh / 1000:,.3f}", _vnd(total), purchase)
+        purchase = "" if solar is None else "chờ giá" if bought is None else _grouped(bought)
+        table.add_row(
+            meter,
+            name,
+            CATEGORIES.get(category, category),
+            _grouped((energy_wh + 500) // 1000),
+            _grouped(total),
+            purchase,
+        )
     console.print(table)
     console.print("[dim]chờ giá: the purchase from the roof waits for the year's price, which no source gives yet")
 
@@ -80,5 +94,5 @@ def show_figures(console: Console, figures: Figures) -> None:
         console.print(f"[red]{difference}")
 
 
-def _vnd(amount: int) -> str:
+def _grouped(amount: int) -> str:
     return f"{amount:,}".replace(",", ".")
