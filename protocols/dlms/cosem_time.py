@@ -34,7 +34,9 @@ class CosemDateTime:
     deviation_minutes: int | None
     status: int
 
-    def at(self, assumed_deviation_minutes: int | None = None, *, inverted: bool = False) -> datetime:
+    def at(
+        self, assumed_deviation_minutes: int | None = None, *, inverted: bool = False, winter: bool = False
+    ) -> datetime:
         """Return the instant in UTC, to the second; a second not specified is 0.
 
         Parameters
@@ -43,6 +45,8 @@ class CosemDateTime:
             Taken when the meter did not say its deviation; minutes from local time to UTC, -420 in Vietnam.
         inverted
             The meter's deviation has the other sign (``Quirks.inverted_deviation``).
+        winter
+            The meter's deviation leaves summer time out, which its status tells (``Quirks.winter_deviation``).
 
         Raises
         ------
@@ -54,6 +58,8 @@ class CosemDateTime:
             deviation = assumed_deviation_minutes
         elif inverted:
             deviation = -deviation
+        if winter and deviation is not None and self.status != STATUS_UNSPECIFIED and self.status & STATUS_DST:
+            deviation -= 60
         year, month, day, hour, minute = self.year, self.month, self.day, self.hour, self.minute
         if year is None or month is None or day is None or hour is None or minute is None or deviation is None:
             raise RemoteProtocolError(f"{self} is not one instant; expected a date, a time and a deviation")
@@ -137,7 +143,11 @@ def date_time_of(data: Data) -> CosemDateTime:
 
 
 def epoch_seconds(
-    date_times: Iterable[bytes], assumed_deviation_minutes: int | None = None, *, inverted: bool = False
+    date_times: Iterable[bytes],
+    assumed_deviation_minutes: int | None = None,
+    *,
+    inverted: bool = False,
+    winter: bool = False,
 ) -> list[int]:
     """Return the instants of a column as seconds since 1970 UTC, fast: each day is decoded once.
 
@@ -146,13 +156,12 @@ def epoch_seconds(
     days: dict[bytes, int] = {}
     column: list[int] = []
     for date_time in date_times:
-        key = date_time[:4] + date_time[9:11]
+        key = date_time[:4] + date_time[9:]
         start = days.get(key)
         if start is None:
             midnight = date_time[:5] + b"\0\0\0\0" + date_time[9:]
-            start = days[key] = int(
-                decode_date_time(midnight).at(assumed_deviation_minutes, inverted=inverted).timestamp()
-            )
+            instant = decode_date_time(midnight).at(assumed_deviation_minutes, inverted=inverted, winter=winter)
+            start = days[key] = int(instant.timestamp())
         if len(date_time) != DATE_TIME_OCTETS or date_time[5] > 23 or date_time[6] > 59:
             raise RemoteProtocolError(f"{date_time.hex()} has no time of day")
         second = date_time[7]

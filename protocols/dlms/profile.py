@@ -15,6 +15,7 @@ from typing import TypeAlias
 from protocols.dlms import axdr
 from protocols.dlms.cosem_time import epoch_seconds
 from protocols.dlms.data import COUNTED_OCTETS, FIXED_OCTETS, INTEGER_STRUCTS, TAGS, Data, Tag, items_of
+from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.selective import CLOCK_CLASS, CaptureObject, capture_object_of
 from protocols.errors import RemoteProtocolError
 
@@ -238,7 +239,7 @@ def interpret(
     *,
     period_s: int,
     assumed_deviation_minutes: int | None = None,
-    inverted_deviation: bool = False,
+    quirks: Quirks = STRICT,
 ) -> Table:
     """Give columns their meaning: times in UTC, null-compressed values filled in (Blue Book 4.3.6.2.2).
 
@@ -264,7 +265,7 @@ def interpret(
         raise RemoteProtocolError("no column is a clock (class 8), so rows have no time")
     if not buffer.row_count:
         return Table([], tuple(capture_objects), tuple([] for _ in capture_objects))
-    at = _times(buffer.columns[clocks[0]], period_s, assumed_deviation_minutes, inverted_deviation)
+    at = _times(buffer.columns[clocks[0]], period_s, assumed_deviation_minutes, quirks)
     columns = [
         column if place in clocks or None not in column else _repeat(column)
         for place, column in enumerate(buffer.columns)
@@ -272,11 +273,12 @@ def interpret(
     return Table(at, tuple(capture_objects), tuple(columns))
 
 
-def _times(column: list[Cell], period_s: int, assumed_deviation_minutes: int | None, inverted: bool) -> list[int]:
+def _times(column: list[Cell], period_s: int, assumed_deviation_minutes: int | None, quirks: Quirks) -> list[int]:
     said = [cell for cell in column if isinstance(cell, bytes)]
     if len(said) + column.count(None) != len(column):
         raise RemoteProtocolError("the clock's column holds something that is neither a date-time nor null")
-    seconds = epoch_seconds(said, assumed_deviation_minutes, inverted=inverted)
+    inverted, winter = quirks.inverted_deviation, quirks.winter_deviation
+    seconds = epoch_seconds(said, assumed_deviation_minutes, inverted=inverted, winter=winter)
     if len(said) == len(column):
         return seconds
     if column[0] is None or period_s < 1:

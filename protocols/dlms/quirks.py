@@ -28,9 +28,6 @@ class Quirks:
     user_information_length_off_by_one: bool = False
     """The user-information of AARE counts the old one-octet tag of the conformance block (Landis+Gyr E650)."""
 
-    aare_without_user_information: bool = True
-    """A rejecting AARE comes without user-information (Landis+Gyr ZCXi120, ZMXi320). Only rejections may."""
-
     any_context_in_aare: bool = False
     """AARE names another application context than the one proposed."""
 
@@ -51,6 +48,9 @@ class Quirks:
 
     days_per_range_max: int | None = None
     """At most so many days in one range request (Iskraemeco ME37x: 1)."""
+
+    winter_deviation: bool = False
+    """In summer the clock status says so (80) but the deviation stays winter's: local time is 60 minutes ahead."""
 
     inverted_deviation: bool = False
     """The deviation's sign is minutes from UTC to local time, against Blue Book 4.1.6.1."""

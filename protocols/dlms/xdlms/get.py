@@ -161,8 +161,11 @@ def decode_response(cursor: Cursor) -> GetResponse:
     kind, invoke = cursor.u8("the kind of a get-response"), decode_invoke(cursor)
     response: GetResponse
     if kind == 1:
-        failed = cursor.choice("a result")
-        response = GetResponseNormal(invoke, decode_access_result(cursor) if failed else cursor.rest())
+        if cursor.tolerates_trailing:
+            response = GetResponseNormal(invoke, decode_one(cursor))
+        else:
+            failed = cursor.choice("a result")
+            response = GetResponseNormal(invoke, decode_access_result(cursor) if failed else cursor.rest())
     elif kind == 2:
         last, number = cursor.flag("last-block"), cursor.u32("a block number")
         if cursor.choice("a block's result"):
