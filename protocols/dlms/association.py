@@ -37,6 +37,8 @@ class Association:
     ciphering: Ciphering | None = None
     signer: Signer | None = None
     short_names: Mapping[tuple[int, Obis], int] = field(default_factory=dict)
+    general_block_window: int = 3
+    """Blocks taken in one turn, if conformance GENERAL_BLOCK_TRANSFER is granted; over HDLC always 1."""
 
     @property
     def is_ciphered(self) -> bool:
@@ -71,6 +73,8 @@ class Policy:
     signer: Signer | None = None
     short_names: Mapping[tuple[int, Obis], int] = field(default_factory=dict)
     """Base names by class and logical name, for context SN."""
+    general_block_window: int = 3
+    """Blocks taken in one turn, if conformance GENERAL_BLOCK_TRANSFER is granted; over HDLC always 1."""
     plain_release: bool = False
     """Whether RLRQ without ciphered user-information releases a ciphered association, too (gurux-dlms sends it)."""
 

@@ -25,11 +25,13 @@ from protocols.dlms.apdu import Apdu, decode_apdu
 from protocols.dlms.association import CLIENT_TRANSITIONS, Association, ClientState, ClientStep
 from protocols.dlms.codes import AssociationResult
 from protocols.dlms.conformance import Conformance
-from protocols.dlms.exchanges import Exchange, LateAnswerError, begin
+from protocols.dlms.exchanges import LONG_OCTETS_MAX, Exchange, LateAnswerError, begin
 from protocols.dlms.exchanges_short import begin_short
+from protocols.dlms.general_transfer import GeneralTransfer
 from protocols.dlms.handshake import Handshake, service_error_of
 from protocols.dlms.hdlc.primary import HdlcParameters, HdlcPrimary
 from protocols.dlms.link import NEED_DATA, ApduReceived, Link, LinkDown, LinkEvent, LinkUp, NeedData
+from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import CIPHERING_OCTETS, Protection
 from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.services import (
@@ -46,12 +48,13 @@ from protocols.dlms.services import (
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperLink, WrapperParameters
 from protocols.dlms.xdlms.action import ActionResponseNormal
-from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
+from protocols.dlms.xdlms.general_block import GENERAL_BLOCK, BlockAssembly, GeneralBlock, decode_general_block
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.dlms.xdlms.references import Invoke
 from protocols.dlms.xdlms.refusals import CONFIRMED_SERVICE_ERROR, EXCEPTION, ConfirmedServiceError, ExceptionResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
+_GENERAL_BLOCK = bytes((GENERAL_BLOCK,))
 _REFUSALS = frozenset({bytes((EXCEPTION,)), bytes((CONFIRMED_SERVICE_ERROR,))})
 """What may come in the clear on a ciphered association: refusals, which carry no value."""
 _ACSE_ANSWERS = {
@@ -83,6 +86,7 @@ class DlmsClient:
         self._exchange: Exchange | None = None
         self._invoke_id = 0
         self._pushed = BlockAssembly()
+        self._transfer = GeneralTransfer(1 if isinstance(link, HdlcParameters) else association.general_block_window)
         self.state = ClientState.DISCONNECTED
         self.granted: Associated | None = None
         """What the meter granted, while associated."""
@@ -163,17 +167,10 @@ class DlmsClient:
             self._take_apdu(happened)
 
     def _take_apdu(self, received: ApduReceived) -> None:
-        octets = received.octets
-        ciphered = self._association.is_ciphered and self._protection is not None
-        plain = not ciphered or octets[:1] in (_REFUSALS | _ACSE_ANSWERS.get(self.state, frozenset()))
-        if not plain and self._protection is not None:
-            octets = self._protection.open(octets)  # A refusal leaves the request under way: its answer may still come.
-        try:
-            apdu = decode_apdu(octets, self._quirks)
-        except RemoteProtocolError:
-            if not (ciphered and plain):
-                self._abandon()
-            raise
+        if received.confirmed and received.octets[:1] == _GENERAL_BLOCK:
+            self._take_general_block(received.octets)
+            return
+        apdu = self._opened(received.octets)
         if isinstance(apdu, GeneralBlock) and not received.confirmed:
             whole = self._pushed.add(apdu)
             if whole is not None:
@@ -182,7 +179,24 @@ class DlmsClient:
             self._events.append(Notified(apdu))
         elif not received.confirmed:
             raise RemoteProtocolError(f"{type(apdu).__name__} came unasked; only notifications may")
-        elif self.state is ClientState.ASSOCIATING:
+        else:
+            self._take_answer(apdu)
+
+    def _opened(self, octets: bytes) -> Apdu:
+        """Return the APDU, after the gate of a ciphered association."""
+        ciphered = self._association.is_ciphered and self._protection is not None
+        plain = not ciphered or octets[:1] in (_REFUSALS | _ACSE_ANSWERS.get(self.state, frozenset()))
+        if not plain and self._protection is not None:
+            octets = self._protection.open(octets)  # A refusal leaves the request under way: its answer may still come.
+        try:
+            return decode_apdu(octets, self._quirks)
+        except RemoteProtocolError:
+            if not (ciphered and plain):
+                self._abandon()
+            raise
+
+    def _take_answer(self, apdu: Apdu) -> None:
+        if self.state is ClientState.ASSOCIATING:
             self._take_association(apdu)
         elif self.state is ClientState.AUTHENTICATING:
             self._take_proof(apdu)
@@ -193,9 +207,33 @@ class DlmsClient:
         else:
             raise RemoteProtocolError(f"{type(apdu).__name__} while {self.state.value}")
 
+    def _take_general_block(self, octets: bytes) -> None:
+        """Take a block of an answer; its content comes to :meth:`_take_apdu`, and so to the gate, when it is whole."""
+        if self.state is not ClientState.AWAITING_REPLY:
+            raise RemoteProtocolError(f"a general block while {self.state.value}")
+        whole, blocks = self._transfer.receive(decode_general_block(Cursor(octets, 1)))
+        for block in blocks:
+            self._link.send_apdu(block)
+        if whole is not None:
+            if whole[:1] == _GENERAL_BLOCK:
+                raise RemoteProtocolError("general blocks inside general blocks")
+            self._take_apdu(ApduReceived(whole))
+
     def _send_apdu(self, apdu: bytes) -> None:
-        ciphered = self._association.is_ciphered and self._protection is not None
-        self._link.send_apdu(self._protection.seal(apdu) if ciphered and self._protection is not None else apdu)
+        """Send an APDU as the association wants it: ciphered, and in general blocks when it is long."""
+        if self._association.is_ciphered and self._protection is not None:
+            apdu = self._protection.seal(apdu)
+        self._transfer.reset()
+        granted = self.granted
+        if granted is not None and self._uses_general_blocks and len(apdu) > granted.pdu_octets_max:
+            for block in self._transfer.send(apdu, granted.pdu_octets_max):
+                self._link.send_apdu(block)
+        else:
+            self._link.send_apdu(apdu)
+
+    @property
+    def _uses_general_blocks(self) -> bool:
+        return self.granted is not None and Conformance.GENERAL_BLOCK_TRANSFER in self.granted.conformance
 
     # -- association --------------------------------------------------------------------------------------------------
 
@@ -265,6 +303,8 @@ class DlmsClient:
         self._invoke_id = self._invoke_id % 15 + 1
         fixed = self._quirks.fixed_invoke_id
         octets = granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0)
+        if self._uses_general_blocks:
+            octets = LONG_OCTETS_MAX  # What is longer than the meter's PDU goes in general blocks, whatever it is.
         if self._association.uses_short_names:
             exchange = begin_short(request, self.short_names, octets)
         else:

@@ -23,13 +23,18 @@ from protocols.dlms.apdu import Apdu, decode_apdu
 from protocols.dlms.association import SERVER_TRANSITIONS, Policy, ServerState, ServerStep
 from protocols.dlms.ciphering import COUNTER_MAX
 from protocols.dlms.codes import ServiceError, ServiceUserDiagnostic, StateError
+from protocols.dlms.conformance import Conformance
+from protocols.dlms.exchanges import LONG_OCTETS_MAX
+from protocols.dlms.general_transfer import GeneralTransfer
 from protocols.dlms.hdlc.secondary import HdlcSecondary, HdlcServerParameters
 from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, NeedData, ServerLink
+from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import CIPHERING_OCTETS, CounterError, Protection
 from protocols.dlms.responder import Objects, Responder
 from protocols.dlms.responder_short import ShortResponder
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperServer, WrapperServerParameters
+from protocols.dlms.xdlms.general_block import GENERAL_BLOCK, decode_general_block
 from protocols.dlms.xdlms.notifications import DataNotification
 from protocols.dlms.xdlms.refusals import EXCEPTION, ExceptionResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
@@ -92,6 +97,8 @@ class _Peer:
     protection: Protection | None = None
     admitted: Admitted | None = None
     responder: Responder | ShortResponder | None = None
+    transfer: GeneralTransfer | None = None
+    pdu_octets: int = 0xFFFF
 
 
 class DlmsServer:
@@ -152,6 +159,14 @@ class DlmsServer:
     def _serve(self, received: ClientApdu) -> ServerEvent:
         sap = received.client_sap
         peer = self._peers.setdefault(sap, _Peer())
+        if received.confirmed and received.octets[:1] == bytes((GENERAL_BLOCK,)) and peer.transfer is not None:
+            block = decode_general_block(Cursor(received.octets, 1))
+            whole, blocks = peer.transfer.receive(block)
+            for octets in blocks:
+                self._link.send_apdu(sap, octets)
+            if whole is None or whole[:1] == bytes((GENERAL_BLOCK,)):
+                return Served(sap, block)
+            received = ClientApdu(sap, whole)
         try:
             apdu = decode_apdu(self._opened(peer, received.octets))
         except RemoteProtocolError as error:
@@ -197,7 +212,12 @@ class DlmsServer:
     def _send(self, sap: int, peer: _Peer, apdu: bytes) -> None:
         ciphered = peer.policy is not None and peer.policy.is_ciphered
         protection = peer.protection if ciphered and apdu[:1] != bytes((EXCEPTION,)) else None
-        self._link.send_apdu(sap, apdu if protection is None else protection.seal(apdu))
+        octets = apdu if protection is None else protection.seal(apdu)
+        if peer.transfer is None or len(octets) <= peer.pdu_octets:
+            self._link.send_apdu(sap, octets)
+            return
+        for block in peer.transfer.send(octets, peer.pdu_octets):
+            self._link.send_apdu(sap, block)
 
     # -- association --------------------------------------------------------------------------------------------------
 
@@ -237,6 +257,12 @@ class DlmsServer:
         self._step(peer, step)
         ciphered = peer.policy is not None and peer.policy.is_ciphered
         octets = admitted.pdu_octets - (CIPHERING_OCTETS if ciphered else 0)
+        peer.pdu_octets = admitted.pdu_octets
+        if Conformance.GENERAL_BLOCK_TRANSFER in admitted.conformance and peer.policy is not None:
+            peer.transfer = GeneralTransfer(
+                1 if isinstance(self._link, HdlcSecondary) else peer.policy.general_block_window
+            )
+            octets = LONG_OCTETS_MAX
         if peer.policy is not None and peer.policy.uses_short_names:
             names = ShortNames(peer.policy.short_names)
             peer.responder = ShortResponder(self._objects, sap, admitted.conformance, octets, names)
@@ -253,7 +279,7 @@ class DlmsServer:
     def _step(peer: _Peer, step: ServerStep) -> None:
         """Move the association; whatever it was, what answered in it is gone."""
         peer.state = SERVER_TRANSITIONS[peer.state, step]
-        peer.responder = peer.admitted = None
+        peer.responder = peer.admitted = peer.transfer = None
 
 
 _NOT_ALLOWED = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE).encode()
