@@ -54,8 +54,12 @@ def connection_options(dsn: str) -> dict[str, Any]:
 
 def unavailable(error: psycopg.Error) -> UnavailableError:
     """Return the error that says that the database can't be used now, and what to do."""
-    reason = str(error).strip().replace("\n", "; ") or type(error).__name__
-    return UnavailableError(f"database: {reason}; check that it runs and that the DSN names it")
+    return UnavailableError(f"database: {one_line(error)}; check that it runs and that the DSN names it")
+
+
+def one_line(error: psycopg.Error) -> str:
+    """Return what the database said, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def add_dsn_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from ingest_server.database.connection import one_line
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.back_off import back_off_s
 from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
@@ -134,7 +135,7 @@ class Pipeline:
                 await self._store_or_split(arrivals)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if failures == 0:
-                    LOG.warning(fact("database.lost", reason=str(error).strip(), messages=len(arrivals)))
+                    LOG.warning(fact("database.lost", reason=one_line(error), messages=len(arrivals)))
                 failures += 1
                 self.progress += 1
                 await self._disconnect()
@@ -158,7 +159,7 @@ class Pipeline:
             await self._store(arrivals)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             if len(arrivals) == 1:
-                LOG.error(fact("message.refused_by_database", reason=str(error).strip()))
+                LOG.error(fact("message.refused_by_database", reason=one_line(error)))
                 await self._store([refuse(arrivals[0], f"refused by the database: {type(error).__name__}")])
                 return
             half = len(arrivals) // 2
