@@ -113,6 +113,14 @@ class SerialLine:
         self._received.clear()
         return data
 
+    async def recover(self) -> None:
+        """Forget what came before: HDLC and Modbus each see to late answers themselves."""
+        self.discard()
+
+    def character_s(self) -> float:
+        """Return how long one octet is on the line."""
+        return self.settings.character_s
+
     async def keep_silence(self, silence_s: float) -> None:
         """Wait until nothing has been on the line for ``silence_s``."""
         while True:

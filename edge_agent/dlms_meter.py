@@ -1,0 +1,160 @@
+"""Reads a DLMS meter by its model: registers together, scalers once, the load profile for what was missed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from edge_agent.dlms_session import DlmsSession
+from edge_agent.failures import NoReplyError
+from edge_agent.meter import Answer, ProfileValue
+from protocols.dlms import profile
+from protocols.dlms.data import Data, integer_of
+from protocols.dlms.objects import ScalerUnit, scaler_unit_of, to_base
+from protocols.dlms.plan import LIST_ITEMS_DEFAULT, read_attributes, read_profile, results_of
+from protocols.dlms.selective import CaptureObject
+from protocols.dlms.services import Associated, BufferResult, DataAccessError, Event, GetResult
+from protocols.dlms.xdlms.references import Attribute
+from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
+from protocols.errors import RemoteProtocolError
+from protocols.meters.model import CosemAttribute, Group, Measurement, MeterModel
+from protocols.obis import Obis
+from protocols.telemetry.batch import VALUE_MAX
+
+RETRIES = 2
+REGISTER_CLASSES = (3, 4)  # Blue Book 4.3.2 and 4.3.3: attribute 2 value, 3 scaler and unit
+SCALER_ATTRIBUTE = 3
+PROFILE_CLASS = 7  # Blue Book 4.3.6: attribute 2 buffer, 3 capture objects, 4 capture period in seconds
+DEVIATION_MINUTES = -420  # Vietnam is UTC+7 all year; for meters whose clock does not say its deviation
+
+
+class DlmsMeter:
+    """One meter. Remembers the scalers of its registers and the shape of its load profile."""
+
+    def __init__(self, session: DlmsSession, model: MeterModel) -> None:
+        assert model.dlms is not None
+        self._session = session
+        self._model = model
+        self._list_items_max = LIST_ITEMS_DEFAULT if model.dlms.with_list else 1
+        self._scalers: dict[Attribute, ScalerUnit] = {}
+        self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
+
+    async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
+        """Read the measurements of ``groups``."""
+        wanted = [each for each in self._model.measurements if each.group in groups]
+        try:
+            granted = await self._session.open(0 if probe else RETRIES)
+            refusals = await self._learn_scalers([_attribute(each) for each in wanted], granted)
+            results = await self._get([_attribute(each) for each in wanted], granted)
+            await self._session.leave()
+        except (NoReplyError, RemoteProtocolError) as error:
+            return Answer((), failure=str(error))
+        values: list[tuple[Measurement, int]] = []
+        for measurement, result in zip(wanted, results, strict=True):
+            value = self._value(measurement, result)
+            if isinstance(value, int):
+                values.append((measurement, value))
+            else:
+                refusals[measurement.key] = value
+        return Answer(tuple(values), tuple(f"{key}: {reason}" for key, reason in refusals.items()))
+
+    async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:
+        """Return what the load profile holds from ``from_ms`` to ``to_ms``, or why it can't be read."""
+        shape = self._model.profile
+        if shape is None:
+            return f"the model {self._model.key} has no load profile"
+        try:
+            granted = await self._session.open(RETRIES)
+            columns, period_s = await self._profile_shape(shape.obis, granted)
+            await self._learn_scalers([_column(each) for each in columns if _is_register(each)], granted)
+            found: list[ProfileValue] = []
+            from_at, to_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (from_ms, to_ms))
+            for request in read_profile(shape.obis, from_at, to_at, deviation_minutes=DEVIATION_MINUTES):
+                event = await self._session.ask(request)
+                if not isinstance(event, BufferResult):
+                    return f"load profile {shape.obis}: {_refusal(event)}"
+                buffer = profile.decode_buffer(event.octets, column_count=len(columns))
+                found += self._interpret(buffer, columns, period_s)
+            await self._session.leave()
+        except (NoReplyError, RemoteProtocolError) as error:
+            return str(error)
+        return tuple(found)
+
+    def _interpret(self, buffer: profile.Buffer, columns: Sequence[CaptureObject], period_s: int) -> list[ProfileValue]:
+        table = profile.interpret(buffer, columns, period_s=period_s, assumed_deviation_minutes=DEVIATION_MINUTES)
+        found: list[ProfileValue] = []
+        for captured, cells in zip(columns, table.columns, strict=True):
+            scaler_unit = self._scalers.get(_column(captured)) if _is_register(captured) else None
+            if scaler_unit is None:
+                continue
+            for at_s, cell in zip(table.at, cells, strict=True):
+                if type(cell) is int:
+                    value = to_base(cell, scaler_unit, captured.obis)
+                    found.append(ProfileValue(str(captured.obis), at_s * 1000, value))
+        return found
+
+    async def _profile_shape(self, obis: Obis, granted: Associated) -> tuple[tuple[CaptureObject, ...], int]:
+        if self._shape is None:
+            results = await self._get([Attribute(PROFILE_CLASS, obis, index) for index in (3, 4)], granted)
+            captured, period = (_data(result, f"load profile {obis}") for result in results)
+            self._shape = (profile.decode_capture_objects(captured), integer_of(period))
+        return self._shape
+
+    async def _learn_scalers(self, registers: Sequence[Attribute], granted: Associated) -> dict[str, str]:
+        """Read the scalers that are not known yet; return why some can't be."""
+        unknown = [each for each in registers if each not in self._scalers]
+        results = await self._get([Attribute(each.class_id, each.obis, SCALER_ATTRIBUTE) for each in unknown], granted)
+        refusals: dict[str, str] = {}
+        for register, result in zip(unknown, results, strict=True):
+            if isinstance(result, GetResult):
+                self._scalers[register] = scaler_unit_of(result.value)
+            else:
+                refusals[str(register.obis)] = f"scaler: {result.code.word}"
+        return refusals
+
+    async def _get(self, attributes: Sequence[Attribute], granted: Associated) -> list[GetResult | DataAccessError]:
+        results: list[GetResult | DataAccessError] = []
+        for request in read_attributes(attributes, granted.conformance, list_items_max=self._list_items_max):
+            event = await self._session.ask(request)
+            found = results_of(event)
+            if not found:
+                raise RemoteProtocolError(f"the meter answers a GET with {_refusal(event)}")
+            results += found
+        return results
+
+    def _value(self, measurement: Measurement, result: GetResult | DataAccessError) -> int | str:
+        if isinstance(result, DataAccessError):
+            return result.code.word
+        scaler_unit = self._scalers.get(_attribute(measurement))
+        if scaler_unit is None:
+            return "its scaler is not known"
+        try:
+            value = to_base(integer_of(result.value), scaler_unit, measurement.obis)
+        except RemoteProtocolError as error:
+            return str(error)
+        return value if abs(value) <= VALUE_MAX else "beyond ±(2⁶² − 1)"
+
+
+def _attribute(measurement: Measurement) -> Attribute:
+    assert isinstance(measurement.at, CosemAttribute)
+    return Attribute(measurement.at.class_id, measurement.obis, measurement.at.attribute)
+
+
+def _is_register(captured: CaptureObject) -> bool:
+    return captured.class_id in REGISTER_CLASSES and captured.index == 2 and captured.data_index == 0
+
+
+def _column(captured: CaptureObject) -> Attribute:
+    return Attribute(captured.class_id, captured.obis, captured.index)
+
+
+def _data(result: GetResult | DataAccessError, what: str) -> Data:
+    if isinstance(result, DataAccessError):
+        raise RemoteProtocolError(f"{what}: {result.code.word}")
+    return result.value
+
+
+def _refusal(event: Event) -> str:
+    if isinstance(event, DataAccessError):
+        return event.code.word
+    if isinstance(event, ExceptionResponse | ConfirmedServiceError):
+        return event.words
+    return type(event).__name__
