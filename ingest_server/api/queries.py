@@ -124,8 +124,12 @@ def select_meter(connection: Connection[Any], meter: str) -> Row | None:
 
 
 def select_channels(connection: Connection[Any], meter: str) -> dict[str, Row]:
-    """Return the channels of ``meter`` by OBIS code, in order of it; none at all if there is no such meter."""
-    return {row["obis"]: row for row in _rows(connection, SELECT_CHANNELS, {"meter": meter})}
+    """Return the channels of ``meter`` by OBIS code, in order of it; none at all if there is no such meter.
+
+    The order is that of Python's texts, by which a cursor is compared, whatever the database's collation.
+    """
+    rows = _rows(connection, SELECT_CHANNELS, {"meter": meter})
+    return {row["obis"]: row for row in sorted(rows, key=lambda row: str(row["obis"]))}
 
 
 def select_readings(
