@@ -39,7 +39,8 @@ LOCK = ROOT / "requirements.lock"
 PROJECT = ROOT / "pyproject.toml"
 STAMP = VENV / "congto.stamp"
 RECIPE = "1"  # part of the stamp: raise it when an environment made before must be made again
-NO_INDEX = ("--no-index", "--disable-pip-version-check", "--no-input", "--quiet")
+# What the caller set for pip (an index, a target directory) counts when fetching; installing takes the cache alone.
+NO_INDEX = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-input", "--quiet")
 
 
 def say(line: str) -> None:
