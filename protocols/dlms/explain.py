@@ -190,7 +190,7 @@ def _access(selection: Selection | None) -> Explained | None:
 
 
 def _block(block: Block) -> Explained:
-    return {"block_number": block.number, "last": block.last, "raw": block.octets.hex()}
+    return {"last_block": block.last, "block_number": block.number, "raw_data": block.octets.hex()}
 
 
 def _result(result: get.OneResult) -> Explained:
@@ -310,12 +310,12 @@ def _short(apdu: short.ShortRequest | short.ShortResponse) -> Explained:
 def _general_block(apdu: general_block.GeneralBlock) -> Explained:
     return {
         "apdu": "general-block-transfer",
-        "last": apdu.last,
+        "last_block": apdu.last,
         "streaming": apdu.streaming,
         "window": apdu.window,
         "block_number": apdu.number,
         "block_number_ack": apdu.acknowledged,
-        "raw": apdu.octets.hex(),
+        "raw_data": apdu.octets.hex(),
     }
 
 

@@ -40,6 +40,14 @@ class FrameType(IntEnum):
 POLL_FINAL: Final = 0x10
 
 
+class DamagedFrameError(RemoteProtocolError):
+    """A frame that does not hold; ``what`` is ``hcs``, ``fcs``, ``length`` or ``flag``."""
+
+    def __init__(self, what: str, message: str, offset: int) -> None:
+        super().__init__(message, offset=offset)
+        self.what = what
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A station: an upper address (client SAP, logical device) and, for a server, perhaps a lower one (physical).
@@ -234,7 +242,7 @@ def _decode_header(octets: bytes, length: int) -> _Header | None:
     destination, at = decode_address(octets, 2)
     source, at = decode_address(octets, at)
     if length < at + 3:
-        raise RemoteProtocolError(f"a frame length of {length} is too short for its header", offset=0)
+        raise DamagedFrameError("length", f"a frame length of {length} is too short for its header", 0)
     if at >= len(octets):
         return None
     if length <= at + 4:  # One octet for a check is impossible, but only the whole frame tells wrong from cut.
@@ -242,7 +250,7 @@ def _decode_header(octets: bytes, length: int) -> _Header | None:
     if len(octets) < at + 3:
         return None
     if check(octets[: at + 1]) != octets[at + 1 : at + 3]:
-        raise RemoteProtocolError("the check of a frame's header (HCS) is wrong", offset=at + 1)
+        raise DamagedFrameError("hcs", "the check of a frame's header (HCS) is wrong", at + 1)
     return _Header(destination, source, octets[at], at + 1)
 
 
@@ -250,11 +258,11 @@ def _decode_rest(octets: bytes, header: _Header) -> Frame:
     """Check a whole frame, given from its format field to its closing flag, and return it."""
     length = len(octets) - 1
     if octets[length] != FLAG:
-        raise RemoteProtocolError("no flag (7E) closes the frame", offset=length)
+        raise DamagedFrameError("flag", "no flag (7E) closes the frame", length)
     if length == header.end + 3:
-        raise RemoteProtocolError(f"a frame length of {length} leaves one octet for a check of two", offset=0)
+        raise DamagedFrameError("length", f"a frame length of {length} leaves one octet for a check of two", 0)
     if check(octets[: length - 2]) != octets[length - 2 : length]:
-        raise RemoteProtocolError("the check of a frame (FCS) is wrong", offset=length - 2)
+        raise DamagedFrameError("fcs", "the check of a frame (FCS) is wrong", length - 2)
     return Frame(
         destination=header.destination,
         source=header.source,
