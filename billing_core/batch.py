@@ -49,6 +49,18 @@ class Batch:
         Price of exported energy where it is agreed or published elsewhere; 0 for the dated one. [đ/kWh, n]
     reactive_varh
         Reactive energy where the contract makes it chargeable (from 40 kW), else ``NOT_MEASURED``. [varh, n]
+    power_factor_percent
+        The power factor where it is known without the reactive energy, else ``NOT_MEASURED``. [1/100, n]
+    undeclared_rental
+        Tenants under a contract shorter than 12 months whose number was not declared: one price for all. [bool, n]
+    households_changed_on, households_after, households_after_parts
+        The first day of another number of households inside the period, and that number; ``NaT`` for none.
+        [datetime64[D], n; n; n]
+    before_change_wh
+        Energy up to the change of price, where the meter was read on that day, else ``NOT_MEASURED`` in the first
+        column. [Wh, n × 3]
+    two_component, demand_w
+        Whether the contract is one of the two-component pilot, and the highest half hour of the month. [bool, n; W, n]
     """
 
     start_on: NDArray[np.datetime64]
@@ -68,6 +80,14 @@ class Batch:
     solar: NDArray[np.int8]
     solar_price: Int64Array
     reactive_varh: Int64Array
+    power_factor_percent: Int64Array
+    undeclared_rental: NDArray[np.bool_]
+    households_changed_on: NDArray[np.datetime64]
+    households_after: Int64Array
+    households_after_parts: Int64Array
+    before_change_wh: Int64Array
+    two_component: NDArray[np.bool_]
+    demand_w: Int64Array
 
     def __len__(self) -> int:
         return int(self.energy_wh.shape[0])
@@ -90,8 +110,15 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "solar": (np.int8, Solar.NONE.code),
     "solar_price": (np.int64, 0),
     "reactive_varh": (np.int64, NOT_MEASURED),
+    "power_factor_percent": (np.int64, NOT_MEASURED),
+    "undeclared_rental": (np.bool_, False),
+    "households_changed_on": ("datetime64[D]", np.datetime64("NaT", "D")),
+    "households_after": (np.int64, 1),
+    "households_after_parts": (np.int64, 1),
+    "two_component": (np.bool_, False),
+    "demand_w": (np.int64, NOT_MEASURED),
 }
-"""Type and default of each column but ``energy_wh``; ``None``: must be given."""
+"""Type and default of each column but those of three rates; ``None``: must be given."""
 
 
 def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
@@ -111,13 +138,8 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
     ValueError
         If a column has another length than ``energy_wh``.
     """
-    energy = _as_type("energy_wh", energy_wh, np.int64)
-    if energy.ndim == 1:
-        rates = np.zeros((energy.shape[0], 3), dtype=np.int64)
-        rates[:, 0] = energy
-        energy = rates
-    if energy.ndim != 2 or energy.shape[1] != 3:
-        raise ValueError(f"energy_wh: found shape {energy.shape}, expected n or n × 3")
+    energy = _three_rates("energy_wh", energy_wh)
+    before = _three_rates("before_change_wh", columns.pop("before_change_wh", [[NOT_MEASURED] * 3]))
     unknown = columns.keys() - {field.name for field in fields(Batch)}
     missing = [name for name, (_, default) in _TYPES.items() if default is None and name not in columns]
     if unknown or missing:
@@ -128,7 +150,19 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
         name: np.broadcast_to(_as_type(name, columns.get(name, default), kind), (energy.shape[0],))
         for name, (kind, default) in _TYPES.items()
     }
-    return Batch(energy_wh=energy, **filled)
+    return Batch(energy_wh=energy, before_change_wh=np.broadcast_to(before, energy.shape), **filled)
+
+
+def _three_rates(name: str, values: Any) -> Int64Array:
+    """Return ``values`` as n × 3; a column of its own is energy at the first rate."""
+    energy: Int64Array = _as_type(name, values, np.int64)
+    if energy.ndim == 1:
+        rates = np.zeros((energy.shape[0], 3), dtype=np.int64)
+        rates[:, 0] = energy
+        return rates
+    if energy.ndim != 2 or energy.shape[1] != 3:
+        raise ValueError(f"{name}: found shape {energy.shape}, expected n or n × 3")
+    return energy
 
 
 def _as_type(name: str, values: Any, kind: Any) -> NDArray[Any]:

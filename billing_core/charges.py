@@ -25,9 +25,9 @@ class Slot:
     tier
         1 for the first; 0 where there are no tiers.
     price
-        [đ/kWh]; 0 for reactive energy, which is charged by a share of the active energy's cost.
+        [đ/kWh; đ/kW for demand]; 0 for reactive energy, which is charged by a share of the active energy's cost.
     formula
-        Which rule computes the amount: ``tier``, ``rate``, ``single`` or ``reactive``.
+        Which rule computes the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``reactive`` or ``demand``.
     clause
         The act and the place in its price list.
     width_kwh
@@ -61,8 +61,8 @@ class Group:
     rows
         Their places in the batch. [m]
     energy_wh, amount, quota_wh
-        Energy (varh for reactive), amount and quota of each line; quota −1 where the line has none. [Wh, đ, Wh; slots ×
-        m]
+        Energy (varh for reactive, W for demand), amount and quota of each line; quota −1 where the line has none.
+        [Wh, đ, Wh; slots × m]
     factor, surcharge_bp
         Power factor, −1 where reactive energy is not charged, and the surcharge it makes. [1/100, 1/100 %; m]
     """
@@ -74,6 +74,13 @@ class Group:
     quota_wh: Int64Array | None
     factor: Int64Array | None = None
     surcharge_bp: Int64Array | None = None
+
+    def charged(self) -> NDArray[np.bool_]:
+        """Return which lines each bill has: those with energy, and a surcharge that is known without it. [slots × m]"""
+        found: NDArray[np.bool_] = self.energy_wh != 0
+        if self.factor is not None:
+            found |= self.amount != 0
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,7 @@ class Lines:
     tier
         0 where there are none.
     energy_wh, price, amount
-        [Wh, đ/kWh, đ]; energy in varh and price 0 for reactive energy.
+        [Wh, đ/kWh, đ]; varh and a price of 0 for reactive energy, W and đ/kW for demand.
     quota_wh
         Width of the tier for this bill, −1 where the line has none. [Wh]
     """
@@ -140,7 +147,7 @@ class Charges:
         slots: list[Slot] = []
         bills, places, energies, amounts, quotas = [], [], [], [], []
         for group in self.groups:
-            held, slot = np.nonzero(group.energy_wh.T)
+            held, slot = np.nonzero(group.charged().T)
             bills.append(group.rows[held])
             places.append(slot + len(slots))
             energies.append(group.energy_wh[slot, held])

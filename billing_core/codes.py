@@ -58,7 +58,7 @@ class Voltage(Coded):
 
 
 class Register(Coded):
-    """A register of the meter, by its Vietnamese code: normal, peak, off-peak, total, reactive, export."""
+    """A register of the meter, by its Vietnamese code: normal, peak, off-peak, total, reactive, export, demand."""
 
     BT = "BT"
     CD = "CD"
@@ -66,6 +66,7 @@ class Register(Coded):
     SG = "SG"
     VC = "VC"
     EXPORT = "export"
+    PMAX = "Pmax"
 
 
 RATES = (Register.BT, Register.CD, Register.TD)
@@ -169,7 +170,7 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.DEMAND_INVALID: "the highest demand is missing, negative or over 10 GW: read it again",
     Hold.CHANGE_READING_UNUSABLE: "a reading at the change of price is given, and the period has none or several: "
     "bill each part as a period",
-    Hold.POWER_FACTOR_INVALID: "a power factor is 0.01 to 1.00: correct it",
+    Hold.POWER_FACTOR_INVALID: "a power factor is 0 to 1.00: correct it",
     Hold.SHARES_INVALID: "the shares of a mixed use must be positive and sum to 100 %: correct the contract",
     Hold.TENANTS_NOT_RESIDENTIAL: "tenants without a registered contract are a residential use: correct the contract",
     Hold.NOT_ONE_MONTH: "capacity is priced per month and the period is not one: bill each month by itself",

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from billing_core.quote import Quote
 
 OPTIONS = (
-    ("--category", "NAME", "residential, production, business, hospital_school, lighting_admin or prepaid"),
+    (
+        "--category",
+        "NAME",
+        "residential, production, business, hospital_school, lighting_admin, prepaid, wholesale_rural, wholesale_…",
+    ),
     ("--kwh", "E", "energy of the period in kWh, up to three decimals"),
     ("--from", "DAY", "first day billed, like 2025-12-01"),
     ("--to", "DAY", "last day billed"),
@@ -18,6 +22,8 @@ OPTIONS = (
     ("--households", "H", "households behind the meter: 2, 1.25 or 5/4"),
     ("--tenants", "P", "people in a shared house; four make one household"),
     ("--person-days", "D", "days that people lived there, summed, where tenants moved in or out"),
+    ("--households-change", "DAY=H", "another number of households from that day on"),
+    ("--uses", "CATEGORY=PERCENT,…", "mixed use: what else the energy is used for; the rest is --category's"),
     ("--nominal-days", "T", "length of the nominal reading cycle, if not the month that begins on the first day"),
     ("--old-index", "E", "index of the register before, in kWh, instead of --kwh"),
     ("--new-index", "E", "index of the register after"),
@@ -28,6 +34,12 @@ OPTIONS = (
         "DAY",
         "first day of a new act; needed only to estimate by days what a meter read on that day would show",
     ),
+    (
+        "--index-at-change",
+        "E",
+        "index of the register on the day of the price change, with --old-index and --new-index",
+    ),
+    ("--rates-before-change", "BT=…,CD=…,TD=…", "kWh by rate up to the price change, with --rates"),
     ("--export-kwh", "E", "energy exported by rooftop solar"),
     ("--generation-kwh", "E", "energy the panels generated; regimes of 2024 on buy up to a share of it"),
     (
@@ -38,6 +50,8 @@ OPTIONS = (
     ("--solar-price", "P", "price of exported energy in đ/kWh, where no published one is known"),
     ("--carry-in-kwh", "E", "surplus carried over from the cycle before (net metering)"),
     ("--reactive-kvarh", "Q", "reactive energy, where it is charged (from 40 kW)"),
+    ("--cosphi", "X", "power factor, instead of the reactive energy"),
+    ("--demand-kw", "P", "highest half hour of the month: prices by the two-component pilot (production)"),
     ("--quota-rounding", "TO", "round the tiers' widths to whole kwh (EVN, the default) or keep fractions to the wh"),
 )
 
@@ -48,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, metavar=metavar, help=purpose, required=option in ("--category", "--from", "--to"))
     parser.add_argument(
         "--settle-carry", action="store_true", help="buy the surplus now (year end) instead of carrying it"
+    )
+    parser.add_argument(
+        "--undeclared-rental",
+        action="store_true",
+        help="tenants whose number was not declared: all at one tier's price",
     )
     parser.add_argument("--explain", action="store_true", help="say for each line how it comes about")
     parser.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
@@ -62,8 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = [option[2:].replace("-", "_") for option, _, _ in OPTIONS]
     words: dict[str, str | None] = {name: getattr(arguments, name) for name in names}
-    if arguments.settle_carry:
-        words["settle_carry"] = "true"
+    words |= {name: "true" for name in ("settle_carry", "undeclared_rental") if getattr(arguments, name)}
     answer = quote(request_from_text(words))
     language = Language(arguments.language)
     if arguments.json:

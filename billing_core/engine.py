@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Category, Coded, Hold, QuotaRounding, Solar, Voltage, member_of
-from billing_core.period import plan_period
+from billing_core.households import change_invalid
+from billing_core.period import Period, plan_period
 from billing_core.pricing import Members, PriceClass, charge_group
 from billing_core.rounding import (
     DAYS_MAX,
+    DEMAND_W_MAX,
     ENERGY_WH_MAX,
     HOUSEHOLDS_MAX,
     PRICE_MAX,
@@ -33,7 +35,7 @@ from billing_core.rounding import (
     divide_half_up,
     multiply,
 )
-from billing_core.solar import Purchase, settle_solar, solar_holds
+from billing_core.solar import settle_solar, solar_holds
 from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
 
 FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2999-12-31")  # beyond them a date is a mistake
@@ -58,42 +60,21 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
     """
     n = len(batch)
     hold = held_at_the_door(batch)
-    admitted = _without(batch, hold)
+    admitted = without_held(batch, hold)
     energy, purchase = settle_solar(admitted, tariffs)
     subtotal, vat, permille = (np.zeros(n, dtype=np.int64) for _ in range(3))
     groups = []
     for rows, key in _groups(admitted, hold):
-        plan = plan_period(tariffs, key.start_on, key.end_on, key.nominal_days)
+        plan = _plan(tariffs, key, quota_rounding)
         if isinstance(plan, Hold):
             hold[rows] = plan.code
             continue
-        if len(plan.parts) > 1 and not key.share_by_days:
-            hold[rows] = Hold.PRICE_CHANGE_NOT_READ.code
-            continue
-        classes = VOLTAGE_CLASSES[key.category]
-        if key.voltage not in classes:
-            hold[rows] = Hold.VOLTAGE_NOT_PRICED.code
-            continue
-        if not all(part.act.has_price(key.category, classes[key.voltage]) for part in plan.parts):
-            hold[rows] = Hold.NO_PRICE.code
-            continue
-        members = Members(
-            rows=rows,
-            energy_wh=energy[rows],
-            households=batch.households[rows],
-            households_parts=batch.households_parts[rows],
-            reactive_varh=batch.reactive_varh[rows],
-        )
-        kind = PriceClass(
-            category=key.category,
-            voltage=classes[key.voltage],
-            three_rates=key.three_rates,
-            quota_rounding=quota_rounding,
-        )
-        group, group_subtotal = charge_group(members, kind, plan, tariffs.power_factor_on(key.end_on))
+        period, kind = plan
+        members = Members(batch=admitted, rows=rows, energy_wh=energy[rows])
+        group, group_subtotal = charge_group(members, kind, period, tariffs.power_factor_on(key.end_on))
         subtotal[rows] = group_subtotal
-        permille[rows] = plan.vat.permille
-        vat[rows] = divide_half_up(multiply(group_subtotal, plan.vat.permille), 1000)
+        permille[rows] = period.vat.permille
+        vat[rows] = divide_half_up(multiply(group_subtotal, period.vat.permille), 1000)
         groups.append(group)
     return Charges(
         subtotal=subtotal,
@@ -102,9 +83,42 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
         vat_permille=permille,
         billed_wh=np.where(hold == 0, energy.sum(axis=1), 0),
         hold=hold,
-        purchase=_without_held(purchase, hold),
+        purchase=purchase.without(hold),
         groups=tuple(groups),
     )
+
+
+def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[Period, PriceClass] | Hold:
+    """Return the period of a group and its class of prices, or why its bills cannot be computed."""
+    period = plan_period(tariffs, key.start_on, key.end_on, key.nominal_days)
+    if isinstance(period, Hold):
+        return period
+    voltage = VOLTAGE_CLASSES[key.category].get(key.voltage)
+    if voltage is None:
+        return Hold.VOLTAGE_NOT_PRICED
+    pilot = tariffs.two_component_on(key.start_on) if key.two_component else None
+    if pilot is not None and period.days != period.nominal_days:
+        return Hold.NOT_ONE_MONTH
+    if key.two_component and (pilot is None or pilot.category is not key.category):
+        return Hold.NO_PRICE
+    if pilot is not None:  # the pilot's prices do not change with the acts
+        period = replace(period, parts=(replace(period.parts[0], end_on=key.end_on),))
+    if pilot is None and not all(part.act.has_price(key.category, voltage) for part in period.parts):
+        return Hold.NO_PRICE
+    if key.read_at_change and len(period.parts) != 2:
+        return Hold.CHANGE_READING_UNUSABLE
+    if len(period.parts) > 1 and not key.share_by_days and not key.read_at_change:
+        return Hold.PRICE_CHANGE_NOT_READ
+    kind = PriceClass(
+        category=key.category,
+        voltage=voltage,
+        three_rates=key.three_rates,
+        quota_rounding=quota_rounding,
+        undeclared_rental=key.undeclared_rental,
+        read_at_change=key.read_at_change,
+        pilot=pilot,
+    )
+    return period, kind
 
 
 def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
@@ -128,17 +142,36 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
         (Hold.NO_SOLAR_PRICE, (batch.solar_price < 0) | (batch.solar_price > PRICE_MAX)),
         (Hold.REACTIVE_INVALID, (reactive < NOT_MEASURED) | (reactive > ENERGY_WH_MAX)),
         (Hold.NET_METERING_THREE_RATES, solar_holds(batch)),
+        (Hold.HOUSEHOLDS_INVALID, change_invalid(batch)),
+        *_holds_of_options(batch),
     )
     for reason, found in checks:
         hold[found & (hold == 0)] = reason.code
     return hold
 
 
+def _holds_of_options(batch: Batch) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
+    """Yield the holds of what few bills have, each only if one of them has it."""
+    if batch.undeclared_rental.any():
+        yield Hold.TENANTS_NOT_RESIDENTIAL, batch.undeclared_rental & (batch.category != Category.RESIDENTIAL.code)
+    factor = batch.power_factor_percent
+    if (factor != NOT_MEASURED).any():
+        yield Hold.POWER_FACTOR_INVALID, (factor != NOT_MEASURED) & ((factor < 0) | (factor > 100))
+    if batch.two_component.any():
+        yield Hold.DEMAND_INVALID, batch.two_component & ((batch.demand_w < 0) | (batch.demand_w > DEMAND_W_MAX))
+    before = batch.before_change_wh
+    read = before[:, 0] != NOT_MEASURED
+    if read.any():
+        yield Hold.CHANGE_READING_UNUSABLE, read & (batch.solar == Solar.NET_2017.code)
+        outside = (before < 0) | (before > batch.energy_wh)
+        yield Hold.NEGATIVE_ENERGY, read & outside.any(axis=1)
+
+
 def _outside(codes: NDArray[np.int8], kind: type[Coded]) -> NDArray[np.bool_]:
     return (codes < 0) | (codes >= len(kind))
 
 
-def _without(batch: Batch, hold: NDArray[np.int8]) -> Batch:
+def without_held(batch: Batch, hold: NDArray[np.int8]) -> Batch:
     """Return the batch with the figures of held rows set to nothing, so that the arithmetic stays in its bounds."""
     held = hold != 0
     if not held.any():
@@ -153,20 +186,6 @@ def _without(batch: Batch, hold: NDArray[np.int8]) -> Batch:
     )
 
 
-def _without_held(purchase: Purchase, hold: NDArray[np.int8]) -> Purchase:
-    """Return the purchases with those of held bills held for the same reason: export and import settle together."""
-    held = hold != 0
-    if not held.any():
-        return purchase
-    return Purchase(
-        energy_wh=np.where(held, 0, purchase.energy_wh),
-        price=np.where(held, 0, purchase.price),
-        amount=np.where(held, 0, purchase.amount),
-        carry_out_wh=np.where(held, 0, purchase.carry_out_wh),
-        hold=np.where(held, hold, purchase.hold),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """What the bills of a group have in common."""
@@ -178,6 +197,9 @@ class Key:
     voltage: Voltage
     three_rates: bool
     share_by_days: bool
+    undeclared_rental: bool
+    two_component: bool
+    read_at_change: bool
 
 
 def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, Key]]:
@@ -193,6 +215,9 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
         batch.voltage,
         batch.three_rates,
         batch.share_by_days,
+        batch.undeclared_rental,
+        batch.two_component,
+        batch.before_change_wh[:, 0] != NOT_MEASURED,
     )
     place = np.zeros(rows.shape[0], dtype=np.int64)
     for column in columns:
@@ -213,5 +238,8 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
                 voltage=member_of(Voltage, int(batch.voltage[first])),
                 three_rates=bool(batch.three_rates[first]),
                 share_by_days=bool(batch.share_by_days[first]),
+                undeclared_rental=bool(batch.undeclared_rental[first]),
+                two_component=bool(batch.two_component[first]),
+                read_at_change=bool(batch.before_change_wh[first, 0] != NOT_MEASURED),
             ),
         )

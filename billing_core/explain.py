@@ -26,6 +26,7 @@ RATE_NAMES = {
 
 
 KINDS_OF_ACT = {
+    "Document ": "Văn bản ",
     "Circular ": "Thông tư ",
     "Decision ": "Quyết định ",
     "Decree ": "Nghị định ",
@@ -44,8 +45,11 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "last tier": "Bậc cuối không có giới hạn trên.",
         "vat": "Thuế GTGT: {base} đ × {percent} % = {amount} đ, làm tròn đến đồng; "
         "thuế suất theo ngày ghi chỉ số {end}. Căn cứ: {act}.",
-        "reactive": "Công suất phản kháng: cosφ = {power_factor} ({kwh} kvarh) dưới mức quy định; "
+        "reactive": "Công suất phản kháng: cosφ = {power_factor}{measured} dưới mức quy định; "
         "{base} đ × {percent} % = {amount} đ. Căn cứ: {act}.",
+        "undeclared": "Người thuê nhà chưa kê khai: toàn bộ theo giá của một bậc.",
+        "demand": "Công suất cực đại trong tháng: {kwh} kW × {price} đ/kW = {amount} đ, làm tròn đến đồng. "
+        "Căn cứ: {act}.",
     },
     Language.EN: {
         "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
@@ -57,8 +61,11 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "last tier": "The last tier has no upper end.",
         "vat": "VAT: {base} đ × {percent} % = {amount} đ, rounded to the đồng; "
         "the rate is that of {end}, when the index is read for the invoice. By {act}.",
-        "reactive": "Reactive energy: power factor {power_factor} ({kwh} kvarh) is under what is required; "
+        "reactive": "Reactive energy: power factor {power_factor}{measured} is under what is required; "
         "{base} đ × {percent} % = {amount} đ. By {act}.",
+        "undeclared": "Tenants not declared: all at the price of one tier.",
+        "demand": "Highest half hour of the month: {kwh} kW × {price} đ/kW = {amount} đ, rounded to the đồng. "
+        "By {act}, {clause}.",
     },
 }
 
@@ -67,9 +74,11 @@ def explain_line(line: BillLine, language: Language = Language.VI) -> str:
     """Return what the line charges and why, as one paragraph."""
     say = SENTENCES[language]
     words = _operands(line, language)
-    if line.formula in ("vat", "reactive"):
+    if line.formula in ("vat", "reactive", "demand"):
         return say[line.formula].format_map(words)
     first = say["unpriced" if line.price is None else "priced"].format_map(words)
+    if line.formula == "undeclared":
+        return f"{first} {say['undeclared']}"
     if line.formula != "tier":
         return first
     if line.quota_wh is None:
@@ -99,6 +108,7 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         "start": format_day(line.start_on, language),
         "end": format_day(line.end_on, language),
         "household_word": "household" if line.households == 1 else "households",
+        "measured": f" ({words['kwh']} kvarh)" if line.energy_wh else "",
         "days": str(line.days),
         "nominal_days": str(line.nominal_days),
     }
@@ -114,6 +124,8 @@ def line_name(line: BillLine, language: Language) -> str:
             return "Thuế GTGT" if vietnamese else "VAT"
         case LineKind.REACTIVE:
             return "Công suất phản kháng" if vietnamese else "Reactive energy"
+        case LineKind.DEMAND:
+            return "Công suất" if vietnamese else "Capacity"
         case LineKind.SOLAR_PURCHASE:
             return "Mua điện mặt trời" if vietnamese else "Solar energy bought"
     named = RATE_NAMES[language].get(line.register) if line.register is not None else None

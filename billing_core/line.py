@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from billing_core.batch import Batch
-from billing_core.charges import Charges, Group, Slot
+from billing_core.charges import Charges, Group
 from billing_core.codes import Certainty, LineKind, Register, Solar, member_of
+from billing_core.households import households_of
 from billing_core.rounding import Int64Array
 from billing_core.solar import price_in
 from billing_core.tariff import Tariffs
+
+ENERGY_KEYS = {LineKind.REACTIVE: "kvarh", LineKind.DEMAND: "kw"}
+"""What the quantity of a line is called in JSON, where it is not kWh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +32,14 @@ class BillLine:
     register
         The register the energy was read from: the total ``SG`` for tiers and single prices.
     energy_wh
-        [Wh; varh for reactive energy; 0 for tax]
+        [Wh; varh for reactive energy; W for demand; 0 for tax]
     price
-        [đ/kWh]; ``None`` for tax and reactive energy, which are shares of ``base_amount``.
+        [đ/kWh; đ/kW for demand]; ``None`` for tax and reactive energy, which are shares of ``base_amount``.
     amount
         [đ]
     formula
-        Which rule computed the amount: ``tier``, ``rate``, ``single``, ``reactive``, ``vat``, ``solar``.
+        Which rule computed the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``reactive``,
+        ``demand``, ``vat``, ``solar``.
     act, clause
         The act, and the place in it.
     start_on, end_on, days, period_days, nominal_days
@@ -42,7 +47,7 @@ class BillLine:
     quota_wh, width_kwh
         Width of the tier for this bill, and for one household and one cycle; ``None`` for the last tier and elsewhere.
     households
-        h.
+        h of a tier, the average over the days; 1 elsewhere.
     base_amount, share
         What a share is taken of [đ], and the share: 0.08 for tax, 0.125 for reactive energy.
     power_factor
@@ -73,7 +78,7 @@ class BillLine:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as what JSON can hold: kWh for energy, đồng for money, what does not apply left out."""
-        energy_key = "kvarh" if self.kind is LineKind.REACTIVE else "kwh"
+        energy_key = ENERGY_KEYS.get(self.kind, "kwh")
         found: dict[str, Any] = {
             "kind": self.kind.value,
             "tier": self.tier,
@@ -103,7 +108,7 @@ class BillLine:
     def from_json(cls, found: dict[str, Any]) -> "BillLine":
         """Return the line that :meth:`to_json` gave."""
         kind, tier = LineKind(found["kind"]), found.get("tier")
-        energy = found.get("kvarh" if kind is LineKind.REACTIVE else "kwh", 0)
+        energy = found.get(ENERGY_KEYS.get(kind, "kwh"), 0)
         quota = found.get("quota_kwh")
         default = Register.SG if tier else None
         return cls(
@@ -142,19 +147,17 @@ def _kwh_as_wh(kwh: float) -> int:
 
 def bill_lines(batch: Batch, charges: Charges, row: int) -> tuple[BillLine, ...]:
     """Return the lines of one bill that charge something, in order. None if it is held or nothing was used."""
+    lines: list[BillLine] = []
     for group in charges.groups:
         place = int(np.searchsorted(group.rows, row))
         if place < group.rows.shape[0] and group.rows[place] == row:
-            households = Fraction(int(batch.households[row]), int(batch.households_parts[row]))
-            return tuple(
-                _line(group, slot, number, place, households)
-                for number, slot in enumerate(group.slots)
-                if group.energy_wh[number, place] != 0
-            )
-    return ()
+            charged = (group.energy_wh[:, place] != 0) | (group.amount[:, place] != 0)
+            lines += [_line(group, number, place, batch, row) for number in np.flatnonzero(charged).tolist()]
+    return tuple(lines)
 
 
-def _line(group: Group, slot: Slot, number: int, place: int, households: Fraction) -> BillLine:
+def _line(group: Group, number: int, place: int, batch: Batch, row: int) -> BillLine:
+    slot = group.slots[number]
     quota = -1 if group.quota_wh is None else int(group.quota_wh[number, place])
     reactive = slot.kind is LineKind.REACTIVE
     amount = int(group.amount[number, place])
@@ -177,7 +180,7 @@ def _line(group: Group, slot: Slot, number: int, place: int, households: Fractio
         nominal_days=slot.nominal_days,
         quota_wh=None if quota < 0 else quota,
         width_kwh=slot.width_kwh or None,
-        households=households,
+        households=households_of(batch, row, slot.start_on, slot.end_on) if slot.formula == "tier" else Fraction(1),
         base_amount=base if reactive else None,
         share=Fraction(_at(group.surcharge_bp, place), 10_000) if reactive else None,
         power_factor=_at(group.factor, place) if reactive else None,

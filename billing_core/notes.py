@@ -1,6 +1,6 @@
 """What a reader must know beside the figures: prices nobody has verified, shared-out energy, purchases that wait."""
 
-from billing_core.batch import Batch
+from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import HOLD_TEXTS, Category, Certainty, Hold, LineKind, Solar, member_of
 from billing_core.line import BillLine
@@ -26,11 +26,14 @@ def notes_on(
             what = "rate of tax" if line.kind is LineKind.VAT else "price of solar energy"
             notes.append(f"{what} ({line.clause}): {line.certainty.value}")
     category = member_of(Category, int(batch.category[0]))
-    if len({slot.start_on for slot in slots if slot.kind is LineKind.ENERGY}) > 1:
+    read_at_change = batch.before_change_wh[0, 0] != NOT_MEASURED
+    if len({slot.start_on for slot in slots if slot.kind is LineKind.ENERGY}) > 1 and not read_at_change:
         how = "as the rule for household meters says" if category is Category.RESIDENTIAL else "an estimate"
         notes.append(f"the price changes inside the period; energy is shared out by days, {how}")
     if category in (Category.PRODUCTION, Category.BUSINESS) and not batch.three_rates[0]:
         notes.append("no three-rate meter: all energy is at the normal price")
+    if batch.two_component[0]:
+        notes.append("two-component pilot: billed beside the real tariff, not instead of it")
     if purchase_hold is not None:
         notes.append(f"the purchase of solar energy is held: {HOLD_TEXTS[purchase_hold]}")
     if batch.export_wh[0] > 0 and batch.solar[0] == Solar.NONE.code:

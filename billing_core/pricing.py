@@ -3,26 +3,28 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from billing_core.batch import NOT_MEASURED
+from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Group, Slot
 from billing_core.codes import RATES, Category, LineKind, QuotaRounding, Register, Voltage
+from billing_core.households import has_change, household_days
 from billing_core.period import Part, Period
 from billing_core.reactive import charge_reactive, power_factor, surcharge
 from billing_core.rounding import Int64Array, divide_half_up, multiply
-from billing_core.tariff import BY_RATE, TIERED, PowerFactorTable
+from billing_core.tariff import BY_RATE, TIERED, PowerFactorTable, TwoComponent
 from billing_core.tiers import WH_PER_KWH, share_by_days, split_tiers, tier_quota
+
+W_PER_KW = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Members:
-    """What tells the bills of one group apart. [m; energy Wh, m × 3]"""
+    """The bills of one group: their batch, their rows in it, and the energy that is billed. [m; Wh, m × 3]"""
 
+    batch: Batch
     rows: Int64Array
     energy_wh: Int64Array
-    households: Int64Array
-    households_parts: Int64Array
-    reactive_varh: Int64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,9 @@ class PriceClass:
     voltage: Voltage
     three_rates: bool
     quota_rounding: QuotaRounding
+    undeclared_rental: bool = False
+    read_at_change: bool = False
+    pilot: TwoComponent | None = None
 
 
 def charge_group(
@@ -41,7 +46,7 @@ def charge_group(
     """Return the lines of a group of bills, and their subtotals. [đ, m]"""
     blocks = [
         _fill(members, kind, period, part, shared)
-        for part, shared in zip(period.parts, _shares(members, period), strict=True)
+        for part, shared in zip(period.parts, _shares(members, kind, period), strict=True)
     ]
     slots = tuple(slot for block in blocks for slot in block.slots)
     energy = np.concatenate([block.energy_wh for block in blocks])
@@ -56,8 +61,10 @@ def charge_group(
         amount=amount,
         quota_wh=np.concatenate(quotas) if quotas else None,
     )
-    if table is not None and (members.reactive_varh != NOT_MEASURED).any():
+    if table is not None and _chargeable(members).any():
         group = _with_reactive(group, members, period, table)
+    if kind.pilot is not None:
+        group = _with_demand(group, members, kind.pilot.capacity[kind.voltage])
     return group, group.amount.sum(axis=0)
 
 
@@ -73,6 +80,8 @@ class Block:
 def _fill(members: Members, kind: PriceClass, period: Period, part: Part, energy: Int64Array) -> Block:
     """Return the lines of one part: tiers, three rates, or one price. ``energy`` is [Wh, 3 × m]."""
     one = _slot(kind, period, part)
+    if kind.undeclared_rental:
+        return _fill_undeclared(one, part, energy)
     if kind.category in TIERED:
         return _fill_tiers(one, members, kind, part, energy)
     if kind.category in BY_RATE:
@@ -80,11 +89,14 @@ def _fill(members: Members, kind: PriceClass, period: Period, part: Part, energy
     return _fill_single(one, kind, part, energy)
 
 
-def _shares(members: Members, period: Period) -> Int64Array:
+def _shares(members: Members, kind: PriceClass, period: Period) -> Int64Array:
     """Return the energy of each part at each rate. [Wh, parts × 3 × m]"""
     energy = np.ascontiguousarray(members.energy_wh.T)
     if len(period.parts) == 1:
         return energy[np.newaxis]
+    if kind.read_at_change:
+        before = members.batch.before_change_wh[members.rows].T
+        return np.stack([before, energy - before])
     days = tuple(part.days for part in period.parts)
     return np.stack([share_by_days(rate, days) for rate in energy], axis=1)
 
@@ -93,6 +105,7 @@ def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energ
     prices, widths = part.act.tiered[kind.category], part.structure.widths
     quotas = np.full((len(prices), members.rows.shape[0]), -1, dtype=np.int64)
     held = np.empty_like(quotas)
+    days, households, households_parts = _households(members, part)
     same: dict[int, int] = {}
     for place, width in enumerate(widths):
         if width in same:
@@ -101,10 +114,10 @@ def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energ
         same[width] = place
         quotas[place] = tier_quota(
             width_kwh=width,
-            days=one.days,
+            days=days,
             nominal_days=one.nominal_days,
-            households=members.households,
-            households_parts=members.households_parts,
+            households=households,
+            households_parts=households_parts,
             rounding=kind.quota_rounding,
         )
     split_tiers(energy.sum(axis=0), quotas[:-1], held)
@@ -123,8 +136,28 @@ def _fill_tiers(one: Slot, members: Members, kind: PriceClass, part: Part, energ
     return Block(slots=slots, energy_wh=held, quota_wh=quotas)
 
 
+def _households(members: Members, part: Part) -> tuple[int, Int64Array, Int64Array]:
+    """Return N and h as numerator and denominator; where h changes, 1 and the household days."""
+    batch, rows = members.batch, members.rows
+    if has_change(batch)[rows].any():
+        return 1, *household_days(batch, rows, part.start_on, part.end_on)
+    return part.days, batch.households[rows], batch.households_parts[rows]
+
+
+def _fill_undeclared(one: Slot, part: Part, energy: Int64Array) -> Block:
+    """Return the one line of tenants whose number was not declared: all at the price of one tier."""
+    tier = part.structure.undeclared_tier
+    slot = replace(
+        one,
+        price=part.act.tiers[tier - 1],
+        formula="undeclared",
+        clause=f"residential, tier {tier}, tenants not declared",
+    )
+    return Block(slots=(slot,), energy_wh=energy.sum(axis=0, keepdims=True), quota_wh=None)
+
+
 def _fill_rates(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
-    prices = part.act.rates[kind.category, kind.voltage]
+    prices = part.act.rates[kind.category, kind.voltage] if kind.pilot is None else kind.pilot.energy[kind.voltage]
     clause = f"{kind.category.value}, {kind.voltage.value}"
     if not kind.three_rates:  # without a three-rate meter all is at the normal price
         slot = replace(one, register=Register.BT, price=prices[0], formula="single", clause=f"{clause}, normal rate")
@@ -155,9 +188,9 @@ def _slot(kind: PriceClass, period: Period, part: Part) -> Slot:
         register=Register.SG,
         price=0,
         formula="",
-        act=part.act.name,
+        act=part.act.name if kind.pilot is None else kind.pilot.act,
         clause="",
-        certainty=part.act.certainty_of(kind.category, kind.voltage),
+        certainty=part.act.certainty_of(kind.category, kind.voltage) if kind.pilot is None else kind.pilot.certainty,
         start_on=part.start_on,
         end_on=part.end_on,
         days=part.days,
@@ -166,11 +199,18 @@ def _slot(kind: PriceClass, period: Period, part: Part) -> Slot:
     )
 
 
+def _chargeable(members: Members) -> NDArray[np.bool_]:
+    """Return the bills whose power factor counts: it is known, or reactive energy was measured. [m]"""
+    reactive, given = members.batch.reactive_varh[members.rows], members.batch.power_factor_percent[members.rows]
+    known: NDArray[np.bool_] = (reactive != NOT_MEASURED) | (given != NOT_MEASURED)
+    return known
+
+
 def _with_reactive(group: Group, members: Members, period: Period, table: PowerFactorTable) -> Group:
     """Return ``group`` with the surcharge for reactive energy as its last line."""
-    measured = members.reactive_varh != NOT_MEASURED
-    reactive = np.where(measured, members.reactive_varh, 0)
-    factor = power_factor(members.energy_wh.sum(axis=1), reactive)
+    measured, given = _chargeable(members), members.batch.power_factor_percent[members.rows]
+    reactive = np.maximum(members.batch.reactive_varh[members.rows], 0)
+    factor = np.where(given != NOT_MEASURED, given, power_factor(members.energy_wh.sum(axis=1), reactive))
     rise = np.where(measured, surcharge(factor, table), 0)
     amount = charge_reactive(group.amount.sum(axis=0), rise)
     slot = replace(
@@ -187,14 +227,31 @@ def _with_reactive(group: Group, members: Members, period: Period, table: PowerF
         days=period.days,
         width_kwh=0,
     )
-    charged = np.where(amount > 0, reactive, 0)[np.newaxis]
-    none = np.full_like(charged, -1)
+    charged = np.where(amount > 0, reactive, 0)
+    group = _with_line(group, slot, charged, amount)
+    return replace(group, factor=np.where(measured, factor, -1), surcharge_bp=rise)
+
+
+def _with_demand(group: Group, members: Members, price: int) -> Group:
+    """Return ``group`` with the price of capacity as its last line: the highest half hour in W, at đ/kW."""
+    slot = replace(
+        next(slot for slot in group.slots if slot.kind is LineKind.ENERGY),
+        kind=LineKind.DEMAND,
+        register=Register.PMAX,
+        price=price,
+        formula="demand",
+        clause="price of capacity",
+    )
+    demand = members.batch.demand_w[members.rows]
+    return _with_line(group, slot, demand, divide_half_up(multiply(demand, price), W_PER_KW))
+
+
+def _with_line(group: Group, slot: Slot, energy: Int64Array, amount: Int64Array) -> Group:
+    none = np.full((1, energy.shape[0]), -1, dtype=np.int64)
     return replace(
         group,
         slots=(*group.slots, slot),
-        energy_wh=np.concatenate([group.energy_wh, charged]),
+        energy_wh=np.concatenate([group.energy_wh, energy[np.newaxis]]),
         amount=np.concatenate([group.amount, amount[np.newaxis]]),
         quota_wh=None if group.quota_wh is None else np.concatenate([group.quota_wh, none]),
-        factor=np.where(measured, factor, -1),
-        surcharge_bp=rise,
     )

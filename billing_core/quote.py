@@ -5,16 +5,18 @@ is what ``congto quote --json`` and the HTTP API print. A request that cannot be
 is guessed, and what is not certain is said in the notes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from billing_core.batch import NOT_MEASURED, Batch, batch_of
-from billing_core.codes import HOLD_TEXTS, Category, Hold, LineKind, QuotaRounding, Solar, Voltage, member_of
+from billing_core.codes import HOLD_TEXTS, Category, Hold, LineKind, QuotaRounding, Solar, Voltage, codes_of, member_of
 from billing_core.engine import charge
 from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_as_kwh
+from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
 from billing_core.notes import notes_on
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
@@ -41,8 +43,19 @@ class QuoteRequest:
         same as an estimate.
     export_wh, generation_wh, solar, solar_price, carry_in_wh, settle_carry
         Rooftop solar, as in :class:`billing_core.batch.Batch`.
-    reactive_varh
-        Reactive energy if it is charged (from 40 kW). [varh]
+    reactive_varh, power_factor_percent
+        Reactive energy if it is charged (from 40 kW), or the power factor where that is what is known. [varh; 1/100]
+    undeclared_rental
+        Whether tenants live there whose number was not declared (contract under 12 months).
+    households_changed
+        The first day of another number of households, and that number.
+    before_change_wh
+        Energy up to the change of price, of a meter that was read on that day. [Wh; three for a three-rate meter]
+    demand_w
+        Highest half hour of the month, for a contract of the two-component pilot. [W]
+    uses
+        Mixed use: other uses than ``category``, with their voltage and share of the energy; the rest is
+        ``category``'s. [1/100 %]
     """
 
     category: Category
@@ -60,6 +73,12 @@ class QuoteRequest:
     carry_in_wh: int = 0
     settle_carry: bool = False
     reactive_varh: int | None = None
+    power_factor_percent: int | None = None
+    undeclared_rental: bool = False
+    households_changed: tuple[date, Fraction] | None = None
+    before_change_wh: int | tuple[int, int, int] | None = None
+    demand_w: int | None = None
+    uses: tuple[tuple[Category, Voltage, int], ...] = ()
     quota_rounding: QuotaRounding = QuotaRounding.KWH
 
 
@@ -139,7 +158,10 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
     tariffs = load_tariffs() if tariffs is None else tariffs
     check_price_change(request, tariffs)
     batch = as_batch(request)
-    charges = charge(batch, tariffs, quota_rounding=request.quota_rounding)
+    if request.uses:
+        charges = charge_uses(batch, as_uses(request), tariffs, quota_rounding=request.quota_rounding)
+    else:
+        charges = charge(batch, tariffs, quota_rounding=request.quota_rounding)
     hold = member_of(Hold, int(charges.hold[0]))
     if hold is not Hold.NONE:
         raise UsageError(_refusal(request, hold, tariffs))
@@ -166,10 +188,22 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
     )
 
 
+def as_uses(request: QuoteRequest) -> Uses:
+    """Return the uses of a request of mixed use."""
+    rest = WHOLE_BP - sum(share for _, _, share in request.uses)
+    uses = ((request.category, request.voltage, rest), *request.uses)
+    return Uses(
+        bill=np.zeros(len(uses), dtype=np.int64),
+        category=codes_of(category for category, _, _ in uses),
+        voltage=codes_of(voltage for _, voltage, _ in uses),
+        share_bp=np.array([share for _, _, share in uses], dtype=np.int64),
+    )
+
+
 def as_batch(request: QuoteRequest) -> Batch:
     """Return ``request`` as a batch of one row."""
     three_rates = isinstance(request.energy_wh, tuple)
-    given: Mapping[str, Any] = {
+    given: dict[str, Any] = {
         "start_on": request.start_on,
         "end_on": request.end_on,
         "nominal_days": request.nominal_days,
@@ -186,7 +220,20 @@ def as_batch(request: QuoteRequest) -> Batch:
         "solar_price": request.solar_price,
         "reactive_varh": NOT_MEASURED if request.reactive_varh is None else request.reactive_varh,
         "share_by_days": request.category is Category.RESIDENTIAL or request.price_change_on is not None,
+        "power_factor_percent": NOT_MEASURED if request.power_factor_percent is None else request.power_factor_percent,
+        "undeclared_rental": request.undeclared_rental,
+        "two_component": request.demand_w is not None,
+        "demand_w": NOT_MEASURED if request.demand_w is None else request.demand_w,
     }
+    if request.households_changed is not None:
+        day, after = request.households_changed
+        given |= {
+            "households_changed_on": day,
+            "households_after": after.numerator,
+            "households_after_parts": after.denominator,
+        }
+    if request.before_change_wh is not None:
+        given["before_change_wh"] = [request.before_change_wh]
     return batch_of(energy_wh=[request.energy_wh], **given)
 
 

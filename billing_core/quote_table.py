@@ -45,6 +45,7 @@ CATEGORIES = {
     },
     Language.EN: {category: category.value.replace("_", ", ").capitalize() for category in Category},
 }
+UNITS = {LineKind.REACTIVE: " (kvarh)", LineKind.DEMAND: " (kW, đ/kW)"}
 
 
 def print_quote(answer: Quote, language: Language, *, explain: bool) -> None:
@@ -73,7 +74,7 @@ def _table(answer: Quote, language: Language) -> Table:
     for heading in figures:
         table.add_column(heading, justify="right")
     for line in answer.lines:
-        name = line_name(line, language) + (" (kvarh)" if line.kind is LineKind.REACTIVE else "")
+        name = line_name(line, language) + UNITS.get(line.kind, "")
         price = "" if line.price is None else format_number(line.price, language)
         energy = format_number(Fraction(line.energy_wh, 1000), language)
         table.add_row(name, energy, price, format_number(line.amount, language))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from billing_core.codes import RATES, Coded, Hold, Register
 from billing_core.consumption import Consumption, consume
-from billing_core.rounding import Int64Array
+from billing_core.rounding import DEMAND_W_MAX, Int64Array
 
 COLUMNS = (*RATES, Register.SG, Register.VC, Register.EXPORT)
 """The registers of a meter that count energy, in the order of the columns of this module."""
@@ -26,7 +26,6 @@ NORMAL, PEAK, OFF_PEAK, TOTAL, REACTIVE, EXPORT = range(len(COLUMNS))
 NOT_READ = -1
 """Stands for an index that the meter has not, or that was not read and is not needed."""
 REGISTERS_HELD_TOGETHER = 4  # three rates and a total, each of them off by less than one unit
-DEMAND_W_MAX = 10**10  # 10 GW; the whole country draws 50
 
 
 class PartKind(Coded):

@@ -1,34 +1,18 @@
 """A quote request from words, as a command line or a query string has them; a wrong word is refused by its name."""
 
-import re
 from collections.abc import Mapping
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
-from billing_core.codes import (
-    HOLD_TEXTS,
-    RATES,
-    Category,
-    Coded,
-    Hold,
-    QuotaRounding,
-    Register,
-    Solar,
-    Voltage,
-    member_of,
-)
-from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
-from billing_core.line import wh_as_kwh
+from billing_core.codes import Category, QuotaRounding, Solar, Voltage
+from billing_core.mixed_use import WHOLE_BP
 from billing_core.quote import QuoteRequest
-from billing_core.rounding import DAYS_MAX, ENERGY_WH_MAX, HOUSEHOLDS_MAX, PRICE_MAX
-from billing_core.tariff import BY_RATE, TIERED
+from billing_core.request_energy import energies_before_in, energies_in
+from billing_core.request_words import day_in, energy_in, flag_in, fraction_in, hundredths_in, member_in, whole_in
+from billing_core.rounding import DAYS_MAX, HOUSEHOLDS_MAX, PRICE_MAX
+from billing_core.tariff import TIERED
 from protocols.errors import UsageError
 
-Member = TypeVar("Member", bound=Coded)
-
-REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
 PEOPLE_PER_HOUSEHOLD = 4  # tenants: four people make one household (Circular 60/2025/TT-BCT, article 12(5))
 
 
@@ -41,45 +25,50 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         By the names of the options of ``congto quote``, with ``_`` for ``-``: ``category``, ``from``, ``to``, ``kwh``,
         ``rates``, ``old_index``, ``new_index``, ``digits``, ``multiplier``, ``voltage``, ``households``, ``tenants``,
         ``person_days``, ``nominal_days``, ``price_change_date``, ``export_kwh``, ``generation_kwh``, ``solar_regime``,
-        ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``quota_rounding``. What is absent or
-        ``None`` has its default.
+        ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``cosphi``, ``undeclared_rental``,
+        ``households_change``, ``index_at_change``, ``rates_before_change``, ``demand_kw``, ``uses``,
+        ``quota_rounding``. What is absent or ``None`` has its default.
 
     Raises
     ------
     UsageError
         Naming the word, what was found, what was expected, and the cure.
     """
-    category = _member("category", _needed(words, "category"), Category)
-    start_on, end_on = _day("from", _needed(words, "from")), _day("to", _needed(words, "to"))
+    category = member_in("category", _needed(words, "category"), Category)
+    start_on, end_on = day_in("from", _needed(words, "from")), day_in("to", _needed(words, "to"))
     if end_on < start_on:
         raise UsageError(f"from and to: found {start_on} and {end_on}, expected the first day first; exchange them")
     given: dict[str, Any] = {}
     if (text := words.get("voltage")) is not None:
-        given["voltage"] = _member("voltage", text, Voltage)
+        given["voltage"] = member_in("voltage", text, Voltage)
     if (text := words.get("nominal_days")) is not None:
-        given["nominal_days"] = _whole("nominal-days", text, 1, DAYS_MAX)
+        given["nominal_days"] = whole_in("nominal-days", text, 1, DAYS_MAX)
     if (text := words.get("price_change_date")) is not None:
-        given["price_change_on"] = _day("price-change-date", text)
+        given["price_change_on"] = day_in("price-change-date", text)
     for name, option in (
         ("export_wh", "export_kwh"),
         ("generation_wh", "generation_kwh"),
         ("carry_in_wh", "carry_in_kwh"),
     ):
         if (text := words.get(option)) is not None:
-            given[name] = _energy(option.replace("_", "-"), text)
+            given[name] = energy_in(option.replace("_", "-"), text)
     if (text := words.get("reactive_kvarh")) is not None:
-        given["reactive_varh"] = _energy("reactive-kvarh", text)
+        given["reactive_varh"] = energy_in("reactive-kvarh", text)
     if (text := words.get("solar_price")) is not None:
-        given["solar_price"] = _whole("solar-price", text, 1, PRICE_MAX)
+        given["solar_price"] = whole_in("solar-price", text, 1, PRICE_MAX)
     if (text := words.get("quota_rounding")) is not None:
-        given["quota_rounding"] = _member("quota-rounding", text, QuotaRounding)
-    if (text := words.get("settle_carry")) is not None:
-        given["settle_carry"] = _flag("settle-carry", text)
+        given["quota_rounding"] = member_in("quota-rounding", text, QuotaRounding)
+    for name in ("settle_carry", "undeclared_rental"):
+        if (text := words.get(name)) is not None:
+            given[name] = flag_in(name.replace("_", "-"), text)
+    energy = energies_in(words, category)
+    given |= _rarer(words, category)
     return QuoteRequest(
         category=category,
         start_on=start_on,
         end_on=end_on,
-        energy_wh=_energies(words, category),
+        energy_wh=energy,
+        before_change_wh=energies_before_in(words, energy),
         households=_households(words, category, (end_on - start_on).days + 1),
         solar=_solar(words),
         **given,
@@ -93,108 +82,44 @@ def _needed(words: Mapping[str, str | None], name: str) -> str:
     return text
 
 
-def _member(name: str, text: str, kind: type[Member]) -> Member:
-    for member in kind:
-        if member.value == text:
-            return member
-    known = ", ".join(member.value for member in kind)
-    raise UsageError(f"{name}: found {text!r}, expected one of {known}; use one of them")
+def _rarer(words: Mapping[str, str | None], category: Category) -> dict[str, Any]:
+    """Return what few requests have: power factor, demand, a change of households, mixed use."""
+    given: dict[str, Any] = {}
+    if (text := words.get("cosphi")) is not None:
+        if words.get("reactive_kvarh") is not None:
+            raise UsageError("cosphi: found reactive-kvarh too, expected one of them; leave the other out")
+        given["power_factor_percent"] = hundredths_in("cosphi", text, "a power factor from 0.01 to 1.00")
+    if (text := words.get("demand_kw")) is not None:
+        given["demand_w"] = energy_in("demand-kw", text)
+    if (text := words.get("households_change")) is not None:
+        if category not in TIERED:
+            raise UsageError(f"households-change: {category.value} has no tiers that households widen; leave it out")
+        day, equals, after = text.partition("=")
+        if not equals:
+            raise UsageError(f"households-change: found {text!r}, expected DAY=H like 2025-12-15=2; correct it")
+        given["households_changed"] = (day_in("households-change", day), fraction_in("households-change", after))
+    if (text := words.get("uses")) is not None:
+        given["uses"] = _uses(text, category)
+    return given
 
 
-def _day(name: str, text: str) -> date:
-    try:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{name}: found {text!r}, expected a day of the calendar like 2025-12-31; correct it"
-        ) from None
-
-
-def _whole(name: str, text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not least <= int(text) <= most:
-        raise UsageError(f"{name}: found {text!r}, expected a whole number from {least} to {most}; correct it")
-    return int(text)
-
-
-def _flag(name: str, text: str) -> bool:
-    if text not in ("true", "false"):
-        raise UsageError(f"{name}: found {text!r}, expected true or false; use one of them")
-    return text == "true"
-
-
-def _energy(name: str, text: str) -> int:
-    """Return kWh as Wh, exactly."""
-    try:
-        wh = Decimal(text) * 1000 if re.fullmatch(r"[-+]?\d{1,20}(\.\d{1,20})?", text, re.ASCII) else Decimal("NaN")
-    except InvalidOperation:
-        wh = Decimal("NaN")
-    if not wh.is_finite():
-        raise UsageError(f"{name}: found {text!r}, expected a number of kWh like 165 or 165.25; correct it")
-    if wh < 0:
-        raise UsageError(f"{name}: found {text}, expected no negative energy; check the readings")
-    if wh != wh.to_integral_value():
-        raise UsageError(
-            f"{name}: found {text}, expected at most three decimals (whole Wh); round it as the meter does"
-        )
-    if wh > ENERGY_WH_MAX // 3:
-        raise UsageError(
-            f"{name}: found {text}, expected at most {ENERGY_WH_MAX // 3000} kWh; check digits and multiplier"
-        )
-    return int(wh)
-
-
-def _energies(words: Mapping[str, str | None], category: Category) -> int | tuple[int, int, int]:
-    total, rates = words.get("kwh"), words.get("rates")
-    if rates is None:
-        read = _register(words)
-        if total is None and read is None:
-            raise UsageError("kwh: found nothing; give kwh, rates for a three-rate meter, or old-index and new-index")
-        energy = _energy("kwh", total) if total is not None else read
-        assert energy is not None
-        if read is not None and energy != read:
+def _uses(text: str, category: Category) -> tuple[tuple[Category, Voltage, int], ...]:
+    """Return the other uses of a meter from ``business=40`` or ``business@lt6=37.5,production=10``, in percent."""
+    found: dict[Category, tuple[Voltage, int]] = {}
+    for pair in text.split(","):
+        name, equals, percent = pair.partition("=")
+        kind, _, voltage = name.strip().partition("@")
+        use = member_in("uses", kind, Category)
+        if not equals or use in found or use is category:
             raise UsageError(
-                f"kwh: found {total}, but the register says {wh_as_kwh(read)} kWh; correct one, or leave kwh out"
+                f"uses: found {pair!r}, expected CATEGORY=PERCENT, each once and not --category, which has the rest; "
+                "correct it"
             )
-        return energy
-    if any(words.get(name) is not None for name in REGISTER_WORDS):
-        raise UsageError("rates: found an index too, expected one of them; leave the other out")
-    if category not in BY_RATE:
-        raise UsageError(f"rates: {category.value} has no prices by time of use; give kwh instead")
-    found: dict[Register, int] = {}
-    for pair in rates.split(","):
-        name, equals, text = pair.partition("=")
-        register = _member("rates", name.strip(), Register)
-        if not equals or register not in RATES or register in found:
-            raise UsageError(f"rates: found {pair!r}, expected BT=…,CD=…,TD=… in kWh, each once; correct it")
-        found[register] = _energy(f"rates, {name.strip()}", text.strip())
-    normal, peak, off_peak = (found.get(rate, 0) for rate in RATES)
-    if total is not None and _energy("kwh", total) != normal + peak + off_peak:
-        raise UsageError(
-            f"kwh: found {total}, but the rates sum to {wh_as_kwh(normal + peak + off_peak)} kWh; "
-            "correct one, or leave kwh out"
-        )
-    return normal, peak, off_peak
-
-
-def _register(words: Mapping[str, str | None]) -> int | None:
-    """Return what a register counted between two readings. [Wh]"""
-    old, new, digits, multiplier = (words.get(name) for name in REGISTER_WORDS)
-    if old is None and new is None and digits is None and multiplier is None:
-        return None
-    if old is None or new is None:
-        raise UsageError("old-index and new-index: found one of them; give both")
-    found = consume(
-        [_energy("old-index", old)],
-        [_energy("new-index", new)],
-        digits=0 if digits is None else _whole("digits", digits, 1, DIGITS_MAX),
-        multiplier=1 if multiplier is None else _whole("multiplier", multiplier, 1, MULTIPLIER_MAX),
-    )
-    if found.hold[0]:
-        reason = HOLD_TEXTS[member_of(Hold, int(found.hold[0]))]
-        raise UsageError(f"old-index and new-index: found {old} and {new}: {reason}")
-    return int(found.energy_wh[0])
+        share = hundredths_in("uses", percent.strip(), "percent like 40 or 37.5")
+        found[use] = (member_in("uses", voltage, Voltage) if voltage else Voltage.LT6, share)
+    if sum(share for _, share in found.values()) >= WHOLE_BP:
+        raise UsageError(f"uses: found {text!r}, expected less than 100 % together; the rest is the category's")
+    return tuple((use, voltage, share) for use, (voltage, share) in found.items())
 
 
 def _households(words: Mapping[str, str | None], category: Category, days: int) -> Fraction:
@@ -208,16 +133,10 @@ def _households(words: Mapping[str, str | None], category: Category, days: int) 
         raise UsageError(f"{way}: {category.value} has no tiers that households widen; leave it out")
     text = words[ways[0]] or ""
     if way == "tenants":
-        return Fraction(_whole(way, text, 1, HOUSEHOLDS_MAX), PEOPLE_PER_HOUSEHOLD)
+        return Fraction(whole_in(way, text, 1, HOUSEHOLDS_MAX), PEOPLE_PER_HOUSEHOLD)
     if way == "person-days":
-        return Fraction(_whole(way, text, 1, HOUSEHOLDS_MAX), PEOPLE_PER_HOUSEHOLD * days)
-    try:
-        households = Fraction(text) if re.fullmatch(r"\d{1,7}([./]\d{1,7})?", text, re.ASCII) else Fraction(0)
-    except ZeroDivisionError:
-        households = Fraction(0)
-    if not 0 < households.numerator <= HOUSEHOLDS_MAX or households.denominator > HOUSEHOLDS_MAX:
-        raise UsageError(f"{way}: found {text!r}, expected a positive number like 2, 1.25 or 5/4; correct it")
-    return households
+        return Fraction(whole_in(way, text, 1, HOUSEHOLDS_MAX), PEOPLE_PER_HOUSEHOLD * days)
+    return fraction_in(way, text)
 
 
 def _solar(words: Mapping[str, str | None]) -> Solar:
@@ -225,4 +144,4 @@ def _solar(words: Mapping[str, str | None]) -> Solar:
     if text is None:
         asked = [name for name in ("export_kwh", "carry_in_kwh", "generation_kwh") if words.get(name) is not None]
         return Solar.SEPARATE_2020 if asked else Solar.NONE
-    return _member("solar-regime", text, Solar)
+    return member_in("solar-regime", text, Solar)

@@ -17,6 +17,7 @@ INT64_MAX = 2**63 - 1
 ENERGY_WH_MAX = 10**13  # 10 TWh, a third of what Vietnam uses in a month: no single bill is larger
 PRICE_MAX = 40_000  # đ/kWh, seven times the dearest price in force; ENERGY_WH_MAX × PRICE_MAX < 2⁶²
 HOUSEHOLDS_MAX = 10**6  # numerator and denominator; a block of flats behind one meter has hundreds
+DEMAND_W_MAX = 10**10  # 10 GW; the whole country draws 50
 DAYS_MAX = 3_660  # ten years; ENERGY_WH_MAX × DAYS_MAX < 2⁶³
 
 

@@ -41,6 +41,16 @@ class Purchase:
     carry_out_wh: Int64Array
     hold: NDArray[np.int8]
 
+    def without(self, hold: NDArray[np.int8]) -> "Purchase":
+        """Return the purchases with those of held bills held for the same reason: export and import settle together."""
+        held = hold != 0
+        if not held.any():
+            return self
+        columns = (self.energy_wh, self.price, self.amount, self.carry_out_wh)
+        energy, price, amount, carry = (np.where(held, 0, column) for column in columns)
+        reasons = np.where(held, hold, self.hold)
+        return Purchase(energy_wh=energy, price=price, amount=amount, carry_out_wh=carry, hold=reasons)
+
 
 def price_in(rule: SolarRule, year: int, rates: tuple[ExchangeRate, ...]) -> SolarPrice | None:
     """Return what a kWh is bought at in ``year``: as published, or else cents × the year's exchange rate, half up."""

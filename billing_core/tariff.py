@@ -99,11 +99,15 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierStructure:
-    """The width of the residential tiers from a date on. [kWh a month; the last tier has no end]"""
+    """The width of the residential tiers from a date on. [kWh a month; the last tier has no end]
+
+    ``undeclared_tier`` is the one whose price tenants pay for all their energy where their number was not declared.
+    """
 
     name: str
     effective_on: date
     widths: tuple[int, ...]
+    undeclared_tier: int
     source: str
     certainty: Certainty
 

@@ -222,9 +222,17 @@ def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages], tu
     for item in table.tables("tiers"):
         name, effective_on = take_text(item, "name"), item.take("effective_on", date)
         widths = take_integers(item, "widths", 1, 10_000)
+        undeclared_tier = item.integer("undeclared_tier", 1, len(widths) + 1)
         source, certainty = take_source(item)
         structures.append(
-            TierStructure(name=name, effective_on=effective_on, widths=widths, source=source, certainty=certainty)
+            TierStructure(
+                name=name,
+                effective_on=effective_on,
+                widths=widths,
+                undeclared_tier=undeclared_tier,
+                source=source,
+                certainty=certainty,
+            )
         )
         item.finish()
     for item in table.tables("percent"):

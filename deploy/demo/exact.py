@@ -8,8 +8,8 @@ twice.
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
 from functools import cache
@@ -26,11 +26,26 @@ class NotBillableError(Exception):
     """The rules give no bill for this; the message says which rule."""
 
 
+@dataclass(frozen=True, slots=True)
+class MeterPart:
+    """What one register showed at the begin and end of a part of the period; ``digits`` is where it starts anew."""
+
+    register: str
+    old_kwh: Fraction
+    new_kwh: Fraction
+    digits: int | None = None
+    multiplier: int = 1
+    backwards: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
     """What one customer used in one period, as exact kWh.
 
-    ``kwh`` is by register: ``SG`` for a total, or ``BT``, ``CD``, ``TD``. Both days are billed.
+    ``kwh`` is by register: ``SG`` for a total, or ``BT``, ``CD``, ``TD``; empty if ``meters`` says what the registers
+    showed. Both days are billed. ``households_changed`` is the first day of another number of households and that
+    number; ``before_change_kwh`` what a meter read at the change of price had counted until then; ``demand_kw`` asks
+    for the two-component pilot; ``uses`` are other uses than ``category``, each with its voltage and its share.
     """
 
     category: str
@@ -49,6 +64,13 @@ class Use:
     settle_carry: bool = False
     reactive_kvarh: Fraction | None = None
     quota_unit_kwh: Fraction = Fraction(1)
+    cosphi: Fraction | None = None
+    undeclared_rental: bool = False
+    households_changed: tuple[date, Fraction] | None = None
+    before_change_kwh: Mapping[str, Fraction] | None = None
+    demand_kw: Fraction | None = None
+    uses: tuple[tuple[str, str, Fraction], ...] = ()
+    meters: tuple[MeterPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +90,16 @@ class ExactBill:
 def exact_bill(use: Use) -> ExactBill:
     """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none."""
     files = _files()
+    if use.meters:
+        use = replace(use, kwh=consumed(use.meters))
     billed, bought, carried, price = _settle(use, files["solar.toml"])
-    lines: list[tuple[Fraction, int, int]] = []
-    parts = _parts(use, files)
-    if len(parts) > 1 and use.category != "residential" and not use.share_by_days:
-        raise NotBillableError("the price changes, and the meter is read on that day")
-    days = (use.end_on - use.start_on).days + 1
-    before = 0
-    for first, last, act in parts:
-        until = (last - use.start_on).days + 1
-        share = {name: _until(kwh, until, days) - _until(kwh, before, days) for name, kwh in billed.items()}
-        lines += [(kwh, at, half_up(kwh * at)) for kwh, at in _charges(use, act, share, (first, last), files) if kwh]
-        before = until
-    active = sum(amount for _, _, amount in lines)
-    surcharge = _reactive(use, billed, active, files["power_factor.toml"])
-    if surcharge:
-        assert use.reactive_kvarh is not None
-        lines.append((use.reactive_kvarh, 0, surcharge))
-    subtotal = active + surcharge
+    cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
+    lines = [
+        line
+        for one, kwh in _by_use(use, billed)
+        for line in _lines_of(one, kwh, cosphi, files)
+    ]  # fmt: skip
+    subtotal = sum(amount for _, _, amount in lines)
     vat = half_up(subtotal * _vat_rate(use.end_on, files["vat.toml"]))
     return ExactBill(
         lines=tuple(lines),
@@ -96,6 +110,103 @@ def exact_bill(use: Use) -> ExactBill:
         purchase=0 if not bought else None if price is None else half_up(bought * price),
         carry_out_kwh=carried,
     )
+
+
+def consumed(meters: Sequence[MeterPart]) -> dict[str, Fraction]:
+    """Return the energy of each register, by counting each part from its lower to its higher index."""
+    found: dict[str, Fraction] = {}
+    for part in meters:
+        low, high = (part.new_kwh, part.old_kwh) if part.backwards else (part.old_kwh, part.new_kwh)
+        if high < low:
+            if part.digits is None:
+                raise NotBillableError("the register fell")
+            high += 10**part.digits
+            if 2 * (high - low) > 10**part.digits:
+                raise NotBillableError("the register fell by more than it can have gone round")
+        found[part.register] = found.get(part.register, Fraction(0)) + (high - low) * part.multiplier
+    return found
+
+
+def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[str, Fraction]]]:
+    """Return each use with its energy: shares in whole kWh, counted from the first; the last use has the rest."""
+    if not use.uses:
+        return [(use, kwh)]
+    if use.before_change_kwh is not None or use.demand_kw is not None or use.undeclared_rental:
+        raise NotBillableError("not defined for mixed use")
+    first = (use.category, use.voltage, 1 - sum((share for _, _, share in use.uses), Fraction(0)))
+    found: list[tuple[Use, Mapping[str, Fraction]]] = []
+    before = Fraction(0)
+    for category, voltage, share in (first, *use.uses):
+        energy = {
+            name: _share(total, before + share) - _share(total, before) for name, total in kwh.items()
+        }  # fmt: skip
+        found.append((replace(use, category=category, voltage=voltage), energy))
+        before += share
+    return found
+
+
+def _share(kwh: Fraction, share: Fraction) -> Fraction:
+    return kwh if share == 1 else min(kwh, Fraction(half_up(kwh * share)))
+
+
+def _lines_of(
+    use: Use, billed: Mapping[str, Fraction], cosphi: Fraction | None, files: Mapping[str, dict[str, Any]]
+) -> list[tuple[Fraction, int, int]]:
+    """Return the lines of one use: (kWh, price, amount)."""
+    if use.undeclared_rental and use.category != "residential":
+        raise NotBillableError("tenants are a residential use")
+    if use.demand_kw is not None:
+        lines = _pilot(use, billed, files["two_component.toml"])
+    else:
+        lines = [
+            (kwh, price, half_up(kwh * price))
+            for days, act, share in _shared_out(use, billed, files)
+            for kwh, price in _charges(use, act, share, days, files)
+            if kwh
+        ]
+    active = sum(amount for _, _, amount in lines)
+    surcharge = _reactive(use, cosphi, active, files["power_factor.toml"])
+    if surcharge:
+        lines.append((use.reactive_kvarh or Fraction(0), 0, surcharge))
+    if use.demand_kw:
+        capacity = files["two_component.toml"]["pilot"][-1][use.voltage]["capacity"]
+        lines.append((use.demand_kw, capacity, half_up(use.demand_kw * capacity)))
+    return lines
+
+
+def _shared_out(
+    use: Use, billed: Mapping[str, Fraction], files: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[tuple[date, date], dict[str, Any], Mapping[str, Fraction]]]:
+    """Yield the days, the act and the energy of each stretch of the period under one act."""
+    parts, days = _parts(use, files), (use.end_on - use.start_on).days + 1
+    for _, _, act in parts:
+        _price_list(use, act)
+    if use.before_change_kwh is not None:
+        if len(parts) != 2 or use.solar == "net_2017":
+            raise NotBillableError("a reading at a change of price, and none or several")
+        after = {name: kwh - use.before_change_kwh[name] for name, kwh in billed.items()}
+        for (first, last, act), share in zip(parts, (use.before_change_kwh, after), strict=True):
+            yield (first, last), act, share
+        return
+    if len(parts) > 1 and use.category != "residential" and not use.share_by_days:
+        raise NotBillableError("the price changes, and the meter is read on that day")
+    before = 0
+    for first, last, act in parts:
+        until = (last - use.start_on).days + 1
+        yield (first, last), act, {n: _until(kwh, until, days) - _until(kwh, before, days) for n, kwh in billed.items()}
+        before = until
+
+
+def _pilot(use: Use, billed: Mapping[str, Fraction], table: dict[str, Any]) -> list[tuple[Fraction, int, int]]:
+    """Return the energy lines of the two-component pilot."""
+    pilots = [pilot for pilot in table["pilot"] if pilot["effective_on"] <= use.start_on]
+    if not pilots or pilots[-1]["category"] != use.category:
+        raise NotBillableError("no pilot for this")
+    if (use.end_on - use.start_on).days + 1 != (use.nominal_days or _cycle(use.start_on)):
+        raise NotBillableError("capacity is priced by the month")
+    prices = pilots[-1][use.voltage]
+    named = [(kwh, prices["BT" if register == "SG" else register]) for register, kwh in billed.items() if kwh]
+    return [(kwh, price, half_up(kwh * price)) for kwh, price in named]
 
 
 def half_up(value: Fraction) -> int:
@@ -139,8 +250,11 @@ def _charges(
     total = sum(kwh.values(), Fraction(0))
     prices = _price_list(use, act)
     if isinstance(prices, list):
-        widths = [table["widths"] for table in files["structure.toml"]["tiers"] if table["effective_on"] <= days[0]][-1]
-        stretch = Fraction((days[1] - days[0]).days + 1, use.nominal_days or _cycle(use.start_on)) * use.households
+        structure = [table for table in files["structure.toml"]["tiers"] if table["effective_on"] <= days[0]][-1]
+        if use.undeclared_rental:
+            return [(total, prices[structure["undeclared_tier"] - 1])]
+        widths = structure["widths"]
+        stretch = _household_days(use, days) / (use.nominal_days or _cycle(use.start_on))
         bounds = [Fraction(0)]
         for width in widths:
             bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
@@ -172,6 +286,18 @@ def _price_list(use: Use, act: dict[str, Any]) -> list[int] | dict[str, int] | i
     return prices
 
 
+def _household_days(use: Use, days: tuple[date, date]) -> Fraction:
+    """Add up the households of each day."""
+    found, day = Fraction(0), days[0]
+    if use.households_changed is None:
+        return use.households * ((days[1] - days[0]).days + 1)
+    changed_on, after = use.households_changed
+    while day <= days[1]:
+        found += use.households if day < changed_on else after
+        day += DAY
+    return found
+
+
 def _cycle(start_on: date) -> int:
     """Walk to the day before the same day of the next month, or to that month's end if it has no such day."""
     end_on = start_on
@@ -191,22 +317,27 @@ def _vat_rate(day: date, table: dict[str, Any]) -> Fraction:
     raise NotBillableError("no rate of tax for the last day")
 
 
-def _reactive(use: Use, billed: Mapping[str, Fraction], active: int, table: dict[str, Any]) -> int:
-    """Return the surcharge for reactive energy."""
-    rules = [rule for rule in table["table"] if rule["effective_on"] <= use.end_on]
-    if use.reactive_kvarh is None or not rules:
-        return 0
-    energy = sum(billed.values(), Fraction(0))
+def _power_factor(use: Use, energy: Fraction) -> Fraction | None:
+    """Return cosφ to two decimals, by trying all of them; ``None`` where reactive energy is not charged."""
+    if use.cosphi is not None or use.reactive_kvarh is None:
+        return use.cosphi
     apparent = energy**2 + use.reactive_kvarh**2
     if not apparent:
+        return Fraction(1)
+    return Fraction(
+        max(c for c in range(101) if (2 * c - 1) * abs(2 * c - 1) * apparent <= (200 * energy) ** 2), 100
+    )  # fmt: skip
+
+
+def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, Any]) -> int:
+    """Return the surcharge for reactive energy."""
+    rules = [rule for rule in table["table"] if rule["effective_on"] <= use.end_on]
+    if cosphi is None or not rules or cosphi * 100 >= rules[-1]["required_percent"]:
         return 0
-    hundredths = max(c for c in range(101) if (2 * c - 1) * abs(2 * c - 1) * apparent <= (200 * energy) ** 2)
-    rule = rules[-1]
-    if hundredths >= rule["required_percent"]:
-        return 0
-    percent = Fraction(rule["floor_surcharge_bp"], 100)
-    if hundredths >= rule["floor_percent"]:
-        percent = Fraction(half_up((Fraction(rule["required_percent"], hundredths) - 1) * 10_000), 100)
+    percent = Fraction(rules[-1]["floor_surcharge_bp"], 100)
+    if cosphi * 100 >= rules[-1]["floor_percent"]:
+        required = Fraction(rules[-1]["required_percent"], 100)
+        percent = Fraction(half_up((required / cosphi - 1) * 10_000), 100)
     return half_up(active * percent / 100)
 
 

@@ -1,12 +1,20 @@
 """Random bills, as the exact recomputation takes them and as a row of the engine's batch."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from billing_core.batch import NOT_MEASURED, Batch, batch_of
-from billing_core.codes import Category, Solar, Voltage
-from deploy.demo.exact import Use
+from billing_core.codes import Category, Solar, Voltage, codes_of
+from billing_core.mixed_use import Uses
+from billing_core.registers import COLUMNS, NOT_READ, PartKind, Parts, parts_of, read_registers
+from billing_core.tariff_files import load_tariffs
+from deploy.demo.exact import MeterPart, Use
 
 FIRST_DAY, DAYS = date(2015, 3, 16), (date(2026, 12, 31) - date(2015, 3, 16)).days
 VOLTAGES = {
@@ -17,26 +25,31 @@ VOLTAGES = {
 }
 
 
+BY_RATE = ("production", "business", "wholesale_complex_other")
+CHANGES = [act.effective_on for act in load_tariffs().acts[1:]]
+
+
 def random_use(rng: Random) -> Use:
     """Return what one customer used: any category, regime, period and size, and often something at its edge."""
     category = rng.choice([member.value for member in Category] + ["residential"] * 12)
-    # Wholesale prices are known for the first act only: most of its bills are to be priced, not held.
-    span = 800 if category.startswith("wholesale") and rng.random() < 0.9 else DAYS - 120
-    start_on = FIRST_DAY + timedelta(days=rng.randrange(span))
-    days = rng.choice((1, 15, 28, 29, 30, 31, 31, 57, 90))
+    start_on, days = random_period(rng, category)
+    end_on = start_on + timedelta(days=days - 1)
     solar = rng.choice([member.value for member in Solar if member is not Solar.NONE]) if rng.random() < 0.3 else None
-    three = (
-        category in ("production", "business", "wholesale_complex_other") and rng.random() < 0.7 and solar != "net_2017"
-    )
-    kwh = {name: random_kwh(rng) for name in (("BT", "CD", "TD") if three else ("SG",))}
+    three = category in BY_RATE and rng.random() < 0.7 and solar != "net_2017"
+    names = ("BT", "CD", "TD") if three else ("SG",)
+    meters = random_meters(rng, names) if rng.random() < 0.2 else ()
+    pilot = category == "production" and rng.random() < 0.2
     return Use(
         category=category,
         start_on=start_on,
-        end_on=start_on + timedelta(days=days - 1),
-        kwh=kwh,
+        end_on=end_on,
+        kwh={} if meters else {name: random_kwh(rng) for name in names},
+        meters=meters,
         voltage=rng.choice(VOLTAGES.get(category, ("lt6",))),
-        households=Fraction(rng.randint(1, 12), rng.choice((1, 1, 1, 2, 4, 120, 7))),
-        nominal_days=rng.choice((None, None, 30, 31)),
+        households=random_households(rng),
+        households_changed=random_change(rng, start_on, days) if rng.random() < 0.1 else None,
+        undeclared_rental=category == "residential" and rng.random() < 0.05,
+        nominal_days=days if pilot and rng.random() < 0.7 else rng.choice((None, None, 30, 31)),
         share_by_days=category == "residential" or rng.random() < 0.5,
         export_kwh=random_kwh(rng) if solar else Fraction(0),
         generation_kwh=rng.choice((None, random_kwh(rng) * 2)) if solar else None,
@@ -45,7 +58,63 @@ def random_use(rng: Random) -> Use:
         carry_in_kwh=random_kwh(rng) if solar == "net_2017" else Fraction(0),
         settle_carry=rng.random() < 0.5,
         reactive_kvarh=random_kwh(rng) if rng.random() < 0.3 else None,
+        cosphi=Fraction(rng.randint(1, 100), 100) if rng.random() < 0.1 else None,
+        demand_kw=random_kwh(rng) if pilot else None,
+        uses=random_shares(rng, category, three) if rng.random() < 0.1 and not pilot else (),
     )
+
+
+def random_period(rng: Random, category: str) -> tuple[date, int]:
+    """Return the first day and the number of days; one in eight has a change of price in it."""
+    days = rng.choice((1, 15, 28, 29, 30, 31, 31, 57, 90))
+    if rng.random() < 0.125:
+        return rng.choice(CHANGES) - timedelta(days=rng.randrange(days)), days
+    # Wholesale prices are known for the first act only: most of its bills are to be priced, not held. The pilot is new.
+    span = 800 if category.startswith("wholesale") and rng.random() < 0.9 else DAYS - 120
+    if category == "production" and rng.random() < 0.3:
+        return date(2025, 10, 9) + timedelta(days=rng.randrange(300)), days
+    return FIRST_DAY + timedelta(days=rng.randrange(span)), days
+
+
+def random_households(rng: Random) -> Fraction:
+    return Fraction(rng.randint(1, 12), rng.choice((1, 1, 1, 2, 4, 120, 7)))
+
+
+def random_change(rng: Random, start_on: date, days: int) -> tuple[date, Fraction] | None:
+    """Return a change of the number of households after the first day."""
+    return (start_on + timedelta(days=rng.randrange(1, days)), random_households(rng)) if days > 1 else None
+
+
+def random_shares(rng: Random, category: str, three: bool) -> tuple[tuple[str, str, Fraction], ...]:
+    """Return one or two other uses, with shares that leave some for ``category``."""
+    others = [name for name in ("residential", "business", "production", "lighting_admin") if name != category]
+    chosen = rng.sample(others, rng.randint(1, 2))
+    return tuple(
+        (name, rng.choice(VOLTAGES.get(name, ("lt6",))), Fraction(rng.randint(1, 4_999), 10_000)) for name in chosen
+    )
+
+
+def random_meters(rng: Random, names: tuple[str, ...]) -> tuple[MeterPart, ...]:
+    """Return one to three parts of the period: exchanged, rolled over, with another multiplier, or run backwards."""
+    parts = []
+    for _ in range(rng.randint(1, 3)):
+        digits, multiplier, backwards = rng.choice((5, 6, None)), rng.choice((1, 1, 20, 400)), rng.random() < 0.1
+        for name in names:
+            used, limit = rng.randint(0, 30_000_000), 10 ** (digits or 7) * 1000
+            old = rng.randrange(limit) if digits else rng.randrange(limit) + used
+            new = old - used if backwards else old + used
+            indexes = (Fraction(value % limit if digits else value, 1000) for value in (old, new))
+            parts.append(MeterPart(name, *indexes, digits, multiplier, backwards))
+    return tuple(parts)
+
+
+def with_reading_at_change(use: Use, rng: Random) -> Use:
+    """Return ``use`` with its meter read at the change of price, if there is just one and the energy is known."""
+    changes = [day for day in CHANGES if use.start_on < day <= use.end_on]
+    if len(changes) != 1 or use.meters or use.uses or use.demand_kw is not None:
+        return use
+    before = {name: Fraction(rng.randint(0, int(kwh * 1000)), 1000) for name, kwh in use.kwh.items()}
+    return replace(use, before_change_kwh=before)
 
 
 def random_kwh(rng: Random) -> Fraction:
@@ -61,23 +130,30 @@ def random_kwh(rng: Random) -> Fraction:
     )
 
 
-def as_batch(uses: list[Use]) -> Batch:
-    """Return ``uses`` as the engine takes them."""
+def wh(kwh: Fraction | None) -> int:
+    return NOT_MEASURED if kwh is None else int(kwh * 1000)
 
-    def wh(kwh: Fraction | None) -> int:
-        return NOT_MEASURED if kwh is None else int(kwh * 1000)
 
-    return batch_of(
-        energy_wh=[[wh(use.kwh.get("SG", use.kwh.get("BT"))), *(wh(use.kwh.get(r, Fraction(0))) for r in ("CD", "TD"))]
-                   for use in uses],
+def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
+    """Return ``uses`` as the engine takes them, and why registers could not be read."""
+    metered = read_registers(as_parts(uses), len(uses))
+    read = np.array([bool(use.meters) for use in uses])
+    energy = np.array([by_rate(use.kwh) for use in uses])
+    batch = batch_of(
+        energy_wh=np.where(read[:, np.newaxis], metered.rates_wh, energy),
         start_on=[use.start_on for use in uses],
         end_on=[use.end_on for use in uses],
         nominal_days=[use.nominal_days or 0 for use in uses],
         category=[Category(use.category).code for use in uses],
         voltage=[Voltage(use.voltage).code for use in uses],
-        three_rates=["BT" in use.kwh for use in uses],
+        three_rates=["BT" in (use.kwh or {part.register for part in use.meters}) for use in uses],
         households=[use.households.numerator for use in uses],
         households_parts=[use.households.denominator for use in uses],
+        households_changed_on=np.array(
+            [use.households_changed[0] if use.households_changed else "NaT" for use in uses], dtype="datetime64[D]"
+        ),
+        households_after=[use.households_changed[1].numerator if use.households_changed else 1 for use in uses],
+        households_after_parts=[use.households_changed[1].denominator if use.households_changed else 1 for use in uses],
         share_by_days=[use.share_by_days for use in uses],
         export_wh=[wh(use.export_kwh) for use in uses],
         generation_wh=[wh(use.generation_kwh) for use in uses],
@@ -86,4 +162,56 @@ def as_batch(uses: list[Use]) -> Batch:
         solar=[(Solar(use.solar) if use.solar else Solar.NONE).code for use in uses],
         solar_price=[use.solar_price or 0 for use in uses],
         reactive_varh=[wh(use.reactive_kvarh) for use in uses],
-    )  # fmt: skip
+        power_factor_percent=[NOT_MEASURED if use.cosphi is None else int(use.cosphi * 100) for use in uses],
+        undeclared_rental=[use.undeclared_rental for use in uses],
+        before_change_wh=[
+            [NOT_MEASURED] * 3 if use.before_change_kwh is None else by_rate(use.before_change_kwh) for use in uses
+        ],
+        two_component=[use.demand_kw is not None for use in uses],
+        demand_w=[wh(use.demand_kw) for use in uses],
+    )
+    return batch, np.where(read, metered.hold, 0).astype(np.int8)
+
+
+def by_rate(kwh: Mapping[str, Fraction]) -> list[int]:
+    return [wh(kwh.get("SG", kwh.get("BT", Fraction(0)))), *(wh(kwh.get(name, Fraction(0))) for name in ("CD", "TD"))]
+
+
+def as_parts(uses: list[Use]) -> Parts:
+    """Return the meters of all uses: a row for each register of each part, the others of that row not read."""
+    names = [register.value for register in COLUMNS]
+    rows = [(bill, use.meters[n : n + width]) for bill, use in enumerate(uses) if use.meters
+            for width in [3 if use.meters[0].register == "BT" else 1]
+            for n in range(0, len(use.meters), width)]  # fmt: skip
+    old, new = np.full((2, len(rows), len(names)), NOT_READ, dtype=np.int64)
+    for row, (_, registers) in enumerate(rows):
+        for part in registers:
+            column = names.index(part.register)
+            old[row, column], new[row, column] = wh(part.old_kwh), wh(part.new_kwh)
+    kinds = [PartKind.REVERSED if registers[0].backwards else PartKind.PERIODIC for _, registers in rows]
+    return parts_of(
+        bill=[bill for bill, _ in rows],
+        kind=codes_of(kinds),
+        old_wh=old,
+        new_wh=new,
+        digits=[registers[0].digits or 0 for _, registers in rows],
+        multiplier=[registers[0].multiplier for _, registers in rows],
+    )
+
+
+def as_uses(uses: list[Use]) -> Uses:
+    """Return what the energy of each bill is used for."""
+    rows = [
+        (bill, category, voltage, int(share * 10_000))
+        for bill, use in enumerate(uses)
+        for category, voltage, share in (
+            (use.category, use.voltage, 1 - sum((share for _, _, share in use.uses), Fraction(0))),
+            *use.uses,
+        )
+    ]
+    return Uses(
+        bill=np.array([row[0] for row in rows]),
+        category=codes_of(Category(row[1]) for row in rows),
+        voltage=codes_of(Voltage(row[2]) for row in rows),
+        share_bp=np.array([row[3] for row in rows]),
+    )

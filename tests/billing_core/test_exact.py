@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_core.charges import Charges
 from billing_core.codes import QuotaRounding
-from billing_core.engine import charge
-from billing_core.tariff_files import load_tariffs
-from deploy.demo.exact import ExactBill, NotBillableError, Use, exact_bill, half_up
-from tests.billing_core.random_uses import as_batch, random_use
+from deploy.demo.exact import NotBillableError, Use, exact_bill, half_up
+from tests.billing_core.comparison import differences, exactly
+from tests.billing_core.random_uses import random_use, with_reading_at_change
 
 BILLS = 2_000
 SEED = 20_260_301
@@ -24,48 +22,7 @@ SEED = 20_260_301
 @cache
 def random_uses() -> list[Use]:
     rng = Random(SEED)
-    return [random_use(rng) for _ in range(BILLS)]
-
-
-def exactly(use: Use) -> ExactBill | None:
-    try:
-        return exact_bill(use)
-    except NotBillableError:
-        return None
-
-
-def engine_says(charges: Charges, row: int, lines: list[tuple[Fraction, int, int]]) -> ExactBill | None:
-    """Return row ``row`` of the engine's result in the words of the recomputation; ``None`` if it is held."""
-    if charges.hold[row]:
-        return None
-    purchase = charges.purchase
-    return ExactBill(
-        lines=tuple(lines),
-        subtotal=int(charges.subtotal[row]),
-        vat=int(charges.vat[row]),
-        total=int(charges.total[row]),
-        bought_kwh=Fraction(int(purchase.energy_wh[row]), 1000),
-        purchase=None if purchase.hold[row] else int(purchase.amount[row]),
-        carry_out_kwh=Fraction(int(purchase.carry_out_wh[row]), 1000),
-    )
-
-
-def differences(uses: list[Use], rounding: QuotaRounding = QuotaRounding.KWH) -> list[str]:
-    charges = charge(as_batch(uses), load_tariffs(), quota_rounding=rounding)
-    lines: list[list[tuple[Fraction, int, int]]] = [[] for _ in uses]
-    columns = charges.lines()
-    for bill, energy, price, amount in zip(
-        columns.bill.tolist(), columns.energy_wh.tolist(), columns.price.tolist(), columns.amount.tolist(), strict=True
-    ):
-        lines[bill].append((Fraction(energy, 1000), price, amount))
-    found = []
-    for row, use in enumerate(uses):
-        wanted, got = exactly(use), engine_says(charges, row, lines[row])
-        if wanted is not None and got is not None and wanted.purchase is None and got.purchase is None:
-            wanted = replace(wanted, bought_kwh=got.bought_kwh)  # held: what would be bought is not settled
-        if wanted != got:
-            found.append(f"{use}\n exact  {wanted}\n engine {got}")
-    return found
+    return [with_reading_at_change(random_use(rng), rng) for _ in range(BILLS)]
 
 
 def test_thousands_of_random_bills_agree_to_the_dong():
@@ -81,6 +38,21 @@ def test_most_random_bills_are_computed_and_every_kind_of_line_is_among_them():
     assert sum(bool(bill.purchase) for bill in bills) > 100
     assert sum(any(price == 0 for _, price, _ in bill.lines) for bill in bills) > 100
     assert sum(len(bill.lines) > 6 for bill in bills) > 25
+
+
+def test_every_feature_is_among_the_bills_that_are_computed():
+    computed = [use for use in random_uses() if exactly(use) is not None]
+    for name, least in (
+        ("meters", 200),
+        ("uses", 80),
+        ("households_changed", 100),
+        ("cosphi", 100),
+        ("demand_kw", 3),
+        ("undeclared_rental", 15),
+        ("before_change_kwh", 50),
+    ):
+        assert sum(bool(getattr(use, name)) for use in computed) >= least, name
+    assert sum(use.category.startswith("wholesale") for use in computed) > 300
 
 
 @given(st.integers(min_value=0))

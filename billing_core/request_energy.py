@@ -1,0 +1,98 @@
+"""The energy of a request: as kWh, by rate, or as two indexes of a register; and the same up to a price change."""
+
+from collections.abc import Mapping
+
+from billing_core.codes import HOLD_TEXTS, RATES, Category, Hold, Register, member_of
+from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
+from billing_core.line import wh_as_kwh
+from billing_core.request_words import energy_in, member_in, whole_in
+from billing_core.tariff import BY_RATE
+from protocols.errors import UsageError
+
+REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
+
+
+def energies_in(words: Mapping[str, str | None], category: Category) -> int | tuple[int, int, int]:
+    """Return the energy of the period, one number or three. [Wh]"""
+    total, rates = words.get("kwh"), words.get("rates")
+    if rates is None:
+        read = _register(words)
+        if total is None and read is None:
+            raise UsageError("kwh: found nothing; give kwh, rates for a three-rate meter, or old-index and new-index")
+        energy = energy_in("kwh", total) if total is not None else read
+        assert energy is not None
+        if read is not None and energy != read:
+            raise UsageError(
+                f"kwh: found {total}, but the register says {wh_as_kwh(read)} kWh; correct one, or leave kwh out"
+            )
+        return energy
+    if any(words.get(name) is not None for name in REGISTER_WORDS):
+        raise UsageError("rates: found an index too, expected one of them; leave the other out")
+    if category not in BY_RATE:
+        raise UsageError(f"rates: {category.value} has no prices by time of use; give kwh instead")
+    normal, peak, off_peak = _rates("rates", rates)
+    if total is not None and energy_in("kwh", total) != normal + peak + off_peak:
+        raise UsageError(
+            f"kwh: found {total}, but the rates sum to {wh_as_kwh(normal + peak + off_peak)} kWh; "
+            "correct one, or leave kwh out"
+        )
+    return normal, peak, off_peak
+
+
+def energies_before_in(
+    words: Mapping[str, str | None], energy: int | tuple[int, int, int]
+) -> int | tuple[int, int, int] | None:
+    """Return the energy up to the change of price, if the meter was read on that day. [Wh]"""
+    index, rates = words.get("index_at_change"), words.get("rates_before_change")
+    if index is None and rates is None:
+        return None
+    if (rates is not None) != isinstance(energy, tuple) or (rates is not None and index is not None):
+        name = "index-at-change" if rates is None else "rates-before-change"
+        raise UsageError(
+            f"{name}: found it, expected rates-before-change with rates, index-at-change with old-index and new-index; "
+            "give the one that goes with the energy"
+        )
+    if rates is not None:
+        return _rates("rates-before-change", rates)
+    if words.get("old_index") is None:
+        raise UsageError("index-at-change: found it without old-index and new-index; give them too")
+    before = _register(dict(words) | {"new_index": index}, "index-at-change")
+    after = _register(dict(words) | {"old_index": index}, "index-at-change")
+    assert before is not None
+    if before + (after or 0) != energy:
+        raise UsageError(
+            f"index-at-change: found {index}, expected an index between old-index and new-index; read again"
+        )
+    return before
+
+
+def _rates(name: str, text: str) -> tuple[int, int, int]:
+    """Return energy at the three rates from ``BT=…,CD=…,TD=…``. [Wh]"""
+    found: dict[Register, int] = {}
+    for pair in text.split(","):
+        rate, equals, kwh = pair.partition("=")
+        register = member_in(name, rate.strip(), Register)
+        if not equals or register not in RATES or register in found:
+            raise UsageError(f"{name}: found {pair!r}, expected BT=…,CD=…,TD=… in kWh, each once; correct it")
+        found[register] = energy_in(f"{name}, {rate.strip()}", kwh.strip())
+    normal, peak, off_peak = (found.get(rate, 0) for rate in RATES)
+    return normal, peak, off_peak
+
+
+def _register(words: Mapping[str, str | None], name: str = "old-index and new-index") -> int | None:
+    """Return what a register counted between two readings. [Wh]"""
+    old, new, digits, multiplier = (words.get(name) for name in REGISTER_WORDS)
+    if old is None and new is None and digits is None and multiplier is None:
+        return None
+    if old is None or new is None:
+        raise UsageError("old-index and new-index: found one of them; give both")
+    found = consume(
+        [energy_in("old-index", old)],
+        [energy_in("new-index", new)],
+        digits=0 if digits is None else whole_in("digits", digits, 1, DIGITS_MAX),
+        multiplier=1 if multiplier is None else whole_in("multiplier", multiplier, 1, MULTIPLIER_MAX),
+    )
+    if found.hold[0]:
+        reason = HOLD_TEXTS[member_of(Hold, int(found.hold[0]))]
+        raise UsageError(f"{name}: found {old} and {new}: {reason}")
+    return int(found.energy_wh[0])

@@ -1,0 +1,82 @@
+"""The engine beside the exact recomputation: bills of both, and where they differ."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.charges import Charges
+from billing_core.codes import QuotaRounding
+from billing_core.engine import charge
+from billing_core.mixed_use import charge_uses
+from billing_core.tariff_files import load_tariffs
+from deploy.demo.exact import ExactBill, NotBillableError, Use, exact_bill
+from tests.billing_core.random_uses import as_batch, as_uses
+
+Line = tuple[Fraction, int, int]
+
+
+def exactly(use: Use) -> ExactBill | None:
+    """Return the exact bill; ``None`` if the rules give none."""
+    try:
+        return exact_bill(use)
+    except NotBillableError:
+        return None
+
+
+def differences(uses: list[Use], rounding: QuotaRounding = QuotaRounding.KWH) -> list[str]:
+    """Return the bills on which engine and recomputation differ, in words."""
+    found: list[str] = []
+    for mixed in (False, True):
+        some = [use for use in uses if bool(use.uses) == mixed]
+        if some:
+            found += _compare(some, rounding, mixed=mixed)
+    return found
+
+
+def _compare(uses: list[Use], rounding: QuotaRounding, *, mixed: bool) -> list[str]:
+    batch, unread = as_batch(uses)
+    tariffs = load_tariffs()
+    if mixed:
+        charges = charge_uses(batch, as_uses(uses), tariffs, quota_rounding=rounding)
+    else:
+        charges = charge(batch, tariffs, quota_rounding=rounding)
+    lines = _lines(charges, len(uses))
+    found = []
+    for row, use in enumerate(uses):
+        wanted, got = exactly(use), _engine_says(charges, row, lines[row], unread)
+        if wanted is not None:
+            wanted = replace(wanted, lines=tuple(sorted(wanted.lines)) if mixed else wanted.lines)
+        if wanted is not None and got is not None and wanted.purchase is None and got.purchase is None:
+            wanted = replace(wanted, bought_kwh=got.bought_kwh)  # held: what would be bought is not settled
+        if mixed and got is not None:
+            got = replace(got, lines=tuple(sorted(got.lines)))  # the order of uses is by class, not by contract
+        if wanted != got:
+            found.append(f"{use}\n exact  {wanted}\n engine {got}")
+    return found
+
+
+def _lines(charges: Charges, bills: int) -> list[list[Line]]:
+    lines: list[list[Line]] = [[] for _ in range(bills)]
+    columns = charges.lines()
+    figures = (columns.bill, columns.energy_wh, columns.price, columns.amount)
+    for bill, energy, price, amount in zip(*(column.tolist() for column in figures), strict=True):
+        lines[bill].append((Fraction(energy, 1000), price, amount))
+    return lines
+
+
+def _engine_says(charges: Charges, row: int, lines: list[Line], unread: NDArray[np.int8]) -> ExactBill | None:
+    """Return row ``row`` of the engine's result in the words of the recomputation; ``None`` if it is held."""
+    if charges.hold[row] or unread[row]:
+        return None
+    purchase = charges.purchase
+    return ExactBill(
+        lines=tuple(lines),
+        subtotal=int(charges.subtotal[row]),
+        vat=int(charges.vat[row]),
+        total=int(charges.total[row]),
+        bought_kwh=Fraction(int(purchase.energy_wh[row]), 1000),
+        purchase=None if purchase.hold[row] else int(purchase.amount[row]),
+        carry_out_kwh=Fraction(int(purchase.carry_out_wh[row]), 1000),
+    )
