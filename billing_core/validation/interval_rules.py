@@ -1,0 +1,279 @@
+"""Rules that look at one channel's intervals alone: V06, V20 to V29 and V50.
+
+Each takes the scan of the days (:mod:`billing_core.validation.day_scan`) and parameters per meter, and returns a mask
+of days with its evidence. Several ask for what other rules said, because alone they are wrong too often: a household's
+kettle is a spike, a vacant flat repeats itself. A comparison of shares is a comparison of integer products.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.rounding import Int64Array
+from billing_core.validation.day_scan import DayScan, Runs
+from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.parameters import Columns
+from billing_core.validation.sum_check import SumCheck
+
+SPIKE_INTERVALS_LEAST = 12  # fewer readings have no third peak worth the name
+COPIED_INTERVALS_LEAST = 12  # a quarter of a day must be there and not zero before a day can be called a copy
+OCCURRENCES_LEAST = 5  # how often a value must occur elsewhere before its own rate of repeating is known
+DAYS_BETWEEN_ZEROS = 7
+COPIED_QUANTILE = 0.8  # up to a fifth of the days may be copies
+COPIED_QUANTA_LEAST = 8  # a load that counts in few steps repeats its days by itself
+STALE_HOURS_MAX = 24  # an older snapshot is a stuck register
+STALE_QUANTA_LEAST = 3  # energies of one or two steps of the profile come out as zero by themselves
+ZEROS_ELSEWHERE_PERCENT = 2  # how often the meter may be at zero at that time of other days
+SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeats itself every other time
+LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
+
+
+def v06_missing(scan: DayScan) -> Finding:
+    """Fewer intervals than the day has."""
+    return found("V06", scan.missing > 0, missing=scan.missing, expected=np.full_like(scan.missing, scan.slots_per_day))
+
+
+def v20_negative(scan: DayScan, two_way: BoolArray) -> Finding:
+    """An interval below zero on a channel that counts one way only. ``two_way``: [meters]"""
+    return found("V20", (scan.lowest < 0) & ~two_way[:, None], lowest_wh=scan.lowest)
+
+
+def v21_limit(scan: DayScan, limit_wh: Int64Array) -> Finding:
+    """More energy in an interval than the connection carries; ``limit_wh`` 0 where that is not known. [meters]"""
+    limit = limit_wh[:, None]
+    return found("V21", (scan.highest > limit) & (limit > 0), highest_wh=scan.highest, limit_wh=_like(scan, limit))
+
+
+def v22_spike(scan: DayScan, parameters: Columns, sums: SumCheck) -> Finding:
+    r"""Mind a peak far above the third highest interval of the day; fail it if the sum check fails too.
+
+    .. math:: (P_1 - P_3) / P_3 > s
+    """
+    percent = parameters["spike_percent"][:, None]
+    floor = _interval_wh(scan, parameters["spike_floor_w"])
+    spike = (scan.highest - scan.third) * 100 > percent * scan.third
+    mask = spike & (scan.highest > floor) & (scan.present >= SPIKE_INTERVALS_LEAST)
+    severity = np.where(sums.failed, np.int8(4), np.int8(2))
+    return found("V22", mask, severity, first_wh=scan.highest, third_wh=scan.third)
+
+
+def v23_jump(scan: DayScan, parameters: Columns) -> Finding:
+    """A step up beyond so many per cent of the interval before, and beyond a floor."""
+    del parameters  # they shaped the scan's count
+    return found("V23", scan.jumps > 0, jumps=scan.jumps, largest_wh=scan.jump)
+
+
+def v24_peak_history(scan: DayScan, parameters: Columns, history_peak_wh: Int64Array) -> Finding:
+    """The day's peak against the usual one; ``history_peak_wh`` 0 where there is no history. [meters]"""
+    usual = history_peak_wh[:, None]
+    high = scan.highest * 100 > parameters["history_high_percent"][:, None] * usual
+    low = scan.highest * 100 < parameters["history_low_percent"][:, None] * usual
+    mask = (high | low) & (usual > 0) & (scan.present == scan.slots_per_day)
+    return found("V24", mask, peak_wh=scan.highest, usual_wh=_like(scan, usual))
+
+
+def v25_zero_run(scan: DayScan, parameters: Columns, outage: BoolArray) -> Finding:
+    """Zeros for longer than the class is ever without use, and no power failure was reported. ``outage``: per day
+
+    A meter with such a run more often than once a week has them by habit, as street lighting has; it is not warned of.
+    """
+    least = parameters["zero_hours"] * scan.slots_per_day // 24
+    runs = scan.zero_runs
+    long = runs.length >= least[runs.meter]
+    often = np.bincount(runs.meter[long], minlength=least.shape[0]) * DAYS_BETWEEN_ZEROS > scan.missing.shape[1]
+    long &= ~often[runs.meter] | (runs.length > 2 * scan.slots_per_day)
+    mask, length = _days_of(scan, _chosen(runs, long))
+    return found("V25", mask & ~outage, zero_slots=length)
+
+
+def v26_stuck(scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int64Array) -> Finding:
+    """A value repeats more often than this meter, at its resolution, ever would by chance.
+
+    The chance that a value repeats is measured on the meter itself: over the window but for its three most repetitious
+    days, and for the very value where it occurs often enough elsewhere (a refrigerator alone takes one of two values).
+    Where the intervals sum to the register the values are probably right, so more is asked, and more still if the run
+    stands out from what is before and after it: a heater at constant power does, a value that stuck does not.
+    """
+    runs = scan.stuck
+    general = _repeat_rate(scan)[runs.meter]
+    exponent = parameters["stuck_exponent"][runs.meter]
+    candidate = (runs.length - 1) * -np.log10(general) >= exponent
+    runs, general = _chosen(runs, candidate), general[candidate]
+    rate = np.maximum(general, _rate_here(energy_wh, runs))
+    surprise = (runs.length - 1) * -np.log10(rate)
+    day = np.minimum(runs.start, scan.missing.shape[1] * scan.slots_per_day - 1) // scan.slots_per_day
+    last = (runs.start + runs.length - 1) // scan.slots_per_day
+    fine = sums.passed[runs.meter, day] & sums.passed[runs.meter, last]
+    level, burst = parameters["stuck_exponent_sum_ok"], parameters["stuck_exponent_burst"]
+    proven = np.where(_is_level(energy_wh, runs), level[runs.meter], burst[runs.meter])
+    needed = np.where(fine, proven, parameters["stuck_exponent"][runs.meter])
+    sure = surprise >= needed
+    mask, length = _days_of(scan, _chosen(runs, sure))
+    return found("V26", mask, slots=length)
+
+
+def v27_stale(
+    scan: DayScan,
+    sums: SumCheck,
+    energy_wh: Int64Array,
+    outage: BoolArray,
+    repeated_clock: NDArray[np.int32] | None,
+) -> Finding:
+    """A snapshot was served twice and the next one caught up.
+
+    Seen in three ways: the meter's clock stood still (``repeated_clock`` counts such snapshots per day, None where
+    clocks are not read); a register stood still over a midnight and caught up by the next; or zeros, at a time of day
+    when this meter is never at zero, are followed by the energy of all of them (after a reported power failure more is
+    asked: a cold house takes more, but not the energy of hours).
+    """
+    clock = np.zeros_like(scan.missing) if repeated_clock is None else repeated_clock
+    runs = _caught_up(scan, energy_wh, outage)
+    mask, length = _days_of(scan, runs)
+    return found("V27", mask | (clock > 0) | sums.caught_up, slots=np.maximum(length, clock))
+
+
+def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Finding:
+    """A day repeats yesterday's, last week's or any other day's intervals, which this meter's days never do.
+
+    How often two intervals a day apart are equal is measured on the meter itself (what four days in five stay below),
+    so that street lighting and vacant flats are not called copies.
+    """
+    percent = parameters["copied_percent"][:, None]
+    present = scan.present - scan.zeros
+    mask = np.zeros(scan.missing.shape, dtype=np.bool_)
+    for equal, lag in ((scan.equal_yesterday, 1), (scan.equal_week, 7)):
+        share = (equal / np.maximum(present, 1))[:, lag:]
+        usual = np.quantile(share, COPIED_QUANTILE, axis=1, keepdims=True) if share.size else 1.0
+        chance = np.maximum(usual, 0.5 / scan.slots_per_day)
+        unlikely = equal * -np.log10(chance) >= parameters["stuck_exponent"][:, None]
+        mask |= (equal * 100 >= percent * present) & unlikely
+    lively = (scan.repeats * 2 < present) & (present >= COPIED_INTERVALS_LEAST)
+    mask &= present >= COPIED_INTERVALS_LEAST
+    mask |= _same_mark(scan, lively)
+    for meter in np.flatnonzero(mask.any(axis=1)):
+        mask[meter] &= scan.third[meter] >= COPIED_QUANTA_LEAST * _quantum(energy_wh[meter])
+    return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
+
+
+def v29_load_factor(scan: DayScan, parameters: Columns) -> Finding:
+    """Mean over peak of a complete day outside what loads have."""
+    spread = scan.highest * scan.slots_per_day
+    low = scan.total * 1000 < parameters["load_factor_low_permille"][:, None] * spread
+    high = scan.total * 1000 > parameters["load_factor_high_permille"][:, None] * spread
+    mask = (low | high) & (scan.highest > 0) & (scan.missing == 0)
+    return found("V29", mask, total_wh=scan.total, peak_wh=scan.highest)
+
+
+def v50_unusual(scan: DayScan, parameters: Columns) -> Finding:
+    """Several intervals outside the meter's own weekly band (:func:`billing_core.validation.screening.weekly_band`)."""
+    return found("V50", scan.unusual >= parameters["robust_intervals"][:, None], intervals=scan.unusual)
+
+
+def _interval_wh(scan: DayScan, power_w: Int64Array) -> Int64Array:
+    return (power_w * 24 // scan.slots_per_day)[:, None]
+
+
+def _like(scan: DayScan, column: Int64Array) -> Int64Array:
+    return np.broadcast_to(column, scan.missing.shape)
+
+
+def _chosen(runs: Runs, mask: BoolArray) -> Runs:
+    return Runs(runs.meter[mask], runs.start[mask], runs.length[mask])
+
+
+def _days_of(scan: DayScan, runs: Runs) -> tuple[BoolArray, NDArray[np.int32]]:
+    """Return which days the runs touch, and the length of the longest run touching each."""
+    length = np.zeros(scan.missing.shape, dtype=np.int32)
+    first, last = runs.start // scan.slots_per_day, (runs.start + runs.length - 1) // scan.slots_per_day
+    for meter, begin, end, slots in zip(runs.meter, first, last, runs.length, strict=True):
+        length[meter, begin : end + 1] = np.maximum(length[meter, begin : end + 1], slots)
+    return length > 0, length
+
+
+def _repeat_rate(scan: DayScan) -> NDArray[np.float64]:
+    """Return how often a non-zero interval equals the one before, without the three most repetitious days. [meters]"""
+    repeats = np.sort(scan.repeats, axis=1)
+    kept = max(1, repeats.shape[1] - 3)
+    intervals = (scan.present - scan.zeros).sum(axis=1) * kept // max(1, repeats.shape[1])
+    rate: NDArray[np.float64] = np.minimum((repeats[:, :kept].sum(axis=1) + 1) / (intervals + 2), 0.999)
+    return rate
+
+
+def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
+    """Return how often a value like each run's repeats outside it: the very value, the days around it. [runs]"""
+    rate = np.zeros(runs.meter.shape)
+    for number, (meter, start, length) in enumerate(zip(*runs, strict=True)):
+        row, end = energy_wh[meter], start + length
+        value = row[start]
+        places = np.flatnonzero(row == value)
+        elsewhere = places[(places < start) | (places >= end)]
+        rates = [SMALL_RATE if value <= SMALL_QUANTA * _quantum(row) else 0.0]
+        if elsewhere.size >= OCCURRENCES_LEAST:
+            rates.append(int((np.diff(elsewhere) == 1).sum()) / elsewhere.size)
+        for part in (row[max(0, start - LOCAL_SLOTS) : start], row[end : end + LOCAL_SLOTS]):
+            some = part[1:] != 0
+            rates.append((int(((part[1:] == part[:-1]) & some).sum()) + 1) / (int(some.sum()) + LOCAL_SLOTS // 2))
+        rate[number] = min(max(rates), 0.999)
+    return rate
+
+
+def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
+    """Tell which runs are within half and twice of the interval before or of the one after."""
+    value = energy_wh[runs.meter, runs.start]
+    before = energy_wh[runs.meter, np.maximum(runs.start - 1, 0)]
+    after = energy_wh[runs.meter, np.minimum(runs.start + runs.length, energy_wh.shape[1] - 1)]
+    level: BoolArray = np.zeros(value.shape, dtype=np.bool_)
+    for near in (before, after):
+        level |= (2 * value >= near) & (value <= 2 * near)
+    return level
+
+
+def _quantum(row: Int64Array) -> int:
+    """Return the step in which a meter's profile counts: the greatest common divisor of its intervals."""
+    return int(np.gcd.reduce(row))
+
+
+def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
+    """Find runs of zeros followed by about the energy of all of them, at times when the meter is never at zero."""
+    runs = scan.zero_runs
+    slots = energy_wh.shape[1]
+    inner = (runs.start >= 1) & (runs.start + runs.length + 1 < slots)
+    inner &= runs.length * 24 <= STALE_HOURS_MAX * scan.slots_per_day
+    runs = _chosen(runs, inner)
+    end = runs.start + runs.length
+    before, after = energy_wh[runs.meter, runs.start - 1], energy_wh[runs.meter, end + 1]
+    caught = energy_wh[runs.meter, end]
+    power_failed = outage[runs.meter, runs.start // scan.slots_per_day] | outage[runs.meter, end // scan.slots_per_day]
+    tenths = (runs.length + 1) * np.where(power_failed, 8 * np.maximum(before, after), 6 * np.minimum(before, after))
+    enough = (before > 0) & (after > 0) & (caught * 10 >= tenths)
+    runs = _chosen(runs, enough)
+    sure = [
+        _never_zero_then(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)
+    ]
+    return _chosen(runs, np.array(sure, dtype=np.bool_))
+
+
+def _never_zero_then(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
+    """Tell whether a run of zeros (meter, start, length) stands at a time of day at which other days have energy."""
+    _, start, length = run
+    if min(row[start - 1], row[start + length + 1]) < STALE_QUANTA_LEAST * _quantum(row):
+        return False
+    days = np.arange(outage.shape[0])
+    first, last = start // per_day, (start + length) // per_day
+    others = days[(days < first) | (days > last)]
+    others = others[~outage[others]]
+    times = np.arange(start % per_day - 1, start % per_day + length + 1)
+    places = others[:, None] * per_day + times
+    places = places[(places >= 0) & (places < row.shape[0])]
+    return bool(int((row[places] == 0).sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * places.size)
+
+
+def _same_mark(scan: DayScan, lively: BoolArray) -> BoolArray:
+    """Return the later ones of lively days whose fingerprints and totals are equal."""
+    order = np.argsort(scan.mark, axis=1, kind="stable")
+    mark, total = np.take_along_axis(scan.mark, order, 1), np.take_along_axis(scan.total, order, 1)
+    alive = np.take_along_axis(lively, order, 1)
+    again = np.zeros_like(alive)
+    again[:, 1:] = (mark[:, 1:] == mark[:, :-1]) & (total[:, 1:] == total[:, :-1]) & alive[:, 1:] & alive[:, :-1]
+    mask = np.zeros_like(again)
+    np.put_along_axis(mask, order, again, 1)
+    return mask
