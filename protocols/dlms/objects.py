@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from protocols.dlms.data import Data, Tag, enum, integer, integer_of, items_of, octets_of, structure
 from protocols.dlms.xdlms.references import Attribute
-from protocols.errors import RemoteProtocolError
+from protocols.errors import RemoteProtocolError, UsageError
 from protocols.obis import Obis, base_unit
 
 SCALER_MAX = 18  # beyond ten to the 18th nothing fits into 64 bits
@@ -81,9 +81,12 @@ def scaler_unit_of(data: Data) -> ScalerUnit:
 def to_base(value: int, scaler_unit: ScalerUnit, obis: Obis) -> int:
     """Return ``value`` in the base unit of ``obis``, rounded to the nearest, halves away from zero.
 
-    RemoteProtocolError when the register's unit is not that of the quantity its code names.
+    RemoteProtocolError when the register's unit is not that of the quantity its code names, or it names none.
     """
-    expected = base_unit(obis)
+    try:
+        expected = base_unit(obis)
+    except UsageError as error:  # What a meter captures is the meter's choice, so it is no usage of ours.
+        raise RemoteProtocolError(str(error)) from error
     known = UNITS.get(scaler_unit.unit)
     if known is None or known[1] != expected:
         raise RemoteProtocolError(f"register {obis} is in {scaler_unit.word or 'no unit'}, expected {expected}")

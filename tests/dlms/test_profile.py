@@ -174,6 +174,8 @@ def test_registers_come_in_the_base_unit_of_their_code() -> None:
     assert to_base(1234, ScalerUnit(1, 30), ENERGY.obis) == 12340
     with pytest.raises(RemoteProtocolError, match="is in V, expected Wh"):
         to_base(1, volts, ENERGY.obis)
+    with pytest.raises(RemoteProtocolError, match="no base unit is known"):
+        to_base(1, ScalerUnit(0, 30), Obis.parse("0.0.96.7.21"))
     with pytest.raises(RemoteProtocolError, match="scaler of 100"):
         scaler_unit_of(structure(integer(100), Data(Tag.ENUM, 30)))
 

@@ -110,11 +110,9 @@ class HdlcSecondary:
 
     def send_unconfirmed(self, client_sap: int, apdu: bytes) -> None:
         """Send ``apdu`` unasked, in one UI frame (push)."""
-        server = Address(
-            self._parameters.server_logical,
-            self._parameters.server_physical,
-            1 if self._parameters.server_physical is None else 2,
-        )
+        logical, physical = self._parameters.server_logical, self._parameters.server_physical
+        size = 1 if physical is None else 2 if max(logical, physical) < 0x80 else 4
+        server = Address(logical, physical, size)
         self._out += Frame(Address(client_sap), server, FrameType.UI | POLL_FINAL, LLC_RESPONSE + apdu).encode()
 
     def _is_ours(self, address: Address) -> bool:
