@@ -29,11 +29,14 @@ TURNAROUND_US = 20_000.0  # typical; meters take 5 to 250 ms
 class RtuLink:
     """Asks one question at a time on a line that it owns."""
 
-    def __init__(self, line: SerialLine, reply_timeout_s: float) -> None:
+    def __init__(
+        self, line: SerialLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S
+    ) -> None:
         settings = line.settings
         self.cost: LineCost = serial_cost(settings.baud, settings.bits_per_character, TURNAROUND_US)
         self._line = line
         self._reply_timeout_s = reply_timeout_s
+        self._late_answer_s = late_answer_s
         self._silence_s = self.cost.silence_us / 1e6 if settings.paced else 0.0
         self._client = RtuClient()
         self._loop = asyncio.get_running_loop()
@@ -81,7 +84,7 @@ class RtuLink:
 
     async def _wait_for_turn(self, request: ReadRegisters) -> None:
         before, since = self._unanswered.get(request.shape, (request, 0.0))
-        if before != request and self._loop.time() < since + LATE_ANSWER_S:
+        if before != request and self._loop.time() < since + self._late_answer_s:
             raise NoReplyError(
                 f"unit {request.unit}: registers from {request.address} not asked: the answer to those from "
                 f"{before.address}, of the same length, may still come"
