@@ -25,7 +25,9 @@ from deploy.runtime import sources
 from deploy.runtime.places import make_directories
 from protocols.errors import UnavailableError
 
-RECIPE = 2  # part of the tree's name: raise it when what is unpacked, or how, changes
+# Part of the trees' names: raise one when what is unpacked, or how, changes.
+SERVERS_RECIPE = 2
+PIP_RECIPE = 1
 KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",  # Debian 12
     "/usr/share/keyrings/debian-archive-keyring.pgp",  # Debian 13
@@ -53,12 +55,12 @@ def locked(cache: Path, say: Say) -> Iterator[None]:
 def servers_tree(cache: Path, say: Say) -> Path:
     """Return the tree with PostgreSQL, TimescaleDB and Mosquitto, fetched if the cache does not have it."""
     wanted = [*sources.DATABASE_PACKAGES, *sources.BROKER_PACKAGES]
-    return _tree(cache, f"servers-{sources.SUITE}-{platform.machine()}-{RECIPE}", wanted, closure=True, say=say)
+    return _tree(cache, f"servers-{sources.SUITE}-{platform.machine()}-{SERVERS_RECIPE}", wanted, closure=True, say=say)
 
 
 def pip_tree(cache: Path, say: Say) -> Path:
     """Return the tree with Debian's pip wheel, for a Python without ensurepip."""
-    return _tree(cache, f"pip-{sources.SUITE}-{RECIPE}", ["python3-pip-whl"], closure=False, say=say)
+    return _tree(cache, f"pip-{sources.SUITE}-{PIP_RECIPE}", ["python3-pip-whl"], closure=False, say=say)
 
 
 def _tree(cache: Path, name: str, wanted: Sequence[str], *, closure: bool, say: Say) -> Path:
