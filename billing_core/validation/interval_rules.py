@@ -21,9 +21,11 @@ DAYS_BETWEEN_ZEROS = 7
 COPIED_QUANTILE = 0.8  # up to a fifth of the days may be copies
 COPIED_QUANTA_LEAST = 8  # a load that counts in few steps repeats its days by itself
 STALE_HOURS_MAX = 24  # an older snapshot is a stuck register
-STALE_QUANTA_LEAST = 3  # energies of one or two steps of the profile come out as zero by themselves
+STALE_QUANTA_LEAST = 5  # energies of one or two steps of the profile come out as zero by themselves
 ZEROS_ELSEWHERE_PERCENT = 2  # how often the meter may be at zero at that time of other days
+ZEROS_OF_RUN_PERCENT = 15  # … and at the time of two slots of a longer run
 SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeats itself every other time
+QUANTUM_SLOTS = 24  # enough values for their common divisor to be the meter's step
 LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
 
 
@@ -148,9 +150,11 @@ def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Fin
         mask |= (equal * 100 >= percent * present) & unlikely
     lively = (scan.repeats * 2 < present) & (present >= COPIED_INTERVALS_LEAST)
     mask &= present >= COPIED_INTERVALS_LEAST
-    mask |= _same_mark(scan, lively)
+    exact = _same_mark(scan, lively)
+    mask |= exact
+    exact &= present * 2 >= scan.slots_per_day
     for meter in np.flatnonzero(mask.any(axis=1)):
-        mask[meter] &= scan.third[meter] >= COPIED_QUANTA_LEAST * _quantum(energy_wh[meter])
+        mask[meter] &= exact[meter] | (scan.third[meter] >= COPIED_QUANTA_LEAST * _quantum(energy_wh[meter]))
     return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
 
 
@@ -228,8 +232,14 @@ def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
 
 
 def _quantum(row: Int64Array) -> int:
-    """Return the step in which a meter's profile counts: the greatest common divisor of its intervals."""
-    return int(np.gcd.reduce(row))
+    """Return the step in which a meter's profile counts: the greatest common divisor of most parts of the row.
+
+    A part of the row with wrong values has a smaller divisor, so the upper quartile of the parts' divisors is taken.
+    """
+    parts = row[: row.shape[0] // QUANTUM_SLOTS * QUANTUM_SLOTS].reshape(-1, QUANTUM_SLOTS)
+    divisors = np.gcd.reduce(parts, axis=1)
+    divisors = np.sort(divisors[divisors > 0])
+    return int(divisors[3 * divisors.size // 4]) if divisors.size else 1
 
 
 def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
@@ -241,30 +251,42 @@ def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
     runs = _chosen(runs, inner)
     end = runs.start + runs.length
     before, after = energy_wh[runs.meter, runs.start - 1], energy_wh[runs.meter, end + 1]
+    after = np.where(after > 0, after, before)  # the last slots before a load is switched off
     caught = energy_wh[runs.meter, end]
-    power_failed = outage[runs.meter, runs.start // scan.slots_per_day] | outage[runs.meter, end // scan.slots_per_day]
-    tenths = (runs.length + 1) * np.where(power_failed, 8 * np.maximum(before, after), 6 * np.minimum(before, after))
-    enough = (before > 0) & (after > 0) & (caught * 10 >= tenths)
-    runs = _chosen(runs, enough)
-    sure = [
-        _never_zero_then(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)
-    ]
+    owed = (runs.length + 1) * np.maximum(before, after)
+    runs = _chosen(runs, (before > 0) & (caught * 10 >= 12 * np.minimum(before, after)) & (caught * 10 >= 3 * owed))
+    sure = [_is_stale(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)]
     return _chosen(runs, np.array(sure, dtype=np.bool_))
 
 
-def _never_zero_then(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
-    """Tell whether a run of zeros (meter, start, length) stands at a time of day at which other days have energy."""
+def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
+    """Tell whether a run of zeros (meter, start, length) and what follows is a snapshot served again.
+
+    One zero alone proves little where the profile counts in steps as large as the load: it must stand at a time when
+    other days have energy, between intervals of several steps, and the next must make good for it. Of a longer run two
+    slots at which other days have energy are enough (the others may be a roof's noon), and what follows must be about
+    what the run and itself usually take. On a day with a power failure more is asked.
+    """
     _, start, length = run
-    if min(row[start - 1], row[start + length + 1]) < STALE_QUANTA_LEAST * _quantum(row):
-        return False
     days = np.arange(outage.shape[0])
-    first, last = start // per_day, (start + length) // per_day
-    others = days[(days < first) | (days > last)]
-    others = others[~outage[others]]
-    times = np.arange(start % per_day - 1, start % per_day + length + 1)
-    places = others[:, None] * per_day + times
-    places = places[(places >= 0) & (places < row.shape[0])]
-    return bool(int((row[places] == 0).sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * places.size)
+    others = days[((days < start // per_day) | (days > (start + length) // per_day)) & ~outage]
+    slots = np.arange(start - 1, start + 2) if length == 1 else np.arange(start, start + length + 1)
+    places = others[:, None] * per_day + (slots - start // per_day * per_day)
+    inside = (places >= 0) & (places < row.shape[0])
+    usual = row[places.clip(0, row.shape[0] - 1)]
+    zero = (usual == 0) & inside
+    caught = int(row[start + length])
+    power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
+    if length == 1:
+        near = [int(row[start - 1]), int(row[start + 2])]
+        near = near if near[1] > 0 else near[:1]
+        owed = 2 * (8 * max(near) if power_failed else 6 * min(near))
+        large = min(near) >= STALE_QUANTA_LEAST * _quantum(row)
+        return caught * 10 >= owed and large and int(zero.sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * int(inside.sum())
+    expected = (usual * inside).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
+    enough = caught >= (0.8 if power_failed else 0.5) * expected.sum()
+    never = zero.sum(axis=0)[:-1] * 100 <= ZEROS_OF_RUN_PERCENT * inside.sum(axis=0)[:-1]
+    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * _quantum(row))
 
 
 def _same_mark(scan: DayScan, lively: BoolArray) -> BoolArray:
