@@ -29,9 +29,7 @@ TURNAROUND_US = 20_000.0  # typical; meters take 5 to 250 ms
 class RtuLink:
     """Asks one question at a time on a line that it owns."""
 
-    def __init__(
-        self, line: SerialLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S
-    ) -> None:
+    def __init__(self, line: SerialLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S) -> None:
         settings = line.settings
         self.cost: LineCost = serial_cost(settings.baud, settings.bits_per_character, TURNAROUND_US)
         self._line = line

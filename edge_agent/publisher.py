@@ -7,6 +7,7 @@ translated here only.
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from random import Random
@@ -28,6 +29,7 @@ WINDOW = 50
 SESSION_EXPIRY_S = 86_400  # receipts sent while we are away wait at the broker this long; a lost one costs a resend
 STATUS_EVERY_S = 60.0
 KEEPALIVE_S = 30
+FAREWELL_S = 2.0
 CALL_TIMEOUT_S = 10.0
 RECEIPTS_QUEUED_MAX = 1000
 
@@ -57,6 +59,7 @@ class Publisher:
         self._in_flight: set[int] = set()
         self._sent_up_to = 0
         self._progress_at = 0.0
+        self._receipted = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, publish, and connect again, until ``stop`` is set; then say good-bye."""
@@ -81,10 +84,19 @@ class Publisher:
         self._start_over()
         work = asyncio.ensure_future(self._work(client))
         try:
-            await unless_stopped(work, stop)
+            await unless_stopped(asyncio.shield(work), stop)
+            await self._empty_spool(work)
         finally:
             work.cancel()
         await self._publish_status(client, State.OFFLINE)
+
+    async def _empty_spool(self, work: "asyncio.Future[None]") -> None:
+        """Give what was read last a moment to be receipted; what is not waits in the spool."""
+        deadline = self._loop.time() + FAREWELL_S
+        while self._store.spool.batches and not work.done() and self._loop.time() < deadline:
+            self._receipted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._receipted.wait(), deadline - self._loop.time())
 
     async def _work(self, client: aiomqtt.Client) -> None:
         async with asyncio.TaskGroup() as group:
@@ -146,6 +158,7 @@ class Publisher:
                 self._in_flight.difference_update([each for each in self._in_flight if first <= each <= last])
             self._progress_at = self._loop.time()
             self._store.grown.set()
+            self._receipted.set()
 
     async def _tell_status(self, client: aiomqtt.Client) -> None:
         while True:

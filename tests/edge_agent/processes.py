@@ -1,0 +1,141 @@
+"""The agent, its meters and its server as processes and threads of their own."""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from protocols.telemetry.batch import Batch, decode_batch
+from protocols.telemetry.receipt import Receipt, State, Status, decode_status
+from protocols.telemetry.topics import Kind, Topic
+
+DEADLINE_S = 60.0  # for what usually takes a second, on a machine that others use too
+
+
+class Program:
+    """A `congto` command as a process; what it writes is collected line by line."""
+
+    def __init__(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.said: list[str] = []
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout:
+            for line in self._process.stdout:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, pattern: str) -> str:
+        """Return the next line that matches; fail if the process ends first or the deadline passes."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            assert line is not None, f"ended without saying {pattern!r}:\n{''.join(self.said)}"
+            self.said.append(line)
+            if re.search(pattern, line):
+                return line
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+        self._listener.join(DEADLINE_S)
+
+    def end(self) -> tuple[int, str]:
+        """Ask it to stop; return its exit status and all that it said."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Return its exit status and all that it said, when it has ended."""
+        status = self._process.wait(DEADLINE_S)
+        self._listener.join(DEADLINE_S)
+        while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
+            self.said.append(line)
+        return status, "".join(self.said)
+
+    def clear(self) -> None:
+        """Kill it if it still runs."""
+        if self._process.poll() is None:
+            self.kill()
+
+
+class Server:
+    """Keeps what a gateway publishes and receipts it while ``receipting``; connects again by itself."""
+
+    def __init__(self, broker_url: str, gateway: str) -> None:
+        self._gateway = gateway
+        self._changed = threading.Condition()
+        self.receipting = True
+        self.payloads: dict[int, bytes] = {}
+        self.resent = 0
+        self.altered: list[int] = []
+        self.statuses: list[Status] = []
+        parts = urlsplit(broker_url)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"server-of-{gateway}", protocol=mqtt.MQTTv5)
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect(str(parts.hostname), parts.port or 1883)
+        self._client.loop_start()
+
+    def _on_connect(self, client: mqtt.Client, *_others: object) -> None:
+        client.subscribe([(str(Topic(self._gateway, kind)), 1) for kind in (Kind.READINGS, Kind.STATUS)])
+
+    def _on_message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        with self._changed:
+            payload = bytes(message.payload)
+            if message.topic.endswith(Kind.STATUS.value):
+                self.statuses.append(decode_status(payload))
+            else:
+                self._take(client, payload)
+            self._changed.notify_all()
+
+    def _take(self, client: mqtt.Client, payload: bytes) -> None:
+        batch = decode_batch(payload)
+        before = self.payloads.setdefault(batch.sequence, payload)
+        if before is not payload:
+            self.resent += 1
+            if before != payload:
+                self.altered.append(batch.sequence)
+        if self.receipting:
+            receipt = Receipt(batch.gateway, batch.generation, ((batch.sequence, batch.sequence),))
+            client.publish(str(Topic(batch.gateway, Kind.RECEIPTS)), receipt.encode(), qos=1)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what was received fulfils ``condition``."""
+        with self._changed:
+            assert self._changed.wait_for(condition, DEADLINE_S), (sorted(self.payloads), self.statuses[-3:])
+
+    def batches(self) -> list[Batch]:
+        """Return what was received, by sequence."""
+        with self._changed:
+            return [decode_batch(payload) for _, payload in sorted(self.payloads.items())]
+
+    def offline(self) -> bool:
+        """Whether the last status is the last will or a good-bye."""
+        return bool(self.statuses) and self.statuses[-1].state is State.OFFLINE
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
