@@ -86,7 +86,8 @@ class DlmsClient:
         self._exchange: Exchange | None = None
         self._invoke_id = 0
         self._pushed = BlockAssembly()
-        self._transfer = GeneralTransfer(1 if isinstance(link, HdlcParameters) else association.general_block_window)
+        hdlc = isinstance(link, HdlcParameters)
+        self._transfer = GeneralTransfer(1, 1) if hdlc else GeneralTransfer(association.general_block_window)
         self.state = ClientState.DISCONNECTED
         self.granted: Associated | None = None
         """What the meter granted, while associated."""

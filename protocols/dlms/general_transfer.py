@@ -13,12 +13,16 @@ TURNS_WITHOUT_PROGRESS_MAX = 8  # a peer that keeps losing the same block is giv
 
 
 class GeneralTransfer:
-    """One end. ``window`` is how many blocks it can take in one turn."""
+    """One end. ``window`` is how many blocks it can take in one turn; ``turn_max`` how many the link lets it send.
 
-    def __init__(self, window: int) -> None:
+    Over HDLC a turn is one APDU, so there both are 1, whatever window the peer announces.
+    """
+
+    def __init__(self, window: int, turn_max: int = WINDOW_MAX) -> None:
         if not 1 <= window <= WINDOW_MAX:
             raise LocalProtocolError(f"a window of {window} blocks, expected 1 to {WINDOW_MAX}")
         self._window = window
+        self._turn_max = turn_max
         self._begin()
 
     def _begin(self) -> None:
@@ -80,7 +84,7 @@ class GeneralTransfer:
     def _transmit(self) -> list[bytes]:
         """Return the blocks of one turn, from the first one not acknowledged."""
         first = self._acknowledged
-        end = min(first + self._peer_window, len(self._pieces))
+        end = min(first + min(self._peer_window, self._turn_max), len(self._pieces))
         return [
             GeneralBlock(
                 number=place + 1,

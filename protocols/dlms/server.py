@@ -259,9 +259,8 @@ class DlmsServer:
         octets = admitted.pdu_octets - (CIPHERING_OCTETS if ciphered else 0)
         peer.pdu_octets = admitted.pdu_octets
         if Conformance.GENERAL_BLOCK_TRANSFER in admitted.conformance and peer.policy is not None:
-            peer.transfer = GeneralTransfer(
-                1 if isinstance(self._link, HdlcSecondary) else peer.policy.general_block_window
-            )
+            hdlc = isinstance(self._link, HdlcSecondary)
+            peer.transfer = GeneralTransfer(1, 1) if hdlc else GeneralTransfer(peer.policy.general_block_window)
             octets = LONG_OCTETS_MAX
         if peer.policy is not None and peer.policy.uses_short_names:
             names = ShortNames(peer.policy.short_names)

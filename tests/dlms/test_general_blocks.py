@@ -88,6 +88,14 @@ def test_lost_and_doubled_blocks_are_recovered(apdu: bytes, pdu_octets: int, our
     pytest.fail("the transfer did not end")
 
 
+def test_over_hdlc_a_turn_is_one_block_whatever_window_the_client_announces() -> None:
+    line = hdlc_line(shelf(), Association(conformance=GENERAL, pdu_octets_max=200), Policy(conformance=GENERAL))
+    line.client._transfer = GeneralTransfer(9, 1)
+    line.ask(Connect())
+    assert line.ask(Get(PROFILE)) == [GetResult(PROFILE, ROWS)]
+    assert line.broken == []
+
+
 def test_a_transfer_without_progress_is_given_up() -> None:
     sender = GeneralTransfer(1)
     sender.send(bytes(100), 20)
