@@ -39,6 +39,8 @@ class Association:
     short_names: Mapping[tuple[int, Obis], int] = field(default_factory=dict)
     general_block_window: int = 3
     """Blocks taken in one turn, if conformance GENERAL_BLOCK_TRANSFER is granted; over HDLC always 1."""
+    pre_established: bool = False
+    """The association is there with the link, by agreement outside of the protocol: no AARQ, no RLRQ."""
 
     @property
     def is_ciphered(self) -> bool:
@@ -52,6 +54,8 @@ class Association:
 
     def __post_init__(self) -> None:
         _require_services(self.context, self.conformance, self.mechanism)
+        if self.pre_established and self.mechanism is not Mechanism.NONE:
+            raise LocalProtocolError("a pre-established association has no authentication of its own")
         if self.pdu_octets_max and not PDU_OCTETS_MIN <= self.pdu_octets_max <= 0xFFFF:
             raise LocalProtocolError(f"pdu_octets_max {self.pdu_octets_max}: expected 0 or {PDU_OCTETS_MIN} to 65535")
         high = self.mechanism >= Mechanism.HIGH
@@ -75,6 +79,8 @@ class Policy:
     """Base names by class and logical name, for context SN."""
     general_block_window: int = 3
     """Blocks taken in one turn, if conformance GENERAL_BLOCK_TRANSFER is granted; over HDLC always 1."""
+    pre_established: bool = False
+    """The association is there with the link; then the whole of ``conformance`` is granted."""
     plain_release: bool = False
     """Whether RLRQ without ciphered user-information releases a ciphered association, too (gurux-dlms sends it)."""
 
@@ -143,6 +149,7 @@ _S, _T = ClientState, ClientStep
 CLIENT_TRANSITIONS: Mapping[tuple[ClientState, ClientStep], ClientState] = {
     (_S.DISCONNECTED, _T.CONNECT): _S.LINKING,
     (_S.LINKING, _T.LINK_UP): _S.ASSOCIATING,
+    (_S.LINKING, _T.ACCEPTED): _S.ASSOCIATED,
     (_S.ASSOCIATING, _T.ACCEPTED): _S.ASSOCIATED,
     (_S.ASSOCIATING, _T.CHALLENGED): _S.AUTHENTICATING,
     (_S.ASSOCIATING, _T.REFUSED): _S.UNLINKING,

@@ -156,8 +156,11 @@ class DlmsClient:
 
     def _take(self, happened: LinkEvent) -> None:
         if isinstance(happened, LinkUp):
-            self._step(ClientStep.LINK_UP)
             self._events.append(happened)
+            if self._association.pre_established:
+                self._accept(Associated(self._association.conformance, 0xFFFF, self._association.mechanism))
+                return
+            self._step(ClientStep.LINK_UP)
             self._link.send_apdu(self._handshake.request())
         elif isinstance(happened, LinkDown):
             self._step(ClientStep.LINK_DOWN)
@@ -278,7 +281,8 @@ class DlmsClient:
         self._link.close()
 
     def _release(self) -> None:
-        if self.state is ClientState.ASSOCIATED and not self._quirks.release_without_rlrq:
+        without = self._quirks.release_without_rlrq or self._association.pre_established
+        if self.state is ClientState.ASSOCIATED and not without:
             self._step(ClientStep.RELEASE)
             self._link.send_apdu(self._handshake.release())
         else:

@@ -24,6 +24,8 @@ from protocols.dlms.services import (
     Service,
     Set,
     SetDone,
+    SetList,
+    SetListResult,
 )
 from protocols.dlms.xdlms import action, get
 from protocols.dlms.xdlms import set as set_service
@@ -190,6 +192,36 @@ class SetExchange:
         return DataAccessError(self._request.attribute, done.result)
 
 
+class SetListExchange:
+    """SET of several attributes in one APDU."""
+
+    def __init__(self, request: SetList, invoke: Invoke, pdu_octets: int) -> None:
+        self._request = request
+        self._invoke = invoke
+        items = tuple((item.attribute, item.selection) for item in request.items)
+        values = tuple(axdr.encode(item.value) for item in request.items)
+        self._apdu = set_service.SetRequestList(invoke, items, values).encode()
+        if len(self._apdu) > pdu_octets:
+            raise LocalProtocolError(f"a list of {len(self._apdu)} octets, the meter takes {pdu_octets}; write fewer")
+
+    def start(self) -> bytes:
+        """Return the APDU."""
+        return self._apdu
+
+    def receive(self, response: object) -> bytes | Answer:
+        """Take a set-response."""
+        listed = _expect(response, set_service.SetResponseList, self._invoke, lambda r: r.invoke)
+        if len(listed.results) != len(self._request.items):
+            raise RemoteProtocolError(f"{len(listed.results)} answers to a list of {len(self._request.items)}")
+        pairs = zip(self._request.items, listed.results, strict=True)
+        return SetListResult(tuple(written(item.attribute, result) for item, result in pairs))
+
+
+def written(attribute: Attribute, result: DataAccessResult) -> SetDone | DataAccessError:
+    """Return the event that tells how writing ``attribute`` ended."""
+    return SetDone(attribute) if result is DataAccessResult.SUCCESS else DataAccessError(attribute, result)
+
+
 class ActionExchange:
     """ACTION of one method, in blocks when the parameter or the return value is long."""
 
@@ -252,6 +284,8 @@ def begin(request: Service, invoke: Invoke, pdu_octets: int, set_blocks: bool, a
     """Return the exchange that carries out ``request``; ``pdu_octets`` is what the meter can take."""
     if isinstance(request, Set):
         return SetExchange(request, invoke, pdu_octets, set_blocks)
+    if isinstance(request, SetList):
+        return SetListExchange(request, invoke, pdu_octets)
     if isinstance(request, Act):
         return ActionExchange(request, invoke, pdu_octets, action_blocks)
     return GetExchange(request, invoke)

@@ -7,7 +7,7 @@ a late one cannot be told from the right one but by what it answers; over HDLC t
 from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import integer
-from protocols.dlms.exchanges import Assembly, Exchange, outcome, value_or_refusal
+from protocols.dlms.exchanges import Assembly, Exchange, outcome, value_or_refusal, written
 from protocols.dlms.octets import Cursor
 from protocols.dlms.services import (
     Act,
@@ -22,6 +22,8 @@ from protocols.dlms.services import (
     Service,
     Set,
     SetDone,
+    SetList,
+    SetListResult,
 )
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.xdlms.get import OneResult
@@ -74,6 +76,28 @@ class ReadExchange:
         return outcome(self._request, results[0])
 
 
+class WriteListExchange:
+    """WRITE of several variables."""
+
+    def __init__(self, request: SetList, names: ShortNames, pdu_octets: int) -> None:
+        self._request = request
+        variables = tuple(Variable(names.name(item.attribute), item.selection) for item in request.items)
+        self._apdu = WriteRequest(variables, tuple(axdr.encode(item.value) for item in request.items)).encode()
+        if len(self._apdu) > pdu_octets:
+            raise LocalProtocolError(f"a WRITE of {len(self._apdu)} octets, the meter takes {pdu_octets}")
+
+    def start(self) -> bytes:
+        """Return the first APDU."""
+        return self._apdu
+
+    def receive(self, response: object) -> bytes | Answer:
+        """Take a write-response."""
+        if not isinstance(response, WriteResponse) or len(response.results) != len(self._request.items):
+            raise RemoteProtocolError(f"found {type(response).__name__}, expected a WriteResponse of as many results")
+        pairs = zip(self._request.items, response.results, strict=True)
+        return SetListResult(tuple(written(item.attribute, result) for item, result in pairs))
+
+
 class WriteExchange:
     """WRITE of one variable: an attribute's value, or a method's parameter."""
 
@@ -105,6 +129,8 @@ class WriteExchange:
 
 def begin_short(request: Service, names: ShortNames, pdu_octets: int) -> Exchange:
     """Return the exchange that carries out ``request`` by short names."""
+    if isinstance(request, SetList):
+        return WriteListExchange(request, names, pdu_octets)
     if isinstance(request, Set | Act):
         return WriteExchange(request, names, pdu_octets)
     return ReadExchange(request, names)

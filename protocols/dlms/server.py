@@ -27,7 +27,7 @@ from protocols.dlms.conformance import Conformance
 from protocols.dlms.exchanges import LONG_OCTETS_MAX
 from protocols.dlms.general_transfer import GeneralTransfer
 from protocols.dlms.hdlc.secondary import HdlcSecondary, HdlcServerParameters
-from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, NeedData, ServerLink
+from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, LinkUp, NeedData, ServerLink
 from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import CIPHERING_OCTETS, CounterError, Protection
 from protocols.dlms.responder import Objects, Responder
@@ -148,6 +148,12 @@ class DlmsServer:
         if isinstance(happened, ClientLink):
             peer = self._peers.setdefault(happened.client_sap, _Peer())
             self._step(peer, ServerStep.LINK_CHANGE)
+            policy = self._policies.get(happened.client_sap)
+            if policy is not None and policy.pre_established and isinstance(happened.change, LinkUp):
+                peer.policy = policy
+                self._open_association(
+                    happened.client_sap, peer, Admitted(b"", policy.conformance, 0xFFFF), ServerStep.ACCEPT
+                )
             return happened
         return self._serve(happened)
 

@@ -57,6 +57,13 @@ class Set:
 
 
 @dataclass(frozen=True, slots=True)
+class SetList:
+    """Write several attributes in one request (conformance multiple-references). Event: SetListResult."""
+
+    items: tuple[Set, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """Invoke a method; its index is in ``method.index``. Event: ActionDone or ActionRefused."""
 
@@ -69,7 +76,7 @@ class Release:
     """Close the association and the link. Events: Released (unless the quirk leaves RLRQ out), then LinkDown."""
 
 
-Service: TypeAlias = Get | GetBuffer | GetList | Set | Act
+Service: TypeAlias = Get | GetBuffer | GetList | Set | SetList | Act
 Request: TypeAlias = Connect | Service | Release
 
 # -- events -----------------------------------------------------------------------------------------------------------
@@ -132,6 +139,13 @@ class SetDone:
 
 
 @dataclass(frozen=True, slots=True)
+class SetListResult:
+    """The answers to a SetList, in its order."""
+
+    results: tuple[SetDone | DataAccessError, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ActionDone:
     """The method succeeded; ``value`` is what it returned, if anything."""
 
@@ -167,6 +181,7 @@ Answer: TypeAlias = (
     | ListResult
     | DataAccessError
     | SetDone
+    | SetListResult
     | ActionDone
     | ActionRefused
     | ExceptionResponse

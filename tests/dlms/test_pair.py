@@ -31,6 +31,8 @@ from protocols.dlms.services import (
     Released,
     Set,
     SetDone,
+    SetList,
+    SetListResult,
 )
 from protocols.dlms.xdlms.references import Attribute
 from protocols.dlms.xdlms.refusals import ExceptionResponse
@@ -204,6 +206,29 @@ def test_a_client_connects_again_after_release(make_line: Callable[..., Line]) -
     line.ask(Release())
     assert isinstance(line.ask(Connect())[-1], Associated)
     assert line.ask(Get(IMPORT)) == [GetResult(IMPORT, double_long_unsigned(1234567))]
+
+
+def test_several_attributes_are_written_in_one_request(make_line: Callable[..., Line]) -> None:
+    objects = shelf()
+    line = connected(make_line(objects))
+    (event,) = line.ask(SetList((Set(SERIAL, octets(b"a")), Set(ABSENT, octets(b"b")), Set(IMPORT, octets(b"c")))))
+    refused = DataAccessError(ABSENT, DataAccessResult.OBJECT_UNDEFINED)
+    assert event == SetListResult((SetDone(SERIAL), refused, SetDone(IMPORT)))
+    assert (objects.values[SERIAL], objects.values[IMPORT]) == (octets(b"a"), octets(b"c"))
+    with pytest.raises(LocalProtocolError, match="write fewer"):
+        line.client.send(SetList((Set(SERIAL, octets(bytes(70_000))),)))
+
+
+def test_a_pre_established_association_needs_no_aarq() -> None:
+    line = hdlc_line(shelf(), Association(pre_established=True), Policy(pre_established=True))
+    assert [type(event) for event in line.ask(Connect())] == [LinkUp, Associated]
+    assert len(line.carried) == 2
+    assert line.ask(Get(PROFILE)) == [GetResult(PROFILE, ROWS)]
+    assert line.ask(Release()) == [LinkDown("disconnected")]
+    asking = hdlc_line(shelf(), policy=Policy(pre_established=True))
+    assert isinstance(asking.ask(Connect())[-1], Associated)
+    with pytest.raises(LocalProtocolError, match="no authentication"):
+        Association(Mechanism.LOW, b"x", pre_established=True)
 
 
 def test_two_requests_at_once_and_requests_without_association_are_our_errors() -> None:

@@ -36,6 +36,8 @@ from protocols.dlms.services import (
     ListResult,
     Set,
     SetDone,
+    SetList,
+    SetListResult,
 )
 from protocols.dlms.short_names import ASSOCIATION_BASE, OBJECT_LIST, ShortNames
 from protocols.dlms.xdlms.references import Attribute, Selection
@@ -106,6 +108,8 @@ def test_everything_is_asked_with_the_same_requests_as_by_logical_names() -> Non
     ]
     assert line.ask(Set(SERIAL, octets(b"new"))) == [SetDone(SERIAL)]
     assert objects.values[SERIAL] == octets(b"new")
+    both = SetList((Set(SERIAL, octets(b"x")), Set(EXPORT, octets(b"y"))))
+    assert line.ask(both) == [SetListResult((SetDone(SERIAL), SetDone(EXPORT)))]
     assert line.ask(Act(RELAY)) == [ActionDone(RELAY, None)]
     assert objects.methods == [(RELAY, integer(0))]
 
