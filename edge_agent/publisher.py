@@ -88,6 +88,9 @@ class Publisher:
             await self._empty_spool(work)
         finally:
             work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        if work.done() and not work.cancelled() and (error := work.exception()) is not None:
+            raise error
         await self._publish_status(client, State.OFFLINE)
 
     async def _empty_spool(self, work: "asyncio.Future[None]") -> None:
