@@ -8,7 +8,7 @@ PYTHON ?= python3
 demo:  ## a village from its meters to its bills, then live
 	@$(PYTHON) deploy/bootstrap.py demo
 
-test:  ## everything: linters, all tests with real servers, the demo once
+test:  ## everything: linters, all tests with real servers, the demo among them
 	@$(PYTHON) deploy/bootstrap.py test
 
 check:  ## linters and fast tests, in seconds

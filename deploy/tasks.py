@@ -23,7 +23,7 @@ LINTERS = (
 )
 TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "check": (*LINTERS, ("pytest", "-q", "-m", "not integration")),
-    "test": (*LINTERS, ("pytest",), ("congto", "demo", "--once")),
+    "test": (*LINTERS, ("pytest", "-q", "--durations=15")),
     "demo": (("congto", "demo"),),
     "bench": (("python", "-m", "tests.bench"),),
 }

@@ -62,7 +62,7 @@ def _tell(arguments: argparse.Namespace, directory: Path, console: "Console") ->
             console.out(running.show_bill(contract_of(story.village.meters[0]).metering_point), highlight=False)
             show_figures(console, figures)
         if arguments.json:
-            print(figures.as_json())
+            print(figures.as_json(), flush=True)
         if arguments.once:
             return 0 if figures.holds else 1
         return _live(story, running, console)

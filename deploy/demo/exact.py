@@ -275,15 +275,23 @@ def _price_list(use: Use, act: dict[str, Any]) -> list[int] | dict[str, int] | i
     found: Any = None
     if use.category[:10] == "wholesale_":
         found = act.get("wholesale", {}).get(use.category[10:])
-    elif use.category in SINGLE_PRICE:
-        found = act[use.category]["lt6" if use.voltage == "lt6" else "ge6"]
     else:
-        top = use.category == "business" and use.voltage in BUSINESS_TOP
-        found = act[use.category].get("ge22" if top else use.voltage)
+        found = act.get(use.category, {}).get(_class_of(use.category, use.voltage))
     if found is None:
         raise NotBillableError("no price for this category at this voltage in this act")
     prices: list[int] | dict[str, int] | int = found
     return prices
+
+
+def _class_of(category: str, voltage: str) -> str:
+    """Return the class of the price list: acts after Decision 14/2025 part at other voltages than those before."""
+    if category == "production":
+        return voltage
+    if voltage in ("le1", "gt1", "1_35", "35_220", "ge220"):
+        return "le1" if voltage == "le1" else "gt1"
+    if category in SINGLE_PRICE:
+        return "lt6" if voltage == "lt6" else "ge6"
+    return "ge22" if voltage in BUSINESS_TOP else voltage
 
 
 def _household_days(use: Use, days: tuple[date, date]) -> Fraction:

@@ -30,7 +30,7 @@ SELECT_BILLS = """
     where period_from = %(first_on)s and period_to = %(last_on)s
 """
 SELECT_COUNTS = """
-    select (select count(*) from reading_conflict), (select coalesce(sum(times), 0) from quarantine)
+    select (select count(*) from reading_conflict), (select coalesce(sum(times), 0)::bigint from quarantine)
 """
 DIFFERENCES_TOLD_MAX = 5
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,24 +65,36 @@ def short_directory() -> Path:
     return directory / "demo"
 
 
-def test_a_month_of_a_village_is_read_stored_and_billed_and_every_figure_holds():
+def test_a_month_of_a_village_is_read_stored_and_billed_every_figure_holds_and_it_goes_on_live():
     directory = short_directory()
-    finished = subprocess.run(
-        [sys.executable, "-m", "deploy.cli", "demo", "--once", "--json", "--keep", str(directory)],
-        capture_output=True,
-        text=True,
-        timeout=REPLAY_TIMEOUT_S,
-        check=False,
-    )
-    assert finished.stdout, finished.stderr
-    figures = json.loads(finished.stdout)
-    assert (finished.returncode, figures["holds"]) == (0, True), figures["differences"]
+    with demo("--json", "--keep", str(directory)) as process:
+        line = wait_for_line(process, '{"holds"')  # the progress bar shares the terminal's line
+        check_figures(json.loads(line[line.index("{") :]))
+        page = wait_for_line(process, "Page:").split()[-1]
+        check_page(*page.split("/#token="))
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=START_TIMEOUT_S)
+    assert process.returncode == 0, said
+    assert processes_naming(directory) == []
+
+
+def check_figures(figures: dict[str, Any]) -> None:
+    assert figures["holds"], figures["differences"]
     assert figures["readings_taken"] == figures["readings_stored"] > 100_000
     assert figures["energy_in_meters_wh"] == figures["energy_in_database_wh"]
     assert figures["bills"] >= 24
     assert figures["healed_from_profile"] > 0
     assert figures["slots_never_read"] > 0, "the silent Modbus meter leaves a gap that is seen, not filled"
-    assert processes_naming(directory) == []
+
+
+def check_page(base: str, token: str) -> None:
+    with urllib.request.urlopen(f"{base}/", timeout=START_TIMEOUT_S) as answer:
+        assert b"<html" in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{base}/v1/meters", timeout=START_TIMEOUT_S)
+    request = urllib.request.Request(f"{base}/v1/meters", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as answer:
+        assert len(json.load(answer)["items"]) >= 24
 
 
 def test_ctrl_c_in_the_middle_of_the_month_leaves_no_process():
@@ -101,22 +114,3 @@ def test_a_directory_that_is_not_empty_is_refused(tmp_path: Path):
     assert process.returncode == 2
     assert "not empty" in said
     assert (tmp_path / "mine").read_text(encoding="utf-8") == "precious"
-
-
-def test_the_demo_goes_on_live_and_shows_its_page_and_fresh_readings():
-    directory = short_directory()
-    with demo("--keep", str(directory)) as process:
-        page = wait_for_line(process, "Page:").split()[-1]
-        base, _, token = page.partition("/#token=")
-        with urllib.request.urlopen(f"{base}/", timeout=START_TIMEOUT_S) as answer:
-            assert answer.status == 200
-            assert b"<html" in answer.read()
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{base}/v1/meters", timeout=START_TIMEOUT_S)
-        request = urllib.request.Request(f"{base}/v1/meters", headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as answer:
-            assert len(json.load(answer)["items"]) >= 24
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=START_TIMEOUT_S)
-    assert process.returncode == 0, said
-    assert processes_naming(directory) == []
