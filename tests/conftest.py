@@ -25,8 +25,9 @@ def runtime_directories() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="congto-test-"))
     directory.chmod(0o711)
     yield directory
-    for runtime in directory.iterdir():
-        lifecycle.down(runtime)
+    for runtime in directory.iterdir():  # What they hold is thrown away, so nobody waits for it to be written.
+        lifecycle.kill_broker(runtime)
+        lifecycle.kill_database(runtime)
     shutil.rmtree(directory)
 
 
