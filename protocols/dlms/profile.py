@@ -243,7 +243,8 @@ def interpret(
 ) -> Table:
     """Give columns their meaning: times in UTC, null-compressed values filled in (Blue Book 4.3.6.2.2).
 
-    A null time is the time of the row before plus the capture period; any other null repeats the value before it.
+    A null time is the time of the row before plus the capture period; any other null repeats the value before it
+    (or stays None, where ``quirks.null_is_missing``).
     The clock may be any column. Octets of a date-time column stay octets in ``columns``.
 
     Parameters
@@ -267,7 +268,7 @@ def interpret(
         return Table([], tuple(capture_objects), tuple([] for _ in capture_objects))
     at = _times(buffer.columns[clocks[0]], period_s, assumed_deviation_minutes, quirks)
     columns = [
-        column if place in clocks or None not in column else _repeat(column)
+        column if place in clocks or quirks.null_is_missing or None not in column else _repeat(column)
         for place, column in enumerate(buffer.columns)
     ]
     return Table(at, tuple(capture_objects), tuple(columns))

@@ -49,6 +49,9 @@ class Quirks:
     days_per_range_max: int | None = None
     """At most so many days in one range request (Iskraemeco ME37x: 1)."""
 
+    null_is_missing: bool = False
+    """A null in a profile row is a value that is missing, not one that repeats the row before it."""
+
     winter_deviation: bool = False
     """In summer the clock status says so (80) but the deviation stays winter's: local time is 60 minutes ahead."""
 

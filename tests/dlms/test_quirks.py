@@ -11,7 +11,7 @@ from protocols.dlms.apdu import decode_apdu
 from protocols.dlms.association import Association
 from protocols.dlms.client import DlmsClient
 from protocols.dlms.cosem_time import decode_date_time, epoch_seconds
-from protocols.dlms.data import array, double_long_unsigned, octets, structure
+from protocols.dlms.data import NULL, array, double_long_unsigned, octets, structure
 from protocols.dlms.hdlc.frames import POLL_FINAL, Address, Frame, FrameType, information_control
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
@@ -165,6 +165,17 @@ def test_summer_time_beside_a_winter_deviation_needs_its_quirk() -> None:
     for quirks, hour in ((STRICT, 11), (Quirks(winter_deviation=True), 10)):
         table = profile.interpret(buffer, (CLOCK, energy), period_s=900, quirks=quirks)
         assert table.at == [int(datetime(2026, 7, 1, hour, tzinfo=UTC).timestamp())]
+
+
+def test_a_null_repeats_the_row_before_it_unless_the_quirk_says_it_is_missing() -> None:
+    energy = CaptureObject(3, Obis.parse("1.0.1.8.0"), 2)
+    rows = [structure(octets(SUMMER), value) for value in (double_long_unsigned(5), NULL)]
+    buffer = profile.decode_buffer(axdr.encode(array(*rows)))
+    for quirks, expected in ((STRICT, [5, 5]), (Quirks(null_is_missing=True), [5, None])):
+        assert profile.interpret(buffer, (CLOCK, energy), period_s=900, quirks=quirks).column(energy) == expected
+    first = profile.decode_buffer(axdr.encode(array(rows[1])))
+    with pytest.raises(RemoteProtocolError, match="needs a row before it"):
+        profile.interpret(first, (CLOCK, energy), period_s=900)
 
 
 def test_hundredths_and_seconds_left_open_are_no_obstacle() -> None:

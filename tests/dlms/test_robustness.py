@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.dlms import axdr, profile
@@ -148,6 +148,7 @@ def framed(apdu: bytes, number: int) -> bytes:
     return Frame(Address(1), Address(1, 17, 2), control, b"\xe6\xe7\x00" + apdu[:100]).encode()
 
 
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.binary(max_size=60), ALMOST_APDUS.map(lambda apdu: framed(apdu, 2))), max_size=6))
 def test_any_octets_at_either_end_give_events_or_remote_errors_over_hdlc(chunks: list[bytes]) -> None:
     line = connected(hdlc_line(shelf()))
@@ -160,6 +161,7 @@ def test_any_octets_at_either_end_give_events_or_remote_errors_over_hdlc(chunks:
         line.server.data_to_send()
 
 
+@settings(max_examples=50)
 @given(st.lists(HOSTILE, max_size=5))
 def test_any_octets_at_either_end_give_events_or_remote_errors_over_tcp(apdus: list[bytes]) -> None:
     line = connected(tcp_line(shelf()))

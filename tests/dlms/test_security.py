@@ -287,7 +287,7 @@ def test_a_replayed_association_request_is_refused() -> None:
     assert decode_apdu(line.server.data_to_send()[8:]).result != 0  # type: ignore[union-attr]  # an AARE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 255)), min_size=1, max_size=3), st.integers(0, 3))
 def test_no_altered_answer_is_ever_accepted(changes: list[tuple[int, int]], cut: int) -> None:
     """Any change to a ciphered answer is refused (or is an exception-response, which carries no value)."""
