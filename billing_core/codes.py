@@ -26,7 +26,8 @@ class Category(Coded):
 
     Wholesale is what is sold on: in the countryside; in residential clusters of a city or a town, by whether the
     transformer is the seller's or the buyer's; in complexes of shops, offices and flats. ``OTHER`` is what is sold on
-    for other uses than living.
+    for other uses than living. Tourist lodging and the charging of vehicles have prices of their own only in acts after
+    Decision 14/2025.
     """
 
     RESIDENTIAL = "residential"
@@ -44,10 +45,15 @@ class Category(Coded):
     WHOLESALE_CLUSTER_OTHER = "wholesale_cluster_other"
     WHOLESALE_COMPLEX = "wholesale_complex"
     WHOLESALE_COMPLEX_OTHER = "wholesale_complex_other"
+    TOURISM = "tourism"
+    CHARGING = "charging"
 
 
 class Voltage(Coded):
-    """The voltage of delivery in kV; which of them are told apart depends on the category."""
+    """The voltage of delivery in kV; which of them are told apart depends on the category and the act.
+
+    Acts up to 2025 part at 6, 22 and 110 kV; Decision 14/2025 parts at 1, 35 and 220 kV (``LE1`` and what follows).
+    """
 
     LT6 = "lt6"
     KV6_22 = "6_22"
@@ -55,6 +61,11 @@ class Voltage(Coded):
     GE110 = "ge110"
     GE22 = "ge22"
     GE6 = "ge6"
+    LE1 = "le1"
+    GT1 = "gt1"
+    KV1_35 = "1_35"
+    KV35_220 = "35_220"
+    GE220 = "ge220"
 
 
 class Register(Coded):

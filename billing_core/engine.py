@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Category, Coded, Hold, QuotaRounding, Solar, Voltage, member_of
-from billing_core.households import change_invalid
+from billing_core.households import change_invalid, has_change
 from billing_core.period import Period, plan_period
 from billing_core.pricing import Members, PriceClass, charge_group
 from billing_core.rounding import (
@@ -39,6 +39,9 @@ from billing_core.solar import settle_solar, solar_holds
 from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
 
 FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2999-12-31")  # beyond them a date is a mistake
+
+
+PLACES_MAX = 2**16
 
 
 def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = QuotaRounding.KWH) -> Charges:
@@ -81,7 +84,7 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
         vat=vat,
         total=subtotal + vat,
         vat_permille=permille,
-        billed_wh=np.where(hold == 0, energy.sum(axis=1), 0),
+        billed_wh=np.where(hold == 0, energy[:, 0] + energy[:, 1] + energy[:, 2], 0),
         hold=hold,
         purchase=purchase.without(hold),
         groups=tuple(groups),
@@ -126,15 +129,18 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
     hold = np.zeros(len(batch), dtype=np.int8)
     days = (batch.end_on - batch.start_on).astype(np.int64) + 1
     known = (batch.start_on >= FIRST_DAY) & (batch.end_on <= LAST_DAY)  # not so for a day that is missing (NaT)
-    imported = batch.energy_wh
-    largest = np.maximum(imported.max(axis=1), np.maximum(batch.export_wh, batch.generation_wh))
+    normal, peak, off_peak = batch.energy_wh.T
+    lowest = np.minimum(np.minimum(normal, peak), off_peak)
+    largest = np.maximum(
+        np.maximum(normal, peak), np.maximum(off_peak, np.maximum(batch.export_wh, batch.generation_wh))
+    )
     reactive = batch.reactive_varh
     checks = (
         (Hold.CODE_UNKNOWN, _outside(batch.category, Category) | _outside(batch.voltage, Voltage)),
         (Hold.CODE_UNKNOWN, _outside(batch.solar, Solar)),
         (Hold.PERIOD_INVALID, ~known | (days < 1) | (days > DAYS_MAX)),
         (Hold.PERIOD_INVALID, (batch.nominal_days < 0) | (batch.nominal_days > DAYS_MAX)),
-        (Hold.NEGATIVE_ENERGY, (imported.min(axis=1) < 0) | (batch.export_wh < 0) | (batch.carry_in_wh < 0)),
+        (Hold.NEGATIVE_ENERGY, (lowest < 0) | (batch.export_wh < 0) | (batch.carry_in_wh < 0)),
         (Hold.NEGATIVE_ENERGY, batch.generation_wh < NOT_MEASURED),
         (Hold.ENERGY_TOO_LARGE, (largest > ENERGY_WH_MAX // 3) | (batch.carry_in_wh > ENERGY_WH_MAX // 3)),
         (Hold.HOUSEHOLDS_INVALID, (batch.households < 1) | (batch.households > HOUSEHOLDS_MAX)),
@@ -142,7 +148,6 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
         (Hold.NO_SOLAR_PRICE, (batch.solar_price < 0) | (batch.solar_price > PRICE_MAX)),
         (Hold.REACTIVE_INVALID, (reactive < NOT_MEASURED) | (reactive > ENERGY_WH_MAX)),
         (Hold.NET_METERING_THREE_RATES, solar_holds(batch)),
-        (Hold.HOUSEHOLDS_INVALID, change_invalid(batch)),
         *_holds_of_options(batch),
     )
     for reason, found in checks:
@@ -152,6 +157,8 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
 
 def _holds_of_options(batch: Batch) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
     """Yield the holds of what few bills have, each only if one of them has it."""
+    if has_change(batch).any():
+        yield Hold.HOUSEHOLDS_INVALID, change_invalid(batch)
     if batch.undeclared_rental.any():
         yield Hold.TENANTS_NOT_RESIDENTIAL, batch.undeclared_rental & (batch.category != Category.RESIDENTIAL.code)
     factor = batch.power_factor_percent
@@ -219,13 +226,21 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
         batch.two_component,
         batch.before_change_wh[:, 0] != NOT_MEASURED,
     )
-    place = np.zeros(rows.shape[0], dtype=np.int64)
+    place, places = np.zeros(rows.shape[0], dtype=np.int64), 1
     for column in columns:
         values = column[rows]
-        if (values != values[0]).any():
-            distinct, inverse = np.unique(values, return_inverse=True)
-            place = np.unique(place * distinct.shape[0] + inverse, return_inverse=True)[1]
-    order = np.argsort(place, kind="stable")
+        least, most = int(values.min()), int(values.max())
+        if least == most:
+            continue
+        span = most - least + 1
+        if places * span > PLACES_MAX:  # too many to count on: number those that are there
+            distinct, place = np.unique(place, return_inverse=True)
+            found, values = np.unique(values, return_inverse=True)
+            places, span, least = distinct.shape[0], found.shape[0], 0
+        place = place * span + (values.astype(np.int64) - least)
+        places *= span
+    small = place.astype(np.uint16) if places <= PLACES_MAX else place  # sorted by counting and not by comparing
+    order = np.argsort(small, kind="stable")
     for members in np.split(rows[order], np.flatnonzero(np.diff(place[order])) + 1):
         first = members[0]
         yield (

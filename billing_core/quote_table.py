@@ -42,6 +42,8 @@ CATEGORIES = {
         Category.WHOLESALE_CLUSTER_OTHER: "Bán buôn khu tập thể, mục đích khác",
         Category.WHOLESALE_COMPLEX: "Bán buôn tổ hợp thương mại – dịch vụ – sinh hoạt, sinh hoạt",
         Category.WHOLESALE_COMPLEX_OTHER: "Bán buôn tổ hợp thương mại – dịch vụ – sinh hoạt, mục đích khác",
+        Category.TOURISM: "Cơ sở lưu trú du lịch",
+        Category.CHARGING: "Trạm sạc xe điện",
     },
     Language.EN: {category: category.value.replace("_", ", ").capitalize() for category in Category},
 }

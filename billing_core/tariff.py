@@ -28,22 +28,40 @@ TIERED = frozenset(
     }
 )
 """What is priced by tiers, whose widths are those of a household times the households behind the meter."""
-BY_RATE = frozenset({Category.PRODUCTION, Category.BUSINESS, Category.WHOLESALE_COMPLEX_OTHER})
+BY_RATE = frozenset(
+    {
+        Category.PRODUCTION,
+        Category.BUSINESS,
+        Category.WHOLESALE_COMPLEX_OTHER,
+        Category.TOURISM,
+        Category.CHARGING,
+    }
+)
 """What is priced by time of use. Everything else has one price."""
 
+_BY_6_KV = dict.fromkeys((Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110, Voltage.GE22, Voltage.GE6), Voltage.GE6)
+_UP_TO_2025 = (Voltage.LT6, Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110)
+_AFTER_2025 = (Voltage.LE1, Voltage.KV1_35, Voltage.KV35_220, Voltage.GE220)
+_BY_1_KV = {
+    Voltage.LE1: Voltage.LE1,
+    **dict.fromkeys((Voltage.GT1, Voltage.KV1_35, Voltage.KV35_220, Voltage.GE220), Voltage.GT1),
+}
 VOLTAGE_CLASSES: Mapping[Category, Mapping[Voltage, Voltage]] = {
-    Category.RESIDENTIAL: {Voltage.LT6: Voltage.LT6},
-    Category.PREPAID: {Voltage.LT6: Voltage.LT6},
-    Category.PRODUCTION: {v: v for v in (Voltage.LT6, Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110)},
+    Category.RESIDENTIAL: {Voltage.LT6: Voltage.LT6, Voltage.LE1: Voltage.LT6},
+    Category.PREPAID: {Voltage.LT6: Voltage.LT6, Voltage.LE1: Voltage.LT6},
+    Category.PRODUCTION: {voltage: voltage for voltage in (*_UP_TO_2025, *_AFTER_2025)},
     Category.BUSINESS: {
         Voltage.LT6: Voltage.LT6,
         Voltage.KV6_22: Voltage.KV6_22,
         Voltage.GE22: Voltage.GE22,
         Voltage.KV22_110: Voltage.GE22,
         Voltage.GE110: Voltage.GE22,
+        **_BY_1_KV,
     },
-    Category.HOSPITAL_SCHOOL: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
-    Category.LIGHTING_ADMIN: {v: Voltage.LT6 if v is Voltage.LT6 else Voltage.GE6 for v in Voltage},
+    Category.HOSPITAL_SCHOOL: {Voltage.LT6: Voltage.LT6, **_BY_6_KV, **_BY_1_KV},
+    Category.LIGHTING_ADMIN: {Voltage.LT6: Voltage.LT6, **_BY_6_KV, **_BY_1_KV},
+    Category.TOURISM: _BY_1_KV,
+    Category.CHARGING: _BY_1_KV,
     **{category: dict.fromkeys(Voltage, Voltage.LT6) for category in WHOLESALE},
 }
 """Which class of the price list a voltage of delivery falls in. A pair that is absent has no price: "22 kV and above"

@@ -52,6 +52,16 @@ SINGLE_CLASSES = {
     Category.HOSPITAL_SCHOOL: (Voltage.LT6, Voltage.GE6),
     Category.LIGHTING_ADMIN: (Voltage.LT6, Voltage.GE6),
 }
+"""Classes of voltage of the acts up to 2025."""
+_ABOVE_1_KV = (Voltage.LE1, Voltage.GT1)
+RATE_CLASSES_2025 = {
+    Category.PRODUCTION: (Voltage.LE1, Voltage.KV1_35, Voltage.KV35_220, Voltage.GE220),
+    Category.BUSINESS: _ABOVE_1_KV,
+    Category.TOURISM: _ABOVE_1_KV,
+    Category.CHARGING: _ABOVE_1_KV,
+}
+SINGLE_CLASSES_2025 = {Category.HOSPITAL_SCHOOL: _ABOVE_1_KV, Category.LIGHTING_ADMIN: _ABOVE_1_KV}
+"""Classes of voltage of acts after Decision 14/2025, which are told by ``production.le1``."""
 TIERS_MAX = 12
 PERCENT_MAX = 1000
 ONE_OF_A_KIND = frozenset(
@@ -144,19 +154,22 @@ def _check_tiers(tariffs: Tariffs, files: Mapping[str, str]) -> None:
 
 
 def _act(table: Table) -> Act:
-    residential = table.table("residential")
+    residential, production = table.table("residential"), table.table(Category.PRODUCTION.value)
+    after_2025 = Voltage.LE1.value in production
     rates = {}
-    for category, classes in RATE_CLASSES.items():
-        by_voltage = table.table(category.value)
+    for category, classes in (RATE_CLASSES_2025 if after_2025 else RATE_CLASSES).items():
+        by_voltage = production if category is Category.PRODUCTION else table.table(category.value)
         for voltage in classes:
             rates[category, voltage] = take_rates(by_voltage.table(voltage.value), PRICE_MAX)
         by_voltage.finish()
     single = {}
-    for category, classes in SINGLE_CLASSES.items():
+    for category, classes in (SINGLE_CLASSES_2025 if after_2025 else SINGLE_CLASSES).items():
         by_voltage = table.table(category.value)
         for voltage in classes:
             single[category, voltage] = by_voltage.integer(voltage.value, 1, PRICE_MAX)
         by_voltage.finish()
+    retail = {Category.RESIDENTIAL, Category.PREPAID, *(category for category, _ in (*rates, *single))}
+    finer = {f"{category.value}.{voltage.value}" for category, voltage in (*rates, *single)}
     tiered = {Category.RESIDENTIAL: _rising(residential, "tiers")}
     if "wholesale" in table:
         _wholesale(table.table("wholesale"), tiered, rates, single)
@@ -166,7 +179,7 @@ def _act(table: Table) -> Act:
         effective_on=table.take("effective_on", date),
         average=take_decimal(table, "average"),
         source=take_text(table, "source"),
-        certainty=_certainties(table.table("certainty"), wholesale="wholesale" in table),
+        certainty=_certainties(table.table("certainty"), retail, finer, wholesale="wholesale" in table),
         tiered=tiered,
         prepaid=residential.integer("prepaid", 1, PRICE_MAX),
         rates=rates,
@@ -205,13 +218,14 @@ def _wholesale(
     table.finish()
 
 
-def _certainties(table: Table, *, wholesale: bool) -> dict[str, Certainty]:
-    retail = [category.value for category in Category if category not in WHOLESALE]
-    found = {key: take_member(table, key, Certainty) for key in ("average", *retail)}
+def _certainties(table: Table, retail: set[Category], finer: set[str], *, wholesale: bool) -> dict[str, Certainty]:
+    """Take how sure the prices of each category are, and where given those of one class of voltage."""
+    found = {
+        key: take_member(table, key, Certainty) for key in ("average", *(c.value for c in Category if c in retail))
+    }
     if wholesale:
         certainty = take_member(table, "wholesale", Certainty)
         found |= {category.value: certainty for category in WHOLESALE}
-    finer = {f"{c.value}.{v.value}" for c, vs in (RATE_CLASSES | SINGLE_CLASSES).items() for v in vs}
     found |= {key: take_member(table, key, Certainty) for key in table.names() if key in finer}
     table.finish()
     return found
@@ -239,7 +253,8 @@ def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages], tu
         effective_on = item.take("effective_on", date)
         tiers, prepaid = take_integers(item, "tiers", 1, PERCENT_MAX), item.integer("prepaid", 1, PERCENT_MAX)
         by_voltage = item.table("business")
-        business = {v: take_rates(by_voltage.table(v.value), PERCENT_MAX) for v in RATE_CLASSES[Category.BUSINESS]}
+        classes = (RATE_CLASSES_2025 if Voltage.LE1.value in by_voltage else RATE_CLASSES)[Category.BUSINESS]
+        business = {v: take_rates(by_voltage.table(v.value), PERCENT_MAX) for v in classes}
         by_voltage.finish()
         source, certainty = take_source(item)
         percentages.append(

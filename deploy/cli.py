@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "registry": Command("ingest_server.registry.commands", "load meters, customers and contracts from a file"),
     "runtime": Command("deploy.runtime.commands", "start and stop a database and a broker of one's own"),
     "sim": Command("simulators.commands", "simulate meters on pseudo-terminals and TCP"),
+    "tariff": Command("deploy.tariff.commands", "show and check prices, and try another tariff on many customers"),
 }
 OWN_PACKAGES = ("billing_core", "deploy", "edge_agent", "ingest_server", "protocols", "simulators")
 

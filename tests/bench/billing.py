@@ -1,5 +1,6 @@
 """How fast bills are computed: arithmetic only, one core, no database."""
 
+from fractions import Fraction
 from time import process_time
 from typing import Any
 
@@ -9,10 +10,13 @@ from billing_core.batch import batch_of
 from billing_core.codes import Category
 from billing_core.engine import charge
 from billing_core.tariff_files import load_tariffs
+from billing_core.what_if import always, compare, made_up, summed, with_percent
 
 BILLS = 500_000
 ROUNDS = 5
 TARGET = 1_000_000  # a second and core: the country's 30 million customers in half a minute
+CUSTOMERS, LOT = 1_000_000, 100_000
+WHAT_IF_S = 10
 
 
 def measure() -> list[dict[str, Any]]:
@@ -40,7 +44,29 @@ def measure() -> list[dict[str, Any]]:
     return [
         _row("register bills, six tiers, arithmetic", max(bare)),
         _row("register bills, six tiers, with lines as flat columns", max(with_lines)),
+        _what_if(),
     ]
+
+
+def _what_if() -> dict[str, Any]:
+    """Measure a made-up population of a million under two tariffs, made up and all, in processor seconds."""
+    tariffs = load_tariffs()
+    months = tuple(np.arange("2025-06", "2026-06", dtype="datetime64[M]").astype("datetime64[D]").tolist())
+    act, structure = tariffs.acts[-1], tariffs.structures[-1]
+    other = with_percent(tariffs, act, structure, Fraction(5))
+    begun = process_time()
+    lots = (made_up(LOT, months, np.random.default_rng(seed)) for seed in range(CUSTOMERS // LOT))
+    outcome = summed(compare(lot, always(tariffs, act, structure), other) for lot in lots)
+    took_s = process_time() - begun
+    assert outcome.losers == outcome.customers == CUSTOMERS
+    return {
+        "name": "what-if, a million customers × 12 months under two tariffs",
+        "value": round(took_s, 2),
+        "unit": "s",
+        "target": WHAT_IF_S,
+        "met": took_s <= WHAT_IF_S,
+        "command": "python -m tests.bench billing",
+    }
 
 
 def _row(name: str, value: float) -> dict[str, Any]:

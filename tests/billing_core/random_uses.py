@@ -17,21 +17,22 @@ from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact import MeterPart, Use
 
 FIRST_DAY, DAYS = date(2015, 3, 16), (date(2026, 12, 31) - date(2015, 3, 16)).days
+UP_TO_2025 = ("lt6", "6_22", "22_110", "ge110", "ge22", "ge6")
 VOLTAGES = {
-    "production": ("lt6", "6_22", "22_110", "ge110"),
-    "business": ("lt6", "6_22", "ge22", "22_110", "ge110"),
-    "hospital_school": tuple(voltage.value for voltage in Voltage),
-    "lighting_admin": tuple(voltage.value for voltage in Voltage),
+    "production": UP_TO_2025[:4],
+    "business": UP_TO_2025[:5],
+    "hospital_school": UP_TO_2025,
+    "lighting_admin": (*UP_TO_2025, "le1"),
+    "tourism": ("le1", "gt1"),
+    "charging": ("35_220",),
 }
-
-
 BY_RATE = ("production", "business", "wholesale_complex_other")
 CHANGES = [act.effective_on for act in load_tariffs().acts[1:]]
 
 
 def random_use(rng: Random) -> Use:
     """Return what one customer used: any category, regime, period and size, and often something at its edge."""
-    category = rng.choice([member.value for member in Category] + ["residential"] * 12)
+    category = rng.choice([member.value for member in Category] + ["residential"] * 12 + ["production"] * 4)
     start_on, days = random_period(rng, category)
     end_on = start_on + timedelta(days=days - 1)
     solar = rng.choice([member.value for member in Solar if member is not Solar.NONE]) if rng.random() < 0.3 else None

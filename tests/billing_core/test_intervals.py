@@ -60,17 +60,17 @@ def test_a_missing_interval_holds_its_meter_alone():
     assert rates[1].tolist() == [0, 0, 0]
 
 
-@settings(max_examples=50)
-@given(st.sampled_from([1, 5, 7, 15, 30, 45, 60]), st.integers(0, 10**6), st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([5, 7, 15, 30, 45, 60]), st.integers(0, 10**6), st.integers(0, 2**32))
 def test_rates_sum_to_the_profile_and_agree_with_a_walk_through_the_minutes(minutes, most, seed):
-    energy = np.random.default_rng(seed).integers(0, most + 1, (2, len(np.arange(0, 1440 * 2, minutes))))
+    energy = np.random.default_rng(seed).integers(0, most + 1, (2, -(-1440 * 2 // minutes)))
     profiles = day_of(minutes, energy, days=2)
     rates, _ = energy_by_rate(profiles, [Programme(changes=((ALWAYS, OLD),))], np.zeros(2, np.int8))
     assert (rates.sum(axis=1) == energy.sum(axis=1)).all()
     wanted = [Fraction(0)] * 3
-    for start, wh in zip(profiles.start_at, energy[0].tolist(), strict=True):
-        for minute in range(minutes):
-            wanted[rate_at(OLD, np.array([start + 420 + minute]))[0]] += Fraction(wh, minutes)
+    each = MONDAY_UTC + 420 + np.arange(minutes * energy.shape[1])
+    for minute, rate in enumerate(rate_at(OLD, each).tolist()):
+        wanted[rate] += Fraction(int(energy[0, minute // minutes]), minutes)
     assert all(abs(found - exact) <= energy.shape[1] for found, exact in zip(rates[0].tolist(), wanted, strict=True))
 
 

@@ -1,0 +1,83 @@
+"""``congto tariff list|show|check``."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from billing_core.tariff_files import load_tariffs
+from deploy.cli import main
+
+OWN = resources.files("billing_core") / "tariffs"
+NEWEST = (OWN / "act_2025_1279.toml").read_text("utf-8")
+NEXT = NEWEST.replace("1279", "9999").replace("2025-05-10", "2026-02-01").replace("2025-05-09", "2026-01-31")
+
+
+def test_the_list_names_every_act_the_waiting_structure_and_the_taxes(capsys):
+    assert main(["tariff", "list"]) == 0
+    shown = capsys.readouterr().out
+    for act in load_tariffs().acts:
+        assert str(act.effective_on) in shown
+    assert shown.count("waits: ") == len(load_tariffs().waiting)
+    assert main(["tariff", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["acts"]) == len(load_tariffs().acts)
+
+
+def test_a_day_shows_all_its_prices_with_their_certainty(capsys):
+    assert main(["tariff", "show", "2025-12-31", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["prices"]["residential"] == [1984, 2050, 2380, 2998, 3350, 3460]
+    assert found["prices"]["business"]["lt6"] == {"BT": 3152, "CD": 5422, "TD": 1918}
+    assert (found["vat"]["percent"], found["certainty"]["residential"]) == (8, "published")
+    assert main(["tariff", "show", "2026-01-01"]) == 0
+    assert "peak 09:30–11:30, 17:00–20:00 but Sunday" in capsys.readouterr().out
+
+
+def test_the_packages_own_files_are_right(capsys):
+    assert main(["tariff", "check"]) == 0
+    assert capsys.readouterr().out.endswith("right\n")
+
+
+def test_a_new_act_beside_the_others_is_checked_before_it_is_added(tmp_path: Path, capsys):
+    path = tmp_path / "act_2026_0201.toml"
+    path.write_text(NEXT, encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(path)]) == 0
+    assert f"{len(load_tariffs().acts) + 1} acts, the newest " in capsys.readouterr().out
+
+
+def test_a_price_that_is_not_its_percentage_is_named_with_both_figures(tmp_path: Path, capsys):
+    path = tmp_path / "act_2026_0201.toml"
+    path.write_text(NEXT.replace("2998", "2989"), encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(path), "--json"]) == 1
+    [wrong] = json.loads(capsys.readouterr().out)["deviations"]
+    assert wrong == "Decision 9999/QĐ-BCT, tier 4: found 2989, 136 % of 2204.0655 is 2998"
+
+
+WRONG = [
+    (NEXT.replace('source = """', 'sauce = """'), "source: missing"),
+    (NEXT.replace("2026-02-01", "2025-05-10"), "effective_on: found 2025-05-10"),
+    (NEXT.replace("prepaid = 2909", "prepaid = 99999"), "prepaid"),
+    ("\x00", "not TOML"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_file_is_refused_with_its_key(text: str, message: str, tmp_path: Path, capsys):
+    path = tmp_path / "act_2026_0201.toml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "2010-01-01"], "the first act"),
+        (["show", "soon"], "expected a day"),
+        (["list", "--files", "/nowhere/act_1.toml"], "expected a folder"),
+    ],
+)
+def test_what_is_not_there_is_said(words: list[str], message: str, capsys):
+    assert main(["tariff", *words]) == 2
+    assert message in capsys.readouterr().err

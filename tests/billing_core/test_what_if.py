@@ -1,0 +1,147 @@
+"""What another tariff changes: the sums are those of the bills themselves."""
+
+import json
+from datetime import date, timedelta
+from fractions import Fraction
+
+import numpy as np
+import psycopg
+import pytest
+
+from billing_core.codes import Category, Voltage, codes_of
+from billing_core.quote import QuoteRequest, quote
+from billing_core.tariff_files import load_tariffs
+from billing_core.what_if import Population, always, class_names, compare, made_up, summed, with_percent, with_waiting
+from deploy.cli import main
+from ingest_server.database.migrations import migrate
+
+TARIFFS = load_tariffs()
+ACT, STRUCTURE = TARIFFS.acts[6], TARIFFS.structures[0]  # Decision 1279 and the six tiers
+NOW = always(TARIFFS, ACT, STRUCTURE)
+MONTHS = tuple(date(2025 + (month > 12), (month - 1) % 12 + 1, 1) for month in range(6, 18))
+
+
+def households(*kwh: int) -> Population:
+    energy = np.zeros((12, len(kwh), 3), dtype=np.int64)
+    energy[:, :, 0] = [used * 1000 for used in kwh]
+    return Population(
+        months=MONTHS,
+        category=codes_of([Category.RESIDENTIAL] * len(kwh)),
+        voltage=codes_of([Voltage.LT6] * len(kwh)),
+        three_rates=np.zeros(len(kwh), dtype=np.bool_),
+        households=np.ones(len(kwh), dtype=np.int64),
+        energy_wh=energy,
+    )
+
+
+def test_the_bills_of_today_are_the_quotes_of_today():
+    found = compare(households(165), NOW, NOW)
+    wanted = 0
+    for month in MONTHS:
+        end_on = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        request = QuoteRequest(category=Category.RESIDENTIAL, start_on=month, end_on=end_on, energy_wh=165_000)
+        wanted += quote(request).total
+    assert found.before.tolist() == found.after.tolist() == [wanted]
+
+
+def test_the_waiting_structure_has_five_prices_at_todays_average():
+    five = with_waiting(TARIFFS, ACT, TARIFFS.waiting[0])
+    assert five.acts[0].tiers == (1984, 2380, 2998, 3571, 3967)  # as computed from 2,204.0655 đ
+    found = compare(households(100, 800), NOW, five)
+    # 100 kWh: 50 × 1,984 + 50 × 2,050 = 201,700 becomes 198,400. 800 kWh rise by the dear last tiers.
+    assert found.after[0] - found.before[0] == 12 * (round(198_400 * 1.08) - round(201_700 * 1.08))
+    assert found.after[1] > found.before[1]
+
+
+def test_a_percentage_moves_everybody_into_its_class():
+    outcome = summed([compare(households(50, 165, 400), NOW, with_percent(TARIFFS, ACT, STRUCTURE, Fraction(7)))])
+    assert (outcome.customers, outcome.losers, outcome.winners, outcome.held) == (3, 3, 0, 0)
+    assert dict(outcome.classes)["+5 to +10 %"] == 3
+    assert outcome.after > outcome.before
+
+
+def test_every_customer_is_in_one_class_and_the_lots_sum_to_the_whole():
+    lots = [made_up(300, MONTHS, np.random.default_rng(seed)) for seed in (1, 2)]
+    five = with_waiting(TARIFFS, ACT, TARIFFS.waiting[0])
+    differences = [compare(lot, NOW, five) for lot in lots]
+    outcome = summed(differences)
+    assert sum(count for _, count in outcome.classes) == outcome.customers == 600
+    assert [name for name, _ in outcome.classes] == list(class_names())
+    assert outcome.before == sum(int(lot.before.sum()) for lot in differences)
+    assert sum(customers for customers, _, _ in outcome.by_category.values()) == 600
+    assert dict(outcome.classes)["unchanged"] == 600 - outcome.winners - outcome.losers
+
+
+def test_who_cannot_be_billed_under_one_of_them_is_left_out_of_both():
+    population = households(100, 100)
+    population.category[1] = Category.WHOLESALE_RURAL.code  # priced in 2015 only
+    outcome = summed([compare(population, NOW, always(TARIFFS, TARIFFS.acts[0], STRUCTURE))])
+    assert (outcome.customers, outcome.held) == (2, 1)
+    assert sum(count for _, count in outcome.classes) == 1
+
+
+def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
+    words = ["tariff", "simulate", "--customers", "2000", "--seed", "7"]
+    assert main([*words, "--json"]) == 0
+    first = capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert capsys.readouterr().out == first
+    assert json.loads(first)["customers"] == 2_000
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "█" in shown
+    assert "pay less" in shown
+    assert main([*words, "--against", "act=2699", "--json"]) == 0
+    older = json.loads(capsys.readouterr().out)
+    assert (older["winners"], older["losers"]) == (2_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--against", "act=1"], "expected the number of one of"),
+        (["--against", "percent=x"], "percent=-90 to percent=200"),
+        (["--against", "/nowhere"], "expected a folder"),
+        (["--from", "2010-01"], "the first act is from"),
+        (["--from", "June"], "expected a month"),
+        (["--customers", "0"], "expected 1 to"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(words: list[str], message: str, capsys):
+    assert main(["tariff", "simulate", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+INSERT_BILLS = """
+    insert into customer values ('PA01AB0000001', 'Trần Thị An'), ('PA01AB0000002', 'Lê Văn Bình');
+    insert into metering_point values ('PA01AB0000001001', 'PA01AB0000001'), ('PA01AB0000002001', 'PA01AB0000002');
+    insert into billing_run (period_from, period_to, code_version) values ('2025-06-01', '2025-06-30', 'test');
+    insert into bill (run_id, metering_point_id, period_from, period_to, version, energy_wh, subtotal, vat, total,
+                      inputs, inputs_hash)
+    select (select max(run_id) from billing_run), point, first_on, (first_on + interval '1 month - 1 day')::date,
+           version, energy_wh, 0, 0, 0,
+           jsonb_build_object('contract', jsonb_build_object('category', category, 'voltage', voltage, 'households', 1,
+                              'three_rates', three_rates, 'solar_regime', null)), ''
+    from (values ('PA01AB0000001001', date '2025-06-01', 1, 999000, 'residential', null, false),
+                 ('PA01AB0000001001', date '2025-06-01', 2, 165000, 'residential', null, false),
+                 ('PA01AB0000001001', date '2025-07-01', 1, 165000, 'residential', null, false),
+                 ('PA01AB0000002001', date '2025-06-01', 1, 100000, 'business', 'lt6', true))
+         as given (point, first_on, version, energy_wh, category, voltage, three_rates);
+    insert into bill_line (bill_id, line, kind, register, energy_wh, price, amount, operands)
+    select bill_id, 1, 'energy', 'CD', 40000, 5422, 216880, '{}' from bill where metering_point_id = 'PA01AB0000002001';
+"""
+
+
+@pytest.mark.integration
+def test_the_customers_of_the_database_are_billed_by_their_newest_bills(database: str, capsys, monkeypatch):
+    monkeypatch.setenv("CONGTO_DSN", database)
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        connection.execute(INSERT_BILLS)
+    assert main(["tariff", "simulate", "--database", "--against", "act=2699", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["customers"], found["held"], found["winners"]) == (2, 0, 2)
+    assert found["by_category"]["residential"]["before"] == 2 * 384_912  # two months of 165 kWh
+    assert found["by_category"]["business"]["before"] == round((60 * 3152 + 40 * 5422) * 1.08)
+    assert main(["tariff", "simulate", "--database", "--from", "2016-01"]) == 2
+    assert "found no bills" in capsys.readouterr().err
