@@ -51,7 +51,7 @@ def check_sums(scan: DayScan, registers: Registers, parameters: Columns, limit_w
         What the connection can carry in an interval, 0 where that is not known: a rollover may not exceed it. [meters]
     """
     meters, days = scan.missing.shape
-    first, last = _windows(registers.actual)
+    first, last = windows(registers.actual)
     known = (first >= 0) & (last <= days)
     rows = np.arange(meters)[:, None]
     begin, end = first.clip(0), last.clip(0, days)
@@ -124,7 +124,7 @@ def v31_rates(rates_wh: Int64Array, total_wh: Int64Array, actual: BoolArray, reg
     return found("V31", mask, rates_wh=rates, total_wh=total, allowed_wh=np.broadcast_to(allowed, mask.shape))
 
 
-def _windows(actual: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def windows(actual: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return for each day the last register read by its start (−1: none) and the first read from its end on."""
     boundaries = actual.shape[1]
     places = np.arange(boundaries)
