@@ -329,12 +329,13 @@ def _power_factor(use: Use, energy: Fraction) -> Fraction | None:
     """Return cosφ to two decimals, by trying all of them; ``None`` where reactive energy is not charged."""
     if use.cosphi is not None or use.reactive_kvarh is None:
         return use.cosphi
-    apparent = energy**2 + use.reactive_kvarh**2
+    whole = energy.denominator * use.reactive_kvarh.denominator  # both as whole numbers of the same unit
+    active, reactive = int(energy * whole), int(use.reactive_kvarh * whole)
+    apparent = active**2 + reactive**2
     if not apparent:
         return Fraction(1)
-    return Fraction(
-        max(c for c in range(101) if (2 * c - 1) * abs(2 * c - 1) * apparent <= (200 * energy) ** 2), 100
-    )  # fmt: skip
+    fitting = [c for c in range(101) if (2 * c - 1) * abs(2 * c - 1) * apparent <= (200 * active) ** 2]
+    return Fraction(max(fitting), 100)
 
 
 def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, Any]) -> int:
