@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
         action.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's TOML file")
         if name == "run":
-            action.add_argument("--log-level", choices=("info", "warning", "error"), default="info")
+            action.add_argument(
+                "--log-level", choices=("info", "warning", "error"), default="info", help="the least that is logged"
+            )
         if name == "digest":
             action.add_argument("--json", action="store_true", help="print one JSON object")
 

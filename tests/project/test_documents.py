@@ -65,20 +65,20 @@ def test_the_glossary_uses_every_base_unit(unit: str):
 def test_the_page_of_agent_configuration_shows_exactly_the_keys_that_are_read():
     tree = ast.parse((ROOT / "edge_agent/config.py").read_text(encoding="utf-8"))
     methods = {"take", "integer", "table", "tables"}
-    read = {
-        node.args[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in methods
-        and node.args
-        and isinstance(node.args[0], ast.Constant)
-    }
+    functions = {"_identifier", "_duration", "_interval"}  # their second argument is the key
+    read = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            key = None
+            if isinstance(node.func, ast.Attribute) and node.func.attr in methods:
+                key = node.args[0]
+            elif isinstance(node.func, ast.Name) and node.func.id in functions:
+                key = node.args[1]
+            if isinstance(key, ast.Constant):
+                read.add(key.value)
     page = (ROOT / "docs/contracts/agent-configuration.md").read_text(encoding="utf-8")
-    blocks = "\n".join(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL))
-    shown = set(re.findall(r"(?m)^(?:# )?(\w+) *=", blocks))
-    shown |= {part for name in re.findall(r"\[+([\w.]+)\]+", blocks) for part in name.split(".")}
-    shown |= set(re.findall(r"\bor (\w+) =", blocks))
+    keys = re.findall(r"(?m)^\| `([^|]+)` \|", page.partition("## Keys")[2])
+    shown = {part for key in keys for name in key.split("`, `") for part in name.split(".")}
     assert read - shown == set(), "read, but not on the page"
     assert shown - read == set(), "on the page, but not read"
 
