@@ -77,6 +77,7 @@ class Bus:
         self._recurring = Recurring(log)
         self._open_line = open_line
         self._line: Line | None = None
+        self._lost: str | None = None  # why the line could not be opened in this cycle
         slots = store.slots()
         self._polled = [
             Polled(
@@ -124,6 +125,7 @@ class Bus:
     async def _cycle(self) -> None:
         began_s = asyncio.get_running_loop().time()
         now_ms = self._clock.now_ms()
+        self._lost = None
         due = sorted(
             (each for each in self._polled if each.due_ms() <= now_ms),
             key=lambda each: (each.health.silent, each.due_ms()),
@@ -165,17 +167,22 @@ class Bus:
         return answer.failure is None
 
     async def _ask(self, polled: Polled, groups: frozenset[Group]) -> Answer:
-        try:
-            if self._line is None:
-                self._line = await self._open_line(self._config)
-                self._recurring.recovered(self._config.id, "bus.line_lost", "bus.line_opened", bus=self._config.id)
-            return await self._line.meters[polled.config.id].read(groups, probe=polled.health.silent)
-        except LineLostError as error:
-            self._recurring.failed(self._config.id, "bus.line_lost", bus=self._config.id, reason=error)
-            self._close_line()
-            return Answer((), failure=str(error))
-        except ProtocolError as error:  # one meter's trouble, even if it is a mistake of ours, is not the others'
-            return Answer((), failure=str(error))
+        """Read a meter. A line that was open and is lost is opened again once; one that can't be waits for a cycle."""
+        while self._lost is None:
+            opened_now = self._line is None
+            try:
+                if self._line is None:
+                    self._line = await self._open_line(self._config)
+                    self._recurring.recovered(self._config.id, "bus.line_lost", "bus.line_opened", bus=self._config.id)
+                return await self._line.meters[polled.config.id].read(groups, probe=polled.health.silent)
+            except LineLostError as error:
+                self._close_line()
+                if opened_now:
+                    self._lost = str(error)
+                    self._recurring.failed(self._config.id, "bus.line_lost", bus=self._config.id, reason=error)
+            except ProtocolError as error:  # one meter's trouble, even if it is a mistake of ours, is not the others'
+                return Answer((), failure=str(error))
+        return Answer((), failure=self._lost)
 
     def _take(self, polled: Polled, stamps: dict[Group, policy.Stamp], answer: Answer, cycle: Cycle) -> None:
         """Add what a meter said to ``cycle``. Half a billing reading is left out where a load profile has it whole."""

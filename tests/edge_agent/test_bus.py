@@ -156,7 +156,7 @@ def test_a_full_spool_keeps_what_it_has_and_the_profile_brings_the_rest_later(tm
 
 def test_a_lost_line_is_opened_again_in_the_next_cycle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        outcome = run_bus(tmp_path, MIDNIGHT, MIDNIGHT + 2 * HOUR, losses=4)
+        outcome = run_bus(tmp_path, MIDNIGHT, MIDNIGHT + 2 * HOUR, losses=2)
     assert slots_of(outcome, "M-0001") == [2, 3, 4]
     told = [record.message.split(" ")[0] for record in caplog.records if record.message.startswith("bus.line")]
     assert told == ["bus.line_lost", "bus.line_opened"]

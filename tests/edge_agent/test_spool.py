@@ -83,7 +83,7 @@ def test_a_full_spool_refuses_a_cycle_whole_and_takes_again_when_there_is_room(p
         spool.commit(Cycle(readings(taken), [SlotDone("M-0000", "billing", taken)]))
         taken += 1
     with pytest.raises(SpoolFullError):
-        spool.commit(Cycle(readings(taken, 100), [SlotDone("M-0000", "billing", taken)]))
+        spool.commit(Cycle(readings(taken, 1000), [SlotDone("M-0000", "billing", taken)]))
     assert spool.last_sequence == taken
     assert spool.slots() == {("M-0000", "billing"): taken - 1}
     spool.forget([(1, taken)])
