@@ -1,12 +1,13 @@
 """The agent's program: opens what the configuration names, in order, and runs it until it is told to stop.
 
-One task owns each bus, one the broker. A bus task that fails by a mistake of ours is started again after a pause and
-does not take the others with it.
+One task owns each bus, one the broker. A task that fails by a mistake of ours is started again after a pause and does
+not take the others with it.
 """
 
 import asyncio
 import signal
 import sqlite3
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from random import SystemRandom
 
@@ -47,10 +48,10 @@ async def _run(config: AgentConfig) -> int:
     try:
         await _run_tasks(config, store, log, stop)
     except* UnavailableError as group:
-        log.error("agent.failed", reason=group.exceptions[0])
+        log.error("agent.failed", reason=_first(group))
         return_status = STATUS_FAILED
     except* sqlite3.DatabaseError as group:
-        log.error("spool.damaged", reason=group.exceptions[0])
+        log.error("spool.damaged", reason=_first(group))
         return_status = STATUS_FAILED
     else:
         return_status = 0
@@ -68,9 +69,9 @@ async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asy
 
     publisher = Publisher(config, store, log, now_ms=now_ms, version=version("congto"), chance=SystemRandom())
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(publisher.run(leave))
+        tasks.create_task(_supervise("publisher", lambda: publisher.run(leave), leave, log))
         buses = [
-            tasks.create_task(_supervise(bus, clock, store, log, stop))
+            tasks.create_task(_run_bus(bus, clock, store, stop, log))
             for bus, clock in zip(config.buses, clocks, strict=True)
         ]
         await asyncio.gather(*buses)
@@ -81,16 +82,28 @@ async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
     return SystemClock() if config.world is None else await WorldClock.join(config.world, f"{config.gateway}/{bus.id}")
 
 
-async def _supervise(config: BusConfig, clock: Clock, store: Store, log: EventLog, stop: asyncio.Event) -> None:
-    """Run a bus; start it again after a mistake of ours. What only a restart of the whole can mend goes up."""
+async def _run_bus(config: BusConfig, clock: Clock, store: Store, stop: asyncio.Event, log: EventLog) -> None:
     try:
-        while not stop.is_set():
-            try:
-                await Bus(config, clock, store, log, open_line).run(stop)
-            except (UnavailableError, sqlite3.DatabaseError):
-                raise
-            except Exception:
-                log.crash("bus.crashed", bus=config.id, pause_s=RESTART_PAUSE_S)
-                await unless_stopped(asyncio.sleep(RESTART_PAUSE_S), stop)
+        await _supervise(config.id, lambda: Bus(config, clock, store, log, open_line).run(stop), stop, log)
     finally:
         await clock.close()
+
+
+async def _supervise(task: str, run: Callable[[], Awaitable[None]], stop: asyncio.Event, log: EventLog) -> None:
+    """Run a task; start it again after a mistake of ours. What only a restart of the whole can mend goes up."""
+    while not stop.is_set():
+        try:
+            await run()
+        except* (UnavailableError, sqlite3.DatabaseError):
+            raise
+        except* Exception:
+            log.crash("task.crashed", task=task, pause_s=RESTART_PAUSE_S)
+            await unless_stopped(asyncio.sleep(RESTART_PAUSE_S), stop)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """Return the first exception in a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

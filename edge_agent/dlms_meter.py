@@ -38,7 +38,12 @@ class DlmsMeter:
         self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
 
     async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
-        """Read the measurements of ``groups``."""
+        """Read the measurements of ``groups``; once more if the meter has ended a session that was kept."""
+        kept = self._session.is_open
+        answer = await self._read(groups, probe=probe)
+        return await self._read(groups, probe=probe) if kept and answer.failure is not None else answer
+
+    async def _read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
         wanted = [each for each in self._model.measurements if each.group in groups]
         try:
             granted = await self._session.open(0 if probe else RETRIES)

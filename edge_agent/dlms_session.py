@@ -64,6 +64,11 @@ class DlmsSession:
         self._used_at = -KEPT_S
         self._keep = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a session is kept."""
+        return self._client is not None and self._client.granted is not None
+
     async def open(self, retries: int) -> Associated:
         """Return what the meter granted, connecting if need be; raise NoReplyError or RemoteProtocolError."""
         now = self._loop.time()

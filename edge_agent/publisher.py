@@ -70,7 +70,7 @@ class Publisher:
                     failures = 0
                     await self._session(client, stop)
             except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
-                reason = group.exceptions[0]
+                reason = str(group.exceptions[0])
                 self._recurring.failed("broker", "broker.not_connected", url=self._url(), reason=reason)
             if not stop.is_set():
                 failures += 1
