@@ -138,3 +138,34 @@ def test_the_command_loads_and_shows(database, tmp_path, capsys, monkeypatch):
     assert main(["registry", "show"]) == 0
     assert re.search(r"gw-01 +unknown +never +1 × eastron_sdm120", capsys.readouterr().out)
     assert main(["registry", "load", str(tmp_path / "absent.toml")]) == 2
+
+
+@pytest.mark.integration
+def test_a_meter_exchange_and_a_new_contract_follow_on_the_old_ones(registered):
+    exchange = f"""{SECOND_METER}
+        [[installation]]
+        metering_point = "PD01000012345001"
+        meter = "M-0001"
+        installed_at = 2025-01-01T00:00:00+07:00
+        removed_at = 2025-06-01T09:00:00+07:00
+        [[installation]]
+        metering_point = "PD01000012345001"
+        meter = "M-0002"
+        installed_at = 2025-06-01T09:00:00+07:00
+        [[contract]]
+        metering_point = "PD01000012345001"
+        valid_from = 2025-01-01
+        valid_to = 2025-05-31
+        category = "residential"
+        [[contract]]
+        metering_point = "PD01000012345001"
+        valid_from = 2025-06-01
+        category = "business"
+        voltage = "lt6"
+    """
+    changed = load_registry(registered, exchange, "exchange.toml").changed
+    assert (changed["installation"], changed["contract"]) == (2, 2)
+    assert set(load_registry(registered, exchange, "exchange.toml").changed.values()) == {0}
+    back = exchange.replace("2025-06-01T09:00:00+07:00\n        [[inst", "2025-06-01T09:00:01+07:00\n        [[inst")
+    with pytest.raises(UsageError, match=r"installation\[2\].installed_at: .* lies within the installation of M-0001"):
+        load_registry(registered, back, "exchange.toml")
