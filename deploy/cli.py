@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "api": Command("ingest_server.api.commands", "serve meters, readings, bills and quotes over HTTP"),
     "bill": Command("ingest_server.billing.commands", "compute bills from stored readings, and show them"),
     "demo": Command("deploy.demo.commands", "a village from its meters to its bills, all for real"),
+    "dlms": Command("edge_agent.dlms_tool.commands", "read, decode and control DLMS/COSEM meters"),
     "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
     "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),
     "registry": Command("ingest_server.registry.commands", "load meters, customers and contracts from a file"),

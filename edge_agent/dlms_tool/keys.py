@@ -1,0 +1,101 @@
+"""Keys and secrets of the tools: from the environment or a file; never printed, never in an argument unless throw-away.
+
+A key is hex. A secret is text, or ``0x`` and hex. A file that holds either must belong to its owner alone.
+"""
+
+import argparse
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from protocols.errors import UsageError
+
+FILE_OCTETS_MAX = 4096  # a key or a secret is one line
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def add_key_arguments(parser: argparse._ActionsContainer, name: str, what: str, *, direct: bool) -> None:
+    """Add ``--NAME-env`` and ``--NAME-file``; with ``direct`` also ``--NAME`` for keys that protect nothing."""
+    if direct:
+        parser.add_argument(f"--{name}", metavar="HEX", help=f"{what}; only for keys that protect nothing")
+    parser.add_argument(f"--{name}-env", metavar="VAR", help=f"{what}, from the environment variable VAR")
+    parser.add_argument(
+        f"--{name}-file", type=Path, metavar="FILE", help=f"{what}, from a file only its owner can read"
+    )
+
+
+def text_of(arguments: argparse.Namespace, name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return what one of the arguments of ``name`` brings, None when none was given; UsageError for two, or none."""
+    attribute = name.replace("-", "_")
+    given = {
+        f"--{name}{suffix}": value
+        for suffix in ("", "-env", "-file")
+        if (value := getattr(arguments, attribute + suffix.replace("-", "_"), None)) is not None
+    }
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: give one of them")
+    for option, value in given.items():
+        if option.endswith("-env"):
+            if value not in environment:
+                raise UsageError(f"{option} {value}: there is no such environment variable")
+            return environment[value].strip()
+        if option.endswith("-file"):
+            return _read(option, value)
+        return str(value).strip()
+    return None
+
+
+def _read(option: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISREG(mode) and mode & _OTHERS:
+                raise UsageError(f"{option} {path}: others can read it; chmod 600 {path}")
+            content = file.read(FILE_OCTETS_MAX + 1)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: can't be read: {error.strerror}") from error
+    if len(content) > FILE_OCTETS_MAX:
+        raise UsageError(f"{option} {path}: more than {FILE_OCTETS_MAX} octets, expected one line")
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option} {path}: expected text") from error
+
+
+def key_of(arguments: argparse.Namespace, name: str) -> bytes | None:
+    """Return a key of 16 or 32 octets; UsageError when it is none. What it was is not said."""
+    text = text_of(arguments, name)
+    if text is None:
+        return None
+    key = hex_of(text, f"--{name}", show=False)
+    if len(key) not in (16, 32):
+        raise UsageError(f"--{name}: a key of {len(key)} octets, expected 16 (suites 0, 1) or 32 (suite 2) as hex")
+    return key
+
+
+def secret_of(arguments: argparse.Namespace, name: str = "secret") -> bytes | None:
+    """Return a secret: the text, or after ``0x`` the octets it names."""
+    text = text_of(arguments, name)
+    if text is None:
+        return None
+    return hex_of(text[2:], f"--{name}", show=False) if text.startswith("0x") else text.encode("utf-8")
+
+
+def title_of(text: str | None, option: str) -> bytes | None:
+    """Return a system title of eight octets, given as hex."""
+    if text is None:
+        return None
+    title = hex_of(text, option)
+    if len(title) != 8:
+        raise UsageError(f"{option} {text}: {len(title)} octets, expected 8 as 16 hex digits")
+    return title
+
+
+def hex_of(text: str, option: str, *, show: bool = True) -> bytes:
+    """Return the octets of hex digits; UsageError otherwise."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        found = f" {text[:40]!r}" if show else ""
+        raise UsageError(f"{option}{found}: expected pairs of hex digits") from error

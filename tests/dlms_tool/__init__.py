@@ -1,0 +1,1 @@
+"""The tools, as commands and as processes against simulated meters."""
