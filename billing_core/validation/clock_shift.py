@@ -19,7 +19,7 @@ from billing_core.validation.series import Intervals
 
 WEEK = 7
 FIT_LEAST = 0.9  # r_min: a day that has a shape
-GAIN_LEAST = 4.0  # q
+GAIN_LEAST = 4.5  # q
 MISFIT_LEAST = 0.1  # 1 − r(0): what noise makes of a week's mean day
 WINDOWS_LEAST = 4  # windows in a row with one lag
 USUAL_TIMES = 2.0  # what an hour may count, against the same hour's mean

@@ -38,8 +38,7 @@ class DayScan:
 
     ``equal_yesterday`` and ``equal_week`` count present non-zero intervals that equal the one a day or a week before;
     ``repeats`` those that equal the interval before them. ``jumps`` counts steps that the jump rule minds, ``jump`` is
-    the largest step up. ``unusual`` counts intervals outside the weekly band, if one was given. ``mark`` is a
-    fingerprint of the day: equal days have equal marks, others nearly never.
+    the largest step up. ``unusual`` counts intervals outside the weekly band, if one was given.
     """
 
     slots_per_day: int
@@ -55,7 +54,6 @@ class DayScan:
     equal_yesterday: NDArray[np.int32]
     equal_week: NDArray[np.int32]
     unusual: NDArray[np.int32]
-    mark: NDArray[np.int64]
     stuck: Runs
     zero_runs: Runs
 
@@ -77,9 +75,8 @@ class WeeklyBand:
 _DAY_COLUMNS: tuple[tuple[str, type], ...] = (
     ("missing", np.int32), ("zeros", np.int32), ("lowest", np.int64), ("total", np.int64), ("highest", np.int64),
     ("third", np.int64), ("jump", np.int64), ("jumps", np.int32), ("repeats", np.int32),
-    ("equal_yesterday", np.int32), ("equal_week", np.int32), ("unusual", np.int32), ("mark", np.int64),
+    ("equal_yesterday", np.int32), ("equal_week", np.int32), ("unusual", np.int32),
 )  # fmt: skip
-_WEIGHTS = np.random.default_rng(0x5EED).integers(1, 2**31 - 1, 288, dtype=np.int32) | 1
 
 
 def scan_days(intervals: Intervals, parameters: Columns, band: WeeklyBand | None = None) -> DayScan:
@@ -141,9 +138,6 @@ def _extremes(by_slot: NDArray[Any], gaps: BoolArray | None, out: dict[str, NDAr
         count = _count(gaps).reshape(shape)
         out["missing"][:] = count
         out["zeros"] -= count
-    # A fingerprint wraps around on purpose.
-    weights = _WEIGHTS[: by_slot.shape[0], None]
-    out["mark"][:] = (by_slot * weights.astype(by_slot.dtype)).sum(axis=0, dtype=by_slot.dtype).reshape(shape)
 
 
 def _count(mask: BoolArray) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Rules that look at one channel's intervals alone: V06, V20 to V29 and V50.
+"""Rules that look at one channel's intervals alone: V06, V20 to V27, V29 and V50.
 
 Each takes the scan of the days (:mod:`billing_core.validation.day_scan`) and parameters per meter, and returns a mask
 of days with its evidence. Several ask for what other rules said, because alone they are wrong too often: a household's
@@ -12,20 +12,17 @@ from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import DayScan, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
 from billing_core.validation.parameters import Columns
+from billing_core.validation.runs import chosen, days_of, profile_step
 from billing_core.validation.sum_check import SumCheck
 
 SPIKE_INTERVALS_LEAST = 12  # fewer readings have no third peak worth the name
-COPIED_INTERVALS_LEAST = 12  # a quarter of a day must be there and not zero before a day can be called a copy
 OCCURRENCES_LEAST = 5  # how often a value must occur elsewhere before its own rate of repeating is known
 DAYS_BETWEEN_ZEROS = 7
-COPIED_QUANTILE = 0.8  # up to a fifth of the days may be copies
-COPIED_QUANTA_LEAST = 8  # a load that counts in few steps repeats its days by itself
 STALE_HOURS_MAX = 24  # an older snapshot is a stuck register
 STALE_QUANTA_LEAST = 5  # energies of one or two steps of the profile come out as zero by themselves
 ZEROS_ELSEWHERE_PERCENT = 2  # how often the meter may be at zero at that time of other days
 ZEROS_OF_RUN_PERCENT = 15  # … and at the time of two slots of a longer run
 SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeats itself every other time
-QUANTUM_SLOTS = 24  # enough values for their common divisor to be the meter's step
 LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
 
 
@@ -83,7 +80,7 @@ def v25_zero_run(scan: DayScan, parameters: Columns, outage: BoolArray) -> Findi
     long = runs.length >= least[runs.meter]
     often = np.bincount(runs.meter[long], minlength=least.shape[0]) * DAYS_BETWEEN_ZEROS > scan.missing.shape[1]
     long &= ~often[runs.meter] | (runs.length > 2 * scan.slots_per_day)
-    mask, length = _days_of(scan, _chosen(runs, long))
+    mask, length = days_of(scan, chosen(runs, long))
     return found("V25", mask & ~outage, zero_slots=length)
 
 
@@ -99,7 +96,7 @@ def v26_stuck(scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int
     general = _repeat_rate(scan)[runs.meter]
     exponent = parameters["stuck_exponent"][runs.meter]
     candidate = (runs.length - 1) * -np.log10(general) >= exponent
-    runs, general = _chosen(runs, candidate), general[candidate]
+    runs, general = chosen(runs, candidate), general[candidate]
     rate = np.maximum(general, _rate_here(energy_wh, runs))
     surprise = (runs.length - 1) * -np.log10(rate)
     day = np.minimum(runs.start, scan.missing.shape[1] * scan.slots_per_day - 1) // scan.slots_per_day
@@ -109,7 +106,7 @@ def v26_stuck(scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int
     proven = np.where(_is_level(energy_wh, runs), level[runs.meter], burst[runs.meter])
     needed = np.where(fine, proven, parameters["stuck_exponent"][runs.meter])
     sure = surprise >= needed
-    mask, length = _days_of(scan, _chosen(runs, sure))
+    mask, length = days_of(scan, chosen(runs, sure))
     return found("V26", mask, slots=length)
 
 
@@ -129,33 +126,8 @@ def v27_stale(
     """
     clock = np.zeros_like(scan.missing) if repeated_clock is None else repeated_clock
     runs = _caught_up(scan, energy_wh, outage)
-    mask, length = _days_of(scan, runs)
+    mask, length = days_of(scan, runs)
     return found("V27", mask | (clock > 0) | sums.caught_up, slots=np.maximum(length, clock))
-
-
-def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Finding:
-    """A day repeats yesterday's, last week's or any other day's intervals, which this meter's days never do.
-
-    How often two intervals a day apart are equal is measured on the meter itself (what four days in five stay below),
-    so that street lighting and vacant flats are not called copies.
-    """
-    percent = parameters["copied_percent"][:, None]
-    present = scan.present - scan.zeros
-    mask = np.zeros(scan.missing.shape, dtype=np.bool_)
-    for equal, lag in ((scan.equal_yesterday, 1), (scan.equal_week, 7)):
-        share = (equal / np.maximum(present, 1))[:, lag:]
-        usual = np.quantile(share, COPIED_QUANTILE, axis=1, keepdims=True) if share.size else 1.0
-        chance = np.maximum(usual, 0.5 / scan.slots_per_day)
-        unlikely = equal * -np.log10(chance) >= parameters["stuck_exponent"][:, None]
-        mask |= (equal * 100 >= percent * present) & unlikely
-    lively = (scan.repeats * 2 < present) & (present >= COPIED_INTERVALS_LEAST)
-    mask &= present >= COPIED_INTERVALS_LEAST
-    exact = _same_mark(scan, lively)
-    mask |= exact
-    exact &= present * 2 >= scan.slots_per_day
-    for meter in np.flatnonzero(mask.any(axis=1)):
-        mask[meter] &= exact[meter] | (scan.third[meter] >= COPIED_QUANTA_LEAST * _quantum(energy_wh[meter]))
-    return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
 
 
 def v29_load_factor(scan: DayScan, parameters: Columns) -> Finding:
@@ -180,19 +152,6 @@ def _like(scan: DayScan, column: Int64Array) -> Int64Array:
     return np.broadcast_to(column, scan.missing.shape)
 
 
-def _chosen(runs: Runs, mask: BoolArray) -> Runs:
-    return Runs(runs.meter[mask], runs.start[mask], runs.length[mask])
-
-
-def _days_of(scan: DayScan, runs: Runs) -> tuple[BoolArray, NDArray[np.int32]]:
-    """Return which days the runs touch, and the length of the longest run touching each."""
-    length = np.zeros(scan.missing.shape, dtype=np.int32)
-    first, last = runs.start // scan.slots_per_day, (runs.start + runs.length - 1) // scan.slots_per_day
-    for meter, begin, end, slots in zip(runs.meter, first, last, runs.length, strict=True):
-        length[meter, begin : end + 1] = np.maximum(length[meter, begin : end + 1], slots)
-    return length > 0, length
-
-
 def _repeat_rate(scan: DayScan) -> NDArray[np.float64]:
     """Return how often a non-zero interval equals the one before, without the three most repetitious days. [meters]"""
     repeats = np.sort(scan.repeats, axis=1)
@@ -210,7 +169,7 @@ def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
         value = row[start]
         places = np.flatnonzero(row == value)
         elsewhere = places[(places < start) | (places >= end)]
-        rates = [SMALL_RATE if value <= SMALL_QUANTA * _quantum(row) else 0.0]
+        rates = [SMALL_RATE if value <= SMALL_QUANTA * profile_step(row) else 0.0]
         if elsewhere.size >= OCCURRENCES_LEAST:
             rates.append(int((np.diff(elsewhere) == 1).sum()) / elsewhere.size)
         for part in (row[max(0, start - LOCAL_SLOTS) : start], row[end : end + LOCAL_SLOTS]):
@@ -231,32 +190,21 @@ def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
     return level
 
 
-def _quantum(row: Int64Array) -> int:
-    """Return the step in which a meter's profile counts: the greatest common divisor of most parts of the row.
-
-    A part of the row with wrong values has a smaller divisor, so the upper quartile of the parts' divisors is taken.
-    """
-    parts = row[: row.shape[0] // QUANTUM_SLOTS * QUANTUM_SLOTS].reshape(-1, QUANTUM_SLOTS)
-    divisors = np.gcd.reduce(parts, axis=1)
-    divisors = np.sort(divisors[divisors > 0])
-    return int(divisors[3 * divisors.size // 4]) if divisors.size else 1
-
-
 def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
     """Find runs of zeros followed by about the energy of all of them, at times when the meter is never at zero."""
     runs = scan.zero_runs
     slots = energy_wh.shape[1]
     inner = (runs.start >= 1) & (runs.start + runs.length + 1 < slots)
     inner &= runs.length * 24 <= STALE_HOURS_MAX * scan.slots_per_day
-    runs = _chosen(runs, inner)
+    runs = chosen(runs, inner)
     end = runs.start + runs.length
     before, after = energy_wh[runs.meter, runs.start - 1], energy_wh[runs.meter, end + 1]
     after = np.where(after > 0, after, before)  # the last slots before a load is switched off
     caught = energy_wh[runs.meter, end]
     owed = (runs.length + 1) * np.maximum(before, after)
-    runs = _chosen(runs, (before > 0) & (caught * 10 >= 12 * np.minimum(before, after)) & (caught * 10 >= 3 * owed))
+    runs = chosen(runs, (before > 0) & (caught * 10 >= 12 * np.minimum(before, after)) & (caught * 10 >= 3 * owed))
     sure = [_is_stale(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)]
-    return _chosen(runs, np.array(sure, dtype=np.bool_))
+    return chosen(runs, np.array(sure, dtype=np.bool_))
 
 
 def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
@@ -268,6 +216,15 @@ def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: 
     what the run and itself usually take. On a day with a power failure more is asked.
     """
     _, start, length = run
+    caught = int(row[start + length])
+    power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
+    if length == 1:
+        near = [int(row[start - 1]), int(row[start + 2])]
+        near = near if near[1] > 0 else near[:1]
+        if caught * 10 < 2 * (8 * max(near) if power_failed else 6 * min(near)):
+            return False
+        if min(near) < STALE_QUANTA_LEAST * profile_step(row):
+            return False
     days = np.arange(outage.shape[0])
     others = days[((days < start // per_day) | (days > (start + length) // per_day)) & ~outage]
     slots = np.arange(start - 1, start + 2) if length == 1 else np.arange(start, start + length + 1)
@@ -275,27 +232,9 @@ def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: 
     inside = (places >= 0) & (places < row.shape[0])
     usual = row[places.clip(0, row.shape[0] - 1)]
     zero = (usual == 0) & inside
-    caught = int(row[start + length])
-    power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
     if length == 1:
-        near = [int(row[start - 1]), int(row[start + 2])]
-        near = near if near[1] > 0 else near[:1]
-        owed = 2 * (8 * max(near) if power_failed else 6 * min(near))
-        large = min(near) >= STALE_QUANTA_LEAST * _quantum(row)
-        return caught * 10 >= owed and large and int(zero.sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * int(inside.sum())
+        return bool(int(zero.sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * int(inside.sum()))
     expected = (usual * inside).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
     enough = caught >= (0.8 if power_failed else 0.5) * expected.sum()
     never = zero.sum(axis=0)[:-1] * 100 <= ZEROS_OF_RUN_PERCENT * inside.sum(axis=0)[:-1]
-    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * _quantum(row))
-
-
-def _same_mark(scan: DayScan, lively: BoolArray) -> BoolArray:
-    """Return the later ones of lively days whose fingerprints and totals are equal."""
-    order = np.argsort(scan.mark, axis=1, kind="stable")
-    mark, total = np.take_along_axis(scan.mark, order, 1), np.take_along_axis(scan.total, order, 1)
-    alive = np.take_along_axis(lively, order, 1)
-    again = np.zeros_like(alive)
-    again[:, 1:] = (mark[:, 1:] == mark[:, :-1]) & (total[:, 1:] == total[:, :-1]) & alive[:, 1:] & alive[:, :-1]
-    mask = np.zeros_like(again)
-    np.put_along_axis(mask, order, again, 1)
-    return mask
+    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * profile_step(row))

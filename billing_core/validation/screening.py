@@ -18,8 +18,9 @@ FloatArray = NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826  # for a normal distribution, the standard deviation over the median absolute deviation
 BALANCE_SIGMAS = 3
 CHANGE_DAYS = 7  # days on either side of a change point: a whole week, so that weekdays cancel
-CHANGE_LEAST = 1.3  # a smaller step is life, not a fault
+CHANGE_LEAST = 1.15  # a smaller step is weather
 CHANGE_SIGMAS = 6
+WIRING_LEAST = 1.3  # a smaller step is life more often than wiring
 CT_RATIOS = np.array([1 / 3, 1 / 2, 2 / 3, 3 / 2, 2, 3])
 """Steps that wiring makes: of three phases one is lost (2/3), one reversed (1/3); a ratio is taken twice or half."""
 CT_NEAR = 0.14  # how far from such a step one may be, relatively
@@ -108,7 +109,8 @@ def v51_change_point(daily_wh: Int64Array, known: BoolArray, peers: NDArray[np.i
     mask, factor, distance = empty > 0, empty.copy(), empty.copy()
     mask[:, inner], factor[:, inner], distance[:, inner] = strong & best, np.exp(step), sigmas
     near = np.abs(np.log(np.maximum(factor, 1e-9))[:, :, None] - np.log(CT_RATIOS))
-    wiring = np.where(near.min(axis=2) < CT_NEAR, CT_RATIOS[near.argmin(axis=2)], 0.0)
+    large = np.abs(np.log(np.maximum(factor, 1e-9))) > np.log(WIRING_LEAST)
+    wiring = np.where((near.min(axis=2) < CT_NEAR) & large, CT_RATIOS[near.argmin(axis=2)], 0.0)
     return found("V51", mask, factor=factor, sigmas=distance, wiring=wiring)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from billing_core.rounding import Int64Array
 from billing_core.validation import interval_rules, meter_rules, sum_check
 from billing_core.validation.clock_shift import v14_clock_shift
+from billing_core.validation.copies import v28_copied
 from billing_core.validation.day_scan import DayScan, WeeklyBand, scan_days
 from billing_core.validation.finding import BoolArray, Finding
 from billing_core.validation.parameters import Columns
@@ -119,7 +120,7 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
         interval_rules.v25_zero_run(scan, parameters, outage),
         interval_rules.v26_stuck(scan, parameters, sums, energy),
         interval_rules.v27_stale(scan, sums, energy, outage, data.repeated_clock),
-        interval_rules.v28_copied(scan, parameters, energy),
+        v28_copied(scan, parameters, energy),
         interval_rules.v29_load_factor(scan, parameters),
         sum_check.v30_sum(sums),
         sum_check.v32_rollover(sums),

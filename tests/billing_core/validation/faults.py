@@ -1,8 +1,8 @@
 """Faults on purpose: what is read of a district is spoilt, the truth stays.
 
-Each kind of fault has recipes. Those of ``TUNED`` were in view when thresholds were chosen; those of ``HIDDEN`` have
-other shapes and were only judged. A recipe takes the district's readings and spoils one meter's; it returns the days
-it touched.
+Each kind of fault has recipes. ``TUNED`` and ``VARIED`` were in view when thresholds were chosen, the latter to see how
+far the former carry; those of :mod:`tests.billing_core.validation.unseen_faults` were only judged. A recipe takes the
+district's readings and spoils one meter's; it returns the days it touched.
 """
 
 from collections.abc import Callable
@@ -27,23 +27,23 @@ class Fault:
     last: int
 
 
-def _energy(district: District, meter: int):
+def energy_of(district: District, meter: int):
     return district.data.intervals.energy_wh[meter]
 
 
-def _busy_slot(district: District, meter: int, rng, low: int = PER_DAY, room: int = PER_DAY) -> int:
+def busy_slot(district: District, meter: int, rng, low: int = PER_DAY, room: int = PER_DAY) -> int:
     """Return a slot with energy, away from the ends."""
-    row = _energy(district, meter)
+    row = energy_of(district, meter)
     places = np.flatnonzero(row[low : row.size - room] > 0) + low
     assert places.size, "a meter without use was chosen"
     return int(rng.choice(places))
 
 
-def _day(district: District, rng, low: int = 8, room: int = 2) -> int:
+def some_day(district: District, rng, low: int = 8, room: int = 2) -> int:
     return int(rng.integers(low, district.days - room))
 
 
-def _span(first: int, length: int) -> Days:
+def days_of(first: int, length: int) -> Days:
     return first // PER_DAY, (first + length - 1) // PER_DAY
 
 
@@ -51,63 +51,63 @@ def _span(first: int, length: int) -> Days:
 
 
 def gap_hours(district, meter, rng):
-    slot, length = _busy_slot(district, meter, rng), int(rng.integers(1, 21))
+    slot, length = busy_slot(district, meter, rng), int(rng.integers(1, 21))
     district.data.intervals.missing[meter, slot : slot + length] = True
-    return _span(slot, length)
+    return days_of(slot, length)
 
 
 def gap_days(district, meter, rng):
-    day, length = _day(district, rng, 2, 5), int(rng.integers(1, 4))
+    day, length = some_day(district, rng, 2, 5), int(rng.integers(1, 4))
     district.data.intervals.missing[meter, day * PER_DAY : (day + length) * PER_DAY] = True
     return day, day + length - 1
 
 
 def gap_scattered(district, meter, rng):
-    day = _day(district, rng)
+    day = some_day(district, rng)
     slots = day * PER_DAY + rng.choice(PER_DAY, 5, replace=False)
     district.data.intervals.missing[meter, slots] = True
     return day, day
 
 
 def gap_filled_with_zeros(district, meter, rng):
-    slot, length = _busy_slot(district, meter, rng), int(rng.integers(6, 40))
-    _energy(district, meter)[slot : slot + length] = 0
-    return _span(slot, length)
+    slot, length = busy_slot(district, meter, rng), int(rng.integers(6, 40))
+    energy_of(district, meter)[slot : slot + length] = 0
+    return days_of(slot, length)
 
 
 def gap_lumped(district, meter, rng):
     """The head-end puts all of the gap's energy into the interval after it: the sum stays right."""
-    slot, length = _busy_slot(district, meter, rng), int(rng.integers(3, 20))
-    row = _energy(district, meter)
+    slot, length = busy_slot(district, meter, rng), int(rng.integers(3, 20))
+    row = energy_of(district, meter)
     row[slot + length] += row[slot : slot + length].sum()
     row[slot : slot + length] = 0
-    return _span(slot, length + 1)
+    return days_of(slot, length + 1)
 
 
 # negative
 
 
 def negative_sign(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _energy(district, meter)[slot] *= -1
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    energy_of(district, meter)[slot] *= -1
+    return days_of(slot, 1)
 
 
 def negative_run(district, meter, rng):
-    slot, length = _busy_slot(district, meter, rng), int(rng.integers(2, 30))
-    _energy(district, meter)[slot : slot + length] *= -1
-    return _span(slot, length)
+    slot, length = busy_slot(district, meter, rng), int(rng.integers(2, 30))
+    energy_of(district, meter)[slot : slot + length] *= -1
+    return days_of(slot, length)
 
 
 def negative_wrapped(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _energy(district, meter)[slot] -= 2**32
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    energy_of(district, meter)[slot] -= 2**32
+    return days_of(slot, 1)
 
 
 def negative_register(district, meter, rng):
     """The register is read lower than yesterday."""
-    day = _day(district, rng)
+    day = some_day(district, rng)
     registers = district.data.registers
     registers.actual[meter, day - 1 : day + 2] = True
     back = int(rng.integers(2, 50)) * int(registers.resolution_wh[meter])
@@ -118,51 +118,51 @@ def negative_register(district, meter, rng):
 # spike
 
 
-def _third(district, meter, slot):
+def third_of(district, meter, slot):
     day = slot // PER_DAY
-    return int(np.sort(_energy(district, meter)[day * PER_DAY : (day + 1) * PER_DAY])[-3])
+    return int(np.sort(energy_of(district, meter)[day * PER_DAY : (day + 1) * PER_DAY])[-3])
 
 
 def spike_times(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _energy(district, meter)[slot] = (_third(district, meter, slot) + 300) * int(rng.integers(4, 50))
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    energy_of(district, meter)[slot] = (third_of(district, meter, slot) + 300) * int(rng.integers(4, 50))
+    return days_of(slot, 1)
 
 
 def spike_bit(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    bits = int(_third(district, meter, slot)).bit_length()
-    _energy(district, meter)[slot] += 1 << int(rng.integers(max(bits, 9) + 1, 30))
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    bits = int(third_of(district, meter, slot)).bit_length()
+    energy_of(district, meter)[slot] += 1 << int(rng.integers(max(bits, 9) + 1, 30))
+    return days_of(slot, 1)
 
 
 def spike_unit(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _energy(district, meter)[slot] *= 1_000
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    energy_of(district, meter)[slot] *= 1_000
+    return days_of(slot, 1)
 
 
 def spike_small(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _energy(district, meter)[slot] += (_third(district, meter, slot) + 100) * int(rng.integers(2, 4))
-    return _span(slot, 1)
+    slot = busy_slot(district, meter, rng)
+    energy_of(district, meter)[slot] += (third_of(district, meter, slot) + 100) * int(rng.integers(2, 4))
+    return days_of(slot, 1)
 
 
 def spike_in_both(district, meter, rng):
     """Pulses counted by the meter itself: the register agrees; no connection carries it."""
-    slot = _busy_slot(district, meter, rng)
+    slot = busy_slot(district, meter, rng)
     registers = district.data.registers
     unit = int(registers.multiplier[meter] * registers.resolution_wh[meter])
     extra = int(district.data.limit_wh[meter] * rng.uniform(1.5, 6)) // unit * unit + unit
-    _energy(district, meter)[slot] += extra
+    energy_of(district, meter)[slot] += extra
     registers.index_wh[meter, slot // PER_DAY + 1 :] += extra // int(registers.multiplier[meter])
-    return _span(slot, 1)
+    return days_of(slot, 1)
 
 
 # rollover
 
 
-def _roll(district, meter, day):
+def roll_over(district, meter, day):
     """Let the register pass its last digit during ``day``."""
     registers = district.data.registers
     whole = int(registers.range_wh()[meter])
@@ -175,133 +175,133 @@ def _roll(district, meter, day):
 
 def rollover_five(district, meter, rng):
     district.data.registers.actual[meter] = True
-    return _roll(district, meter, _rolling_day(district, meter, rng))
+    return roll_over(district, meter, rolling_day(district, meter, rng))
 
 
 def rollover_not_read(district, meter, rng):
     """The register was not read at the midnights around it."""
-    day = _rolling_day(district, meter, rng)
+    day = rolling_day(district, meter, rng)
     actual = district.data.registers.actual
     actual[meter] = True
     actual[meter, [day, day + 1]] = False
-    _roll(district, meter, day)
+    roll_over(district, meter, day)
     return day - 1, day + 1
 
 
 def rollover_four_digits(district, meter, rng):
     registers = district.data.registers
-    day = _rolling_day(district, meter, rng)
+    day = rolling_day(district, meter, rng)
     registers.actual[meter] = True
     registers.digits[meter] = 4
-    return _roll(district, meter, day)
+    return roll_over(district, meter, day)
 
 
-def _rolling_day(district, meter, rng):
+def rolling_day(district, meter, rng):
     index = district.data.registers.index_wh[meter]
-    days = [d for d in range(3, district.days - 3) if index[d + 1] - index[d] >= 2 * _resolution(district, meter)]
+    days = [d for d in range(3, district.days - 3) if index[d + 1] - index[d] >= 2 * resolution_of(district, meter)]
     return int(rng.choice(days)) if days else district.days // 2
 
 
-def _resolution(district, meter):
+def resolution_of(district, meter):
     return int(district.data.registers.resolution_wh[meter])
 
 
 # copied day
 
 
-def _copy_back(district, meter, day, lag, length=1):
-    row = _energy(district, meter).reshape(-1, PER_DAY)
+def copy_back(district, meter, day, lag, length=1):
+    row = energy_of(district, meter).reshape(-1, PER_DAY)
     for each in range(day, day + length):
         row[each] = row[each - lag]
     return day, day + length - 1
 
 
 def copied_yesterday(district, meter, rng):
-    return _copy_back(district, meter, _day(district, rng), 1)
+    return copy_back(district, meter, some_day(district, rng), 1)
 
 
 def copied_last_week(district, meter, rng):
-    return _copy_back(district, meter, _day(district, rng), 7)
+    return copy_back(district, meter, some_day(district, rng), 7)
 
 
 def copied_some_day(district, meter, rng):
-    return _copy_back(district, meter, _day(district, rng), int(rng.integers(2, 7)))
+    return copy_back(district, meter, some_day(district, rng), int(rng.integers(2, 7)))
 
 
 def copied_twice(district, meter, rng):
-    return _copy_back(district, meter, _day(district, rng, 8, 4), 1, int(rng.integers(2, 4)))
+    return copy_back(district, meter, some_day(district, rng, 8, 4), 1, int(rng.integers(2, 4)))
 
 
 def copied_mostly(district, meter, rng):
     """All but three intervals."""
-    day = _day(district, rng)
+    day = some_day(district, rng)
     slots = day * PER_DAY + rng.choice(PER_DAY, 3, replace=False)
-    kept = _energy(district, meter)[slots].copy()
-    _copy_back(district, meter, day, 1)
-    _energy(district, meter)[slots] = kept
+    kept = energy_of(district, meter)[slots].copy()
+    copy_back(district, meter, day, 1)
+    energy_of(district, meter)[slots] = kept
     return day, day
 
 
 # stuck
 
 
-def _stick(district, meter, slot, length):
-    row = _energy(district, meter)
+def stick(district, meter, slot, length):
+    row = energy_of(district, meter)
     row[slot : slot + length] = row[slot]
-    return _span(slot, length)
+    return days_of(slot, length)
 
 
 def stuck_half_day(district, meter, rng):
-    return _stick(district, meter, _busy_slot(district, meter, rng, room=60), int(rng.integers(16, 49)))
+    return stick(district, meter, busy_slot(district, meter, rng, room=60), int(rng.integers(16, 49)))
 
 
 def stuck_short(district, meter, rng):
-    return _stick(district, meter, _busy_slot(district, meter, rng, room=60), int(rng.integers(8, 16)))
+    return stick(district, meter, busy_slot(district, meter, rng, room=60), int(rng.integers(8, 16)))
 
 
 def stuck_over_midnight(district, meter, rng):
-    row = _energy(district, meter)
-    midnight = _day(district, rng) * PER_DAY
+    row = energy_of(district, meter)
+    midnight = some_day(district, rng) * PER_DAY
     slot = midnight - int(rng.integers(4, 12))
     row[slot] = max(int(row[slot]), int(row[row > 0].min()))
-    return _stick(district, meter, slot, int(rng.integers(16, 30)))
+    return stick(district, meter, slot, int(rng.integers(16, 30)))
 
 
 def stuck_days(district, meter, rng):
-    return _stick(district, meter, _busy_slot(district, meter, rng, room=200), int(rng.integers(97, 180)))
+    return stick(district, meter, busy_slot(district, meter, rng, room=200), int(rng.integers(97, 180)))
 
 
 # stale snapshot
 
 
-def _serve_again(row, slot, length=1):
+def serve_again(row, slot, length=1):
     row[slot + length] += row[slot : slot + length].sum()
     row[slot : slot + length] = 0
 
 
 def stale_with_clock(district, meter, rng):
-    slot = _busy_slot(district, meter, rng)
-    _serve_again(_energy(district, meter), slot)
+    slot = busy_slot(district, meter, rng)
+    serve_again(energy_of(district, meter), slot)
     district.data.repeated_clock[meter, slot // PER_DAY] += 1
-    return _span(slot, 2)
+    return days_of(slot, 2)
 
 
 def stale_silent(district, meter, rng):
     """The gateway stamps its own time, so only the energies tell."""
-    slot = _busy_slot(district, meter, rng)
-    _serve_again(_energy(district, meter), slot)
-    return _span(slot, 2)
+    slot = busy_slot(district, meter, rng)
+    serve_again(energy_of(district, meter), slot)
+    return days_of(slot, 2)
 
 
 def stale_silent_longer(district, meter, rng):
-    slot, length = _busy_slot(district, meter, rng), int(rng.integers(2, 5))
-    _serve_again(_energy(district, meter), slot, length)
-    return _span(slot, length + 1)
+    slot, length = busy_slot(district, meter, rng), int(rng.integers(2, 5))
+    serve_again(energy_of(district, meter), slot, length)
+    return days_of(slot, length + 1)
 
 
 def stale_midnight(district, meter, rng):
     """The register of one midnight is the one of the midnight before."""
-    day = _day(district, rng)
+    day = some_day(district, rng)
     registers = district.data.registers
     registers.actual[meter, day - 1 : day + 2] = True
     registers.index_wh[meter, day] = registers.index_wh[meter, day - 1]
@@ -311,35 +311,35 @@ def stale_midnight(district, meter, rng):
 # clock shift
 
 
-def _shift(district, meter, day, slots, last):
-    row = _energy(district, meter)
+def shift_clock(district, meter, day, slots, last):
+    row = energy_of(district, meter)
     begin, end = day * PER_DAY, (last + 1) * PER_DAY
     row[begin:end] = np.roll(row, slots)[begin:end]
     return day, last
 
 
 def clock_reported(district, meter, rng):
-    day = _day(district, rng, 8, 6)
+    day = some_day(district, rng, 8, 6)
     slots = int(rng.integers(1, 6)) * int(rng.choice([-1, 1]))
     last = day + int(rng.integers(2, 6))
     district.data.clock_offset_s[meter, day : last + 1] = slots * 1_800 + int(rng.integers(-300, 300))
-    return _shift(district, meter, day, slots, last)
+    return shift_clock(district, meter, day, slots, last)
 
 
 def clock_silent(district, meter, rng):
     """Nobody asks the meter for its clock; the shift stays until the window ends."""
-    day = _day(district, rng, 8, 10)
-    return _shift(district, meter, day, int(rng.integers(2, 13)) * int(rng.choice([-1, 1])), district.days - 1)
+    day = some_day(district, rng, 8, 10)
+    return shift_clock(district, meter, day, int(rng.integers(2, 13)) * int(rng.choice([-1, 1])), district.days - 1)
 
 
 def clock_half_day(district, meter, rng):
-    day = _day(district, rng, 8, 10)
-    return _shift(district, meter, day, 24, district.days - 1)
+    day = some_day(district, rng, 8, 10)
+    return shift_clock(district, meter, day, 24, district.days - 1)
 
 
 def clock_drifting(district, meter, rng):
     """Reported, and small: over a quarter of the interval."""
-    day = _day(district, rng, 8, 6)
+    day = some_day(district, rng, 8, 6)
     district.data.clock_offset_s[meter, day:] = int(rng.integers(470, 900))
     return day, district.days - 1
 
@@ -347,33 +347,33 @@ def clock_drifting(district, meter, rng):
 # CT ratio
 
 
-def _scale(district, meter, day, factor, *, registers_too):
+def scale(district, meter, day, factor, *, registers_too):
     up, down = factor
-    row = _energy(district, meter)
+    row = energy_of(district, meter)
     row[day * PER_DAY :] = row[day * PER_DAY :] * up // down
     if registers_too:
         index = district.data.registers.index_wh[meter]
-        step = _resolution(district, meter)
+        step = resolution_of(district, meter)
         index[day:] = (index[day] + (index[day:] - index[day]) * up // down) // step * step
     return day, district.days - 1
 
 
 def ct_intervals(district, meter, rng):
     factor = [(2, 1), (1, 2), (3, 2), (2, 3)][int(rng.integers(4))]
-    return _scale(district, meter, _day(district, rng, 8, 10), factor, registers_too=False)
+    return scale(district, meter, some_day(district, rng, 8, 10), factor, registers_too=False)
 
 
 def ct_lost_phase(district, meter, rng):
-    return _scale(district, meter, _day(district, rng, 9, 10), (2, 3), registers_too=True)
+    return scale(district, meter, some_day(district, rng, 9, 10), (2, 3), registers_too=True)
 
 
 def ct_reversed(district, meter, rng):
-    return _scale(district, meter, _day(district, rng, 9, 10), (1, 3), registers_too=True)
+    return scale(district, meter, some_day(district, rng, 9, 10), (1, 3), registers_too=True)
 
 
 def ct_twice(district, meter, rng):
-    return _scale(
-        district, meter, _day(district, rng, 9, 10), [(2, 1), (1, 2)][int(rng.integers(2))], registers_too=True
+    return scale(
+        district, meter, some_day(district, rng, 9, 10), [(2, 1), (1, 2)][int(rng.integers(2))], registers_too=True
     )
 
 
@@ -381,8 +381,8 @@ def ct_twice(district, meter, rng):
 
 
 def solar_swapped(district, meter, rng):
-    day = _day(district, rng, 3, 3)
-    import_, export = _energy(district, meter), district.data.export.energy_wh[meter]
+    day = some_day(district, rng, 3, 3)
+    import_, export = energy_of(district, meter), district.data.export.energy_wh[meter]
     kept = import_[day * PER_DAY :].copy()
     import_[day * PER_DAY :] = export[day * PER_DAY :]
     export[day * PER_DAY :] = kept
@@ -390,8 +390,8 @@ def solar_swapped(district, meter, rng):
 
 
 def solar_negative_import(district, meter, rng):
-    day = _day(district, rng, 3, 3)
-    import_, export = _energy(district, meter), district.data.export.energy_wh[meter]
+    day = some_day(district, rng, 3, 3)
+    import_, export = energy_of(district, meter), district.data.export.energy_wh[meter]
     import_[day * PER_DAY :] -= export[day * PER_DAY :]
     export[day * PER_DAY :] = 0
     return day, district.days - 1
@@ -399,9 +399,9 @@ def solar_negative_import(district, meter, rng):
 
 def solar_leak(district, meter, rng):
     """The direction is lost: what is taken at night is also counted as given."""
-    day = _day(district, rng, 3, 3)
+    day = some_day(district, rng, 3, 3)
     export = district.data.export.energy_wh[meter]
-    export[day * PER_DAY :] += _energy(district, meter)[day * PER_DAY :]
+    export[day * PER_DAY :] += energy_of(district, meter)[day * PER_DAY :]
     return day, district.days - 1
 
 
@@ -417,7 +417,7 @@ TUNED: dict[str, tuple[Recipe, ...]] = {
     "CT ratio": (ct_intervals,),
     "solar sign": (solar_swapped,),
 }
-HIDDEN: dict[str, tuple[Recipe, ...]] = {
+VARIED: dict[str, tuple[Recipe, ...]] = {
     "gap": (gap_scattered, gap_filled_with_zeros, gap_lumped),
     "negative": (negative_run, negative_wrapped, negative_register),
     "spike": (spike_unit, spike_small, spike_in_both),

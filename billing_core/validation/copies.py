@@ -1,0 +1,102 @@
+"""Copied days and copied stretches: V28.
+
+Two ways of seeing a copy, for two shapes of it:
+
+* a day equals yesterday's or last week's in at least 90 % of its intervals;
+* a stretch of twelve intervals stands in the window twice, at whatever distance: found by fingerprints of all
+  stretches, sorted per meter.
+
+Each is held against how often intervals of this very meter are equal, so that street lighting, vacant flats and meters
+that count in few steps are not called copies. What stands still is not a copy (V26), nor is a stretch of zeros.
+"""
+
+import numpy as np
+
+from billing_core.rounding import Int64Array
+from billing_core.validation.day_scan import DayScan
+from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.parameters import Columns
+from billing_core.validation.runs import profile_step
+from billing_core.validation.screening import FloatArray
+
+INTERVALS_LEAST = 12  # a quarter of a day must be there and not zero before a day can be called a copy
+USUAL_QUANTILE = 0.8  # up to a fifth of the days may be copies
+STEPS_LEAST = 10  # a load that counts in fewer steps repeats its days by itself
+STRETCH = 12
+STRETCH_SURPRISE = 10  # powers of ten; a window has a million pairs of stretches
+BLOCK_METERS = 128
+_FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)  # odd, from SplitMix64
+
+
+def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Finding:
+    """Find days that repeat other days of the same meter, whole or for six hours."""
+    present = scan.present - scan.zeros
+    enough = present >= INTERVALS_LEAST
+    mask = np.zeros(present.shape, dtype=np.bool_)
+    rate = np.full(present.shape[0], 0.5 / scan.slots_per_day)
+    for equal, lag in ((scan.equal_yesterday, 1), (scan.equal_week, 7)):
+        share = equal / np.maximum(present, 1)
+        if present.shape[1] <= lag:
+            continue
+        usual = np.quantile(share[:, lag:], USUAL_QUANTILE, axis=1).clip(0.5 / scan.slots_per_day, 0.999)
+        rate = np.maximum(rate, usual)
+        unlikely = equal * -np.log10(usual)[:, None] >= parameters["stuck_exponent"][:, None]
+        mask |= (equal * 100 >= parameters["copied_percent"][:, None] * present) & unlikely & enough
+    whole_day = (scan.equal_yesterday == present) | (scan.equal_week == present)
+    exact = mask & whole_day & (scan.repeats * 2 < present) & (present * 2 >= scan.slots_per_day)
+    for meter in np.flatnonzero(mask.any(axis=1)):
+        mask[meter] &= exact[meter] | (scan.third[meter] >= STEPS_LEAST * profile_step(energy_wh[meter]))
+    mask |= _same_stretches(energy_wh, scan.slots_per_day, rate)
+    return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
+
+
+def _same_stretches(energy_wh: Int64Array, per_day: int, rate: FloatArray) -> BoolArray:
+    """Return the days in which the later of two equal, lively stretches ends. [meters × days]"""
+    mask = np.zeros((energy_wh.shape[0], energy_wh.shape[1] // per_day), dtype=np.bool_)
+    rows = np.flatnonzero(rate**per_day < 10.0**-STRETCH_SURPRISE)  # of the others not even a day could be told
+    for begin in range(0, rows.size, BLOCK_METERS):
+        part = rows[begin : begin + BLOCK_METERS]
+        energy = energy_wh[part]
+        marks = np.where(_lively(energy), _fingerprints(energy), -1 - np.arange(energy.shape[1] - STRETCH + 1))
+        ordered = np.sort(marks, axis=1)
+        again = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        for place in np.flatnonzero(again):
+            mask[part[place]] = _days_with_repeats(marks[place], energy[place], per_day, float(rate[part[place]]))
+    return mask
+
+
+def _lively(energy: Int64Array) -> BoolArray:
+    """Tell which stretches change, to something that is not zero, at least every other time. [meters × stretches]"""
+    changes = np.zeros(energy.shape, dtype=np.int16)
+    np.cumsum((energy[:, 1:] != energy[:, :-1]) & (energy[:, 1:] != 0), axis=1, out=changes[:, 1:])
+    return np.asarray(changes[:, STRETCH - 1 :] - changes[:, : 1 - STRETCH] >= STRETCH // 2)
+
+
+def _fingerprints(energy: Int64Array) -> Int64Array:
+    """Return a mark of each stretch: equal stretches have equal marks, others nearly never. [meters × stretches]"""
+    one, two, four, eight = (np.array(factor, dtype=np.uint64).astype(np.int64) for factor in _FACTORS)
+    mixed = energy * one
+    mixed ^= mixed >> 29  # so that sums of neighbours do not cancel
+    pairs = mixed[:, :-1] + mixed[:, 1:] * two
+    fours = pairs[:, :-2] + pairs[:, 2:] * four
+    eights = fours[:, :-4] + fours[:, 4:] * eight
+    marks: Int64Array = eights[:, :-4] + fours[:, 8 : 8 + eights.shape[1] - 4] * one
+    return marks
+
+
+def _days_with_repeats(marks: Int64Array, row: Int64Array, per_day: int, rate: float) -> BoolArray:
+    """Return the days whose repeated stretches are longer than chance makes them on this meter, at this load."""
+    days = np.zeros(row.shape[0] // per_day, dtype=np.bool_)
+    order = np.argsort(marks, kind="stable")
+    later = np.zeros(marks.shape, dtype=np.bool_)
+    later[order[1:]] = marks[order[1:]] == marks[order[:-1]]
+    places = np.flatnonzero(later)
+    ends = (places + STRETCH - 1) // per_day
+    step = profile_step(row) if places.size else 1
+    for day in np.unique(ends):
+        mine = places[ends == day]
+        length = min(mine.size + STRETCH - 1, int(mine[-1] - mine[0]) + STRETCH)
+        steps = max(1.0, float(row[mine[0] : mine[-1] + STRETCH].mean()) / step)
+        chance = max(rate, 0.6 / np.sqrt(steps))
+        days[day] = length * -np.log10(chance) >= STRETCH_SURPRISE
+    return days
