@@ -21,9 +21,10 @@ LINTERS = (
     ("lint-imports",),
     ("vulture",),
 )
+FAST_TESTS = ("pytest", "-q", "-n", "auto", "--dist", "worksteal", "-m", "not integration")
 TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "check": (*LINTERS, ("pytest", "-q", "-m", "not integration")),
-    "test": (*LINTERS, ("pytest", "-q", "--durations=15")),
+    "check": (*LINTERS, FAST_TESTS),
+    "test": (*LINTERS, FAST_TESTS, ("pytest", "-q", "-m", "integration", "--durations=10")),
     "demo": (("congto", "demo"),),
     "bench": (("python", "-m", "tests.bench"),),
 }

@@ -45,7 +45,7 @@ def test_all_acts_since_2015_are_there_in_order():
     assert all(act.signed_on <= act.effective_on for act in acts)
 
 
-@pytest.mark.parametrize("act", [act for act in load_tariffs().acts if act.effective_on >= PERCENT_FROM], ids=str)
+@pytest.mark.parametrize("act", [act for act in load_tariffs().acts if act.effective_on >= PERCENT_FROM], ids=lambda act: act.name)
 def test_household_and_business_prices_are_percentages_of_the_average(act):
     """From Decision 4495 on, to the đồng: the structure and the prices were copied from different sources."""
     percent = [item for item in load_tariffs().percentages if item.effective_on <= act.effective_on][-1]
@@ -56,7 +56,7 @@ def test_household_and_business_prices_are_percentages_of_the_average(act):
         assert act.rates[Category.BUSINESS, voltage] == tuple(half_up(average * share / 100) for share in shares)
 
 
-@pytest.mark.parametrize("act", load_tariffs().acts, ids=str)
+@pytest.mark.parametrize("act", load_tariffs().acts, ids=lambda act: act.name)
 def test_every_category_and_class_has_its_prices_and_each_a_certainty(act):
     after_2025 = (Category.PRODUCTION, Voltage.LE1) in act.rates
     for category, classes in (RATE_CLASSES_2025 if after_2025 else RATE_CLASSES).items():

@@ -66,7 +66,8 @@ def test_every_database_of_a_test_is_new_and_has_timescaledb(runtime: Running, d
 
 
 def test_servers_run_as_somebody_other_than_root(runtime: Running) -> None:
-    for pid in (runtime.database_pid, runtime.broker_pid):
+    now = lifecycle.status(runtime.directory)  # other tests have killed and started them again
+    for pid in (now.database_pid, now.broker_pid):
         assert Path(f"/proc/{pid}").stat().st_uid != 0
 
 
