@@ -45,7 +45,9 @@ def test_all_acts_since_2015_are_there_in_order():
     assert all(act.signed_on <= act.effective_on for act in acts)
 
 
-@pytest.mark.parametrize("act", [act for act in load_tariffs().acts if act.effective_on >= PERCENT_FROM], ids=lambda act: act.name)
+@pytest.mark.parametrize(
+    "act", [act for act in load_tariffs().acts if act.effective_on >= PERCENT_FROM], ids=lambda act: act.name
+)
 def test_household_and_business_prices_are_percentages_of_the_average(act):
     """From Decision 4495 on, to the đồng: the structure and the prices were copied from different sources."""
     percent = [item for item in load_tariffs().percentages if item.effective_on <= act.effective_on][-1]
