@@ -90,6 +90,10 @@ class DlmsMeter:
             scaler_unit = self._scalers.get(_column(captured)) if _is_register(captured) else None
             if scaler_unit is None:
                 continue
+            try:
+                to_base(0, scaler_unit, captured.obis)
+            except RemoteProtocolError:
+                continue  # A column of a quantity that is not known here; the others are read all the same.
             for at_s, cell in zip(table.at, cells, strict=True):
                 if type(cell) is int:
                     value = to_base(cell, scaler_unit, captured.obis)

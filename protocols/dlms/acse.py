@@ -188,9 +188,15 @@ def decode_rlrq(octets: bytes) -> ReleaseRequest:
     return ReleaseRequest(*_release(octets, RLRQ))
 
 
-def decode_rlre(octets: bytes) -> ReleaseResponse:
-    """Decode an RLRE; RemoteProtocolError when it is broken."""
-    return ReleaseResponse(*_release(octets, RLRE))
+def decode_rlre(octets: bytes, quirks: Quirks = STRICT) -> ReleaseResponse:
+    """Decode an RLRE; RemoteProtocolError when it is broken beyond what ``quirks`` allow."""
+    try:
+        return ReleaseResponse(*_release(octets, RLRE))
+    except RemoteProtocolError:
+        mended = _mend_user_information(octets) if quirks.user_information_length_off_by_one else None
+        if mended is None:
+            raise
+        return ReleaseResponse(*_release(mended, RLRE))
 
 
 def _release(octets: bytes, tag: int) -> tuple[int | None, bytes | None]:
@@ -248,7 +254,7 @@ def _diagnostic(element: bytes | None) -> tuple[bool, int]:
 
 
 def _mend_user_information(octets: bytes) -> bytes | None:
-    """Return an AARE whose three lengths around the user-information are one too small, mended; None if it is not.
+    """Return an AARE or RLRE whose three lengths around the user-information are one too small, mended, or None.
 
     Landis+Gyr E650 counts the tag of the conformance block as one octet (5F) where it sends two (5F 1F).
     """
@@ -256,6 +262,6 @@ def _mend_user_information(octets: bytes) -> bytes | None:
     while place > 0:
         rest = octets[place + 4 :]
         if octets[place + 1 : place + 4] == bytes((len(rest) + 1 & 0xFF, 0x04, len(rest) - 1 & 0xFF)):
-            return encode_tlv(AARE, octets[2:place] + encode_tlv(0xBE, encode_tlv(0x04, rest)))
+            return encode_tlv(octets[0], octets[2:place] + encode_tlv(0xBE, encode_tlv(0x04, rest)))
         place = octets.rfind(b"\xbe", 2, place)
     return None

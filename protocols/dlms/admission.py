@@ -7,13 +7,14 @@ from protocols.dlms import acse, axdr
 from protocols.dlms.acse import Mechanism
 from protocols.dlms.association import CHALLENGE_OCTETS_MAX, CHALLENGE_OCTETS_MIN, Policy
 from protocols.dlms.ciphering import KEY_OCTETS
-from protocols.dlms.codes import ActionResult, AssociationResult, ServiceUserDiagnostic
+from protocols.dlms.codes import ActionResult, AssociationResult, DataAccessResult, ServiceUserDiagnostic
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import octets, octets_of
 from protocols.dlms.handshake import REPLY_TO_HLS
 from protocols.dlms.hls import Proof
 from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import Protection
+from protocols.dlms.short_names import REPLY_TO_HLS_NAME
 from protocols.dlms.xdlms.action import ActionRequestNormal, ActionResponseNormal
 from protocols.dlms.xdlms.initiate import (
     DLMS_VERSION,
@@ -25,6 +26,7 @@ from protocols.dlms.xdlms.initiate import (
     decode_initiate_request,
 )
 from protocols.dlms.xdlms.refusals import ConfirmedServiceError
+from protocols.dlms.xdlms.short import ReadRequest, ReadResponse
 from protocols.errors import RemoteProtocolError
 
 _U = ServiceUserDiagnostic
@@ -102,7 +104,8 @@ def answer_proof(
     request: object, policy: Policy, protection: Protection | None, admitted: Admitted
 ) -> tuple[bytes | None, str]:
     """Judge pass 3; return pass 4 and no words, or a refusal and why. No answer when it is no proof at all."""
-    if not isinstance(request, ActionRequestNormal) or request.method != REPLY_TO_HLS or request.parameter is None:
+    found = _proof_in(request)
+    if found is None:
         return None, "anything but the proof"
     keys = policy.ciphering.keys if policy.ciphering is not None else None
     ours = policy.ciphering.title if policy.ciphering is not None else b""
@@ -111,17 +114,31 @@ def answer_proof(
     client, server = admitted.client_challenge, admitted.server_challenge
     theirs_proof = Proof(policy.mechanism, server, client, theirs, ours, policy.secret, keys, suite)
     try:
-        theirs_proof.verify(octets_of(axdr.decode(request.parameter)), policy.signer)
+        theirs_proof.verify(octets_of(axdr.decode(found)), policy.signer)
     except RemoteProtocolError as error:
-        refused = ActionResponseNormal(request.invoke, ActionResult.OTHER_REASON)
-        return refused.encode(), str(error)
+        if isinstance(request, ActionRequestNormal):
+            return ActionResponseNormal(request.invoke, ActionResult.OTHER_REASON).encode(), str(error)
+        return ReadResponse((DataAccessResult.OTHER_REASON,)).encode(), str(error)
     high_gmac = policy.mechanism is Mechanism.HIGH_GMAC and protection is not None
     counter = protection.take_counter() if high_gmac and protection is not None else 0
     proof = Proof(policy.mechanism, client, server, ours, theirs, policy.secret, keys, suite).make(
         counter, policy.signer
     )
-    accepted = ActionResponseNormal(request.invoke, ActionResult.SUCCESS, axdr.encode(octets(proof)))
-    return accepted.encode(), ""
+    returned = axdr.encode(octets(proof))
+    if isinstance(request, ActionRequestNormal):
+        return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, returned).encode(), ""
+    return ReadResponse((returned,)).encode(), ""
+
+
+def _proof_in(request: object) -> bytes | None:
+    """Return the A-XDR octets of the proof that pass 3 brings, by logical or short name; None if it brings none."""
+    if isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS:
+        return request.parameter
+    if isinstance(request, ReadRequest) and len(request.variables) == 1:
+        (variable,) = request.variables
+        if variable.name == REPLY_TO_HLS_NAME and variable.selection is not None:
+            return axdr.encode(variable.selection.parameters)
+    return None
 
 
 def _check(request: acse.AssociationRequest, policy: Policy) -> ServiceUserDiagnostic | None:

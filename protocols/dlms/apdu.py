@@ -6,7 +6,7 @@ from typing import TypeAlias
 from protocols.dlms import acse
 from protocols.dlms.octets import Cursor
 from protocols.dlms.quirks import STRICT, Quirks
-from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals, short
+from protocols.dlms.xdlms import access, action, general_block, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
 from protocols.errors import RemoteProtocolError
 
@@ -24,6 +24,8 @@ Xdlms: TypeAlias = (
     | short.ShortResponse
     | action.ActionRequest
     | action.ActionResponse
+    | access.AccessRequest
+    | access.AccessResponse
     | notifications.DataNotification
     | notifications.EventNotification
     | general_block.GeneralBlock
@@ -48,6 +50,8 @@ DECODERS: Mapping[int, Callable[[Cursor], Xdlms]] = {
     get.RESPONSE: get.decode_response,
     set_service.RESPONSE: set_service.decode_response,
     action.RESPONSE: action.decode_response,
+    access.REQUEST: access.decode_request,
+    access.RESPONSE: access.decode_response,
     refusals.EXCEPTION: refusals.decode_exception,
     general_block.GENERAL_BLOCK: general_block.decode_general_block,
 }
@@ -58,6 +62,8 @@ def decode_apdu(octets: bytes, quirks: Quirks = STRICT) -> Apdu:
     if not octets:
         raise RemoteProtocolError("an empty APDU", offset=0)
     tag = octets[0]
+    if tag == notifications.DATA_NOTIFICATION:
+        return notifications.decode_data_notification(Cursor(octets, 1), quirks)
     decode = DECODERS.get(tag)
     if decode is not None:
         return decode(Cursor(octets, 1, tolerates_trailing=quirks.trailing_octets))
@@ -68,5 +74,5 @@ def decode_apdu(octets: bytes, quirks: Quirks = STRICT) -> Apdu:
     if tag == acse.RLRQ:
         return acse.decode_rlrq(octets)
     if tag == acse.RLRE:
-        return acse.decode_rlre(octets)
+        return acse.decode_rlre(octets, quirks)
     raise RemoteProtocolError(f"an APDU of unknown tag {tag:#04x}", offset=0)

@@ -53,7 +53,7 @@ class Association:
         return self.context in SHORT_CONTEXTS
 
     def __post_init__(self) -> None:
-        _require_services(self.context, self.conformance, self.mechanism)
+        _require_services(self.context, self.conformance)
         if self.pre_established and self.mechanism is not Mechanism.NONE:
             raise LocalProtocolError("a pre-established association has no authentication of its own")
         if self.pdu_octets_max and not PDU_OCTETS_MIN <= self.pdu_octets_max <= 0xFFFF:
@@ -85,7 +85,7 @@ class Policy:
     """Whether RLRQ without ciphered user-information releases a ciphered association, too (gurux-dlms sends it)."""
 
     def __post_init__(self) -> None:
-        _require_services(self.context, self.conformance, self.mechanism)
+        _require_services(self.context, self.conformance)
         _require_keys(self.mechanism, self.context, self.ciphering, self.signer)
 
     @property
@@ -99,13 +99,9 @@ class Policy:
         return self.context in SHORT_CONTEXTS
 
 
-def _require_services(context: Context, conformance: Conformance, mechanism: Mechanism) -> None:
-    if context not in SHORT_CONTEXTS:
-        return
-    if not conformance & (Conformance.READ | Conformance.WRITE):
+def _require_services(context: Context, conformance: Conformance) -> None:
+    if context in SHORT_CONTEXTS and not conformance & (Conformance.READ | Conformance.WRITE):
         raise LocalProtocolError(f"context {context.name} needs conformance=SHORT_NAMES (read, write)")
-    if mechanism >= Mechanism.HIGH:
-        raise LocalProtocolError(f"{mechanism.name} by short names is not supported; expected NONE or LOW")
 
 
 def _require_keys(mechanism: Mechanism, context: Context, ciphering: Ciphering | None, signer: Signer | None) -> None:

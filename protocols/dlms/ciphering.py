@@ -24,7 +24,8 @@ COUNTER_MAX = 0xFFFF_FFFF  # the invocation counter has 32 bits and never wraps
 KEY_OCTETS = {0: 16, 1: 16, 2: 32}  # IEC 62056-5-3, 5.7.2.2: AES-128 in suites 0 and 1, AES-256 in suite 2
 GENERAL_GLO, GENERAL_DED = 0xDB, 0xDC
 
-# Plain tag → tag ciphered with the global key (IEC 62056-5-3, annex A); dedicated ones are eight higher.
+# Plain tag → tag ciphered with the global key (IEC 62056-5-3, annex A); dedicated ones are eight higher,
+# those of short names 32.
 GLO_TAGS: Mapping[int, int] = {
     initiate.InitiateRequest.TAG: 0x21,
     initiate.InitiateResponse.TAG: 0x28,
@@ -41,7 +42,11 @@ GLO_TAGS: Mapping[int, int] = {
     set_service.RESPONSE: 0xCD,
     action.RESPONSE: 0xCF,
 }
-DED_TAGS: Mapping[int, int] = {plain: glo + 8 for plain, glo in GLO_TAGS.items() if glo >= 0xC8}
+DED_TAGS: Mapping[int, int] = {
+    plain: glo + (8 if glo >= 0xC8 else 0x20)
+    for plain, glo in GLO_TAGS.items()
+    if plain not in (initiate.InitiateRequest.TAG, initiate.InitiateResponse.TAG)
+}
 NAMES: Mapping[int, str] = {
     0x21: "glo-initiate-request",
     0x25: "glo-read-request",
@@ -50,6 +55,11 @@ NAMES: Mapping[int, str] = {
     0x2C: "glo-read-response",
     0x2D: "glo-write-response",
     0x2E: "glo-confirmed-service-error",
+    0x45: "ded-read-request",
+    0x46: "ded-write-request",
+    0x4C: "ded-read-response",
+    0x4D: "ded-write-response",
+    0x4E: "ded-confirmed-service-error",
     0xC8: "glo-get-request",
     0xC9: "glo-set-request",
     0xCA: "glo-event-notification-request",

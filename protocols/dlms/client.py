@@ -26,6 +26,7 @@ from protocols.dlms.association import CLIENT_TRANSITIONS, Association, ClientSt
 from protocols.dlms.codes import AssociationResult
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.exchanges import LONG_OCTETS_MAX, Exchange, LateAnswerError, begin
+from protocols.dlms.exchanges_many import AccessExchange, ActListExchange
 from protocols.dlms.exchanges_short import begin_short
 from protocols.dlms.general_transfer import GeneralTransfer
 from protocols.dlms.handshake import Handshake, service_error_of
@@ -35,6 +36,8 @@ from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import CIPHERING_OCTETS, Protection
 from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.services import (
+    Access,
+    ActList,
     Associated,
     AssociationRefused,
     Connect,
@@ -52,6 +55,7 @@ from protocols.dlms.xdlms.general_block import GENERAL_BLOCK, BlockAssembly, Gen
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.dlms.xdlms.references import Invoke
 from protocols.dlms.xdlms.refusals import CONFIRMED_SERVICE_ERROR, EXCEPTION, ConfirmedServiceError, ExceptionResponse
+from protocols.dlms.xdlms.short import ReadResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 _GENERAL_BLOCK = bytes((GENERAL_BLOCK,))
@@ -123,6 +127,9 @@ class DlmsClient:
         """
         if self.state is ClientState.ASSOCIATED:
             self._link.forget()
+        elif blocks := self._transfer.receive_silence() if isinstance(self._link, WrapperLink) else []:
+            for block in blocks:
+                self._link.send_apdu(block)
         else:
             self._link.receive_silence()
         return self.data_to_send()
@@ -262,7 +269,7 @@ class DlmsClient:
         if isinstance(apdu, ExceptionResponse | ConfirmedServiceError):
             self._refuse(AssociationResult.REJECTED_PERMANENT, apdu.words)
             return
-        if not isinstance(apdu, ActionResponseNormal) or self._proposed is None:
+        if not isinstance(apdu, ActionResponseNormal | ReadResponse) or self._proposed is None:
             raise RemoteProtocolError(f"found {type(apdu).__name__}, expected the meter's proof")
         trouble = self._handshake.verify(apdu)
         if trouble is not None:
@@ -310,12 +317,18 @@ class DlmsClient:
         octets = granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0)
         if self._uses_general_blocks:
             octets = LONG_OCTETS_MAX  # What is longer than the meter's PDU goes in general blocks, whatever it is.
+        invoke = Invoke(self._invoke_id if fixed is None else fixed)
+        exchange: Exchange
         if self._association.uses_short_names:
             exchange = begin_short(request, self.short_names, octets)
+        elif isinstance(request, ActList):
+            exchange = ActListExchange(request, invoke, octets)
+        elif isinstance(request, Access):
+            exchange = AccessExchange(request, invoke.id, octets)
         else:
             exchange = begin(
                 request,
-                Invoke(self._invoke_id if fixed is None else fixed),
+                invoke,
                 octets,
                 Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
                 Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,

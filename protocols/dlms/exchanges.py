@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult
@@ -21,7 +21,6 @@ from protocols.dlms.services import (
     GetList,
     GetResult,
     ListResult,
-    Service,
     Set,
     SetDone,
     SetList,
@@ -32,6 +31,8 @@ from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.references import Attribute, Block, Invoke
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
+Simple: TypeAlias = Get | GetBuffer | GetList | Set | SetList | Act
+"""The services of GET, SET and ACTION but for several methods at once."""
 LONG_OCTETS_MAX = 1 << 24  # 10,000 profile rows of 200 columns; what blocks may add up to
 BLOCK_HEAD_OCTETS = 24  # more than any head of a block: tags, invoke-id, descriptor, flags, number, length
 
@@ -256,18 +257,21 @@ class ActionExchange:
             self._blocks.add(response.block)
             if not response.block.last:
                 return action.ActionRequestNext(self._invoke, self._blocks.number).encode()
-            return self._outcome(*action.decode_outcome(Cursor(self._blocks.whole())))
+            return action_outcome(self._request.method, *action.decode_outcome(Cursor(self._blocks.whole())))
         done = _expect(response, action.ActionResponseNormal, self._invoke, lambda r: r.invoke)
-        return self._outcome(done.result, done.returned)
+        return action_outcome(self._request.method, done.result, done.returned)
 
-    def _outcome(self, result: ActionResult, returned: get.OneResult | None) -> Answer:
-        method = self._request.method
-        if result is not ActionResult.SUCCESS:
-            return ActionRefused(method, result)
-        if isinstance(returned, DataAccessResult):
-            refused = returned is not DataAccessResult.SUCCESS
-            return ActionRefused(method, returned) if refused else ActionDone(method, None)
-        return ActionDone(method, None if returned is None else axdr.decode(returned))
+
+def action_outcome(
+    method: Attribute, result: ActionResult, returned: get.OneResult | None
+) -> ActionDone | ActionRefused:
+    """Return the event that tells how invoking ``method`` ended."""
+    if result is not ActionResult.SUCCESS:
+        return ActionRefused(method, result)
+    if isinstance(returned, DataAccessResult):
+        refused = returned is not DataAccessResult.SUCCESS
+        return ActionRefused(method, returned) if refused else ActionDone(method, None)
+    return ActionDone(method, None if returned is None else axdr.decode(returned))
 
 
 def _blocks_for(octets: bytes, room: int, allowed: bool) -> list[Block]:
@@ -280,7 +284,7 @@ def _blocks_for(octets: bytes, room: int, allowed: bool) -> list[Block]:
     return cut(octets, size)
 
 
-def begin(request: Service, invoke: Invoke, pdu_octets: int, set_blocks: bool, action_blocks: bool) -> Exchange:
+def begin(request: Simple, invoke: Invoke, pdu_octets: int, set_blocks: bool, action_blocks: bool) -> Exchange:
     """Return the exchange that carries out ``request``; ``pdu_octets`` is what the meter can take."""
     if isinstance(request, Set):
         return SetExchange(request, invoke, pdu_octets, set_blocks)

@@ -10,9 +10,11 @@ from protocols.dlms.data import integer
 from protocols.dlms.exchanges import Assembly, Exchange, outcome, value_or_refusal, written
 from protocols.dlms.octets import Cursor
 from protocols.dlms.services import (
+    Access,
     Act,
     ActionDone,
     ActionRefused,
+    ActList,
     Answer,
     DataAccessError,
     Get,
@@ -128,7 +130,9 @@ class WriteExchange:
 
 
 def begin_short(request: Service, names: ShortNames, pdu_octets: int) -> Exchange:
-    """Return the exchange that carries out ``request`` by short names."""
+    """Return the exchange that carries out ``request`` by short names; LocalProtocolError for what they lack."""
+    if isinstance(request, ActList | Access):
+        raise LocalProtocolError(f"short names have no {type(request).__name__}: ask for one thing at a time")
     if isinstance(request, SetList):
         return WriteListExchange(request, names, pdu_octets)
     if isinstance(request, Set | Act):

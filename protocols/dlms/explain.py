@@ -13,7 +13,7 @@ from protocols.dlms.cosem_time import decode_date_time
 from protocols.dlms.data import BitString, Data, Tag, float_of, text_of
 from protocols.dlms.hdlc.frames import Address, Frame, FrameType, check
 from protocols.dlms.hdlc.negotiation import LinkLimits
-from protocols.dlms.xdlms import action, general_block, get, initiate, notifications, refusals, short
+from protocols.dlms.xdlms import access, action, general_block, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
 from protocols.obis import Obis
@@ -250,6 +250,10 @@ def _set_response(apdu: set_service.SetResponse) -> Explained:
 def _action_request(apdu: action.ActionRequest) -> Explained:
     if isinstance(apdu, action.ActionRequestNext):
         return _head("action-request", "next-pblock", apdu.invoke) | {"block_number": apdu.number}
+    if isinstance(apdu, action.ActionRequestList):
+        asked = zip(apdu.methods, apdu.parameters, strict=True)
+        listed = [{"method": _reference(one), "parameters": explain_data(axdr.decode(given))} for one, given in asked]
+        return _head("action-request", "with-list", apdu.invoke) | {"list": listed}
     if isinstance(apdu, action.ActionRequestBlock):
         return _head("action-request", "with-pblock", apdu.invoke) | _block(apdu.block)
     method = {"method": _reference(apdu.method)}
@@ -264,12 +268,34 @@ def _action_response(apdu: action.ActionResponse) -> Explained:
         return _head("action-response", "next-pblock", apdu.invoke) | {"block_number": apdu.number}
     if isinstance(apdu, action.ActionResponseBlock):
         return _head("action-response", "with-pblock", apdu.invoke) | _block(apdu.block)
-    shown = _head("action-response", "normal", apdu.invoke) | {"result": int(apdu.result)}
-    if isinstance(apdu.returned, DataAccessResult):
-        shown["return_access_result"] = int(apdu.returned)
-    elif apdu.returned is not None:
-        shown["return"] = explain_data(axdr.decode(apdu.returned))
+    if isinstance(apdu, action.ActionResponseList):
+        return _head("action-response", "with-list", apdu.invoke) | {"list": [_outcome(*one) for one in apdu.outcomes]}
+    return _head("action-response", "normal", apdu.invoke) | _outcome(apdu.result, apdu.returned)
+
+
+def _outcome(result: int, returned: get.OneResult | None) -> Explained:
+    shown: Explained = {"result": int(result)}
+    if isinstance(returned, DataAccessResult):
+        shown["return_access_result"] = int(returned)
+    elif returned is not None:
+        shown["return"] = explain_data(axdr.decode(returned))
     return shown
+
+
+def _access_apdu(apdu: access.AccessRequest | access.AccessResponse) -> Explained:
+    head = {"long_invoke_id": apdu.long_invoke & 0xFF_FFFF, "date_time": apdu.date_time.hex() or None}
+    if isinstance(apdu, access.AccessRequest):
+        listed = [
+            {"kind": item.kind.name.lower().replace("_", "-"), "attribute": _reference(item.attribute)}
+            | {"access": _access(item.selection), "data": explain_data(item.data)}
+            for item in apdu.items
+        ]
+        return {"apdu": "access-request"} | head | {"list": listed}
+    results = [
+        {"kind": one.kind.name.lower(), "result": int(one.result), "data": explain_data(one.data)}
+        for one in apdu.outcomes
+    ]
+    return {"apdu": "access-response"} | head | {"results": results}
 
 
 def _data_notification(apdu: notifications.DataNotification) -> Explained:
@@ -342,6 +368,7 @@ _EXPLAINERS: Mapping[Any, Callable[[Any], Explained]] = {
     short.ShortRequest | short.ShortResponse: _short,
     action.ActionRequest: _action_request,
     action.ActionResponse: _action_response,
+    access.AccessRequest | access.AccessResponse: _access_apdu,
     notifications.DataNotification: _data_notification,
     notifications.EventNotification: _event_notification,
     general_block.GeneralBlock: _general_block,

@@ -9,6 +9,7 @@ from protocols.dlms.xdlms.general_block import WINDOW_MAX, GeneralBlock
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 BLOCK_OCTETS_HEAD = 10  # tag, control, two numbers, a length of up to three octets, rounded up
+SILENT_TURNS_MAX = 3  # as often as HDLC repeats a frame
 TURNS_WITHOUT_PROGRESS_MAX = 8  # a peer that keeps losing the same block is given up
 
 
@@ -80,6 +81,21 @@ class GeneralTransfer:
         if self._acknowledged < len(self._pieces):
             return None, self._transmit()
         return None, [self._acknowledge()]
+
+    def receive_silence(self) -> list[bytes]:
+        """Hear that the other end says nothing more; return what gives it the turn again, at most a few times.
+
+        The block that gave the turn was lost, or its answer: over UDP nothing below repeats it. Nothing is returned
+        when no transfer is under way, or when it makes no progress.
+        """
+        sending = self._acknowledged < len(self._pieces)
+        if not sending and not self._received:
+            return []
+        self._stalled += 1
+        if self._stalled > SILENT_TURNS_MAX:
+            self._begin()
+            return []
+        return self._transmit() if sending else [self._acknowledge()]
 
     def _transmit(self) -> list[bytes]:
         """Return the blocks of one turn, from the first one not acknowledged."""

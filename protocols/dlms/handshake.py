@@ -6,17 +6,19 @@ Pure but for the counters that protection uses up.
 from protocols.dlms import acse, axdr
 from protocols.dlms.acse import Mechanism
 from protocols.dlms.association import Association
-from protocols.dlms.codes import ActionResult
+from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import octets, octets_of
 from protocols.dlms.hls import Proof
 from protocols.dlms.octets import Cursor
 from protocols.dlms.protection import Protection
 from protocols.dlms.quirks import Quirks
 from protocols.dlms.services import Associated
+from protocols.dlms.short_names import PARAMETER, REPLY_TO_HLS_NAME
 from protocols.dlms.xdlms.action import ActionRequestNormal, ActionResponseNormal
 from protocols.dlms.xdlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
-from protocols.dlms.xdlms.references import Attribute, Invoke
+from protocols.dlms.xdlms.references import Attribute, Invoke, Selection
 from protocols.dlms.xdlms.refusals import CONFIRMED_SERVICE_ERROR, ConfirmedServiceError
+from protocols.dlms.xdlms.short import ReadRequest, ReadResponse, Variable
 from protocols.errors import RemoteProtocolError
 from protocols.obis import Obis
 
@@ -93,16 +95,26 @@ class Handshake:
         if self._association.mechanism is Mechanism.HIGH_GMAC and self._protection is not None:
             counter = self._protection.take_counter()
         proof = self._proof(ours=True).make(counter, self._association.signer)
+        if self._association.uses_short_names:
+            return ReadRequest((Variable(REPLY_TO_HLS_NAME, Selection(PARAMETER, octets(proof))),)).encode()
         return ActionRequestNormal(Invoke(1), REPLY_TO_HLS, axdr.encode(octets(proof))).encode()
 
-    def verify(self, response: ActionResponseNormal) -> str | None:
+    def verify(self, response: ActionResponseNormal | ReadResponse) -> str | None:
         """Take pass 4; return None when the meter took our proof and proved itself, else why not, in words."""
-        if response.result is not ActionResult.SUCCESS:
-            return f"the meter refused the proof: {response.result.word}"
-        if not isinstance(response.returned, bytes):
+        returned: object
+        if isinstance(response, ReadResponse):
+            returned = response.results[0] if len(response.results) == 1 else None
+            refused = isinstance(returned, DataAccessResult)
+            words = returned.word if isinstance(returned, DataAccessResult) else ""
+        else:
+            returned, refused = response.returned, response.result is not ActionResult.SUCCESS
+            words = response.result.word
+        if refused:
+            return f"the meter refused the proof: {words}"
+        if not isinstance(returned, bytes):
             return "the meter proved nothing itself"
         try:
-            self._proof(ours=False).verify(octets_of(axdr.decode(response.returned)), self._association.signer)
+            self._proof(ours=False).verify(octets_of(axdr.decode(returned)), self._association.signer)
         except RemoteProtocolError as error:
             return str(error)
         return None

@@ -244,7 +244,8 @@ def interpret(
     """Give columns their meaning: times in UTC, null-compressed values filled in (Blue Book 4.3.6.2.2).
 
     A null time is the time of the row before plus the capture period; any other null repeats the value before it
-    (or stays None, where ``quirks.null_is_missing``).
+    (or stays None, where ``quirks.null_is_missing``, or when there is none before it: an odd column is no reason to
+    lose the others).
     The clock may be any column. Octets of a date-time column stay octets in ``columns``.
 
     Parameters
@@ -257,7 +258,7 @@ def interpret(
     Raises
     ------
     RemoteProtocolError
-        When columns and capture objects differ in number, there is no clock, or a null has nothing before it.
+        When columns and capture objects differ in number, there is no clock, or no time to count from.
     """
     if len(buffer.columns) != len(capture_objects) and buffer.row_count:
         raise RemoteProtocolError(f"{len(buffer.columns)} columns, but {len(capture_objects)} capture objects")
@@ -271,7 +272,16 @@ def interpret(
         column if place in clocks or quirks.null_is_missing or None not in column else _repeat(column)
         for place, column in enumerate(buffer.columns)
     ]
+    if quirks.repeated_rows:
+        at, columns = _without_repetitions(at, columns)
     return Table(at, tuple(capture_objects), tuple(columns))
+
+
+def _without_repetitions(at: list[int], columns: list[list[Cell]]) -> tuple[list[int], list[list[Cell]]]:
+    """Leave out the rows that say again, with the same clock, what the row before said."""
+    rows = list(zip(at, *columns, strict=True))
+    kept = [place for place, row in enumerate(rows) if not place or row != rows[place - 1]]
+    return [at[place] for place in kept], [[column[place] for place in kept] for column in columns]
 
 
 def _times(column: list[Cell], period_s: int, assumed_deviation_minutes: int | None, quirks: Quirks) -> list[int]:
@@ -292,8 +302,7 @@ def _times(column: list[Cell], period_s: int, assumed_deviation_minutes: int | N
 
 
 def _repeat(column: list[Cell]) -> list[Cell]:
-    if column[0] is None:
-        raise RemoteProtocolError("a null value needs a row before it")
+    """Fill nulls with the value before; one with none before it stays None: the meter has not said it."""
     filled: list[Cell] = []
     last: Cell = None
     for cell in column:

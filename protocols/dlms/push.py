@@ -19,11 +19,14 @@ from typing import TypeAlias
 
 from protocols.dlms.apdu import decode_apdu
 from protocols.dlms.ciphering import CipheredApdu, Keys, SecurityControl, decode_ciphered, is_ciphered, unprotect
+from protocols.dlms.cosem_time import DATE_TIME_OCTETS
+from protocols.dlms.data import Data, Tag
 from protocols.dlms.hdlc.frames import Frame, FrameReader, FrameType
 from protocols.dlms.hdlc.sequence import LLC_RESPONSE
 from protocols.dlms.link import APDU_OCTETS_MAX, NEED_DATA, NeedData
 from protocols.dlms.mbus import MbusFrame, MbusReader, PartAssembly
 from protocols.dlms.protection import COUNTER_JUMP_MAX
+from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.wrapper import Wrapped, WrapperReader
 from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
@@ -71,10 +74,14 @@ PushEvent: TypeAlias = Pushed | Locked
 class PushReceiver:
     """Turns octets of one line into pushes."""
 
-    def __init__(self, link: PushLink, known: Mapping[bytes, PushSecurity] | None = None) -> None:
+    def __init__(
+        self, link: PushLink, known: Mapping[bytes, PushSecurity] | None = None, quirks: Quirks = STRICT
+    ) -> None:
         self._hdlc, self._wrapper, self._mbus = FrameReader(), WrapperReader(), MbusReader()
         self._link = link
         self._known = dict(known or {})
+        self._quirks = quirks
+        self._last: dict[bytes | None, Data] = {}  # what each meter said last, where it may say it twice
         self._parts = PartAssembly()
         self._frames = bytearray()
         self._blocks = BlockAssembly()
@@ -137,7 +144,7 @@ class PushReceiver:
                 raise RemoteProtocolError("a ciphered APDU inside a ciphered APDU")
             self._open(decode_ciphered(apdu))
             return
-        decoded = decode_apdu(apdu)
+        decoded = decode_apdu(apdu, self._quirks)
         if isinstance(decoded, GeneralBlock):
             whole = self._blocks.add(decoded)
             if whole is not None:
@@ -145,6 +152,10 @@ class PushReceiver:
                     raise RemoteProtocolError("general blocks inside general blocks")
                 self._take(whole, title, counter)
         elif isinstance(decoded, DataNotification | EventNotification):
+            if self._quirks.repeated_rows and _tells_time(decoded.data):
+                if self._last.get(title) == decoded.data:
+                    return
+                self._last[title] = decoded.data
             self._events.append(Pushed(decoded, title, counter))
         else:
             raise RemoteProtocolError(f"{type(decoded).__name__} came unasked; only notifications may")
@@ -167,6 +178,15 @@ class PushReceiver:
             raise RemoteProtocolError(f"invocation counter {apdu.counter} after {last}: a repetition, or far ahead")
         plaintext = unprotect(security.keys, title, found, apdu.counter, apdu.payload)
         if not found.authenticated:
-            decode_apdu(plaintext)  # Nothing is proven; what does not even decode must not move the counter.
+            decode_apdu(
+                plaintext, self._quirks
+            )  # Nothing is proven; what does not even decode must not move the counter.
         self.counters[title] = apdu.counter
         self._take(plaintext, title, apdu.counter)
+
+
+def _tells_time(data: Data) -> bool:
+    """Whether there is a date-time in ``data``; nesting is bounded by the decoder."""
+    if isinstance(data.content, bytes):
+        return data.tag is Tag.DATE_TIME or (data.tag is Tag.OCTET_STRING and len(data.content) == DATE_TIME_OCTETS)
+    return isinstance(data.content, tuple) and any(isinstance(one, Data) and _tells_time(one) for one in data.content)

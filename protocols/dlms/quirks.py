@@ -26,7 +26,7 @@ class Quirks:
     """UI frames after the first of a push have no LLC header (Landis+Gyr, with general block transfer)."""
 
     user_information_length_off_by_one: bool = False
-    """The user-information of AARE counts the old one-octet tag of the conformance block (Landis+Gyr E650)."""
+    """The user-information of AARE and RLRE counts the old one-octet tag of the conformance block (Landis+Gyr E650)."""
 
     any_context_in_aare: bool = False
     """AARE names another application context than the one proposed."""
@@ -51,6 +51,16 @@ class Quirks:
 
     null_is_missing: bool = False
     """A null in a profile row is a value that is missing, not one that repeats the row before it."""
+
+    repeated_rows: bool = False
+    """A register and its clock are sent again in the next slot (Aidon), and the delta after is double: the repetition,
+    same clock and same values, is no row. Of pushes, one that says the same as the one before is left out."""
+
+    swapped_tag_and_length: bool = False
+    """In pushes some logical names are tagged ``06 09`` for ``09 06`` (Landis+Gyr ZMF100)."""
+
+    untyped_descriptors: bool = False
+    """In pushes class, logical name and index stand without tags before each value (Sagemcom XT211 of EGD)."""
 
     winter_deviation: bool = False
     """In summer the clock status says so (80) but the deviation stays winter's: local time is 60 minutes ahead."""

@@ -9,9 +9,9 @@ from typing import Protocol, TypeAlias
 from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult, ServiceError, StateError
 from protocols.dlms.conformance import Conformance
-from protocols.dlms.data import Data
+from protocols.dlms.data import NULL, Data
 from protocols.dlms.exchanges import BLOCK_HEAD_OCTETS, Assembly, cut
-from protocols.dlms.xdlms import action, get
+from protocols.dlms.xdlms import access, action, get
 from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
 from protocols.dlms.xdlms.refusals import ExceptionResponse
@@ -73,12 +73,15 @@ class Responder:
                 request,
                 action.ActionRequestNormal
                 | action.ActionRequestNext
+                | action.ActionRequestList
                 | action.ActionRequestFirstBlock
                 | action.ActionRequestBlock,
             )
             and Conformance.ACTION in self._conformance
         ):
             return self._act(request)
+        elif isinstance(request, access.AccessRequest) and Conformance.ACCESS in self._conformance:
+            return self._access(request)
         return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
 
     # -- GET ----------------------------------------------------------------------------------------------------------
@@ -175,6 +178,8 @@ class Responder:
             del self._outgoing[0]
             return action.ActionResponseBlock(invoke, self._outgoing[0]).encode()
         self._outgoing.clear()
+        if isinstance(request, action.ActionRequestList):
+            return self._act_list(request)
         if isinstance(request, action.ActionRequestNormal):
             return self._invoke(invoke, request.method, request.parameter)
         if isinstance(request, action.ActionRequestFirstBlock):
@@ -193,15 +198,52 @@ class Responder:
         return self._invoke(invoke, incoming.target, incoming.blocks.whole())
 
     def _invoke(self, invoke: Invoke, method: Attribute, parameter: bytes | None) -> bytes:
+        result, octets = self._outcome(method, parameter)
+        whole = action.ActionResponseNormal(invoke, result, octets).encode()
+        return self._acted(invoke, whole, action.encode_outcome(result, octets))
+
+    def _act_list(self, request: action.ActionRequestList) -> bytes:
+        if Conformance.MULTIPLE_REFERENCES not in self._conformance:
+            return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
+        pairs = zip(request.methods, request.parameters, strict=True)
+        outcomes = tuple(self._outcome(method, None if octets == b"\0" else octets) for method, octets in pairs)
+        whole = action.ActionResponseList(request.invoke, outcomes).encode()
+        return self._acted(request.invoke, whole, action.encode_outcomes(outcomes))
+
+    def _outcome(self, method: Attribute, parameter: bytes | None) -> tuple[ActionResult, bytes | None]:
         try:
             value = None if parameter is None else axdr.decode(parameter)
         except RemoteProtocolError:
-            return action.ActionResponseNormal(invoke, ActionResult.TYPE_UNMATCHED).encode()
+            return ActionResult.TYPE_UNMATCHED, None
         result, returned = self._objects.act(self._client_sap, method, value)
-        octets = None if returned is None else axdr.encode(returned)
-        whole = action.ActionResponseNormal(invoke, result, octets).encode()
+        return result, None if returned is None else axdr.encode(returned)
+
+    def _acted(self, invoke: Invoke, whole: bytes, outcome: bytes) -> bytes:
+        """Return the answer ``whole``, or the first block of the ``outcome`` in it when it is too long."""
         if len(whole) <= self._pdu_octets:
             return whole
-        outcome = action.encode_outcome(result, octets)
         self._outgoing = cut(outcome, self._block_octets(len(outcome)))
         return action.ActionResponseBlock(invoke, self._outgoing[0]).encode()
+
+    # -- ACCESS -------------------------------------------------------------------------------------------------------
+
+    def _access(self, request: access.AccessRequest) -> bytes:
+        outcomes = tuple(self._access_one(item) for item in request.items)
+        whole = access.AccessResponse(request.long_invoke, outcomes).encode()
+        if len(whole) > self._pdu_octets:
+            return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.PDU_TOO_LONG).encode()
+        return whole
+
+    def _access_one(self, item: access.AccessItem) -> access.AccessOutcome:
+        kind = access.AccessKind
+        if item.kind is kind.ACTION:
+            octets = None if item.data == NULL else axdr.encode(item.data)
+            result, returned = self._outcome(item.attribute, octets)
+            return access.AccessOutcome(kind.ACTION, NULL if returned is None else axdr.decode(returned), result)
+        if item.kind in (kind.SET, kind.SET_WITH_SELECTION):
+            written = self._objects.set(self._client_sap, item.attribute, item.data, item.selection)
+            return access.AccessOutcome(kind.SET, NULL, written)
+        found = self._look_up(item.attribute, item.selection)
+        if isinstance(found, DataAccessResult):
+            return access.AccessOutcome(kind.GET, NULL, found)
+        return access.AccessOutcome(kind.GET, axdr.decode(found), DataAccessResult.SUCCESS)

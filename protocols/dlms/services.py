@@ -72,11 +72,25 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class ActList:
+    """Invoke several methods in one request (conformance multiple-references). Event: ActListResult."""
+
+    items: tuple[Act, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Read, write and act in one request (conformance access; logical names only). Event: AccessResult."""
+
+    items: tuple[Get | Set | Act, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Close the association and the link. Events: Released (unless the quirk leaves RLRQ out), then LinkDown."""
 
 
-Service: TypeAlias = Get | GetBuffer | GetList | Set | SetList | Act
+Service: TypeAlias = Get | GetBuffer | GetList | Set | SetList | Act | ActList | Access
 Request: TypeAlias = Connect | Service | Release
 
 # -- events -----------------------------------------------------------------------------------------------------------
@@ -162,6 +176,20 @@ class ActionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ActListResult:
+    """The answers to an ActList, in its order."""
+
+    results: tuple[ActionDone | ActionRefused, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessResult:
+    """The outcomes of an Access, in its order."""
+
+    results: tuple[GetResult | SetDone | DataAccessError | ActionDone | ActionRefused, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The meter confirmed the release of the association."""
 
@@ -184,6 +212,8 @@ Answer: TypeAlias = (
     | SetListResult
     | ActionDone
     | ActionRefused
+    | ActListResult
+    | AccessResult
     | ExceptionResponse
     | ConfirmedServiceError
 )

@@ -14,11 +14,14 @@ from protocols.obis import Obis
 ASSOCIATION_BASE = 0xFA00  # Blue Book 4.1.3: reserved base names
 ASSOCIATION = (12, Obis(0, 0, 40, 0, 0))
 OBJECT_LIST = Attribute(*ASSOCIATION, 2)
+REPLY_TO_HLS_NAME = ASSOCIATION_BASE + 0x58  # Blue Book 4.4.3: the method that takes the proof of pass 3
+PARAMETER = 1  # the selector by which READ invokes a method that returns something
 ATTRIBUTES_MAX = 32  # no class of Blue Book 4 with short names has more
 STEP = 8
 
 # Offsets of methods by class and index, Blue Book 4.3 and 4.5, column "short name".
 METHODS: Mapping[tuple[int, int], int] = {
+    (12, 8): 0x58,  # association SN: reply_to_HLS_authentication
     (3, 1): 0x28,  # register: reset
     (4, 1): 0x38,  # extended register: reset
     (7, 1): 0x58,  # profile generic: reset

@@ -11,6 +11,7 @@ from protocols.dlms.association import Association, Policy
 from protocols.dlms.conformance import LOGICAL_NAMES, Conformance
 from protocols.dlms.data import double_long_unsigned, octets
 from protocols.dlms.general_transfer import GeneralTransfer
+from protocols.dlms.link import LinkDown
 from protocols.dlms.octets import Cursor
 from protocols.dlms.services import Act, ActionDone, Associated, Connect, Get, GetResult, Set, SetDone
 from protocols.dlms.xdlms.general_block import GeneralBlock, decode_general_block
@@ -122,3 +123,44 @@ def test_any_general_blocks_give_events_or_remote_errors(bodies: list[bytes]) ->
             with contextlib.suppress(RemoteProtocolError):
                 end.next_event()
             end.data_to_send()
+
+
+@pytest.mark.parametrize("lost", range(2, 10))
+def test_a_block_lost_without_a_link_below_that_repeats_comes_again_after_a_silence(lost: int) -> None:
+    """As over UDP: whichever datagram is lost, the client tells the silence and the transfer goes on."""
+    objects = shelf()
+    objects.returns = octets(bytes(1000))
+    association = Association(conformance=PLAIN_ONLY, pdu_octets_max=200, general_block_window=3)
+    line = tcp_line(objects, association, Policy(conformance=PLAIN_ONLY, pdu_octets_max=150))
+    line.ask(Connect())
+    seen = 0
+
+    def deliver(data: bytes) -> list[bytes]:
+        """Lose the datagram with this number; several may be in one write."""
+        nonlocal seen
+        kept, at = [], 0
+        while at < len(data):
+            end = at + 8 + int.from_bytes(data[at + 6 : at + 8], "big")
+            seen += 1
+            if seen != lost:
+                kept.append(data[at:end])
+            at = end
+        return kept
+
+    line.deliver = deliver
+    assert line.ask(Set(SERIAL, octets(bytes(900)))) == [SetDone(SERIAL)]
+    assert line.ask(Get(IMPORT)) == [GetResult(IMPORT, double_long_unsigned(1234567))]
+    assert seen >= lost
+
+
+def test_a_transfer_nobody_goes_on_with_ends_the_link() -> None:
+    line = tcp_line(shelf(), Association(conformance=PLAIN_ONLY, pdu_octets_max=200), Policy(conformance=PLAIN_ONLY))
+    line.ask(Connect())
+    line.server.receive_data(line.client.send(Get(PROFILE)))
+    line.server.next_event()
+    line.client.receive_data(line.server.data_to_send())
+    line.client.next_event()
+    line.client.data_to_send()
+    repeated = [line.client.receive_silence() for _ in range(4)]
+    assert [bool(octets_) for octets_ in repeated] == [True, True, True, False]
+    assert line.client.next_event() == LinkDown("no answer")

@@ -1,30 +1,56 @@
 """What meters do against the standard: refused by default, taken by the quirk that names it."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocols.dlms import axdr, profile
-from protocols.dlms.acse import AssociationResponse
+from protocols.dlms.acse import AssociationResponse, ReleaseResponse
 from protocols.dlms.apdu import decode_apdu
 from protocols.dlms.association import Association
 from protocols.dlms.client import DlmsClient
 from protocols.dlms.cosem_time import decode_date_time, epoch_seconds
-from protocols.dlms.data import NULL, array, double_long_unsigned, octets, structure
+from protocols.dlms.data import (
+    NULL,
+    Tag,
+    array,
+    double_long_unsigned,
+    integer_of,
+    items_of,
+    octets,
+    octets_of,
+    structure,
+)
+from protocols.dlms.explain import dotted
 from protocols.dlms.hdlc.frames import POLL_FINAL, Address, Frame, FrameType, information_control
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
-from protocols.dlms.link import LinkUp
-from protocols.dlms.quirks import STRICT, Quirks
+from protocols.dlms.link import NEED_DATA, LinkDown, LinkUp
+from protocols.dlms.plan import read_profile
+from protocols.dlms.push import PAUSE_S_MAX, Pushed, PushLink, PushReceiver
+from protocols.dlms.quirks import STRICT, Quirks, RangeDeviation
 from protocols.dlms.selective import CLOCK, CaptureObject
-from protocols.dlms.services import Associated, AssociationRefused, BufferResult, Connect, Get, GetBuffer, GetResult
+from protocols.dlms.services import (
+    Associated,
+    AssociationRefused,
+    BufferResult,
+    Connect,
+    Get,
+    GetBuffer,
+    GetResult,
+    Release,
+    Released,
+)
 from protocols.dlms.wrapper import Wrapped, WrapperParameters
 from protocols.dlms.xdlms.notifications import DataNotification
 from protocols.errors import RemoteProtocolError
 from protocols.obis import Obis
 from tests.dlms.line import connected, tcp_line
 from tests.dlms.test_pair import IMPORT, PROFILE, shelf
+from tests.dlms.test_security import Attack, ciphered_line
 from tests.dlms.vectors import load, name_of
 
 ACCEPTING = "6129a109060760857405080101a203020100a305a103020100be10040e0800065f1f0400001e1dffff0007"
@@ -174,8 +200,7 @@ def test_a_null_repeats_the_row_before_it_unless_the_quirk_says_it_is_missing() 
     for quirks, expected in ((STRICT, [5, 5]), (Quirks(null_is_missing=True), [5, None])):
         assert profile.interpret(buffer, (CLOCK, energy), period_s=900, quirks=quirks).column(energy) == expected
     first = profile.decode_buffer(axdr.encode(array(rows[1])))
-    with pytest.raises(RemoteProtocolError, match="needs a row before it"):
-        profile.interpret(first, (CLOCK, energy), period_s=900)
+    assert profile.interpret(first, (CLOCK, energy), period_s=900).column(energy) == [None]
 
 
 def test_hundredths_and_seconds_left_open_are_no_obstacle() -> None:
@@ -189,3 +214,144 @@ def test_an_unknown_frame_is_not_an_answer() -> None:
     client.receive_data(Frame(Address(16), Address(1), information_control(0, 0, True), b"\xe6\xe7\x00\xc4").encode())
     with pytest.raises(RemoteProtocolError, match="receive I while connecting"):
         client.next_event()
+
+
+def by_name(quirk: str) -> Quirks:
+    fields_: dict[str, Any] = {quirk: True}
+    return Quirks(**fields_)
+
+
+def pushes(receiver: PushReceiver, data: bytes) -> list[Pushed]:
+    receiver.receive_data(data)
+    found: list[Pushed] = []
+    while (event := receiver.next_event()) is not NEED_DATA:
+        assert isinstance(event, Pushed)
+        found.append(event)
+    return found
+
+
+def registers_of(push: Pushed) -> dict[str, int]:
+    """Return the numbers of a push of structures that begin with a logical name, or with class, name and index."""
+    items = items_of(push.notification.data)
+    if items and items[-1].tag is Tag.ARRAY:
+        items = items_of(items[-1])
+    found = {}
+    for item in items:
+        name, value = items_of(item)[:2]
+        name = items_of(name)[1] if name.tag is Tag.STRUCTURE else name
+        if isinstance(value.content, int):
+            found[dotted(Obis.from_octets(octets_of(name)))] = integer_of(value)
+    return found
+
+
+@pytest.mark.parametrize("vector", load("quirks/push"), ids=name_of)
+def test_pushes_that_break_a_xdr_are_read_by_the_quirk_that_names_their_meter(vector: dict[str, Any]) -> None:
+    """Strictly, one is refused and the other has numbers where names belong: no value comes under a wrong name."""
+    data = bytes.fromhex(vector["hex"])
+    link = PushLink.HDLC if vector["link"] == "hdlc" else PushLink.WRAPPER
+    framed = data if link is PushLink.HDLC else Wrapped(1, 1, data).encode()
+    (push,) = pushes(PushReceiver(link, quirks=by_name(vector["quirk"])), framed)
+    found = registers_of(push)
+    assert {name: found[name] for name in vector["expected"]} == vector["expected"]
+    for quirks in (STRICT, Quirks(winter_deviation=True)):
+        with pytest.raises(RemoteProtocolError):
+            pushes(PushReceiver(link, quirks=quirks), framed)
+    for cut in range(20, len(data), 7):
+        with pytest.raises(RemoteProtocolError):
+            decode_apdu(
+                bytes.fromhex(vector["hex"])[13 if link is PushLink.HDLC else 0 : cut],
+                by_name(vector["quirk"]),
+            )
+
+
+def test_a_push_of_the_slot_before_that_comes_again_is_left_out_by_its_quirk() -> None:
+    """Aidon sends register and clock of the hour before once more; the delta of the next one is then double."""
+    hour = structure(octets(SUMMER), double_long_unsigned(5))
+    later = structure(octets(SUMMER[:5] + b"\x0d" + SUMMER[6:]), double_long_unsigned(9))
+    power = double_long_unsigned(230)
+    sent = [DataNotification(number, None, data) for number, data in enumerate((hour, hour, later, power, power))]
+    stream = b"".join(Wrapped(1, 1, each.encode()).encode() for each in sent)
+    for quirks, count in ((STRICT, 5), (Quirks(repeated_rows=True), 4)):
+        assert len(pushes(PushReceiver(PushLink.WRAPPER, quirks=quirks), stream)) == count
+
+
+def test_a_row_that_comes_again_with_the_same_clock_is_left_out_by_its_quirk() -> None:
+    energy = CaptureObject(3, Obis.parse("1.0.1.8.0"), 2)
+    row = structure(octets(SUMMER), double_long_unsigned(5))
+    buffer = profile.decode_buffer(axdr.encode(array(row, row)))
+    for quirks, count in ((STRICT, 2), (Quirks(repeated_rows=True), 1)):
+        assert len(profile.interpret(buffer, (CLOCK, energy), period_s=900, quirks=quirks).at) == count
+
+
+def test_the_length_of_user_information_in_rlre_may_be_one_short_by_its_quirk_only() -> None:
+    whole = ReleaseResponse(0, bytes.fromhex("0800065f1f0400007c1f04000007")).encode()
+    place = whole.index(b"\xbe")
+    short = bytearray(whole)
+    for at in (1, place + 1, place + 3):
+        short[at] -= 1
+    with pytest.raises(RemoteProtocolError):
+        decode_apdu(bytes(short))
+    assert decode_apdu(bytes(short), Quirks(user_information_length_off_by_one=True)) == decode_apdu(whole)
+
+
+def test_a_meter_without_rlrq_is_left_by_disconnecting_the_link() -> None:
+    for quirks, kinds in ((STRICT, [Released, LinkDown]), (Quirks(release_without_rlrq=True), [LinkDown])):
+        events = connected(tcp_line(shelf(), quirks=quirks)).ask(Release())
+        assert [type(event) for event in events] == kinds
+
+
+def test_a_day_at_a_time_and_without_a_deviation_are_ways_of_asking() -> None:
+    """Iskraemeco ME37x gives a day at most; some meters refuse a deviation in a range, others demand one."""
+    from_at, to_at = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 7, 3, 12, tzinfo=UTC)
+    asked = read_profile(PROFILE.obis, from_at, to_at, quirks=Quirks(days_per_range_max=1))
+    assert len(asked) == 3
+    quirks = Quirks(range_deviation=RangeDeviation.UNSPECIFIED)
+    (open_, said) = (read_profile(PROFILE.obis, from_at, to_at, quirks=each)[0] for each in (quirks, STRICT))
+    assert [b"\x80\x00\x00" in each.selection.encode() for each in (open_, said) if each.selection] == [True, False]
+
+
+def test_pauses_of_three_seconds_inside_a_push_are_no_silence() -> None:
+    """Iskraemeco AM550 pauses between the HDLC parts; the receiver keeps no time, its limit tells the shell."""
+    assert PAUSE_S_MAX > 3
+    (vector,) = (v for v in load("push") if v["name"] == "push-real-landis-gyr-gh740")
+    data, receiver = bytes.fromhex(vector["hex"]), PushReceiver(PushLink.HDLC)
+    half = len(data) // 2
+    assert pushes(receiver, data[:half]) == []
+    assert len(pushes(receiver, data[half:])) == 1
+
+
+def test_one_odd_column_does_not_cost_the_others() -> None:
+    energy, odd = CaptureObject(3, Obis.parse("1.0.1.8.0"), 2), CaptureObject(1, Obis.parse("0.0.96.8.0"), 2)
+    rows = [structure(octets(SUMMER), double_long_unsigned(number), cell)
+            for number, cell in enumerate((NULL, array(NULL), octets(b"x")))]  # fmt: skip
+    table = profile.interpret(profile.decode_buffer(axdr.encode(array(*rows))), (CLOCK, energy, odd), period_s=900)
+    assert table.column(energy) == [0, 1, 2]
+    assert table.column(odd) == [None, array(NULL), b"x"]
+
+
+def test_every_quirk_is_a_field_that_a_test_names() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    vectors = {vector["quirk"] for vector in load("quirks/push")}
+    for each in fields(Quirks):
+        assert f"{each.name}=" in tests or each.name in vectors, each.name
+        assert each.default in (False, None, RangeDeviation.GIVEN), "strict by default"
+
+
+def test_an_empty_system_title_in_general_ciphering_needs_its_quirk() -> None:
+    """The title of the association is meant: the nonce has it, so a wrong guess opens nothing."""
+    for quirks in (STRICT, Quirks(empty_system_title=True)):
+        standing = Attack(ciphered_line(quirks=quirks))
+        untitled = b"\xdb\x00" + standing.answer[1:]
+        if quirks.empty_system_title:
+            assert standing.send(untitled) == GetResult(IMPORT, double_long_unsigned(1234567))
+        else:
+            standing.refused(untitled, "foreign system title")
+
+
+def test_a_deviation_with_the_other_sign_needs_its_quirk() -> None:
+    energy = CaptureObject(3, Obis.parse("1.0.1.8.0"), 2)
+    ahead = SUMMER[:9] + (60).to_bytes(2, "big") + b"\0"
+    buffer = profile.decode_buffer(axdr.encode(array(structure(octets(ahead), double_long_unsigned(1)))))
+    for quirks, hour in ((STRICT, 13), (Quirks(inverted_deviation=True), 11)):
+        table = profile.interpret(buffer, (CLOCK, energy), period_s=900, quirks=quirks)
+        assert table.at == [int(datetime(2026, 7, 1, hour, tzinfo=UTC).timestamp())]

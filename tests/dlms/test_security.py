@@ -1,6 +1,6 @@
 """High-level authentication, ciphering and the gate: vectors, every mechanism both ways, and attacks one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,6 +16,7 @@ from protocols.dlms.apdu import decode_apdu
 from protocols.dlms.association import Association, Policy
 from protocols.dlms.ciphering import CipheredApdu, Keys, SecurityControl, protect
 from protocols.dlms.client import DlmsClient
+from protocols.dlms.conformance import LOGICAL_NAMES, Conformance
 from protocols.dlms.data import double_long_unsigned
 from protocols.dlms.hls import Signer
 from protocols.dlms.link import NEED_DATA, LinkDown
@@ -38,6 +39,7 @@ from protocols.dlms.services import (
 from protocols.dlms.wrapper import Wrapped, WrapperParameters, WrapperServerParameters
 from protocols.dlms.xdlms.refusals import ExceptionResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.obis import Obis
 from tests.dlms.line import Line, connected
 from tests.dlms.test_pair import IMPORT, PROFILE, SERIAL, shelf
 
@@ -67,14 +69,21 @@ def ciphered_line(
     server: dict[str, Any] | None = None,
     secret: bytes = b"a shared secret!",
     quirks: Quirks = STRICT,
+    conformance: Conformance = LOGICAL_NAMES,
+    short_names: Mapping[tuple[int, Obis], int] | None = None,
+    dedicated: bytes | None = None,
     **both: Any,
 ) -> Line:
     pair = KEY_PAIRS[2:] if suite == 2 else KEY_PAIRS[:2]
     ours, theirs = Signer(pair[0], pair[1].public_key()), Signer(pair[1], pair[0].public_key())
+    names = dict(short_names or {})
+    client = {**({"dedicated_key": dedicated} if dedicated else {}), **(client or {})}
     association = Association(
         mechanism,
         secret,
+        conformance,
         context=context,
+        short_names=names,
         challenge=b"client challenge",
         ciphering=bring(CLIENT_TITLE, suite, **both, **(client or {})),
         signer=ours,
@@ -82,7 +91,9 @@ def ciphered_line(
     policy = Policy(
         mechanism,
         b"a shared secret!",
+        conformance,
         context=context,
+        short_names=names,
         ciphering=bring(SERVER_TITLE, suite, **both, **(server or {})),
         signer=theirs,
     )

@@ -23,9 +23,12 @@ from protocols.dlms.data import (
 from protocols.dlms.explain import explain_apdu
 from protocols.dlms.plan import read_attributes
 from protocols.dlms.services import (
+    Access,
     Act,
     ActionDone,
+    ActList,
     Associated,
+    AssociationRefused,
     BufferResult,
     Connect,
     DataAccessError,
@@ -46,6 +49,7 @@ from protocols.dlms.xdlms.short import ReadRequest, ReadResponse, Variable, Writ
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from tests.dlms.line import Line, Shelf, connected, hdlc_line, tcp_line
 from tests.dlms.test_pair import ABSENT, EXPORT, IMPORT, PROFILE, RELAY, ROWS, SERIAL, shelf
+from tests.dlms.test_security import ciphered_line
 
 BASES = {
     (3, IMPORT.obis): 0x2000,
@@ -197,5 +201,27 @@ def test_an_answer_of_another_kind_or_number_is_refused() -> None:
 def test_what_cannot_work_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(LocalProtocolError, match="SHORT_NAMES"):
         Association(context=Context.SN)
-    with pytest.raises(LocalProtocolError, match="not supported"):
-        Association(Mechanism.HIGH_MD5, conformance=SHORT_NAMES, context=Context.SN, challenge=bytes(16))
+    line = connected(short_line(shelf()))
+    for impossible in (ActList((Act(RELAY),)), Access((Get(IMPORT),))):
+        with pytest.raises(LocalProtocolError, match="short names have no"):
+            line.client.send(impossible)
+
+
+@pytest.mark.parametrize("context", [Context.SN, Context.SN_CIPHERED])
+@pytest.mark.parametrize("mechanism", list(Mechanism))
+def test_every_mechanism_opens_an_association_by_short_names(mechanism: Mechanism, context: Context) -> None:
+    line = ciphered_line(mechanism, context, conformance=SHORT_NAMES, short_names=BASES, dedicated=bytes(range(50, 66)))
+    assert isinstance(line.ask(Connect())[-1], Associated)
+    line.carried.clear()
+    assert line.ask(Get(IMPORT)) == [GetResult(IMPORT, double_long_unsigned(1234567))]
+    if context is Context.SN_CIPHERED:
+        assert [octets_[8] for octets_ in line.carried] == [0x45, 0x4C]  # ded-read-request and -response
+    assert line.broken == []
+
+
+def test_a_wrong_secret_by_short_names_is_refused_in_the_standards_words() -> None:
+    line = ciphered_line(
+        Mechanism.HIGH_SHA1, Context.SN, conformance=SHORT_NAMES, short_names=BASES, secret=b"another secret!!"
+    )
+    refused = [event for event in line.ask(Connect()) if isinstance(event, AssociationRefused)]
+    assert refused[0].words == "authentication-failure: the meter refused the proof: other-reason"

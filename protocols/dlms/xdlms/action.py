@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from protocols.dlms.codes import ActionResult
 from protocols.dlms.octets import Cursor
-from protocols.dlms.xdlms.get import OneResult, encode_one
+from protocols.dlms.xdlms.get import OneResult, decode_one, encode_one
 from protocols.dlms.xdlms.references import (
     Attribute,
     Block,
@@ -14,6 +14,8 @@ from protocols.dlms.xdlms.references import (
     decode_attribute,
     decode_block,
     decode_invoke,
+    decode_list_count,
+    encode_list_count,
 )
 from protocols.errors import RemoteProtocolError
 
@@ -108,8 +110,52 @@ class ActionResponseNext:
         return bytes((RESPONSE, 4, self.invoke.octet)) + self.number.to_bytes(4, "big")
 
 
-ActionRequest: TypeAlias = ActionRequestNormal | ActionRequestNext | ActionRequestFirstBlock | ActionRequestBlock
-ActionResponse: TypeAlias = ActionResponseNormal | ActionResponseBlock | ActionResponseNext
+@dataclass(frozen=True, slots=True)
+class ActionRequestList:
+    """Invoke several methods, each with a parameter in A-XDR (null-data for none)."""
+
+    invoke: Invoke
+    methods: tuple[Attribute, ...]
+    parameters: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        methods = encode_list_count(len(self.methods)) + b"".join(method.encode() for method in self.methods)
+        parameters = encode_list_count(len(self.parameters)) + b"".join(self.parameters)
+        return bytes((REQUEST, 3, self.invoke.octet)) + methods + parameters
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResponseList:
+    """How several methods ended, in order."""
+
+    invoke: Invoke
+    outcomes: tuple[tuple[ActionResult, OneResult | None], ...]
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        return bytes((RESPONSE, 3, self.invoke.octet)) + encode_outcomes(self.outcomes)
+
+
+ActionRequest: TypeAlias = (
+    ActionRequestNormal | ActionRequestNext | ActionRequestList | ActionRequestFirstBlock | ActionRequestBlock
+)
+ActionResponse: TypeAlias = ActionResponseNormal | ActionResponseBlock | ActionResponseList | ActionResponseNext
+
+
+def encode_outcomes(outcomes: tuple[tuple[ActionResult, OneResult | None], ...]) -> bytes:
+    """Return a list of outcomes, which is also what the blocks of a long one hold."""
+    return encode_list_count(len(outcomes)) + b"".join(encode_outcome(*outcome) for outcome in outcomes)
+
+
+def decode_outcomes(cursor: Cursor) -> tuple[tuple[ActionResult, OneResult | None], ...]:
+    """Decode a list of outcomes; values are walked through to find their ends."""
+    outcomes = []
+    for _ in range(decode_list_count(cursor, "a list of outcomes")):
+        result = _action_result(cursor)
+        returned = decode_one(cursor) if cursor.flag("the return value's presence") else None
+        outcomes.append((result, returned))
+    return tuple(outcomes)
 
 
 def encode_outcome(result: ActionResult, returned: OneResult | None) -> bytes:
@@ -119,10 +165,7 @@ def encode_outcome(result: ActionResult, returned: OneResult | None) -> bytes:
 
 def decode_outcome(cursor: Cursor) -> tuple[ActionResult, OneResult | None]:
     """Decode an Action-Response-With-Optional-Data; the value runs to the end."""
-    code = cursor.u8("an action-result")
-    result = ActionResult.lookup(code)
-    if result is None:
-        raise RemoteProtocolError(f"action-result {code} is not in the standard", offset=cursor.at - 1)
+    result = _action_result(cursor)
     if not cursor.flag("the return value's presence"):
         cursor.end("the action-response")
         return result, None
@@ -131,6 +174,14 @@ def decode_outcome(cursor: Cursor) -> tuple[ActionResult, OneResult | None]:
         cursor.end("the action-response")
         return result, refused
     return result, cursor.rest()
+
+
+def _action_result(cursor: Cursor) -> ActionResult:
+    code = cursor.u8("an action-result")
+    result = ActionResult.lookup(code)
+    if result is None:
+        raise RemoteProtocolError(f"action-result {code} is not in the standard", offset=cursor.at - 1)
+    return result
 
 
 def decode_request(cursor: Cursor) -> ActionRequest:
@@ -142,12 +193,18 @@ def decode_request(cursor: Cursor) -> ActionRequest:
         return ActionRequestNormal(invoke, method, cursor.rest() if cursor.flag("a parameter's presence") else None)
     if kind == 2:
         request = ActionRequestNext(invoke, cursor.u32("a block number"))
+    elif kind == 3:
+        methods = tuple(decode_attribute(cursor) for _ in range(decode_list_count(cursor, "a list of methods")))
+        count = decode_list_count(cursor, "a list of parameters")
+        if count != len(methods):
+            raise RemoteProtocolError(f"{count} parameters for {len(methods)} methods", offset=cursor.at)
+        request = ActionRequestList(invoke, methods, tuple(_value(cursor) for _ in range(count)))
     elif kind == 4:
         request = ActionRequestFirstBlock(invoke, decode_attribute(cursor), decode_block(cursor))
     elif kind == 6:
         request = ActionRequestBlock(invoke, decode_block(cursor))
     else:
-        raise RemoteProtocolError(f"action-request of kind {kind}, expected 1, 2, 4 or 6", offset=1)
+        raise RemoteProtocolError(f"action-request of kind {kind}, expected 1 to 4 or 6", offset=1)
     cursor.end("the action-request")
     return request
 
@@ -160,9 +217,17 @@ def decode_response(cursor: Cursor) -> ActionResponse:
         return ActionResponseNormal(invoke, *decode_outcome(cursor))
     if kind == 2:
         response = ActionResponseBlock(invoke, decode_block(cursor))
+    elif kind == 3:
+        response = ActionResponseList(invoke, decode_outcomes(cursor))
     elif kind == 4:
         response = ActionResponseNext(invoke, cursor.u32("a block number"))
     else:
-        raise RemoteProtocolError(f"action-response of kind {kind}, expected 1, 2 or 4", offset=1)
+        raise RemoteProtocolError(f"action-response of kind {kind}, expected 1 to 4", offset=1)
     cursor.end("the action-response")
     return response
+
+
+def _value(cursor: Cursor) -> bytes:
+    start = cursor.at
+    cursor.data()
+    return cursor.octets[start : cursor.at]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from protocols.dlms import axdr
 from protocols.dlms.data import Data
 from protocols.dlms.octets import Cursor
+from protocols.dlms.push_quirks import decode_push_data
+from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.xdlms.references import Attribute, decode_attribute
 
 DATA_NOTIFICATION, EVENT_NOTIFICATION = 0x0F, 0xC2
@@ -44,13 +46,13 @@ class EventNotification:
         return bytes((EVENT_NOTIFICATION,)) + time + self.attribute.encode() + axdr.encode(self.data)
 
 
-def decode_data_notification(cursor: Cursor) -> DataNotification:
+def decode_data_notification(cursor: Cursor, quirks: Quirks = STRICT) -> DataNotification:
     """Decode what follows the tag. Kaifa MA309 tags the date-time ``09 0C`` as if it were data; that is taken, too."""
     long_invoke = cursor.u32("a long invoke-id")
     if cursor.octets[cursor.at : cursor.at + 2] == b"\x09\x0c":
         cursor.u8("a date-time's tag")
     time = cursor.counted("a date-time")
-    notification = DataNotification(long_invoke, time or None, cursor.data())
+    notification = DataNotification(long_invoke, time or None, decode_push_data(cursor, quirks))
     cursor.end("the data-notification")
     return notification
 
