@@ -82,7 +82,7 @@ def queue(
                 doubt[meter] *= 1 - percent / 100  # the second day of one rule makes nobody surer
             mine.append(Reason(finding.rule.id, index[1] if len(index) > 1 else 0, evidence))
     cases = [
-        Case(meter, int((1 - doubt[meter]) * int(monthly_wh[meter])), tuple(why)) for meter, why in reasons.items()
+        Case(meter, round((1 - doubt[meter]) * int(monthly_wh[meter])), tuple(why)) for meter, why in reasons.items()
     ]
     return sorted(cases, key=lambda case: (-case.score_wh, case.meter))[:most]
 

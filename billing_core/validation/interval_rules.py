@@ -78,7 +78,8 @@ def v25_zero_run(scan: DayScan, parameters: Columns, outage: BoolArray) -> Findi
     least = parameters["zero_hours"] * scan.slots_per_day // 24
     runs = scan.zero_runs
     long = runs.length >= least[runs.meter]
-    often = np.bincount(runs.meter[long], minlength=least.shape[0]) * DAYS_BETWEEN_ZEROS > scan.missing.shape[1]
+    weeks = max(1, scan.missing.shape[1] // DAYS_BETWEEN_ZEROS)
+    often = np.bincount(runs.meter[long], minlength=least.shape[0]) > weeks
     long &= ~often[runs.meter] | (runs.length > 2 * scan.slots_per_day)
     mask, length = days_of(scan, chosen(runs, long))
     return found("V25", mask & ~outage, zero_slots=length)

@@ -1,11 +1,14 @@
-"""Faults on purpose are found, and innocents are left alone: a small campaign, other seeds than those tuned on."""
+"""Faults on purpose are found, and innocents are left alone: a small campaign, another seed than those tuned on."""
 
 from tests.billing_core.validation.campaign import FIRST_SIX, run
-from tests.billing_core.validation.faults import TUNED
+from tests.billing_core.validation.faults import TUNED, VARIED
 
 
-def test_the_listed_kinds_of_faults_are_found_with_few_false_alarms():
-    total = run(700, 31, 4242, TUNED)
-    for kind in TUNED:
-        assert total.material_recall(kind) >= (0.99 if kind in FIRST_SIX else 0.95), (kind, total.missed)
-    assert total.false_days <= 4, total.by_rule  # 0.1 per 1,000 in 16,000 days are 1.6; chance allows some more
+def test_faults_are_found_with_few_false_alarms():
+    total = run(1_000, 31, 4242, {kind: TUNED[kind] + VARIED[kind] for kind in TUNED})
+    for kinds, least in ((FIRST_SIX, 0.98), (tuple(set(TUNED) - set(FIRST_SIX)), 0.94)):
+        material = sum(count for (kind, _), count in total.material.items() if kind in kinds)
+        found = sum(count for (kind, _), count in total.material_found.items() if kind in kinds)
+        assert material > 100
+        assert found >= least * material, total.missed  # a point of room: a few hundred faults are few
+    assert total.false_days <= 6, total.by_rule  # 0.1 per 1,000 in 23,000 days are 2.3; chance allows some more

@@ -1,0 +1,31 @@
+"""The examples in docs/domain/validation.md are run, and none of the rules is without one."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from billing_core.estimation.provenance import Method
+from billing_core.validation.catalogue import RULES
+
+PAGE = Path(__file__).parents[3] / "docs/domain/validation.md"
+
+
+def test_the_pages_examples_are_right():
+    found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert found.attempted > 100
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_explained_and_shown(rule):
+    page = PAGE.read_text("utf-8")
+    examples = "\n".join(re.findall(r"```pycon\n(.*?)```", page, flags=re.DOTALL))
+    assert re.search(rf"\*\*{rule}\*\*|\*\*{rule}, |, {rule}\*\*|\*\*V08\*\* to \*\*V13\*\*", page)
+    assert re.search(rf"\b{rule.lower()}_|_{rule.lower()}_|'{rule}'", examples)
+
+
+@pytest.mark.parametrize("method", [method for method in Method if method.name[1].isdigit()])
+def test_every_method_of_estimation_is_explained(method):
+    assert f"| {method.name[:2]} |" in PAGE.read_text("utf-8")
