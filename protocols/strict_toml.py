@@ -49,6 +49,10 @@ class Table:
         """Return the keys in the order of the file."""
         return list(self._content)
 
+    def kind(self, key: str) -> type:
+        """Return the type of the value of ``key``, which is there."""
+        return type(self._content[key])
+
     def place(self, key: str) -> str:
         """Return where ``key`` stands, for an error: ``agent.toml: gateway.id``."""
         return f"{self.where}{key}" if self.where.endswith(": ") else f"{self.where}.{key}"

@@ -10,8 +10,9 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 
 from protocols.errors import UsageError
+from protocols.meters.dlms_settings import DlmsSettings, EventLog, LoadProfile, parse_dlms, parse_logs, parse_profile
 from protocols.obis import UNIT_FACTORS, Obis, base_unit
-from protocols.strict_toml import Table, parse_duration, parse_toml
+from protocols.strict_toml import Table, parse_toml
 
 REGISTERS_PER_READ_MAX = 125  # Modbus Application Protocol V1.1b3, section 6.3; a model may allow fewer
 
@@ -83,30 +84,12 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadProfile:
-    """A DLMS meter's load profile: which object, at what interval it captures."""
-
-    obis: Obis
-    interval_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class SerialSettings:
     """A line's settings as delivered by the vendor."""
 
     baud: int
     parity: str  # N, E or O
     stop_bits: int
-
-
-@dataclass(frozen=True, slots=True)
-class DlmsSettings:
-    """How a DLMS meter is addressed and entered as delivered."""
-
-    client_sap: int
-    server_logical: int
-    mechanism: str  # "none" or "low"
-    with_list: bool  # several attributes may be asked for in one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +106,7 @@ class MeterModel:
     measurements: tuple[Measurement, ...]
     dlms: DlmsSettings | None = None
     profile: LoadProfile | None = None
+    logs: tuple[EventLog, ...] = ()
     registers_per_read_max: int = REGISTERS_PER_READ_MAX
 
     def measurement(self, obis: Obis) -> Measurement | None:
@@ -156,8 +140,9 @@ def parse_model(text: str, key: str) -> MeterModel:
         measurements=tuple(
             _parse_measurement(measurements.table(name), name, protocol, source) for name in measurements.names()
         ),
-        dlms=_parse_dlms(top.table("dlms")) if protocol is Protocol.DLMS else None,
-        profile=_parse_profile(top.table("profile")) if "profile" in top else None,
+        dlms=parse_dlms(top.table("dlms")) if protocol is Protocol.DLMS else None,
+        profile=parse_profile(top.table("profile")) if "profile" in top else None,
+        logs=parse_logs(top.table("logs", required=False)),
         registers_per_read_max=top.integer(
             "registers_per_read_max", 4, REGISTERS_PER_READ_MAX, default=REGISTERS_PER_READ_MAX
         ),
@@ -208,23 +193,3 @@ def _parse_register(table: Table) -> ModbusRegister:
 
 def _parse_attribute(table: Table) -> CosemAttribute:
     return CosemAttribute(class_id=table.integer("class", 1, 255), attribute=table.integer("attribute", 1, 127))
-
-
-def _parse_dlms(table: Table) -> DlmsSettings:
-    settings = DlmsSettings(
-        client_sap=table.integer("client_sap", 1, 127),
-        server_logical=table.integer("server_logical", 1, 0x3FFF),
-        mechanism=table.take("mechanism", str, choices=("none", "low")),
-        with_list=table.take("with_list", bool),
-    )
-    table.finish()
-    return settings
-
-
-def _parse_profile(table: Table) -> LoadProfile:
-    profile = LoadProfile(
-        obis=Obis.parse(table.take("obis", str)),
-        interval_ms=parse_duration(table.take("interval", str), table.place("interval")),
-    )
-    table.finish()
-    return profile
