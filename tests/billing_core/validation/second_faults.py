@@ -1,26 +1,23 @@
-"""Recipes written after the rules and their thresholds were fixed, run once, and not tuned on since.
+"""Recipes of the second round: written after the rules and thresholds were first fixed.
 
-They spoil readings in ways that the other recipes do not: filled gaps, pairs and whole days of spikes, alternating
-values, dead registers, small ratios. See :mod:`tests.billing_core.validation.faults` for the shape of a recipe.
+Their first run (recall of copied days 0.905, of clock shifts 0.928) led to the search for copied stretches and to steps
+below 1.3 as cases, so they are no longer unseen. See :mod:`tests.billing_core.validation.faults` for a recipe's shape.
 """
 
 import numpy as np
 
-from tests.billing_core.validation.faults import (
+from tests.billing_core.validation.interval_faults import serve_again
+from tests.billing_core.validation.meter_faults import roll_over, rolling_day, scale, shift_clock
+from tests.billing_core.validation.population import PER_DAY
+from tests.billing_core.validation.spoiling import (
     Recipe,
     busy_slot,
     days_of,
     energy_of,
     resolution_of,
-    roll_over,
-    rolling_day,
-    scale,
-    serve_again,
-    shift_clock,
     some_day,
     third_of,
 )
-from tests.billing_core.validation.population import PER_DAY
 
 
 def gap_filled_with_mean(district, meter, rng):
@@ -201,7 +198,7 @@ def solar_counted_twice(district, meter, rng):
     return day, district.days - 1
 
 
-UNSEEN: dict[str, tuple[Recipe, ...]] = {
+SECOND: dict[str, tuple[Recipe, ...]] = {
     "gap": (gap_filled_with_mean, gap_with_registers, gap_every_other),
     "negative": (negative_sixteen_bits, negative_after_exchange),
     "spike": (spike_pair, spike_of_three, spike_all_day, spike_in_register),
