@@ -9,6 +9,9 @@ import numpy as np
 from billing_core.batch import batch_of
 from billing_core.codes import Category
 from billing_core.engine import charge
+from billing_core.rates.accumulate import accumulate, calendar_of
+from billing_core.rates.bill import charge_years
+from billing_core.rates.tariff import Level, RateTariff
 from billing_core.tariff_files import load_tariffs
 from billing_core.what_if import always, compare, made_up, summed, with_percent
 
@@ -17,6 +20,8 @@ ROUNDS = 5
 TARGET = 1_000_000  # a second and core: the country's 30 million customers in half a minute
 CUSTOMERS, LOT = 1_000_000, 100_000
 WHAT_IF_S = 10
+YEARS = 8_192  # 17,520 half hours each: 570 MB of load and sun
+YEARS_TARGET = 50_000
 
 
 def measure() -> list[dict[str, Any]]:
@@ -45,7 +50,34 @@ def measure() -> list[dict[str, Any]]:
         _row("register bills, six tiers, arithmetic", max(bare)),
         _row("register bills, six tiers, with lines as flat columns", max(with_lines)),
         _what_if(),
+        _net_billing(),
     ]
+
+
+def _net_billing() -> dict[str, Any]:
+    """Measure years of half hours of load and sun, accumulated and billed by three rates each month."""
+    rng = np.random.default_rng(1)
+    half_hours = np.datetime64("2025-01-01T00:00") + np.arange(0, 525_600, 30)
+    weekday = np.zeros((12, 24), dtype=np.int64)
+    weekday[:, [9, 10, 11, 17, 18, 19]], weekday[:, [22, 23, 0, 1, 2, 3]] = 1, 2
+    calendar = calendar_of(half_hours, weekday, np.where(weekday == 1, 0, weekday), 30)
+    load, sun = (rng.integers(0, most, (half_hours.shape[0], YEARS), dtype=np.int16) for most in (900, 700))
+    prices = ((1_987, 671), (3_640, 671), (1_300, 671))
+    tariff = RateTariff(energy=tuple((Level(upto=None, price=p * 10**6, sell=s * 10**6),) for p, s in prices))
+    fastest = 0.0
+    for _ in range(ROUNDS):
+        begun = process_time()
+        bills = charge_years(accumulate(calendar, load, sun, peaks=False), tariff)
+        fastest = max(fastest, YEARS / (process_time() - begun))
+    assert bills.total.shape == (12, YEARS)
+    return {
+        "name": "half-hourly net-billing customer-years",
+        "value": round(fastest),
+        "unit": "years/s/core",
+        "target": YEARS_TARGET,
+        "met": fastest >= YEARS_TARGET,
+        "command": "python -m tests.bench billing",
+    }
 
 
 def _what_if() -> dict[str, Any]:
