@@ -1,0 +1,74 @@
+"""Billed at the wrong price: the difference of what was and what should have been, period by period."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from billing_core.back_billing import correct_bills, corrected_from
+from billing_core.batch import batch_of
+from billing_core.codes import Category, Hold
+from billing_core.engine import charge
+from billing_core.tariff_files import load_tariffs
+
+TARIFFS = load_tariffs()
+STARTS = np.arange("2025-06", "2026-04", dtype="datetime64[M]")
+BILLED = batch_of(
+    energy_wh=[200_000] * 10,
+    start_on=STARTS.astype("datetime64[D]"),
+    end_on=(STARTS + 1).astype("datetime64[D]") - 1,
+    category=Category.RESIDENTIAL.code,
+)
+SHOP = {"category": Category.BUSINESS.code}
+
+
+def test_a_shop_billed_as_a_household_owes_the_difference_of_each_month():
+    found = correct_bills(BILLED, SHOP, TARIFFS, found_on=date(2026, 3, 31), since_on=date(2026, 1, 1))
+    assert found.bill.tolist() == [7, 8, 9]
+    # 200 kWh × 3,152 đ = 630,400 đ instead of 99,200 + 102,500 + 238,000 = 439,700 đ; 8 % tax on each.
+    assert found.subtotal.tolist() == [190_700] * 3
+    assert found.total.tolist() == [680_832 - 474_876] * 3
+
+
+def test_a_household_billed_as_a_shop_is_paid_back():
+    shops = batch_of(energy_wh=[200_000], start_on="2026-01-01", end_on="2026-01-31", category=Category.BUSINESS.code)
+    found = correct_bills(
+        shops, {"category": Category.RESIDENTIAL.code}, TARIFFS, found_on=date(2026, 2, 1), since_on=date(2025, 1, 1)
+    )
+    assert found.total.tolist() == [474_876 - 680_832]
+
+
+def test_where_the_begin_is_unknown_twelve_months_are_corrected_and_not_a_day_more():
+    found = correct_bills(BILLED, SHOP, TARIFFS, found_on=date(2026, 6, 20))
+    assert found.bill.tolist() == list(range(10))
+    assert found.start_on[0] == np.datetime64("2025-06-20")
+    # June is cut: 19 of 30 days are 127 of 200 kWh, so 73 kWh are corrected, in tiers of 11/30.
+    assert found.wrong.lines().energy_wh[found.wrong.lines().bill == 0].tolist() == [18_000, 18_000, 37_000]
+    assert found.right.billed_wh[0] == 73_000
+
+
+@pytest.mark.parametrize(
+    ("found_on", "since_on", "first"),
+    [
+        (date(2026, 6, 20), None, date(2025, 6, 20)),
+        (date(2024, 2, 29), None, date(2023, 2, 28)),
+        (date(2026, 6, 20), date(2020, 1, 5), date(2020, 1, 5)),
+    ],
+)
+def test_the_first_day_is_the_change_of_use_or_a_year_back(found_on, since_on, first):
+    assert corrected_from(found_on, since_on) == first
+
+
+def test_nothing_wrong_makes_no_difference_and_a_period_before_is_left_alone():
+    found = correct_bills(BILLED, {}, TARIFFS, found_on=date(2026, 3, 31))
+    assert found.total.tolist() == [0] * 10
+    assert correct_bills(BILLED, SHOP, TARIFFS, found_on=date(2025, 5, 1)).bill.size == 0
+    assert found.wrong.total.tolist() == charge(BILLED, TARIFFS).total.tolist()
+
+
+def test_a_period_that_has_no_right_price_is_held():
+    found = correct_bills(BILLED, {"category": Category.TOURISM.code}, TARIFFS, found_on=date(2026, 3, 31))
+    assert set(found.hold.tolist()) == {Hold.VOLTAGE_NOT_PRICED.code}
+    assert not found.total.any()
+    with pytest.raises(TypeError, match="unknown columns"):
+        correct_bills(BILLED, {"use": 1}, TARIFFS, found_on=date(2026, 3, 31))
