@@ -23,7 +23,7 @@ def encode_readings(
     at_ms: NDArray[np.int64],
     value: NDArray[np.int64],
     quality: NDArray[np.int16],
-    message: int | None = None,
+    message: NDArray[np.int32] | int | None = None,
 ) -> bytes:
     """Return rows of (channel_id, measured_at, value, quality), preceded by ``message`` in each row if it is given.
 

@@ -22,8 +22,31 @@ NAMES_SHOWN_MAX = 3
 # What a gateway sends later or a person keys in may be there already in another form.
 MAY_COLLIDE = Quality.PROFILE | Quality.ESTIMATED | Quality.SUBSTITUTED | Quality.MANUAL
 
-ChannelIds = Mapping[tuple[str, str], int]
-"""A gateway's channels: (meter, OBIS code) → channel_id."""
+REMEMBERED_MAX = 256  # dictionaries of channels a gateway; beyond it they are forgotten and looked up again
+
+
+class Channels(dict[tuple[str, str], int]):
+    """A gateway's channels: (meter, OBIS code) → channel_id.
+
+    A gateway sends the same dictionary of channels again and again, and the decoder then gives the very same tuple: its
+    identifiers are looked up once. The tuple is kept with them, so that no other can come to have its identity.
+    """
+
+    __slots__ = ("_remembered",)
+
+    def __init__(self, known: Mapping[tuple[str, str], int] | None = None) -> None:
+        super().__init__(known or {})
+        self._remembered: dict[int, tuple[object, NDArray[np.int32]]] = {}
+
+    def ids(self, pairs: tuple[tuple[str, str], ...]) -> NDArray[np.int32]:
+        """Return the channel_id of each of ``pairs``, 0 for one that is not registered. No channel is added later."""
+        found = self._remembered.get(id(pairs))
+        if found is None:
+            if len(self._remembered) >= REMEMBERED_MAX:
+                self._remembered.clear()
+            found = (pairs, np.array([self.get(pair, 0) for pair in pairs], dtype=np.int32))
+            self._remembered[id(pairs)] = found
+        return found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +77,16 @@ class Admission:
     unregistered: bool = False
 
 
-def admit(batch: Batch, channels: ChannelIds | None, now_ms: int) -> Admission:
+def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
     """Return which rows of ``batch`` to store and which to quarantine.
 
     ``channels`` are those of the batch's gateway, ``None`` if the gateway is not registered. A row is refused if its
     meter or channel is not registered there, or if its time is more than a day ahead of ``now_ms``.
     """
     header = Header(batch.gateway, batch.generation, batch.sequence)
+    ids = np.zeros(len(batch.channels), np.int32) if channels is None else channels.ids(batch.channels)
     rows = Rows(
-        np.array([(channels or {}).get(pair, 0) for pair in batch.channels], dtype=np.int32)[_column(batch.channel)],
+        ids[_column(batch.channel)],
         _column(batch.at_ms),
         _column(batch.value),
         _column(batch.quality).astype(np.int16),

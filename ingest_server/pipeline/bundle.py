@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingest_server.pipeline.admission import Admission, ChannelIds, admit
+from ingest_server.pipeline.admission import Admission, Channels, admit
 from ingest_server.pipeline.message import Message, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.receipt import Receipt, Status, ranges
@@ -59,7 +59,7 @@ class Bundle:
 
 def make_bundle(
     arrivals: Sequence[Arrival],
-    channels: Callable[[str], ChannelIds | None],
+    channels: Callable[[str], Channels | None],
     highest: Callable[[tuple[str, str]], int],
     now_ms: int,
 ) -> Bundle:

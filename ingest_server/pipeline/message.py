@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from protocols.errors import RemoteProtocolError
-from protocols.telemetry.batch import Batch, Header, decode_batch, decode_header
+from protocols.telemetry.batch import Batch, Header, decode_header
+from protocols.telemetry.canonical import decode_readings
 from protocols.telemetry.receipt import Status, decode_status
 from protocols.telemetry.topics import Kind, parse_topic
 
@@ -41,7 +42,7 @@ def decode(message: Message) -> Batch | Status | Rejected:
         decoded: Batch | Status
         match topic.kind:
             case Kind.READINGS:
-                decoded = decode_batch(message.payload)
+                decoded = decode_readings(message.payload)
             case Kind.STATUS:
                 decoded = decode_status(message.payload)
             case _:

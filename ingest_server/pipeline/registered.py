@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 
 from psycopg import Notify
 
+from ingest_server.pipeline.admission import Channels
 from ingest_server.pipeline.store import Connection
 from ingest_server.registry.store import CHANGED_CHANNEL
 
@@ -34,7 +35,7 @@ class Registered:
     """The channels of each gateway, and the highest sequence received of each (gateway, generation)."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, dict[tuple[str, str], int]] = {}
+        self._channels: dict[str, Channels] = {}
         self._highest: dict[tuple[str, str], int] = {}
 
     async def watch(self, connection: Connection) -> None:
@@ -51,7 +52,7 @@ class Registered:
     def _registry_changed(self, _: Notify) -> None:
         self._channels.clear()
 
-    def channels(self, gateway: str) -> dict[tuple[str, str], int] | None:
+    def channels(self, gateway: str) -> Channels | None:
         """Return the channels of a gateway that was loaded; ``None`` if it is not registered."""
         return self._channels.get(gateway)
 
@@ -60,10 +61,10 @@ class Registered:
         wanted = sorted(gateway for gateway in gateways if again or gateway not in self._channels)
         if not wanted:
             return
-        loaded: dict[str, dict[tuple[str, str], int]] = {}
+        loaded: dict[str, Channels] = {}
         cursor = await connection.execute(SELECT_CHANNELS, [wanted])
         async for gateway, meter, obis, channel_id in cursor:
-            channels = loaded.setdefault(gateway, {})
+            channels = loaded.setdefault(gateway, Channels())
             if channel_id is not None:
                 channels[meter, obis] = channel_id
         if len(self._channels) > GATEWAYS_MAX:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg.rows import TupleRow
 
@@ -107,7 +108,7 @@ async def store(connection: Connection, bundle: Bundle) -> Stored:
 async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]) -> Stored:
     async with connection.transaction(), connection.cursor() as cursor:
         fast = [each for number, each in enumerate(bundle.admissions) if number not in suspect and len(each.rows)]
-        await _copy(cursor, COPY_READINGS, ((each, None) for each in fast))
+        await _copy(cursor, COPY_READINGS, [(each, None) for each in fast])
         new = sum(len(each.rows) for each in fast)
         staged = [(bundle.admissions[number], number + 1) for number in sorted(suspect)]
         stored = await _store_staged(cursor, [(each, number) for each, number in staged if len(each.rows)])
@@ -122,17 +123,22 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
 
 
 async def _copy(
-    cursor: psycopg.AsyncCursor[TupleRow], statement: str, parts: Iterable[tuple[Admission, int | None]]
+    cursor: psycopg.AsyncCursor[TupleRow], statement: str, parts: Sequence[tuple[Admission, int | None]]
 ) -> None:
-    parts = list(parts)
+    """Send all rows at once: a write costs as much as some hundred rows."""
     if not parts:
         return
+    rows = [admission.rows for admission, _ in parts]
+    numbers = [number for _, number in parts if number is not None]
+    data = encode_readings(
+        np.concatenate([each.channel_id for each in rows]),
+        np.concatenate([each.at_ms for each in rows]),
+        np.concatenate([each.value for each in rows]),
+        np.concatenate([each.quality for each in rows]),
+        np.repeat(np.array(numbers, np.int32), [len(each) for each in rows]) if numbers else None,
+    )
     async with cursor.copy(statement.encode()) as copy:
-        await copy.write(HEADER)
-        for admission, number in parts:
-            rows = admission.rows
-            await copy.write(encode_readings(rows.channel_id, rows.at_ms, rows.value, rows.quality, number))
-        await copy.write(TRAILER)
+        await copy.write(HEADER + data + TRAILER)
 
 
 async def _store_staged(cursor: psycopg.AsyncCursor[TupleRow], parts: Sequence[tuple[Admission, int]]) -> Stored:

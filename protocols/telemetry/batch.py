@@ -120,7 +120,7 @@ def decode_batch(payload: bytes) -> Batch:
     """
     message = parse_object(decompress(payload))
     header = _header(message)
-    channels = _channels(message.get("channels"))
+    channels = take_channels(message.get("channels"))
     length = len(_list(message, "channel"))
     if not 0 < length <= ROWS_MAX:
         raise RemoteProtocolError(f"{length} rows: expected 1 to {ROWS_MAX}")
@@ -189,7 +189,8 @@ def _list(message: dict[str, Any], key: str) -> list[Any]:
     return found
 
 
-def _channels(found: Any) -> tuple[tuple[str, str], ...]:
+def take_channels(found: Any) -> tuple[tuple[str, str], ...]:
+    """Return the dictionary of channels, pairs of meter and OBIS code in its shortest form."""
     if type(found) is not list or not 0 < len(found) <= ROWS_MAX:
         raise RemoteProtocolError(f"channels: expected a list of 1 to {ROWS_MAX} pairs")
     if set(map(type, found)) != {list} or set(map(len, found)) != {2}:

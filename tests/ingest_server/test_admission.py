@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server.database.copy import encode_readings
-from ingest_server.pipeline.admission import AHEAD_MS_MAX, admit
+from ingest_server.pipeline.admission import AHEAD_MS_MAX, Channels, admit
 from ingest_server.pipeline.bundle import Arrival, Bundle, find_suspects, make_bundle, refuse
 from ingest_server.pipeline.message import Message, Rejected, decode
 from protocols.telemetry.batch import Batch, Header, decode_batch, encode_batch
@@ -17,7 +17,7 @@ from protocols.telemetry.receipt import State, Status, decode_receipt
 GENERATION = "5f0c2e9a1b7d4463"
 NOW_MS = 1_759_251_600_000
 HALF_HOUR_MS = 1_800_000
-CHANNELS = {("M-1", "1.0.1.8.0"): 11, ("M-1", "1.0.2.8.0"): 12, ("M-2", "1.0.1.8.0"): 21}
+CHANNELS = Channels({("M-1", "1.0.1.8.0"): 11, ("M-1", "1.0.2.8.0"): 12, ("M-2", "1.0.1.8.0"): 21})
 
 
 def reading(meter="M-1", obis="1.0.1.8.0", at_ms=NOW_MS, value=1, quality=0):
