@@ -110,12 +110,15 @@ class DlmsServer:
         policies: Mapping[int, Policy],
         objects: Objects,
         chance: Chance | None = None,
+        protections: dict[int, Protection] | None = None,
     ) -> None:
         self._link: ServerLink = HdlcSecondary(link) if isinstance(link, HdlcServerParameters) else WrapperServer(link)
         self._policies = policies
         self._objects = objects
         self._chance = chance
         self._peers: dict[int, _Peer] = {}
+        self._protections = {} if protections is None else protections
+        """By client: counters outlive associations and, where the caller keeps the dictionary, connections."""
 
     def receive_data(self, data: bytes) -> None:
         """Store octets as they come; :meth:`next_event` looks at them."""
@@ -131,7 +134,11 @@ class DlmsServer:
 
     def push(self, client_sap: int, notification: DataNotification) -> bytes:
         """Return the octets of a push to ``client_sap``, to be written now."""
-        self._link.send_unconfirmed(client_sap, notification.encode())
+        return self.push_apdu(client_sap, notification.encode())
+
+    def push_apdu(self, client_sap: int, apdu: bytes) -> bytes:
+        """Return the octets of a push that is encoded already, and perhaps ciphered."""
+        self._link.send_unconfirmed(client_sap, apdu)
         return self.data_to_send()
 
     def next_event(self) -> ServerEvent | NeedData:
@@ -231,8 +238,8 @@ class DlmsServer:
         policy = self._policies.get(sap)
         if policy is None:
             return self._denied(sap, peer, deny(request, ServiceUserDiagnostic.NO_REASON_GIVEN))
-        if policy.ciphering is not None and (peer.protection is None or peer.policy is not policy):
-            peer.protection = Protection(policy.ciphering)
+        if policy.ciphering is not None:
+            peer.protection = self._protections.setdefault(sap, Protection(policy.ciphering))
         peer.policy = policy
         high = policy.mechanism >= Mechanism.HIGH
         if high and self._chance is None:

@@ -9,30 +9,32 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
-from protocols.dlms.acse import Mechanism
-from protocols.dlms.association import Policy
-from protocols.dlms.conformance import LOGICAL_NAMES, Conformance
-from protocols.dlms.hdlc.frames import FLAG, decode_address
+from protocols.dlms.hdlc.frames import FLAG, POLL_FINAL, Frame, FrameReader, FrameType, decode_address
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
-from protocols.dlms.link import NEED_DATA
-from protocols.dlms.server import DlmsServer
 from protocols.errors import RemoteProtocolError, UsageError
-from protocols.meters.model import MeterModel
-from simulators.dlms.objects import PUBLIC_CLIENT, CosemObjects
+from simulators.dlms.meter import DlmsMeter, policies, serve
 from simulators.faults import NO_FAULTS, FaultPlan, disturb
-from simulators.meter import SimulatedMeter
 from simulators.serial_line import SerialLine
 
 SILENCE_S = 0.1  # five times the inter-octet time-out of IEC 62056-46, 6.4.4.3.4; a terminal hands over in lumps
 PHYSICAL_ADDRESSES = range(1, 0x3FFE)  # IEC 62056-46, 6.4.2.3: 0x3FFE and 0x3FFF call and address all stations
 
+__all__ = ["DlmsMeter", "HdlcMeters", "LinkFaults", "physical_address", "policies", "serve"]
+
 
 @dataclass(frozen=True, slots=True)
-class DlmsMeter:
-    """A meter and the secret of its low-level security (empty where the model needs none)."""
+class LinkFaults:
+    """How often a meter answers a frame with DM or FRMR instead of what it should, in thousandths."""
 
-    meter: SimulatedMeter
-    secret: bytes
+    dm: int = 0
+    frmr: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.dm <= 1000 and 0 <= self.frmr <= 1000):
+            raise UsageError(f"faults dm={self.dm}, frmr={self.frmr}: expected 0 to 1000 thousandths")
+
+
+NO_LINK_FAULTS = LinkFaults()
 
 
 class HdlcMeters:
@@ -46,25 +48,31 @@ class HdlcMeters:
         *,
         turnaround_s: float = 0.0,
         faults: FaultPlan = NO_FAULTS,
+        link_faults: LinkFaults = NO_LINK_FAULTS,
         rng: Random | None = None,
     ) -> None:
         self._line = line
         self._stations: dict[int, _Station] = {}
         for each in meters:
-            station = _Station(each)
             address = each.meter.address
             if address not in PHYSICAL_ADDRESSES:
                 raise UsageError(f"meter {each.meter.name}: address {address}; a physical address is 1 to 16381")
+            station = _Station(each, now_ms())
             if self._stations.setdefault(address, station) is not station:
                 raise UsageError(f"meter {each.meter.name}: address {address} is taken on this line")
         self._now_ms = now_ms
         self._pause_s = turnaround_s
         self._faults = faults
+        self._link_faults = link_faults
         self._rng = rng or Random(0)
         self._fresh = True  # no station holds a part of a frame
         self._silence: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         line.listen(self._receive)
+
+    def push(self, address: int, client_sap: int, apdu: bytes) -> None:
+        """Let a meter push an APDU in a UI frame."""
+        self._send(self._stations[address].server.push_apdu(client_sap, apdu))
 
     def _receive(self, data: bytes) -> None:
         if self._silence is not None:
@@ -80,8 +88,29 @@ class HdlcMeters:
             self._fresh = False
             self._silence = self._loop.call_later(SILENCE_S, self._forget)
         for each in stations:
-            if not each.meter.is_silent(at_ms):
-                self._send(each.answer(data, at_ms))
+            if not each.dlms_meter.meter.is_silent(at_ms):
+                refused = None if address is None else self._refusal(data)
+                self._send(refused or each.dlms_meter.answer(each.server, data, at_ms))
+
+    def _refusal(self, data: bytes) -> bytes | None:
+        """Return DM or FRMR, when chance has it so."""
+        if self._link_faults == NO_LINK_FAULTS:
+            return None
+        draw = self._rng.randrange(1000)
+        if draw >= self._link_faults.dm + self._link_faults.frmr:
+            return None
+        reader = FrameReader()
+        reader.receive_data(data)
+        try:
+            frame = reader.next_frame()
+        except RemoteProtocolError:
+            return None
+        if not isinstance(frame, Frame):
+            return None
+        if draw < self._link_faults.dm:
+            return Frame(frame.source, frame.destination, FrameType.DM | POLL_FINAL).encode()
+        rejected = bytes((frame.control, 0, 0x01))  # W: the control field is undefined (ISO/IEC 13239, 5.5.3.4.2)
+        return Frame(frame.source, frame.destination, FrameType.FRMR | POLL_FINAL, rejected).encode()
 
     def _forget(self) -> None:
         self._silence = None
@@ -97,41 +126,14 @@ class HdlcMeters:
 
 
 class _Station:
-    """One meter: its server half and what stands behind it."""
+    """One meter and its server half on this line."""
 
-    def __init__(self, dlms_meter: DlmsMeter) -> None:
-        self.meter = dlms_meter.meter
-        self._objects = CosemObjects(self.meter)
-        settings = self.meter.model.dlms
+    def __init__(self, dlms_meter: DlmsMeter, at_ms: int) -> None:
+        settings = dlms_meter.meter.model.dlms
         assert settings is not None
-        link = HdlcServerParameters(server_logical=settings.server_logical, server_physical=self.meter.address)
-        self.server = DlmsServer(link, policies(self.meter.model, dlms_meter.secret), self._objects)
-
-    def answer(self, data: bytes, at_ms: int) -> bytes:
-        """Return what the meter says to octets on the line, all of it as of one moment."""
-        self._objects.at_ms = at_ms
-        return serve(self.server, data)
-
-
-def serve(server: DlmsServer, data: bytes) -> bytes:
-    """Feed octets to a server and return its answer; what breaks the rules stays unanswered."""
-    server.receive_data(data)
-    while True:
-        try:
-            if server.next_event() is NEED_DATA:
-                return server.data_to_send()
-        except RemoteProtocolError:
-            continue
-
-
-def policies(model: MeterModel, secret: bytes) -> dict[int, Policy]:
-    """Return which clients may associate, by SAP: everybody as public client, the model's client by its mechanism."""
-    settings = model.dlms
-    assert settings is not None
-    conformance = LOGICAL_NAMES if settings.with_list else LOGICAL_NAMES & ~Conformance.MULTIPLE_REFERENCES
-    low = settings.mechanism == "low"
-    own = Policy(Mechanism.LOW, secret, conformance) if low else Policy(conformance=conformance)
-    return {PUBLIC_CLIENT: Policy(conformance=conformance), settings.client_sap: own}
+        link = HdlcServerParameters(server_logical=settings.server_logical, server_physical=dlms_meter.meter.address)
+        self.dlms_meter = dlms_meter
+        self.server = dlms_meter.serve_on(link, at_ms)
 
 
 def physical_address(data: bytes) -> int | None:

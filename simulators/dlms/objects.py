@@ -1,34 +1,44 @@
-"""The COSEM objects of a simulated meter: registers of its model, clock, names, association, load profile.
+"""The COSEM objects of a simulated meter: registers, clock, names, profiles, logs, relay, push, associations.
 
 Values are those of one moment, set before a request is served, so that what is read together belongs together.
-A public client sees the names, the clock and the list of objects; who is associated by the model's rules sees all.
+A public client sees the names, the clock, the counter and the list of objects; who is associated by the model's rules
+sees all. By short names an object's base follows from its place in the list.
 
-Source: DLMS UA 1000-1 (Blue Book), 4.3.2 register, 4.4.4 association, 4.5.1 clock; 6.2 names.
+Source: DLMS UA 1000-1 (Blue Book), 4.3.2 register, 4.4.3 and 4.4.4 associations; 6.2 names.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 from protocols.dlms.codes import ActionResult, DataAccessResult
-from protocols.dlms.data import Data, Tag, array, enum, integer, long_unsigned, octets, structure, unsigned
+from protocols.dlms.data import (
+    Data,
+    Tag,
+    array,
+    double_long_unsigned,
+    long_unsigned,
+    octets,
+    structure,
+    unsigned,
+)
 from protocols.dlms.objects import ClassId, ScalerUnit
-from protocols.dlms.selective import CLOCK_OBIS
+from protocols.dlms.responder import Found
+from protocols.dlms.selective import CLOCK, CaptureObject
+from protocols.dlms.short_names import ASSOCIATION as ASSOCIATION_SN
 from protocols.dlms.xdlms.references import Attribute, Selection
 from protocols.errors import UsageError
-from protocols.meters.model import CosemAttribute, Measurement, MeterModel
+from protocols.meters.model import CosemAttribute, Group, MeterModel
 from protocols.obis import Obis, base_unit
-from simulators.dlms.load_profile import (
-    DEVIATION_MINUTES,
-    STATUS,
-    LoadProfileBuffer,
-    clock_value,
-    status_value,
-)
+from simulators.dlms.actuators import MeterState, clock_object, push_object, relay_object
+from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.profile_buffer import clock_value
+from simulators.dlms.profiles import STATUS, EventLog, energy_profiles, event_logs
 from simulators.meter import SimulatedMeter
 
 PUBLIC_CLIENT = 16  # IEC 62056-5-3, annex B: the client with the lowest security
 DEVICE_NAME, SERIAL_NUMBER, ASSOCIATION = Obis(0, 0, 42, 0, 0), Obis(0, 0, 96, 1, 0), Obis(0, 0, 40, 0, 0)
+SAP_ASSIGNMENT, INVOCATION_COUNTER = Obis(0, 0, 41, 0, 0), Obis(0, 0, 43, 1, 0)
 MANUFACTURER = "CTO"  # invented; not a registered FLAG identification
-READ_ONLY = 1  # access mode, Blue Book 4.4.4
+BASE_STEP = 0x100  # short names: room for 32 attributes
 
 # Base unit → scaler and unit of the register (Blue Book 4.3.2): milliamperes are amperes with scaler −3.
 _SCALERS: dict[str, ScalerUnit] = {
@@ -39,93 +49,140 @@ _SCALERS: dict[str, ScalerUnit] = {
 _SIGNED = frozenset({16, 36, 56, 76})  # value groups C of powers with a sign
 
 
-class _Listed(NamedTuple):
-    """An entry of the object list: class, version, logical name and the attributes that can be read."""
-
-    class_id: int
-    version: int
-    obis: Obis
-    attributes: tuple[int, ...]
-
-
 class CosemObjects:
-    """What the server half asks: the objects behind one meter address."""
+    """What the server half asks: the objects behind one meter address. ``counter`` tells the highest one accepted."""
 
-    def __init__(self, meter: SimulatedMeter) -> None:
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        *,
+        ignores_selection: bool = False,
+        counter: Callable[[], int] = lambda: 0,
+    ) -> None:
         check_model(meter.model)
         self.at_ms = meter.installed_at_ms
-        self._meter = meter
-        self._measurements: dict[Obis, Measurement] = {each.obis: each for each in meter.model.measurements}
-        profile = meter.model.profile
-        self._profile_obis = profile.obis if profile else None
-        self._profile = LoadProfileBuffer(meter, profile) if profile else None
-        self._listed = self._list()
+        self.meter = meter
+        self.state = MeterState(event_logs(meter))
+        self._counter = counter
+        self._objects: dict[tuple[int, Obis], CosemObject] = {}
+        for each in self._make(ignores_selection):
+            self._objects[each.class_id, each.obis] = each
+        self._codes = {obis for _, obis in self._objects}
+        self.short_names = {key: BASE_STEP * (place + 1) for place, key in enumerate(self._objects)}
+        """Base names by class and logical name, for clients that refer by short names."""
 
-    def _list(self) -> dict[tuple[int, Obis], _Listed]:
-        listed = [
-            _Listed(ClassId.ASSOCIATION_LN, 1, ASSOCIATION, (1, 2)),
-            _Listed(ClassId.DATA, 0, DEVICE_NAME, (1, 2)),
-            _Listed(ClassId.DATA, 0, SERIAL_NUMBER, (1, 2)),
-            _Listed(ClassId.CLOCK, 0, CLOCK_OBIS, tuple(range(1, 10))),
-            *(_Listed(ClassId.REGISTER, 0, obis, (1, 2, 3)) for obis in self._measurements),
-        ]
-        if self._profile_obis is not None:
-            listed.append(_Listed(ClassId.DATA, 0, STATUS.obis, (1, 2)))
-            listed.append(_Listed(ClassId.PROFILE_GENERIC, 1, self._profile_obis, tuple(range(1, 9))))
-        return {(each.class_id, each.obis): each for each in listed}
-
-    def get(
-        self, client_sap: int, attribute: Attribute, selection: Selection | None
-    ) -> Data | bytes | DataAccessResult:
+    def get(self, client_sap: int, attribute: Attribute, selection: Selection | None) -> Found:
         """Return an attribute as of :attr:`at_ms`, or why not."""
-        listed = self._listed.get((attribute.class_id, attribute.obis))
-        if listed is None:
-            known = any(obis == attribute.obis for _, obis in self._listed)
-            return DataAccessResult.OBJECT_CLASS_INCONSISTENT if known else DataAccessResult.OBJECT_UNDEFINED
-        if attribute.index not in listed.attributes or not self._may_read(client_sap, listed):
+        found = self._find(client_sap, attribute)
+        return found.get(attribute.index, selection, self.at_ms) if isinstance(found, CosemObject) else found
+
+    def set(self, client_sap: int, attribute: Attribute, value: Data, _selection: Selection | None) -> DataAccessResult:
+        """Write an attribute; the public client writes nothing."""
+        found = self._find(client_sap, attribute)
+        if not isinstance(found, CosemObject):
+            return found
+        if client_sap == PUBLIC_CLIENT:
             return DataAccessResult.READ_WRITE_DENIED
-        if attribute.index == 1:
-            return octets(attribute.obis.to_octets())
-        if self._profile is not None and attribute.obis == self._profile_obis:
-            return self._profile.attribute(attribute.index, selection, self.at_ms)
-        if selection is not None:
-            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
-        return self._value(listed, attribute.index)
+        return found.set(attribute.index, value, self.at_ms)
 
-    def set(
-        self, _client_sap: int, _attribute: Attribute, _value: Data, _selection: Selection | None
-    ) -> DataAccessResult:
-        """Refuse: nothing of these meters can be written."""
-        return DataAccessResult.READ_WRITE_DENIED
+    def act(self, client_sap: int, method: Attribute, parameter: Data | None) -> tuple[ActionResult, Data | None]:
+        """Invoke a method; the public client invokes none."""
+        found = self._find(client_sap, method)
+        if not isinstance(found, CosemObject):
+            return ActionResult(int(found)), None
+        if client_sap == PUBLIC_CLIENT:
+            return ActionResult.READ_WRITE_DENIED, None
+        return found.act(method.index, parameter, self.at_ms)
 
-    def act(self, _client_sap: int, _method: Attribute, _parameter: Data | None) -> tuple[ActionResult, Data | None]:
-        """Refuse: these meters have no methods."""
-        return ActionResult.READ_WRITE_DENIED, None
+    def _find(self, client_sap: int, attribute: Attribute) -> CosemObject | DataAccessResult:
+        found = self._objects.get((attribute.class_id, attribute.obis))
+        if found is None:
+            known = attribute.obis in self._codes
+            return DataAccessResult.OBJECT_CLASS_INCONSISTENT if known else DataAccessResult.OBJECT_UNDEFINED
+        if client_sap == PUBLIC_CLIENT and not found.public:
+            return DataAccessResult.READ_WRITE_DENIED
+        return found
 
-    def _may_read(self, client_sap: int, listed: _Listed) -> bool:
-        return client_sap != PUBLIC_CLIENT or listed.obis in {ASSOCIATION, DEVICE_NAME, SERIAL_NUMBER, CLOCK_OBIS}
+    def push_columns(self) -> tuple[CaptureObject, ...]:
+        """Return what a push holds: the clock, then the billing registers."""
+        registers = [each for each in self.meter.model.measurements if each.group is Group.BILLING]
+        return (CLOCK, *(CaptureObject(ClassId.REGISTER, each.obis, 2) for each in registers))
 
-    def _value(self, listed: _Listed, index: int) -> Data:
-        measurement = self._measurements.get(listed.obis)
-        if measurement is not None:
-            scaler_unit = _SCALERS[base_unit(listed.obis)]
-            return scaler_unit.to_data() if index == 3 else self._register(listed.obis)
-        if listed.obis == CLOCK_OBIS:
-            return _clock(index, self.at_ms)
-        if listed.obis == ASSOCIATION:
-            return array(*(_entry(each) for each in self._listed.values()))
-        if listed.obis == STATUS.obis:
-            return status_value()
-        serial = self._meter.serial
-        if listed.obis == SERIAL_NUMBER:
-            return octets(serial.encode())
-        return octets(f"{MANUFACTURER}{serial:0>13}".encode())  # a logical device name has 16 octets
+    def push_value(self, column: CaptureObject, at_ms: int) -> Data:
+        """Return what a push holds for ``column``."""
+        return clock_value(self.state.local(at_ms)) if column == CLOCK else self.register(column.obis, at_ms)
 
-    def _register(self, obis: Obis) -> Data:
-        value = self._meter.value(obis, self.at_ms)
+    # -- the objects --------------------------------------------------------------------------------------------------
+
+    def _make(self, ignores_selection: bool) -> list[CosemObject]:
+        meter = self.meter
+        name = octets(f"{MANUFACTURER}{meter.serial:0>13}".encode())  # a logical device name has 16 octets
+        found = [
+            CosemObject(ClassId.ASSOCIATION_LN, 1, ASSOCIATION, {2: at_time(self._object_list)}, public=True),
+            CosemObject(ClassId.ASSOCIATION_SN, 0, ASSOCIATION_SN[1], {2: at_time(self._short_list)}, public=True),
+            _data(DEVICE_NAME, name),
+            _data(SERIAL_NUMBER, octets(meter.serial.encode())),
+            CosemObject(ClassId.SAP_ASSIGNMENT, 0, SAP_ASSIGNMENT, {2: fixed(self._saps(name))}, public=True),
+            CosemObject(ClassId.DATA, 0, INVOCATION_COUNTER, {2: at_time(self._counted)}, public=True),
+            clock_object(self.state),
+            relay_object(self.state),
+            push_object(self.state, self.push_columns()),
+            *(self._register(each.obis) for each in meter.model.measurements),
+        ]
+        profiles = energy_profiles(meter, ignores_selection=ignores_selection)
+        if meter.model.profile is not None:
+            found.append(CosemObject(ClassId.DATA, 0, STATUS.obis, {2: fixed(unsigned(0))}))
+        found += [each.to_object() for each in profiles]
+        for group_e, log in self.state.logs.items():
+            found += [_event_code(group_e, log), log.buffer().to_object()]
+        return found
+
+    def _register(self, obis: Obis) -> CosemObject:
+        scaler_unit = _SCALERS[base_unit(obis)].to_data()
+        return CosemObject(
+            ClassId.REGISTER, 0, obis, {2: at_time(lambda at_ms: self.register(obis, at_ms)), 3: fixed(scaler_unit)}
+        )
+
+    def register(self, obis: Obis, at_ms: int) -> Data:
+        """Return the value of a register, attribute 2 of class 3."""
+        value = self.meter.value(obis, at_ms)
         if obis.c in _SIGNED:
             return Data(Tag.DOUBLE_LONG, max(min(value, 0x7FFF_FFFF), -0x8000_0000))
-        return Data(Tag.DOUBLE_LONG_UNSIGNED, value & 0xFFFF_FFFF)
+        return double_long_unsigned(value & 0xFFFF_FFFF)
+
+    def _counted(self, _at_ms: int) -> Data:
+        return double_long_unsigned(max(0, self._counter()))
+
+    def _saps(self, name: Data) -> Data:
+        settings = self.meter.model.dlms
+        assert settings is not None  # check_model has seen to it.
+        return array(structure(long_unsigned(settings.server_logical), name))
+
+    def _object_list(self, _at_ms: int) -> Data:
+        return array(*(each.entry() for each in self._objects.values() if each.class_id != ClassId.ASSOCIATION_SN))
+
+    def _short_list(self, _at_ms: int) -> Data:
+        return array(
+            *(
+                structure(
+                    Data(Tag.LONG, base - 0x1_0000 if base > 0x7FFF else base),
+                    long_unsigned(class_id),
+                    unsigned(self._objects[class_id, obis].version),
+                    octets(obis.to_octets()),
+                )
+                for (class_id, obis), base in self.short_names.items()
+                if class_id != ClassId.ASSOCIATION_SN
+            )
+        )
+
+
+def _data(obis: Obis, value: Data) -> CosemObject:
+    return CosemObject(ClassId.DATA, 0, obis, {2: fixed(value)}, public=True)
+
+
+def _event_code(group_e: int, log: EventLog) -> CosemObject:
+    code = at_time(lambda at_ms: unsigned(log.last_code(at_ms)))
+    return CosemObject(ClassId.DATA, 0, Obis(0, 0, 96, 11, group_e), {2: code})
 
 
 def check_model(model: MeterModel) -> None:
@@ -140,41 +197,3 @@ def check_model(model: MeterModel) -> None:
                 f"model {model.key}, {each.key}: class {each.at.class_id}, attribute {each.at.attribute}; "
                 "the simulator has registers (class 3, attribute 2) only"
             )
-
-
-def _clock(index: int, at_ms: int) -> Data:
-    """Return an attribute of the clock: no summer time, driven by its crystal."""
-    never = b"\xff\xff" + b"\xff" * 7 + b"\x80\x00\xff"
-    match index:
-        case 2:
-            return clock_value(at_ms)
-        case 3:
-            return Data(Tag.LONG, DEVIATION_MINUTES)
-        case 4:
-            return unsigned(0)  # status: good
-        case 5 | 6:
-            return octets(never)  # summer time begins and ends
-        case 7:
-            return integer(0)
-        case 8:
-            return Data(Tag.BOOLEAN, False)
-    return enum(1)  # clock base: internal crystal
-
-
-def _entry(listed: _Listed) -> Data:
-    """Return an element of the object list (Blue Book 4.4.4)."""
-    selectors = array(integer(1), integer(2))
-    rights = (
-        structure(
-            integer(index),
-            enum(READ_ONLY),
-            selectors if listed.class_id == ClassId.PROFILE_GENERIC and index == 2 else Data(Tag.NULL_DATA, None),
-        )
-        for index in listed.attributes
-    )
-    return structure(
-        long_unsigned(listed.class_id),
-        unsigned(listed.version),
-        octets(listed.obis.to_octets()),
-        structure(array(*rights), array()),
-    )

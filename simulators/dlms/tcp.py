@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from random import Random
 
 from protocols.dlms.server import DlmsServer
 from protocols.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperServerParameters
 from protocols.errors import UsageError
-from simulators.dlms.hdlc_line import DlmsMeter, policies, serve
-from simulators.dlms.objects import CosemObjects
+from simulators.dlms.meter import DlmsMeter
+from simulators.faults import NO_FAULTS, FaultPlan, disturb
 
 WPORTS = range(1, 0xFFFF)
 
@@ -15,7 +16,16 @@ WPORTS = range(1, 0xFFFF)
 class DlmsTcpServer:
     """Serves meters on a TCP port. A wPort that is not there and a meter in its silent hours say nothing."""
 
-    def __init__(self, meters: Iterable[DlmsMeter], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        meters: Iterable[DlmsMeter],
+        now_ms: Callable[[], int],
+        *,
+        faults: FaultPlan = NO_FAULTS,
+        rng: Random | None = None,
+    ) -> None:
+        self._faults = faults
+        self._rng = rng or Random(0)
         self._meters: dict[int, DlmsMeter] = {}
         for each in meters:
             address = each.meter.address
@@ -31,9 +41,12 @@ class DlmsTcpServer:
         """Listen and return the port, which the system chooses when ``port`` is 0."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self._meters, self._now_ms, self._connections), host, port
+            lambda: _Connection(self._meters, self._now_ms, self._connections, self._disturb), host, port
         )
         return int(self._server.sockets[0].getsockname()[1])
+
+    def _disturb(self, reply: bytes) -> list[bytes]:
+        return [reply] if self._faults is NO_FAULTS else disturb(reply, self._faults, self._rng)
 
     async def close(self) -> None:
         """End the connections and the port."""
@@ -48,12 +61,17 @@ class _Connection(asyncio.Protocol):
     """One TCP connection, with a server half for each meter that was spoken to."""
 
     def __init__(
-        self, meters: dict[int, DlmsMeter], now_ms: Callable[[], int], connections: "set[_Connection]"
+        self,
+        meters: dict[int, DlmsMeter],
+        now_ms: Callable[[], int],
+        connections: "set[_Connection]",
+        disturbed: Callable[[bytes], list[bytes]],
     ) -> None:
+        self._disturbed = disturbed
         self._meters = meters
         self._now_ms = now_ms
         self._connections = connections
-        self._servers: dict[int, tuple[DlmsServer, CosemObjects]] = {}
+        self._servers: dict[int, DlmsServer] = {}
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,15 +100,10 @@ class _Connection(asyncio.Protocol):
         if dlms_meter is None or dlms_meter.meter.is_silent(at_ms):
             return
         if wport not in self._servers:
-            objects = CosemObjects(dlms_meter.meter)
-            link = WrapperServerParameters(server_logical=wport)
-            server = DlmsServer(link, policies(dlms_meter.meter.model, dlms_meter.secret), objects)
-            self._servers[wport] = (server, objects)
-        server, objects = self._servers[wport]
-        objects.at_ms = at_ms
-        reply = serve(server, message)
-        if reply:
-            self._transport.write(reply)
+            self._servers[wport] = dlms_meter.serve_on(WrapperServerParameters(server_logical=wport), at_ms)
+        reply = dlms_meter.answer(self._servers[wport], message, at_ms)
+        for chunk in self._disturbed(reply) if reply else ():
+            self._transport.write(chunk)
 
     def close(self) -> None:
         self._transport.close()

@@ -1,0 +1,186 @@
+"""A DLMS meter as its server halves see it: whom it admits, what it holds, and the counters that outlive connections.
+
+Which way a client takes follows from its SAP: the public client (16) and the model's own always; with keys also one SAP
+for each mechanism, plain (32 + mechanism) and ciphered (48 + mechanism), and two that refer by short names (64, 65).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from protocols.dlms.acse import Context, Mechanism
+from protocols.dlms.association import Policy
+from protocols.dlms.ciphering import COUNTER_MAX, SecurityControl
+from protocols.dlms.conformance import LOGICAL_NAMES, SHORT_NAMES, Conformance
+from protocols.dlms.data import array, octets, structure
+from protocols.dlms.hdlc.secondary import HdlcServerParameters
+from protocols.dlms.link import NEED_DATA
+from protocols.dlms.protection import Ciphering, Protection
+from protocols.dlms.server import DlmsServer
+from protocols.dlms.wrapper import WrapperServerParameters
+from protocols.dlms.xdlms.notifications import DataNotification
+from protocols.errors import RemoteProtocolError, UsageError
+from protocols.meters.model import MeterModel
+from simulators.chance import key_of
+from simulators.dlms.keys import MeterKeys
+from simulators.dlms.objects import PUBLIC_CLIENT, CosemObjects
+from simulators.dlms.profile_buffer import clock_octets
+from simulators.meter import SimulatedMeter
+
+PLAIN_SAP, CIPHERED_SAP, SHORT_SAP, SHORT_LOW_SAP = 32, 48, 64, 65
+EVERYTHING = LOGICAL_NAMES | Conformance.GENERAL_BLOCK_TRANSFER | Conformance.ACCESS | Conformance.GENERAL_PROTECTION
+COUNTER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: a meter's counter starts at the seconds since, so it never falls
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a meter behaves beyond its model. ``mechanism`` None is the model's; ``pdu_octets_max`` what it takes."""
+
+    mechanism: Mechanism | None = None
+    ciphered: bool = False
+    pdu_octets_max: int = 0xFFFF
+    ignores_selection: bool = False
+
+
+class _OneCounter(Protection):
+    """Protection for one client whose counters come from the meter's one sequence: a nonce is never used twice."""
+
+    def __init__(self, ciphering: Ciphering, sequence: Iterator[int]) -> None:
+        super().__init__(ciphering)
+        self._sequence = sequence
+
+    def take_counter(self) -> int:
+        self.next_counter = next(self._sequence)
+        return super().take_counter()
+
+
+class DlmsMeter:
+    """A meter, the secret of its low-level security (empty where the model needs none), perhaps keys."""
+
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        secret: bytes,
+        keys: MeterKeys | None = None,
+        manners: Manners | None = None,
+    ) -> None:
+        self.meter = meter
+        self.secret = secret
+        self.keys = keys
+        self.manners = manners or Manners()
+        self.protections: dict[int, Protection] = {}
+        self._policies: dict[int, Policy] | None = None
+        self._sequence: Iterator[int] = iter(())
+        self._chance = Random(key_of(meter.name, meter.serial, "challenges"))
+
+    @cached_property
+    def objects(self) -> CosemObjects:
+        """The meter's objects; UsageError when its model is no DLMS meter."""
+        ignores = self.manners.ignores_selection
+        return CosemObjects(self.meter, ignores_selection=ignores, counter=self._highest_counter)
+
+    def serve_on(self, link: HdlcServerParameters | WrapperServerParameters, at_ms: int) -> DlmsServer:
+        """Return a server half of this meter on ``link``."""
+        return DlmsServer(link, self._policies_at(at_ms), self.objects, self._chance.randbytes, self.protections)
+
+    def _policies_at(self, at_ms: int) -> dict[int, Policy]:
+        """Return the policies, made when the meter is first spoken to; from then on it counts."""
+        if self._policies is None:
+            first = max(0, at_ms - COUNTER_EPOCH_MS) // 1000
+            self._sequence = iter(range(first, COUNTER_MAX + 1))
+            self._policies = self._make_policies(first)
+            for sap, policy in self._policies.items():
+                if policy.ciphering is not None:
+                    self.protections[sap] = _OneCounter(policy.ciphering, self._sequence)
+        return self._policies
+
+    def notification(self, at_ms: int, *, ciphered: bool = False) -> bytes:
+        """Return a push: the meter's clock and its billing registers, with their names."""
+        objects = self.objects
+        items = [
+            structure(octets(each.obis.to_octets()), objects.push_value(each, at_ms)) for each in objects.push_columns()
+        ]
+        long_invoke = at_ms // 1000 & 0xFF_FFFF
+        time = clock_octets(objects.state.local(at_ms))
+        apdu = DataNotification(long_invoke, time, array(*items)).encode()
+        if not ciphered:
+            return apdu
+        if self.keys is None:
+            raise UsageError(f"meter {self.meter.name}: a ciphered push needs keys")
+        self._policies_at(at_ms)
+        control = SecurityControl(self.keys.suite)
+        ciphering = Ciphering(self.keys.keys, self.keys.title, range(COUNTER_MAX), control=control)
+        return _OneCounter(ciphering, self._sequence).seal(apdu)
+
+    def answer(self, server: DlmsServer, data: bytes, at_ms: int) -> bytes:
+        """Return what the meter says to octets, all of it as of one moment; what breaks the rules stays unanswered."""
+        self.objects.at_ms = at_ms
+        return serve(server, data)
+
+    def _highest_counter(self) -> int:
+        return max((each.received_counter for each in self.protections.values()), default=0)
+
+    def _make_policies(self, first_counter: int) -> dict[int, Policy]:
+        model, keys, manners = self.meter.model, self.keys, self.manners
+        settings = model.dlms
+        assert settings is not None
+        found = policies(model, self.secret)
+        if keys is None:
+            return found
+        mechanism = Mechanism.LOW if settings.mechanism == "low" else Mechanism.NONE
+        own = mechanism if manners.mechanism is None else manners.mechanism
+        more = EVERYTHING if settings.with_list else EVERYTHING & ~Conformance.MULTIPLE_REFERENCES
+        found[settings.client_sap] = self._policy(own, manners.ciphered, more, first_counter)
+        for each in Mechanism:
+            found[PLAIN_SAP + each] = self._policy(each, False, EVERYTHING, first_counter)
+            found[CIPHERED_SAP + each] = self._policy(each, True, EVERYTHING, first_counter)
+        names = self.objects.short_names
+        found[SHORT_SAP] = Policy(conformance=SHORT_NAMES, context=Context.SN, short_names=names)
+        found[SHORT_LOW_SAP] = Policy(Mechanism.LOW, self.secret, SHORT_NAMES, context=Context.SN, short_names=names)
+        return found
+
+    def _policy(self, mechanism: Mechanism, ciphered: bool, conformance: Conformance, first: int) -> Policy:
+        keys = self.keys
+        signer = ciphering = None
+        if keys is not None:
+            control = SecurityControl(keys.suite)
+            ciphering = Ciphering(keys.keys, keys.title, range(first, 1 << 32), control=control)
+            signer = keys.signer() if mechanism is Mechanism.HIGH_ECDSA else None
+        high = keys is not None and mechanism >= Mechanism.HIGH
+        return Policy(
+            mechanism,
+            keys.secret if keys is not None and high else self.secret,
+            conformance,
+            self.manners.pdu_octets_max,
+            Context.LN_CIPHERED if ciphered else Context.LN,
+            ciphering if ciphered or mechanism >= Mechanism.HIGH_GMAC else None,
+            signer,
+            plain_release=True,
+        )
+
+
+def serve(server: DlmsServer, data: bytes) -> bytes:
+    """Feed octets to a server and return its answer; what breaks the rules stays unanswered."""
+    server.receive_data(data)
+    while True:
+        try:
+            if server.next_event() is NEED_DATA:
+                return server.data_to_send()
+        except RemoteProtocolError:
+            continue
+
+
+def policies(model: MeterModel, secret: bytes) -> dict[int, Policy]:
+    """Return which clients a meter without keys admits, by SAP: everybody as public client, its own by its model."""
+    settings = model.dlms
+    assert settings is not None
+    conformance = _conformance(model)
+    low = settings.mechanism == "low"
+    own = Policy(Mechanism.LOW, secret, conformance) if low else Policy(conformance=conformance)
+    return {PUBLIC_CLIENT: Policy(conformance=conformance), settings.client_sap: own}
+
+
+def _conformance(model: MeterModel) -> Conformance:
+    assert model.dlms is not None
+    return LOGICAL_NAMES if model.dlms.with_list else LOGICAL_NAMES & ~Conformance.MULTIPLE_REFERENCES
