@@ -5,12 +5,23 @@ the protocol. The files lie in ``protocols/meters/models/``; the name of the fil
 the same files, so that the meter's side can't drift from the master's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 
 from protocols.errors import UsageError
 from protocols.meters.dlms_settings import DlmsSettings, EventLog, LoadProfile, parse_dlms, parse_logs, parse_profile
+from protocols.meters.evidence import (
+    CounterRules,
+    Firmware,
+    Frame,
+    Identity,
+    parse_counters,
+    parse_firmware,
+    parse_frames,
+    parse_identity,
+    parse_notes,
+)
 from protocols.obis import UNIT_FACTORS, Obis, base_unit
 from protocols.strict_toml import Table, parse_toml
 
@@ -61,6 +72,8 @@ class ModbusRegister:
     type: RegisterType
     word_order: str  # "big": the most significant register first, "little": last
     scale: Decimal
+    byte_order: str = "big"  # within a register; Modbus says "big", some meters send "little"
+    missing: bytes = b""  # this meter's own mark for "no value", most significant octet first
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,11 @@ class MeterModel:
     profile: LoadProfile | None = None
     logs: tuple[EventLog, ...] = ()
     registers_per_read_max: int = REGISTERS_PER_READ_MAX
+    identity: Identity | None = None
+    counters: CounterRules = field(default_factory=CounterRules)
+    firmware: Firmware = field(default_factory=Firmware)
+    frames: tuple[Frame, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def measurement(self, obis: Obis) -> Measurement | None:
         """Return the measurement of this OBIS code, or ``None`` if the model has none."""
@@ -146,7 +164,14 @@ def parse_model(text: str, key: str) -> MeterModel:
         registers_per_read_max=top.integer(
             "registers_per_read_max", 4, REGISTERS_PER_READ_MAX, default=REGISTERS_PER_READ_MAX
         ),
+        identity=parse_identity(top.table("identity"), protocol is Protocol.MODBUS) if "identity" in top else None,
+        counters=parse_counters(top.table("counters", required=False)),
+        firmware=parse_firmware(top.table("firmware", required=False)),
+        frames=parse_frames(list(top.tables("frames")), frozenset(measurements.names())),
+        notes=parse_notes(top),
     )
+    if model.identity is not None and model.identity.measurement is not None:
+        top.table("identity").take("measurement", str, choices=[each.key for each in model.measurements])
     serial.finish()
     top.finish()
     codes = [each.obis for each in model.measurements]
@@ -185,10 +210,24 @@ def _parse_register(table: Table) -> ModbusRegister:
         type=_TYPES[table.take("type", str, choices=_TYPES)],
         word_order=table.take("word_order", str, default="big", choices=("big", "little")),
         scale=scale,
+        byte_order=table.take("byte_order", str, default="big", choices=("big", "little")),
+        missing=_parse_missing(table),
     )
+    if register.missing and len(register.missing) != 2 * register.type.registers:
+        raise table.error(
+            "missing", f"found {len(register.missing)} octets; the type has {2 * register.type.registers}"
+        )
     if register.address + register.type.registers > 0x10000:
         raise table.error("address", "the value reaches beyond the last register, 0xFFFF")
     return register
+
+
+def _parse_missing(table: Table) -> bytes:
+    text = table.take("missing", str, default="")
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise table.error("missing", f"found {text!r}; expected octets such as '7f ff ff ff'") from error
 
 
 def _parse_attribute(table: Table) -> CosemAttribute:

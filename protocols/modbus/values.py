@@ -10,6 +10,7 @@ import math
 import struct
 from dataclasses import dataclass
 
+from protocols.errors import UsageError
 from protocols.meters.model import Measurement, ModbusRegister, RegisterType
 from protocols.obis import UNIT_FACTORS
 from protocols.telemetry.batch import VALUE_MAX
@@ -50,8 +51,8 @@ def decode_value(measurement: Measurement, raw: bytes) -> int | Unusable:
     """Return the measurement held in ``raw``, the octets of its registers, in the base unit of its OBIS code."""
     register = measurement.at
     assert isinstance(register, ModbusRegister)
-    octets = raw if register.word_order == "big" else _reverse_words(raw)
-    if octets == _NOT_AVAILABLE.get(register.type):
+    octets = reorder(register, raw)
+    if octets in (_NOT_AVAILABLE.get(register.type), register.missing):
         return Unusable("the meter's mark for 'not available'", raw)
     number: int | float = struct.unpack(_FORMATS[register.type], octets)[0]
     if not math.isfinite(number):
@@ -62,6 +63,36 @@ def decode_value(measurement: Measurement, raw: bytes) -> int | Unusable:
     if value < 0 and measurement.obis.d == ENERGY and measurement.obis.c not in NET_QUANTITIES:
         return Unusable("an energy register below zero", raw)
     return value
+
+
+def encode_value(measurement: Measurement, value: int) -> bytes:
+    """Return the octets of the registers that hold ``value``, in the base unit: :func:`decode_value` backwards.
+
+    An integer register shows whole steps, rounded down as counters do.
+
+    Raises
+    ------
+    UsageError
+        If the registers can't hold the value.
+    """
+    register = measurement.at
+    assert isinstance(register, ModbusRegister)
+    _, unit_numerator, unit_denominator = UNIT_FACTORS[measurement.unit]
+    scale_numerator, scale_denominator = register.scale.as_integer_ratio()
+    numerator, denominator = value * unit_denominator * scale_denominator, unit_numerator * scale_numerator
+    floating = register.type in (RegisterType.FLOAT32, RegisterType.FLOAT64)
+    try:
+        octets = struct.pack(_FORMATS[register.type], numerator / denominator if floating else numerator // denominator)
+    except (struct.error, OverflowError) as error:
+        raise UsageError(f"{measurement.key}: {value} does not fit into {register.type.value[0]}") from error
+    return reorder(register, octets)
+
+
+def reorder(register: ModbusRegister, octets: bytes) -> bytes:
+    """Return ``octets`` between the order of the wire and most-significant-first; the same in both directions."""
+    if register.word_order == "little":
+        octets = _reverse_words(octets)
+    return _swap_octets(octets) if register.byte_order == "little" else octets
 
 
 def to_base_unit(number: float, register: ModbusRegister, unit: str) -> int:
@@ -79,6 +110,10 @@ def round_half_even(numerator: int, denominator: int) -> int:
     quotient, rest = divmod(numerator, denominator)
     twice = 2 * rest
     return quotient + (twice > denominator or (twice == denominator and quotient % 2 == 1))
+
+
+def _swap_octets(raw: bytes) -> bytes:
+    return b"".join(raw[at : at + 2][::-1] for at in range(0, len(raw), 2))
 
 
 def _reverse_words(raw: bytes) -> bytes:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from protocols.errors import UsageError
 from protocols.meters.model import Measurement, ModbusRegister, RegisterType
+from protocols.modbus.values import reorder
 from protocols.obis import UNIT_FACTORS
 from simulators.meter import SimulatedMeter
 
@@ -118,8 +119,6 @@ def _encoder(measurement: Measurement) -> Callable[[int], bytes]:
             octets = struct.pack(fmt, value * up / down)
         else:  # a counter shows whole steps and begins again at zero when its registers are full
             octets = (value * up // down % (1 << 8 * size)).to_bytes(size, "big")
-        if at.word_order == "little":
-            octets = b"".join(octets[place : place + 2] for place in range(size - 2, -1, -2))
-        return octets
+        return reorder(at, octets)
 
     return encode
