@@ -41,24 +41,25 @@ def text_of(arguments: argparse.Namespace, name: str, environment: Mapping[str, 
                 raise UsageError(f"{option} {value}: there is no such environment variable")
             return environment[value].strip()
         if option.endswith("-file"):
-            return _read(option, value)
+            return content_of(option, value).strip()
         return str(value).strip()
     return None
 
 
-def _read(option: str, path: Path) -> str:
+def content_of(option: str, path: Path, *, private: bool = True) -> str:
+    """Return the text of a file; UsageError when it can't be read, or when it is private and others can read it."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if stat.S_ISREG(mode) and mode & _OTHERS:
+            if private and stat.S_ISREG(mode) and mode & _OTHERS:
                 raise UsageError(f"{option} {path}: others can read it; chmod 600 {path}")
             content = file.read(FILE_OCTETS_MAX + 1)
     except OSError as error:
         raise UsageError(f"{option} {path}: can't be read: {error.strerror}") from error
     if len(content) > FILE_OCTETS_MAX:
-        raise UsageError(f"{option} {path}: more than {FILE_OCTETS_MAX} octets, expected one line")
+        raise UsageError(f"{option} {path}: more than {FILE_OCTETS_MAX} octets, expected one line or a PEM")
     try:
-        return content.decode("utf-8").strip()
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{option} {path}: expected text") from error
 

@@ -34,6 +34,8 @@ def _identification(octets: bytes) -> dict[str, Any]:
 def tree(value: object, indent: int = 0) -> list[str]:
     """Return the lines of an indented tree; ``[type, value]`` of A-XDR stands on one line when it is short."""
     pad = "  " * indent
+    if _is_flat(value):
+        return [f"{pad}{_flat(value)}"]
     if isinstance(value, Mapping):
         lines = []
         for key, inner in value.items():

@@ -1,0 +1,105 @@
+"""``congto dlms clock``: how far the meter's clock is off, and setting it within a limit."""
+
+import argparse
+import asyncio
+from datetime import UTC, datetime
+
+from edge_agent.dlms_tool import items, screen, target
+from edge_agent.dlms_tool.load_profile import add_deviation
+from edge_agent.dlms_tool.refusals import refusal_of
+from edge_agent.dlms_tool.session import MeterSession, associated
+from protocols.dlms import control
+from protocols.dlms.cosem_time import CosemDateTime, date_time_of, zone_of
+from protocols.dlms.selective import CLOCK_OBIS
+from protocols.dlms.services import ActionDone, SetDone
+from protocols.dlms.xdlms.references import Attribute
+from protocols.errors import RemoteProtocolError, UsageError
+
+LIMIT_S_DEFAULT = 60  # beyond, somebody should ask why before the load profile gets a gap or a double hour
+CLOCK_TIME = Attribute(control.CLOCK_CLASS, CLOCK_OBIS, 2)
+_STATUS_WORDS = (
+    (0x01, "invalid"),
+    (0x02, "doubtful"),
+    (0x04, "other base"),
+    (0x08, "invalid status"),
+    (0x80, "summer"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``congto dlms clock``."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--set", dest="set_to", metavar="now|TIME", help="set the clock, to this computer's time with now"
+    )
+    what.add_argument("--adjust", action="store_true", help="shift the clock by how far it is off (method 6)")
+    parser.add_argument(
+        "--limit", type=int, default=LIMIT_S_DEFAULT, metavar="S", help=f"change no more; default {LIMIT_S_DEFAULT}"
+    )
+    add_deviation(parser)
+    target.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the clock, change it if told to, print both; status 1 when the change is beyond the limit."""
+    if arguments.limit < 0 or (arguments.adjust and arguments.limit > control.SHIFT_S_MAX):
+        raise UsageError(
+            f"--limit {arguments.limit}: expected 0 to {control.SHIFT_S_MAX} with --adjust, the standard's"
+        )
+    wanted = arguments.set_to
+    at = None if wanted in (None, "now") else items.parse_instant(wanted, arguments.deviation)
+    return asyncio.run(_run(arguments, target.parse(arguments), at))
+
+
+async def _run(arguments: argparse.Namespace, where: target.Target, wanted_at: datetime | None) -> int:
+    async with associated(where, trace=arguments.trace) as session:
+        before, off_s = await _read(session, arguments.deviation)
+        changed = arguments.adjust or arguments.set_to is not None
+        change_s = round((wanted_at - before.at(arguments.deviation)).total_seconds()) if wanted_at else -off_s
+        if changed and abs(change_s) > arguments.limit:
+            _print(arguments, before, off_s, f"not changed: {change_s} s are beyond --limit {arguments.limit}", False)
+            return 1
+        if not changed:
+            _print(arguments, before, off_s, "", False)
+            return 0
+        deviation = arguments.deviation if before.deviation_minutes is None else before.deviation_minutes
+        if arguments.adjust:
+            event = await session.ask(control.shift_clock(change_s))
+        else:
+            at = wanted_at or datetime.now(UTC)
+            event = await session.ask(control.set_clock(at, deviation_minutes=deviation))
+        if not isinstance(event, SetDone | ActionDone):
+            raise refusal_of(event, "clock") or RemoteProtocolError(f"found {type(event).__name__}")
+        after, off_s = await _read(session, arguments.deviation)
+    _print(arguments, after, off_s, f"changed by {change_s} s", True)
+    return 0
+
+
+async def _read(session: MeterSession, deviation_minutes: int) -> tuple[CosemDateTime, int]:
+    moment = date_time_of(await session.get(CLOCK_TIME, "clock"))
+    off_s = (moment.at(deviation_minutes) - datetime.now(UTC).replace(microsecond=0)).total_seconds()
+    return moment, round(off_s)
+
+
+def _print(arguments: argparse.Namespace, moment: CosemDateTime, off_s: int, remark: str, changed: bool) -> None:
+    at = moment.at(arguments.deviation)
+    status = [] if moment.status == 0xFF else [word for bit, word in _STATUS_WORDS if moment.status & bit]
+    if arguments.json:
+        screen.print_json(
+            {
+                "at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                "deviation_minutes": moment.deviation_minutes,
+                "status": status,
+                "ahead_s": off_s,
+                "changed": changed,
+                "remark": remark,
+            }
+        )
+        return
+    local = at.astimezone(
+        zone_of(arguments.deviation if moment.deviation_minutes is None else moment.deviation_minutes)
+    )
+    ahead = "right to the second" if not off_s else f"{abs(off_s)} s {'ahead' if off_s > 0 else 'behind'}"
+    print(f"{local:%Y-%m-%d %H:%M:%S %z}, {ahead}{'; ' + ', '.join(status) if status else ''}")
+    if remark:
+        print(remark)

@@ -1,0 +1,159 @@
+"""``congto dlms list``: the objects that this client sees, with its rights to each attribute and method."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from edge_agent.dlms_tool import screen, target
+from edge_agent.dlms_tool.session import MeterSession, associated
+from protocols.dlms.data import Data, integer_of, items_of, octets_of
+from protocols.dlms.objects import ClassId, ObjectEntry, decode_object_list
+from protocols.dlms.short_names import OBJECT_LIST
+from protocols.dlms.xdlms.references import Attribute
+from protocols.errors import RemoteProtocolError
+from protocols.obis import Obis
+
+CURRENT_ASSOCIATION = Attribute(15, Obis(0, 0, 40, 0, 0), 2)
+# Blue Book 4.4.4, access_mode of versions 0 to 2; version 3 has bits: 1 read, 2 write, then what a request needs.
+_MODES = {0: "", 1: "r", 2: "w", 3: "rw", 4: "r!", 5: "w!", 6: "rw!"}
+_METHOD_MODES = {0: "", 1: "x", 2: "x!"}
+FLAGS_SINCE_VERSION = 3
+NAMES: dict[str, str] = {
+    "0.0.1.0.0": "clock",
+    "0.0.40.0.0": "current association",
+    "0.0.41.0.0": "SAP assignment",
+    "0.0.42.0.0": "logical device name",
+    "0.0.43.0.0": "security setup",
+    "0.0.44.0.0": "image transfer",
+    "0.0.96.1.0": "serial number",
+    "0.0.96.3.10": "disconnect control",
+    "0.0.10.0.106": "disconnect script table",
+    "0.0.17.0.0": "limiter",
+    "0.0.13.0.0": "activity calendar",
+    "0.0.11.0.0": "special days",
+    "0.0.25.9.0": "push setup",
+    "0.0.98.1.0": "billing profile",
+    "1.0.99.1.0": "load profile",
+    "1.0.99.2.0": "daily profile",
+    "1.0.0.4.2": "CT ratio",
+    "1.0.0.4.3": "VT ratio",
+}
+_QUANTITIES = {
+    1: "active import", 2: "active export", 3: "reactive import", 4: "reactive export", 9: "apparent import",
+    10: "apparent export", 13: "power factor", 14: "frequency", 15: "active, absolute", 31: "current L1",
+    51: "current L2", 71: "current L3", 91: "current N", 32: "voltage L1", 52: "voltage L2", 72: "voltage L3",
+    21: "active import L1", 41: "active import L2", 61: "active import L3",
+}  # fmt: skip
+_KINDS = {6: "maximum demand", 7: "now", 8: "energy"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``congto dlms list``."""
+    target.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the objects."""
+    where = target.parse(arguments)
+    entries, bases = asyncio.run(_list(where, trace=arguments.trace))
+    with_flags = any(e.class_id == ClassId.ASSOCIATION_LN and e.version >= FLAGS_SINCE_VERSION for e in entries)
+    if arguments.json:
+        screen.print_json({"objects": [_to_json(entry, bases, with_flags) for entry in entries]})
+        return 0
+    rows = [
+        (
+            str(entry.obis),
+            f"{entry.class_id} v{entry.version}",
+            class_word(entry.class_id),
+            name_of(entry.obis),
+            _rights(entry, bases, with_flags),
+        )
+        for entry in entries
+    ]
+    head = "base name" if bases else "rights: attribute r w, method x, ! only protected"
+    screen.print_table(f"{len(entries)} objects", ("OBIS", "class", "kind", "name", head), rows)
+    return 0
+
+
+async def _list(where: target.Target, *, trace: bool) -> tuple[tuple[ObjectEntry, ...], dict[tuple[int, Obis], int]]:
+    async with associated(where, trace=trace) as session:
+        entries = await read_object_list(session)
+        return entries, session.client.short_names.bases if where.association.uses_short_names else {}
+
+
+async def read_object_list(session: MeterSession) -> tuple[ObjectEntry, ...]:
+    """Return what the association lists; with short names the base names are learned on the way."""
+    if session.target.association.uses_short_names:
+        value = await session.get(OBJECT_LIST, "object list")
+        session.client.short_names.learn(value)
+        return tuple(_short_entry(element) for element in items_of(value))
+    return decode_object_list(await session.get(CURRENT_ASSOCIATION, "object list"))
+
+
+def _short_entry(element: Data) -> ObjectEntry:
+    _base, class_id, version, name = items_of(element, 4)
+    octets = octets_of(name)
+    if len(octets) != 6:
+        raise RemoteProtocolError(f"a logical name of {len(octets)} octets, expected 6")
+    return ObjectEntry(integer_of(class_id), integer_of(version), Obis.from_octets(octets), (), ())
+
+
+def class_word(class_id: int) -> str:
+    """Return the name of an interface class, where this stack has one."""
+    known = ClassId._value2member_map_.get(class_id)
+    return known.name.lower().replace("_", " ") if isinstance(known, ClassId) else ""
+
+
+def name_of(obis: Obis) -> str:
+    """Return what a logical name means, where that is plain."""
+    named = NAMES.get(str(obis))
+    if named or obis.a != 1:
+        return named or ""
+    quantity, kind = _QUANTITIES.get(obis.c, ""), _KINDS.get(obis.d, "")
+    rate = f", rate {obis.e}" if obis.d in (6, 8) and obis.e else ""
+    return f"{quantity}, {kind}{rate}" if quantity and kind else ""
+
+
+def mode_word(mode: int, *, flags: bool, method: bool = False) -> str:
+    """Return an access mode: r, w, rw or x, with ! where the request must be protected."""
+    if flags:
+        word = ("x" if mode & 1 else "") if method else ("r" if mode & 1 else "") + ("w" if mode & 2 else "")
+        return word + ("!" if word and mode & 0x1C else "")
+    return (_METHOD_MODES if method else _MODES).get(mode, f"?{mode}")
+
+
+def _rights(entry: ObjectEntry, bases: dict[tuple[int, Obis], int], flags: bool) -> str:
+    if bases:
+        return f"{bases.get((entry.class_id, entry.obis), 0):04x}"
+    words = [(index, mode_word(mode, flags=flags)) for index, mode in entry.attributes]
+    methods = [(index, mode_word(mode, flags=flags, method=True)) for index, mode in entry.methods]
+    parts = [_grouped(words), "; ".join(f"{index}{word}" for index, word in methods if word)]
+    return " · ".join(part for part in parts if part)
+
+
+def _grouped(words: Sequence[tuple[int, str]]) -> str:
+    """Return ``1-3 r, 4 rw``: attributes with the same right together."""
+    groups: list[tuple[int, int, str]] = []
+    for index, word in words:
+        if groups and groups[-1][2] == word and groups[-1][1] == index - 1:
+            groups[-1] = (groups[-1][0], index, word)
+        elif word:
+            groups.append((index, index, word))
+    return ", ".join(f"{first}{f'-{last}' if last > first else ''} {word}" for first, last, word in groups)
+
+
+def _to_json(entry: ObjectEntry, bases: dict[tuple[int, Obis], int], flags: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "class": entry.class_id,
+        "version": entry.version,
+        "obis": str(entry.obis),
+        "kind": class_word(entry.class_id),
+        "name": name_of(entry.obis),
+    }
+    if bases:
+        return shown | {"base_name": bases.get((entry.class_id, entry.obis))}
+    return shown | {
+        "attributes": {str(index): mode_word(mode, flags=flags) for index, mode in entry.attributes},
+        "methods": {str(index): mode_word(mode, flags=flags, method=True) for index, mode in entry.methods},
+    }
