@@ -8,13 +8,14 @@ import asyncio
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from random import SystemRandom
 
 from edge_agent.bus import Bus, unless_stopped
 from edge_agent.clock import Clock, SystemClock, WorldClock
 from edge_agent.config import AgentConfig, BusConfig
-from edge_agent.lines import open_line
+from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog
 from edge_agent.publisher import Publisher
 from edge_agent.spool import open_spool
@@ -67,11 +68,14 @@ async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asy
     def now_ms() -> int:
         return max(clock.now_ms() for clock in clocks)
 
+    async def open_one(bus: BusConfig) -> OpenLine:
+        return await open_line(bus, config.counters)
+
     publisher = Publisher(config, store, log, now_ms=now_ms, version=version("congto"), chance=SystemRandom())
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_supervise("publisher", lambda: publisher.run(leave), leave, log))
         buses = [
-            tasks.create_task(_run_bus(bus, clock, store, stop, log))
+            tasks.create_task(_run_bus(partial(Bus, bus, clock, store, log, open_one), bus.id, clock, stop, log))
             for bus, clock in zip(config.buses, clocks, strict=True)
         ]
         await asyncio.gather(*buses)
@@ -82,9 +86,9 @@ async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
     return SystemClock() if config.world is None else await WorldClock.join(config.world, f"{config.gateway}/{bus.id}")
 
 
-async def _run_bus(config: BusConfig, clock: Clock, store: Store, stop: asyncio.Event, log: EventLog) -> None:
+async def _run_bus(bus: Callable[[], Bus], task: str, clock: Clock, stop: asyncio.Event, log: EventLog) -> None:
     try:
-        await _supervise(config.id, lambda: Bus(config, clock, store, log, open_line).run(stop), stop, log)
+        await _supervise(task, lambda: bus().run(stop), stop, log)
     finally:
         await clock.close()
 

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge_agent import commands_keys
 from protocols.errors import UsageError
 
 
@@ -25,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
         if name == "digest":
             action.add_argument("--json", action="store_true", help="print one JSON object")
+    purpose = "keep the meters' keys: add, rotate, remove, list them; none is ever shown"
+    commands_keys.add_arguments(actions.add_parser("keys", help=purpose, description=purpose.capitalize() + "."))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the subcommand; return the exit status."""
-    action = {"run": _run, "check": _check, "digest": _digest}[arguments.action]
+    action = {"run": _run, "check": _check, "digest": _digest, "keys": commands_keys.run}[arguments.action]
     return action(arguments)
 
 

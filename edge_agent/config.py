@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_agent.dlms_access import Access, KeySource, from_environment, parse_access, parse_title
+from edge_agent.keys import KeyFile, parse_key_place
+from edge_agent.secret import Secret
 from edge_agent.serial_line import LineSettings
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
@@ -27,7 +30,6 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 # IEC 62056-46, 6.4.2.3: 0x3FFF is all stations, 0x3FFE reserved; 1 to 15 are reserved too, but found in the field.
 DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX = 1, 0x3FFD
 WPORT_MAX = 0xFFFF
-SECRET_OCTETS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +41,9 @@ class BrokerConfig:
     tls: bool
     ca_file: Path | None
     username: str | None
-    password: "Secret | None"
+    password: Secret | None
     reconnect_max_s: float
     resend_after_s: float
-
-
-class Secret:
-    """Octets that no log and no repr shows."""
-
-    __slots__ = ("octets",)
-
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +62,9 @@ class MeterConfig:
     model: MeterModel
     address: int
     every_ms: Mapping[Group, int]
-    secret: Secret | None
+    access: Access | None
     heal: bool
+    clock_limit_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +87,7 @@ class AgentConfig:
     spool_octets_max: int
     broker: BrokerConfig
     world: Path | None
+    counters: Path
     buses: tuple[BusConfig, ...]
 
 
@@ -119,13 +111,20 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         raise gateway.error(
             "spool", f"the directory {spool.parent} does not exist; create it, owned by the agent's user"
         )
+    source = KeySource(
+        directory,
+        environment,
+        KeyFile(parse_key_place(top.table("keys"), directory, environment)) if "keys" in top else None,
+        parse_title(gateway, "system_title"),
+    )
     config = AgentConfig(
         gateway=_identifier(gateway, "id"),
         spool=spool,
         spool_octets_max=gateway.integer("spool_megabytes", 1, 1 << 20, default=SPOOL_MEGABYTES_DEFAULT) << 20,
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
-        buses=tuple(_parse_bus(bus, directory, environment) for bus in top.tables("bus")),
+        counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
+        buses=tuple(_parse_bus(bus, source) for bus in top.tables("bus")),
     )
     gateway.finish()
     clock.finish()
@@ -155,7 +154,7 @@ def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str])
         tls=parts.scheme == "mqtts",
         ca_file=None if ca_file is None else directory / ca_file,
         username=table.take("username", str, default=None),
-        password=None if password_env is None else _from_environment(table, "password_env", password_env, environment),
+        password=None if password_env is None else from_environment(table, "password_env", password_env, environment),
         reconnect_max_s=_duration(table, "reconnect_max", "60s", 200, 3_600_000) / 1000,
         resend_after_s=_duration(table, "resend_after", "10s", 100, 3_600_000) / 1000,
     )
@@ -163,10 +162,10 @@ def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str])
     return broker
 
 
-def _parse_bus(table: Table, directory: Path, environment: Mapping[str, str]) -> BusConfig:
+def _parse_bus(table: Table, source: KeySource) -> BusConfig:
     bus_id = _identifier(table, "id")
     tcp = "tcp" in table
-    meters = tuple(_parse_meter(meter, directory, environment, tcp) for meter in table.tables("meter"))
+    meters = tuple(_parse_meter(meter, source, tcp) for meter in table.tables("meter"))
     if not meters:
         raise table.error("meter", "missing; a bus needs at least one [[bus.meter]]")
     protocols = {meter.model.protocol for meter in meters}
@@ -178,7 +177,7 @@ def _parse_bus(table: Table, directory: Path, environment: Mapping[str, str]) ->
         place = _tcp_place(table)
     else:
         place = LineSettings(
-            port=str(directory / table.take("port", str)),
+            port=str(source.directory / table.take("port", str)),
             baud=table.integer("baud", 300, 921_600, default=first.baud),
             parity=table.take("parity", str, default=first.parity, choices=("N", "E", "O")),
             stop_bits=table.integer("stop_bits", 1, 2, default=first.stop_bits),
@@ -214,7 +213,7 @@ def _check_settings(table: Table, meters: tuple[MeterConfig, ...]) -> None:
             )
 
 
-def _parse_meter(table: Table, directory: Path, environment: Mapping[str, str], tcp: bool) -> MeterConfig:
+def _parse_meter(table: Table, source: KeySource, tcp: bool) -> MeterConfig:
     try:
         model = load_model(table.take("model", str))
     except UsageError as error:
@@ -225,54 +224,19 @@ def _parse_meter(table: Table, directory: Path, environment: Mapping[str, str], 
     lowest, highest = UNIT_MIN, UNIT_MAX
     if model.protocol is Protocol.DLMS:
         lowest, highest = (1, WPORT_MAX) if tcp else (DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX)
+    name = _identifier(table, "id")
     meter = MeterConfig(
-        id=_identifier(table, "id"),
+        id=name,
         model=model,
         address=table.integer("address", lowest, highest),
         every_ms=every,
-        secret=_secret(table, model, directory, environment),
+        access=parse_access(table, name, model, source),
         heal=table.take("heal", bool, default=model.profile is not None),
     )
     if meter.heal and model.profile is None:
         raise table.error("heal", f"the model {model.key} has no load profile; leave this key out")
     table.finish()
     return meter
-
-
-def _secret(table: Table, model: MeterModel, directory: Path, environment: Mapping[str, str]) -> Secret | None:
-    variable = table.take("secret_env", str, default=None)
-    file = table.take("secret_file", str, default=None)
-    wanted = model.dlms is not None and model.dlms.mechanism != "none"
-    if (variable is not None or file is not None) and not wanted:
-        raise table.error("secret_env" if variable else "secret_file", f"the model {model.key} needs no secret")
-    if variable is not None and file is not None:
-        raise table.error("secret_file", "secret_env is given too; keep one of them")
-    if variable is not None:
-        return _from_environment(table, "secret_env", variable, environment)
-    if file is not None:
-        return _from_file(table, directory / file)
-    if wanted:
-        raise table.error("secret_env", f"missing; the model {model.key} needs a secret: secret_env or secret_file")
-    return None
-
-
-def _from_environment(table: Table, key: str, variable: str, environment: Mapping[str, str]) -> Secret:
-    value = environment.get(variable, "")
-    if not 0 < len(value.encode()) <= SECRET_OCTETS_MAX:
-        raise table.error(key, f"the environment variable {variable} is not set (1 to {SECRET_OCTETS_MAX} octets)")
-    return Secret(value.encode())
-
-
-def _from_file(table: Table, path: Path) -> Secret:
-    try:
-        mode, octets = path.stat().st_mode, path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise table.error("secret_file", f"{path} can't be read: {error.strerror}") from error
-    if mode & 0o077:
-        raise table.error("secret_file", f"others may read {path}; run: chmod 600 {path}")
-    if not 0 < len(octets) <= SECRET_OCTETS_MAX:
-        raise table.error("secret_file", f"{path} holds {len(octets)} octets; expected 1 to {SECRET_OCTETS_MAX}")
-    return Secret(octets)
 
 
 def _identifier(table: Table, key: str) -> str:

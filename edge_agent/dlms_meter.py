@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from edge_agent.dlms_session import DlmsSession
-from edge_agent.failures import NoReplyError
+from edge_agent.dlms_session import FAILURES, DlmsSession
 from edge_agent.meter import Answer, ProfileValue
 from protocols.dlms import profile
 from protocols.dlms.data import Data, integer_of
 from protocols.dlms.objects import ScalerUnit, scaler_unit_of, to_base
-from protocols.dlms.plan import LIST_ITEMS_DEFAULT, read_attributes, read_profile, results_of
-from protocols.dlms.selective import CaptureObject
+from protocols.dlms.plan import read_attributes, read_profile, results_of
+from protocols.dlms.selective import CLOCK, CLOCK_CLASS, CaptureObject
 from protocols.dlms.services import Associated, BufferResult, DataAccessError, Event, GetResult
 from protocols.dlms.xdlms.references import Attribute
 from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
@@ -33,7 +32,8 @@ class DlmsMeter:
         assert model.dlms is not None
         self._session = session
         self._model = model
-        self._list_items_max = LIST_ITEMS_DEFAULT if model.dlms.with_list else 1
+        self._list_items_max = model.dlms.list_items_max if model.dlms.with_list else 1
+        self._quirks = session.quirks
         self._scalers: dict[Attribute, ScalerUnit] = {}
         self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
 
@@ -50,7 +50,7 @@ class DlmsMeter:
             refusals = await self._learn_scalers([_attribute(each) for each in wanted], granted)
             results = await self._get([_attribute(each) for each in wanted], granted)
             await self._session.leave()
-        except (NoReplyError, RemoteProtocolError) as error:
+        except FAILURES as error:
             return Answer((), failure=str(error))
         values: list[tuple[Measurement, int]] = []
         for measurement, result in zip(wanted, results, strict=True):
@@ -72,19 +72,29 @@ class DlmsMeter:
             await self._learn_scalers([_column(each) for each in columns if _is_register(each)], granted)
             found: list[ProfileValue] = []
             from_at, to_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (from_ms, to_ms))
-            for request in read_profile(shape.obis, from_at, to_at, deviation_minutes=DEVIATION_MINUTES):
+            clock = next((each for each in columns if each.class_id == CLOCK_CLASS), CLOCK)
+            for request in read_profile(
+                shape.obis,
+                from_at,
+                to_at,
+                deviation_minutes=DEVIATION_MINUTES,
+                restricting=clock,
+                quirks=self._quirks,
+            ):
                 event = await self._session.ask(request)
                 if not isinstance(event, BufferResult):
                     return f"load profile {shape.obis}: {_refusal(event)}"
                 buffer = profile.decode_buffer(event.octets, column_count=len(columns))
                 found += self._interpret(buffer, columns, period_s)
             await self._session.leave()
-        except (NoReplyError, RemoteProtocolError) as error:
+        except FAILURES as error:
             return str(error)
         return tuple(found)
 
     def _interpret(self, buffer: profile.Buffer, columns: Sequence[CaptureObject], period_s: int) -> list[ProfileValue]:
-        table = profile.interpret(buffer, columns, period_s=period_s, assumed_deviation_minutes=DEVIATION_MINUTES)
+        table = profile.interpret(
+            buffer, columns, period_s=period_s, assumed_deviation_minutes=DEVIATION_MINUTES, quirks=self._quirks
+        )
         found: list[ProfileValue] = []
         for captured, cells in zip(columns, table.columns, strict=True):
             scaler_unit = self._scalers.get(_column(captured)) if _is_register(captured) else None

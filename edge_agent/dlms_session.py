@@ -1,9 +1,13 @@
 """A session with one DLMS meter on a line: connect, ask, keep or release. The protocol's own part is in
 :mod:`protocols.dlms`; here are time and the line.
 
-**Keeping.** Opening an association takes four round trips, closing it two. A meter that is read again soon keeps its
-association, one that is read every half hour is released at once, so that others can use its port. *Soon* is learned:
-a session is kept when the one before it was used less than :data:`KEPT_S` ago by the computer's clock.
+**Keeping.** A model may want its association kept, or reopened for each reading; else it is as needed. Opening an
+association takes four round trips, closing it two. A meter that is read again soon keeps its association, one that is
+read every half hour is released at once, so that others can use its port. *Soon* is learned: a session is kept when the
+one before it was used less than :data:`KEPT_S` ago by the computer's clock.
+
+**Counters.** A ciphered session never sends a message whose invocation counter is not reserved on the disk
+(:mod:`edge_agent.counters`). If nothing is known of the counter, the meter is first asked as public client.
 
 **Late frames.** HDLC numbers its frames and names its stations, so a late answer is not taken for another; the wrapper
 has no numbers, so there a request that was not answered ends the connection.
@@ -11,20 +15,36 @@ has no numbers, so there a request that was not answered ends the connection.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import Protocol
 
-from edge_agent.failures import LineLostError, NoReplyError
+from edge_agent.dlms_entry import Entry
+from edge_agent.failures import LineLostError, NoCountersError, NoReplyError
 from protocols.dlms.association import ClientState
 from protocols.dlms.client import DlmsClient
+from protocols.dlms.data import integer_of
 from protocols.dlms.link import NEED_DATA, LinkDown
 from protocols.dlms.plan import ends
-from protocols.dlms.services import Associated, AssociationRefused, Connect, Event, Release, Request
+from protocols.dlms.quirks import Quirks
+from protocols.dlms.services import (
+    Associated,
+    AssociationRefused,
+    Connect,
+    DataAccessError,
+    Event,
+    Get,
+    GetResult,
+    Release,
+    Request,
+)
+from protocols.dlms.short_names import OBJECT_LIST
+from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
 from protocols.errors import RemoteProtocolError
 
 KEPT_S = 60.0  # meters end a silent link themselves after 120 s (COSEM class 23, inactivity_time_out, default)
 EXCHANGE_S_MAX = 120.0  # a day's profile of a four-channel meter takes 4 s at 9600 baud, at 300 baud under 120 s
 BROKEN_ANSWERS_MAX = 20  # of one exchange; a line that bad is given up
+FAILURES = (NoReplyError, RemoteProtocolError, NoCountersError)
+"""Why a meter could not be read; after each the session is closed."""
 
 
 class ByteLine(Protocol):
@@ -54,10 +74,9 @@ class ByteLine(Protocol):
 class DlmsSession:
     """The association with one meter, opened when it is needed."""
 
-    def __init__(self, line: ByteLine, new_client: Callable[[int], DlmsClient], reply_timeout_s: float) -> None:
-        """``new_client`` makes a client that repeats an unanswered frame so many times."""
+    def __init__(self, line: ByteLine, entry: Entry, reply_timeout_s: float) -> None:
         self._line = line
-        self._new_client = new_client
+        self._entry = entry
         self._reply_timeout_s = reply_timeout_s
         self._loop = asyncio.get_running_loop()
         self._client: DlmsClient | None = None
@@ -65,25 +84,61 @@ class DlmsSession:
         self._keep = False
 
     @property
+    def quirks(self) -> Quirks:
+        """What the meter may do that the standard forbids."""
+        return self._entry.access.quirks
+
+    @property
     def is_open(self) -> bool:
         """Whether a session is kept."""
         return self._client is not None and self._client.granted is not None
 
     async def open(self, retries: int) -> Associated:
-        """Return what the meter granted, connecting if need be; raise NoReplyError or RemoteProtocolError."""
+        """Return what the meter granted, connecting if need be; raise one of :data:`FAILURES`."""
         now = self._loop.time()
-        self._keep = now - self._used_at < KEPT_S
+        wanted = self._entry.access.settings.association
+        self._keep = wanted == "kept" or (wanted == "as needed" and now - self._used_at < KEPT_S)
         if self._client is not None and self._client.granted is not None and self._keep:
             return self._client.granted
-        self._client = self._new_client(retries)
+        if await self._entry.needs_recovery():
+            await self._recover_counter(retries)
+        return await self._connect(await self._entry.client(retries))
+
+    async def _connect(self, client: DlmsClient) -> Associated:
+        self._client = client
         event = await self.ask(Connect())
         if not isinstance(event, Associated):
             self._client = None
             raise RemoteProtocolError(f"no association: {_words(event)}")
+        if not self._entry.knows_names():
+            listed = await self.ask(Get(OBJECT_LIST))
+            if not isinstance(listed, GetResult):
+                await self._give_up()
+                raise RemoteProtocolError(f"the meter does not tell its short names: {_words(listed)}")
+            self._entry.learn_names(client, listed.value)
         return event
 
+    async def _recover_counter(self, retries: int) -> None:
+        """Ask as public client for the last counter that the meter accepted from us."""
+        question = self._entry.ask_counter()
+        await self._connect_public(retries)
+        event = await self.ask(question)
+        keep, self._keep = self._keep, False
+        await self.leave()
+        self._keep = keep
+        if not isinstance(event, GetResult):
+            raise RemoteProtocolError(f"the meter does not tell the public client our counter: {_words(event)}")
+        await self._entry.recover(integer_of(event.value))
+
+    async def _connect_public(self, retries: int) -> None:
+        self._client = self._entry.public_client(retries)
+        event = await self.ask(Connect())
+        if not isinstance(event, Associated):
+            self._client = None
+            raise RemoteProtocolError(f"no association as public client, to ask for our counter: {_words(event)}")
+
     async def ask(self, request: Request) -> Event:
-        """Return the outcome of ``request``; raise NoReplyError or RemoteProtocolError, after which all is closed."""
+        """Return the outcome of ``request``; raise one of :data:`FAILURES`, after which all is closed."""
         client = self._client
         assert client is not None
         try:
@@ -92,7 +147,7 @@ class DlmsSession:
         except TimeoutError as error:
             await self._give_up()
             raise NoReplyError(f"no end of the answer within {EXCHANGE_S_MAX:.0f} s") from error
-        except (RemoteProtocolError, LineLostError):
+        except (RemoteProtocolError, LineLostError, NoCountersError):
             await self._give_up()
             raise
         if isinstance(event, LinkDown) and not isinstance(request, Release):
@@ -103,21 +158,28 @@ class DlmsSession:
 
     async def leave(self) -> None:
         """Release the meter unless it is read again soon. That it does not answer to that is no failure."""
-        if self._client is None or self._keep:
+        client = self._client
+        if client is None:
             return
-        with contextlib.suppress(NoReplyError, RemoteProtocolError):
-            await self.ask(Release())
-        self._client = None
+        if not self._keep:
+            with contextlib.suppress(*FAILURES):
+                await self.ask(Release())
+            self._client = None
+        await self._entry.note(client)
 
     async def _give_up(self) -> None:
-        self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            await self._entry.note(client)
         await self._line.recover()
 
     async def _exchange(self, client: DlmsClient, request: Request) -> Event:
         refused: AssociationRefused | None = None
         broken = 0
+        await self._entry.top_up(client)
         await self._write(client.send(request))
         while True:
+            await self._entry.top_up(client)  # the next block of an answer is asked for within next_event
             try:
                 event = client.next_event()
             except RemoteProtocolError:
@@ -147,4 +209,8 @@ class DlmsSession:
 
 
 def _words(event: Event) -> str:
-    return event.words if isinstance(event, AssociationRefused) else type(event).__name__
+    if isinstance(event, DataAccessError):
+        return event.code.word
+    if isinstance(event, AssociationRefused | ExceptionResponse | ConfirmedServiceError):
+        return event.words
+    return type(event).__name__

@@ -13,3 +13,7 @@ class LineLostError(UnavailableError):
 
 class SpoolFullError(UnavailableError):
     """The spool holds as much as it may: nothing more is taken until the server gives receipts."""
+
+
+class NoCountersError(UnavailableError):
+    """The meter can't be spoken to for want of invocation counters: none is used that is not on the disk."""

@@ -117,8 +117,9 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
         parse(GOOD.replace('secret_env = "SECRET"', 'secret_file = "secret"'), tmp_path)
     secret.chmod(0o600)
     meter = parse(GOOD.replace('secret_env = "SECRET"', 'secret_file = "secret"'), tmp_path).buses[1].meters[0]
-    assert meter.secret is not None
-    assert meter.secret.octets == b"00000000"
+    assert meter.access is not None
+    assert meter.access.secret is not None
+    assert meter.access.secret.octets == b"00000000"
 
 
 def test_no_bus_and_no_meter_are_refused(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ from datetime import date
 
 import pytest
 
+from edge_agent.dlms_access import Access
+from edge_agent.dlms_entry import Entry
 from edge_agent.dlms_meter import DlmsMeter
 from edge_agent.dlms_session import DlmsSession
 from edge_agent.failures import NoReplyError
 from edge_agent.meter import Answer
-from protocols.dlms.acse import Mechanism
-from protocols.dlms.association import Association
-from protocols.dlms.client import DlmsClient
+from edge_agent.secret import Secret
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
+from protocols.dlms.quirks import STRICT
 from protocols.dlms.server import DlmsServer
 from protocols.meters.catalogue import load_model
 from protocols.meters.model import Group
@@ -80,13 +81,12 @@ class MemoryLine:
 
 
 def meter_on(line: MemoryLine, secret: bytes = SECRET) -> DlmsMeter:
-    session = DlmsSession(
-        line,
-        lambda retries: DlmsClient(
-            HdlcParameters(1, 1, 17, 2, retries_max=retries), Association(Mechanism.LOW, secret)
-        ),
-        reply_timeout_s=0.1,
+    assert MODEL.dlms is not None
+    entry = Entry(
+        Access(MODEL.dlms, STRICT, Secret(secret)),
+        lambda client_sap, retries: HdlcParameters(client_sap, 1, 17, 2, retries_max=retries),
     )
+    session = DlmsSession(line, entry, reply_timeout_s=0.1)
     return DlmsMeter(session, MODEL)
 
 
