@@ -65,7 +65,8 @@ class Handshake:
         association = self._association
         if response.context is not association.context and not self._quirks.any_context_in_aare:
             raise RemoteProtocolError(f"AARE grants {response.context.name}, expected {association.context.name}")
-        if self._protection is not None:
+        needs_title = association.is_ciphered or association.mechanism >= Mechanism.HIGH_GMAC
+        if self._protection is not None and (needs_title or response.responding_ap_title is not None):
             self._protection.learn_title(response.responding_ap_title)
         granted = self._granted(response)
         if association.mechanism >= Mechanism.HIGH:

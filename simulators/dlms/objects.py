@@ -68,7 +68,8 @@ class CosemObjects:
         for each in self._make(ignores_selection):
             self._objects[each.class_id, each.obis] = each
         self._codes = {obis for _, obis in self._objects}
-        self.short_names = {key: BASE_STEP * (place + 1) for place, key in enumerate(self._objects)}
+        named = (key for key in self._objects if key != ASSOCIATION_SN)  # That one is at FA00, always.
+        self.short_names = {key: BASE_STEP * (place + 1) for place, key in enumerate(named)}
         """Base names by class and logical name, for clients that refer by short names."""
 
     def get(self, client_sap: int, attribute: Attribute, selection: Selection | None) -> Found:
@@ -171,7 +172,6 @@ class CosemObjects:
                     octets(obis.to_octets()),
                 )
                 for (class_id, obis), base in self.short_names.items()
-                if class_id != ClassId.ASSOCIATION_SN
             )
         )
 

@@ -7,6 +7,7 @@ import struct
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from protocols.dlms.data import Tag
 from protocols.dlms.selective import CLOCK, CaptureObject
@@ -48,7 +49,7 @@ class EventLog:
 
     def add(self, at_ms: int, code: int) -> None:
         """Write an event."""
-        insort(self._events, (at_ms, code))
+        insort(self._events, (at_ms, code), key=itemgetter(0))
 
     def events(self, until_ms: int) -> list[tuple[int, int]]:
         """Return times and codes in order, of at least all that happened until a time."""
