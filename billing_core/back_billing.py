@@ -2,7 +2,7 @@
 
 Where electricity was used for something else than it was billed for, the difference is billed later or paid back, from
 the day the use changed; where nobody knows that day, for the twelve months before it was found. Each period is priced
-by its own acts and its own rate of tax, and a period that lies half before the limit is shared out by days in whole kWh.
+by its own acts and its own rate of tax, and a period that lies partly before the limit is shared out by days in kWh.
 """
 
 from dataclasses import dataclass, fields, replace

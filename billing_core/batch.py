@@ -53,6 +53,8 @@ class Batch:
         The power factor where it is known without the reactive energy, else ``NOT_MEASURED``. [1/100, n]
     undeclared_rental
         Tenants under a contract shorter than 12 months whose number was not declared: one price for all. [bool, n]
+    refused_three_rates
+        Whether the customer refused a three-rate meter that is mandatory: then all is at the peak price. [bool, n]
     households_changed_on, households_after, households_after_parts
         The first day of another number of households inside the period, and that number; ``NaT`` for none.
         [datetime64[D], n; n; n]
@@ -82,6 +84,7 @@ class Batch:
     reactive_varh: Int64Array
     power_factor_percent: Int64Array
     undeclared_rental: NDArray[np.bool_]
+    refused_three_rates: NDArray[np.bool_]
     households_changed_on: NDArray[np.datetime64]
     households_after: Int64Array
     households_after_parts: Int64Array
@@ -112,6 +115,7 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "reactive_varh": (np.int64, NOT_MEASURED),
     "power_factor_percent": (np.int64, NOT_MEASURED),
     "undeclared_rental": (np.bool_, False),
+    "refused_three_rates": (np.bool_, False),
     "households_changed_on": ("datetime64[D]", np.datetime64("NaT", "D")),
     "households_after": (np.int64, 1),
     "households_after_parts": (np.int64, 1),

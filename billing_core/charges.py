@@ -27,7 +27,8 @@ class Slot:
     price
         [đ/kWh; đ/kW for demand]; 0 for reactive energy, which is charged by a share of the active energy's cost.
     formula
-        Which rule computes the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``reactive`` or ``demand``.
+        Which rule computes the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``refused``, ``reactive`` or
+        ``demand``.
     clause
         The act and the place in its price list.
     width_kwh

@@ -55,6 +55,8 @@ OPTIONS = (
     ("--quota-rounding", "TO", "round the tiers' widths to whole kwh (EVN, the default) or keep fractions to the wh"),
 )
 
+FLAGS = ("settle_carry", "undeclared_rental", "refused_three_rates")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``congto quote``."""
@@ -67,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--undeclared-rental",
         action="store_true",
         help="tenants whose number was not declared: all at one tier's price",
+    )
+    parser.add_argument(
+        "--refused-three-rates", action="store_true", help="a mandatory three-rate meter was refused: all at peak price"
     )
     parser.add_argument("--explain", action="store_true", help="say for each line how it comes about")
     parser.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
@@ -81,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = [option[2:].replace("-", "_") for option, _, _ in OPTIONS]
     words: dict[str, str | None] = {name: getattr(arguments, name) for name in names}
-    words |= {name: "true" for name in ("settle_carry", "undeclared_rental") if getattr(arguments, name)}
+    words |= {name: "true" for name in FLAGS if getattr(arguments, name)}
     answer = quote(request_from_text(words))
     language = Language(arguments.language)
     if arguments.json:

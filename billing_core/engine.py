@@ -118,6 +118,7 @@ def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[
         three_rates=key.three_rates,
         quota_rounding=quota_rounding,
         undeclared_rental=key.undeclared_rental,
+        refused_three_rates=key.refused_three_rates,
         read_at_change=key.read_at_change,
         pilot=pilot,
     )
@@ -205,6 +206,7 @@ class Key:
     three_rates: bool
     share_by_days: bool
     undeclared_rental: bool
+    refused_three_rates: bool
     two_component: bool
     read_at_change: bool
 
@@ -223,6 +225,7 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
         batch.three_rates,
         batch.share_by_days,
         batch.undeclared_rental,
+        batch.refused_three_rates,
         batch.two_component,
         batch.before_change_wh[:, 0] != NOT_MEASURED,
     )
@@ -254,6 +257,7 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
                 three_rates=bool(batch.three_rates[first]),
                 share_by_days=bool(batch.share_by_days[first]),
                 undeclared_rental=bool(batch.undeclared_rental[first]),
+                refused_three_rates=bool(batch.refused_three_rates[first]),
                 two_component=bool(batch.two_component[first]),
                 read_at_change=bool(batch.before_change_wh[first, 0] != NOT_MEASURED),
             ),

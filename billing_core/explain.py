@@ -48,6 +48,7 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "reactive": "Công suất phản kháng: cosφ = {power_factor}{measured} dưới mức quy định; "
         "{base} đ × {percent} % = {amount} đ. Căn cứ: {act}.",
         "undeclared": "Người thuê nhà chưa kê khai: toàn bộ theo giá của một bậc.",
+        "refused": "Khách hàng từ chối lắp công tơ ba giá: toàn bộ theo giá giờ cao điểm.",
         "demand": "Công suất cực đại trong tháng: {kwh} kW × {price} đ/kW = {amount} đ, làm tròn đến đồng. "
         "Căn cứ: {act}.",
     },
@@ -64,6 +65,7 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "reactive": "Reactive energy: power factor {power_factor}{measured} is under what is required; "
         "{base} đ × {percent} % = {amount} đ. By {act}.",
         "undeclared": "Tenants not declared: all at the price of one tier.",
+        "refused": "A three-rate meter was refused: all at the peak price.",
         "demand": "Highest half hour of the month: {kwh} kW × {price} đ/kW = {amount} đ, rounded to the đồng. "
         "By {act}, {clause}.",
     },
@@ -77,8 +79,8 @@ def explain_line(line: BillLine, language: Language = Language.VI) -> str:
     if line.formula in ("vat", "reactive", "demand"):
         return say[line.formula].format_map(words)
     first = say["unpriced" if line.price is None else "priced"].format_map(words)
-    if line.formula == "undeclared":
-        return f"{first} {say['undeclared']}"
+    if line.formula in ("undeclared", "refused"):
+        return f"{first} {say[line.formula]}"
     if line.formula != "tier":
         return first
     if line.quota_wh is None:
@@ -129,7 +131,7 @@ def line_name(line: BillLine, language: Language) -> str:
         case LineKind.SOLAR_PURCHASE:
             return "Mua điện mặt trời" if vietnamese else "Solar energy bought"
     named = RATE_NAMES[language].get(line.register) if line.register is not None else None
-    if named is None or line.formula == "single":
+    if named is None or line.formula in ("single", "refused"):
         return "Điện năng" if vietnamese else "Energy"
     return f"{line.register.value}, {named}" if line.register is not None else named
 

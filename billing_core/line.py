@@ -38,8 +38,8 @@ class BillLine:
     amount
         [đ]
     formula
-        Which rule computed the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``reactive``,
-        ``demand``, ``vat``, ``solar``.
+        Which rule computed the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``refused``,
+        ``reactive``, ``demand``, ``vat``, ``solar``.
     act, clause
         The act, and the place in it.
     start_on, end_on, days, period_days, nominal_days

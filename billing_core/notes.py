@@ -30,7 +30,9 @@ def notes_on(
     if len({slot.start_on for slot in slots if slot.kind is LineKind.ENERGY}) > 1 and not read_at_change:
         how = "as the rule for household meters says" if category is Category.RESIDENTIAL else "an estimate"
         notes.append(f"the price changes inside the period; energy is shared out by days, {how}")
-    if category in (Category.PRODUCTION, Category.BUSINESS) and not batch.three_rates[0]:
+    if category in (Category.PRODUCTION, Category.BUSINESS) and not (
+        batch.three_rates[0] or batch.refused_three_rates[0]
+    ):
         notes.append("no three-rate meter: all energy is at the normal price")
     if batch.two_component[0]:
         notes.append("two-component pilot: billed beside the real tariff, not instead of it")

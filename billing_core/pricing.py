@@ -36,6 +36,7 @@ class PriceClass:
     three_rates: bool
     quota_rounding: QuotaRounding
     undeclared_rental: bool = False
+    refused_three_rates: bool = False
     read_at_change: bool = False
     pilot: TwoComponent | None = None
 
@@ -159,6 +160,9 @@ def _fill_undeclared(one: Slot, part: Part, energy: Int64Array) -> Block:
 def _fill_rates(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
     prices = part.act.rates[kind.category, kind.voltage] if kind.pilot is None else kind.pilot.energy[kind.voltage]
     clause = f"{kind.category.value}, {kind.voltage.value}"
+    if not kind.three_rates and kind.refused_three_rates:
+        slot = replace(one, register=Register.CD, price=prices[1], formula="refused", clause=f"{clause}, peak rate")
+        return Block(slots=(slot,), energy_wh=energy.sum(axis=0, keepdims=True), quota_wh=None)
     if not kind.three_rates:  # without a three-rate meter all is at the normal price
         slot = replace(one, register=Register.BT, price=prices[0], formula="single", clause=f"{clause}, normal rate")
         return Block(slots=(slot,), energy_wh=energy.sum(axis=0, keepdims=True), quota_wh=None)

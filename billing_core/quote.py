@@ -47,6 +47,8 @@ class QuoteRequest:
         Reactive energy if it is charged (from 40 kW), or the power factor where that is what is known. [varh; 1/100]
     undeclared_rental
         Whether tenants live there whose number was not declared (contract under 12 months).
+    refused_three_rates
+        Whether a three-rate meter that is mandatory was refused: all at the peak price.
     households_changed
         The first day of another number of households, and that number.
     before_change_wh
@@ -75,6 +77,7 @@ class QuoteRequest:
     reactive_varh: int | None = None
     power_factor_percent: int | None = None
     undeclared_rental: bool = False
+    refused_three_rates: bool = False
     households_changed: tuple[date, Fraction] | None = None
     before_change_wh: int | tuple[int, int, int] | None = None
     demand_w: int | None = None
@@ -222,6 +225,7 @@ def as_batch(request: QuoteRequest) -> Batch:
         "share_by_days": request.category is Category.RESIDENTIAL or request.price_change_on is not None,
         "power_factor_percent": NOT_MEASURED if request.power_factor_percent is None else request.power_factor_percent,
         "undeclared_rental": request.undeclared_rental,
+        "refused_three_rates": request.refused_three_rates,
         "two_component": request.demand_w is not None,
         "demand_w": NOT_MEASURED if request.demand_w is None else request.demand_w,
     }

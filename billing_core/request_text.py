@@ -10,7 +10,7 @@ from billing_core.quote import QuoteRequest
 from billing_core.request_energy import energies_before_in, energies_in
 from billing_core.request_words import day_in, energy_in, flag_in, fraction_in, hundredths_in, member_in, whole_in
 from billing_core.rounding import DAYS_MAX, HOUSEHOLDS_MAX, PRICE_MAX
-from billing_core.tariff import TIERED
+from billing_core.tariff import BY_RATE, TIERED
 from protocols.errors import UsageError
 
 PEOPLE_PER_HOUSEHOLD = 4  # tenants: four people make one household (Circular 60/2025/TT-BCT, article 12(5))
@@ -26,6 +26,7 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         ``rates``, ``old_index``, ``new_index``, ``digits``, ``multiplier``, ``voltage``, ``households``, ``tenants``,
         ``person_days``, ``nominal_days``, ``price_change_date``, ``export_kwh``, ``generation_kwh``, ``solar_regime``,
         ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``cosphi``, ``undeclared_rental``,
+        ``refused_three_rates``,
         ``households_change``, ``index_at_change``, ``rates_before_change``, ``demand_kw``, ``uses``,
         ``quota_rounding``. What is absent or ``None`` has its default.
 
@@ -58,11 +59,11 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         given["solar_price"] = whole_in("solar-price", text, 1, PRICE_MAX)
     if (text := words.get("quota_rounding")) is not None:
         given["quota_rounding"] = member_in("quota-rounding", text, QuotaRounding)
-    for name in ("settle_carry", "undeclared_rental"):
+    for name in ("settle_carry", "undeclared_rental", "refused_three_rates"):
         if (text := words.get(name)) is not None:
             given[name] = flag_in(name.replace("_", "-"), text)
     energy = energies_in(words, category)
-    given |= _rarer(words, category)
+    given |= _rarer(words, category, three_rates=isinstance(energy, tuple))
     return QuoteRequest(
         category=category,
         start_on=start_on,
@@ -82,9 +83,14 @@ def _needed(words: Mapping[str, str | None], name: str) -> str:
     return text
 
 
-def _rarer(words: Mapping[str, str | None], category: Category) -> dict[str, Any]:
+def _rarer(words: Mapping[str, str | None], category: Category, *, three_rates: bool) -> dict[str, Any]:
     """Return what few requests have: power factor, demand, a change of households, mixed use."""
     given: dict[str, Any] = {}
+    if words.get("refused_three_rates") == "true" and (category not in BY_RATE or three_rates):
+        raise UsageError(
+            "refused-three-rates: found it with rates, or in a category without rates; expected a meter without three "
+            "rates where they are mandatory; leave it out"
+        )
     if (text := words.get("cosphi")) is not None:
         if words.get("reactive_kvarh") is not None:
             raise UsageError("cosphi: found reactive-kvarh too, expected one of them; leave the other out")

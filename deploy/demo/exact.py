@@ -66,6 +66,7 @@ class Use:
     quota_unit_kwh: Fraction = Fraction(1)
     cosphi: Fraction | None = None
     undeclared_rental: bool = False
+    refused_three_rates: bool = False
     households_changed: tuple[date, Fraction] | None = None
     before_change_kwh: Mapping[str, Fraction] | None = None
     demand_kw: Fraction | None = None
@@ -205,7 +206,8 @@ def _pilot(use: Use, billed: Mapping[str, Fraction], table: dict[str, Any]) -> l
     if (use.end_on - use.start_on).days + 1 != (use.nominal_days or _cycle(use.start_on)):
         raise NotBillableError("capacity is priced by the month")
     prices = pilots[-1][use.voltage]
-    named = [(kwh, prices["BT" if register == "SG" else register]) for register, kwh in billed.items() if kwh]
+    without = "CD" if use.refused_three_rates else "BT"
+    named = [(kwh, prices[without if register == "SG" else register]) for register, kwh in billed.items() if kwh]
     return [(kwh, price, half_up(kwh * price)) for kwh, price in named]
 
 
@@ -263,7 +265,8 @@ def _charges(
         return list(zip(within, prices, strict=True))
     if isinstance(prices, int):
         return [(total, prices)]
-    return [(energy, prices["BT" if register == "SG" else register]) for register, energy in kwh.items()]
+    without = "CD" if use.refused_three_rates else "BT"
+    return [(energy, prices[without if register == "SG" else register]) for register, energy in kwh.items()]
 
 
 def _price_list(use: Use, act: dict[str, Any]) -> list[int] | dict[str, int] | int:

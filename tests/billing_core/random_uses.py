@@ -50,6 +50,7 @@ def random_use(rng: Random) -> Use:
         households=random_households(rng),
         households_changed=random_change(rng, start_on, days) if rng.random() < 0.1 else None,
         undeclared_rental=category == "residential" and rng.random() < 0.05,
+        refused_three_rates=rng.random() < 0.1,
         nominal_days=days if pilot and rng.random() < 0.7 else rng.choice((None, None, 30, 31)),
         share_by_days=category == "residential" or rng.random() < 0.5,
         export_kwh=random_kwh(rng) if solar else Fraction(0),
@@ -165,6 +166,7 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         reactive_varh=[wh(use.reactive_kvarh) for use in uses],
         power_factor_percent=[NOT_MEASURED if use.cosphi is None else int(use.cosphi * 100) for use in uses],
         undeclared_rental=[use.undeclared_rental for use in uses],
+        refused_three_rates=[use.refused_three_rates for use in uses],
         before_change_wh=[
             [NOT_MEASURED] * 3 if use.before_change_kwh is None else by_rate(use.before_change_kwh) for use in uses
         ],

@@ -25,6 +25,10 @@ def test_tenants_who_were_not_declared_pay_the_third_tier_for_all():
     assert lines(HOUSE | {"undeclared_rental": "true"}) == [(200, 2380, 476_000)]
 
 
+def test_who_refuses_a_three_rate_meter_pays_the_peak_price_for_all():
+    assert lines(FACTORY | {"kwh": "100", "refused_three_rates": "true"}) == [(100, 3640, 364_000)]
+
+
 def test_a_power_factor_may_be_given_instead_of_the_reactive_energy():
     """0.9 / 0.80 − 1 = 12.50 % of 360,000 kWh × 1,572 đ."""
     factory = FACTORY | {"kwh": "360000", "from": "2018-06-01", "to": "2018-06-30", "cosphi": "0.80"}
@@ -96,6 +100,7 @@ def test_wholesale_is_priced_as_far_as_the_acts_are_known():
 
 
 EXAMPLES = [
+    FACTORY | {"kwh": "100", "refused_three_rates": "true"},
     HOUSE | {"undeclared_rental": "true"},
     FACTORY | {"kwh": "360000", "cosphi": "0.55"},
     FACTORY | {"kwh": "3600", "demand_kw": "12.125"},
@@ -129,6 +134,7 @@ WRONG = [
     (HOUSE | {"cosphi": "0"}, "cosphi: found '0', expected a power factor from 0.01"),
     (HOUSE | {"cosphi": "0.9", "reactive_kvarh": "5"}, "cosphi: found reactive-kvarh too"),
     (FACTORY | {"kwh": "5", "undeclared_rental": "true"}, "residential use"),
+    (HOUSE | {"refused_three_rates": "true"}, "refused-three-rates: found it"),
     (HOUSE | {"undeclared_rental": "yes"}, "undeclared-rental: found 'yes'"),
     (FACTORY | {"kwh": "5", "demand_kw": "x"}, "demand-kw: found 'x'"),
     (FACTORY | {"kwh": "5", "demand_kw": "20000000"}, "over 10 GW"),
