@@ -22,6 +22,7 @@ FIT_LEAST = 0.9  # r_min: a day that has a shape
 GAIN_LEAST = 4.5  # q
 MISFIT_LEAST = 0.1  # 1 − r(0): what noise makes of a week's mean day
 WINDOWS_LEAST = 4  # windows in a row with one lag
+ENERGY_TIMES = 1.5  # a week with much more or less energy than the first is another life, not another clock
 USUAL_TIMES = 2.0  # what an hour may count, against the same hour's mean
 BLOCK_METERS = 512
 HOURS = 24
@@ -46,7 +47,7 @@ def v14_clock_shift(intervals: Intervals) -> Finding:
 
 
 def _lags(intervals: Intervals, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    days = _mean_weeks(intervals, block)
+    days, energy = _mean_weeks(intervals, block)
     reference = days[:, 0]
     turns = (np.arange(HOURS)[:, None] - np.arange(HOURS)) % HOURS  # row l: the reference, l hours late
     circles = reference[:, turns.T]  # [meters, lag, hour]
@@ -55,13 +56,17 @@ def _lags(intervals: Intervals, block: slice) -> tuple[NDArray[np.int64], NDArra
     most = np.take_along_axis(fit, best[:, :, None], 2)[:, :, 0]
     none = fit[:, :, 0]
     sure = (most >= FIT_LEAST) & (1 - none > GAIN_LEAST * (1 - most)) & (1 - none > MISFIT_LEAST) & (best != 0)
+    sure &= (energy <= ENERGY_TIMES * energy[:, :1]) & (energy[:, :1] <= ENERGY_TIMES * energy)
     signed = np.where(best > HOURS // 2, best - HOURS, best)
     kept = _lasting(np.where(sure, signed, 0))
     return _at_days(signed, kept), _at_days(most * 1000, kept), _at_days(none * 1000, kept)
 
 
-def _mean_weeks(intervals: Intervals, block: slice) -> NDArray[np.float32]:
-    """Return the mean day of each seven days in a row, without its mean and of length 1. [meters × windows × hours]"""
+def _mean_weeks(intervals: Intervals, block: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean day of each seven days in a row, without its mean and of length 1, and their energy.
+
+    [meters × windows × hours; meters × windows]
+    """
     energy, missing = intervals.energy_wh[block], intervals.missing[block]
     shape = (energy.shape[0], intervals.days, HOURS, -1)
     if missing.any():
@@ -79,9 +84,10 @@ def _mean_weeks(intervals: Intervals, block: slice) -> NDArray[np.float32]:
     sums = np.zeros((energy.shape[0], intervals.days + 1, HOURS), dtype=np.float64)
     np.cumsum(hourly, axis=1, out=sums[:, 1:])
     weeks = (sums[:, WEEK:] - sums[:, :-WEEK]).astype(np.float32)
-    weeks -= weeks.mean(axis=2, keepdims=True)
+    mean = weeks.mean(axis=2)
+    weeks -= mean[:, :, None]
     length = np.sqrt(np.einsum("mwh,mwh->mw", weeks, weeks))
-    return np.asarray(weeks / np.maximum(length, 1)[:, :, None])
+    return weeks / np.maximum(length, 1)[:, :, None], mean
 
 
 def _lasting(lags: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -20,8 +20,10 @@ from billing_core.validation.runs import profile_step
 from billing_core.validation.screening import FloatArray
 
 INTERVALS_LEAST = 12  # a quarter of a day must be there and not zero before a day can be called a copy
-USUAL_QUANTILE = 0.8  # up to a fifth of the days may be copies
+USUAL_QUANTILE = 0.7  # up to three days in ten may be copies
 STEPS_LEAST = 10  # a load that counts in fewer steps repeats its days by itself
+STEPS_CHANCE = 0.6  # over the root of the steps: how often values that scatter as counts do are equal
+LIKE_PAIRS_LEAST = 8
 STRETCH = 12
 STRETCH_SURPRISE = 10  # powers of ten; a window has a million pairs of stretches
 BLOCK_METERS = 128
@@ -45,14 +47,20 @@ def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Fin
     whole_day = (scan.equal_yesterday == present) | (scan.equal_week == present)
     exact = mask & whole_day & (scan.repeats * 2 < present) & (present * 2 >= scan.slots_per_day)
     for meter in np.flatnonzero(mask.any(axis=1)):
-        mask[meter] &= exact[meter] | (scan.third[meter] >= STEPS_LEAST * profile_step(energy_wh[meter]))
-    mask |= _same_stretches(energy_wh, scan.slots_per_day, rate)
+        step = profile_step(energy_wh[meter])
+        large = scan.third[meter] >= STEPS_LEAST * step
+        for day in np.flatnonzero(mask[meter] & ~exact[meter]):
+            most = max(scan.equal_yesterday[meter, day], scan.equal_week[meter, day])
+            surprise = most * -np.log10(_chance(scan, int(meter), int(day), step))
+            mask[meter, day] = large[day] and surprise >= int(parameters["stuck_exponent"][meter])
+    mask |= _same_stretches(scan, energy_wh, rate)
     return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
 
 
-def _same_stretches(energy_wh: Int64Array, per_day: int, rate: FloatArray) -> BoolArray:
+def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> BoolArray:
     """Return the days in which the later of two equal, lively stretches ends. [meters × days]"""
-    mask = np.zeros((energy_wh.shape[0], energy_wh.shape[1] // per_day), dtype=np.bool_)
+    per_day = scan.slots_per_day
+    mask = np.zeros(scan.missing.shape, dtype=np.bool_)
     rows = np.flatnonzero(rate**per_day < 10.0**-STRETCH_SURPRISE)  # of the others not even a day could be told
     for begin in range(0, rows.size, BLOCK_METERS):
         part = rows[begin : begin + BLOCK_METERS]
@@ -61,7 +69,7 @@ def _same_stretches(energy_wh: Int64Array, per_day: int, rate: FloatArray) -> Bo
         ordered = np.sort(marks, axis=1)
         again = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
         for place in np.flatnonzero(again):
-            mask[part[place]] = _days_with_repeats(marks[place], energy[place], per_day, float(rate[part[place]]))
+            mask[part[place]] = _days_with_repeats(scan, int(part[place]), marks[place], energy[place])
     return mask
 
 
@@ -84,9 +92,10 @@ def _fingerprints(energy: Int64Array) -> Int64Array:
     return marks
 
 
-def _days_with_repeats(marks: Int64Array, row: Int64Array, per_day: int, rate: float) -> BoolArray:
+def _days_with_repeats(scan: DayScan, meter: int, marks: Int64Array, row: Int64Array) -> BoolArray:
     """Return the days whose repeated stretches are longer than chance makes them on this meter, at this load."""
-    days = np.zeros(row.shape[0] // per_day, dtype=np.bool_)
+    per_day = scan.slots_per_day
+    days = np.zeros(scan.missing.shape[1], dtype=np.bool_)
     order = np.argsort(marks, kind="stable")
     later = np.zeros(marks.shape, dtype=np.bool_)
     later[order[1:]] = marks[order[1:]] == marks[order[:-1]]
@@ -97,6 +106,27 @@ def _days_with_repeats(marks: Int64Array, row: Int64Array, per_day: int, rate: f
         mine = places[ends == day]
         length = min(mine.size + STRETCH - 1, int(mine[-1] - mine[0]) + STRETCH)
         steps = max(1.0, float(row[mine[0] : mine[-1] + STRETCH].mean()) / step)
-        chance = max(rate, 0.6 / np.sqrt(steps))
+        chance = max(_chance(scan, meter, int(day), step), STEPS_CHANCE / np.sqrt(steps))
         days[day] = length * -np.log10(chance) >= STRETCH_SURPRISE
     return days
+
+
+def _chance(scan: DayScan, meter: int, day: int, step: int) -> float:
+    """Return how often an interval of a day like this one equals that of a day or a week before.
+
+    Days of another level are no measure: a school in its holidays counts in few steps. Where too few days are like it,
+    the chance is taken from how many steps its intervals have.
+    """
+    total, present = scan.total[meter], np.maximum(scan.present[meter] - scan.zeros[meter], 1)
+    like = np.abs(total - total[day]) * 2 <= total[day]
+    shares = [
+        equal[meter, lag:][like[lag:] & like[:-lag]] / present[lag:][like[lag:] & like[:-lag]]
+        for equal, lag in ((scan.equal_yesterday, 1), (scan.equal_week, 7))
+        if total.size > lag
+    ]
+    known = np.concatenate([*shares, np.zeros(0)])
+    floor = 0.5 / scan.slots_per_day
+    if known.size >= LIKE_PAIRS_LEAST:
+        return float(np.quantile(known, USUAL_QUANTILE).clip(floor, 0.999))
+    steps = max(1.0, float(total[day]) / (int(present[day]) * step))
+    return min(0.999, 2 * STEPS_CHANCE / float(np.sqrt(steps)))

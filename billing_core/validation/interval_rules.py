@@ -233,7 +233,9 @@ def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: 
     inside = (places >= 0) & (places < row.shape[0])
     usual = row[places.clip(0, row.shape[0] - 1)]
     zero = (usual == 0) & inside
-    if length == 1:
+    if length == 1:  # a zero that is caught up is a fault of another day, not this meter's habit
+        before, after, last = (row[(places + lag).clip(0, row.shape[0] - 1)] for lag in (-1, 1, 2))
+        zero &= ~((before > 0) & (after * 10 >= 12 * np.minimum(before, last)))
         return bool(int(zero.sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * int(inside.sum()))
     expected = (usual * inside).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
     enough = caught >= (0.8 if power_failed else 0.5) * expected.sum()
