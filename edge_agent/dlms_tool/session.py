@@ -89,7 +89,8 @@ class MeterSession:
         """Open the association."""
         event = await self.ask(Connect())
         if isinstance(event, AssociationRefused):
-            raise RefusedError(f"no association: the meter says {event.words}{advice_on(event.words)}")
+            behind = "; or our counter is behind the meter's: --recover-counter" if self._target.counters else ""
+            raise RefusedError(f"no association: the meter says {event.words}{advice_on(event.words)}{behind}")
         assert isinstance(event, Associated)
         self.granted = event
         self._require_news()
