@@ -25,17 +25,20 @@ def exactly(use: Use) -> ExactBill | None:
         return None
 
 
-def differences(uses: list[Use], rounding: QuotaRounding = QuotaRounding.KWH) -> list[str]:
-    """Return the bills on which engine and recomputation differ, in words."""
+def differences(
+    uses: list[Use], rounding: QuotaRounding = QuotaRounding.KWH, billed: list[Use] | None = None
+) -> list[str]:
+    """Return the bills on which engine and recomputation differ, in words; add to ``billed`` those that are bills."""
     found: list[str] = []
+    billed = [] if billed is None else billed
     for mixed in (False, True):
         some = [use for use in uses if bool(use.uses) == mixed]
         if some:
-            found += _compare(some, rounding, mixed=mixed)
+            found += _compare(some, rounding, billed, mixed=mixed)
     return found
 
 
-def _compare(uses: list[Use], rounding: QuotaRounding, *, mixed: bool) -> list[str]:
+def _compare(uses: list[Use], rounding: QuotaRounding, billed: list[Use], *, mixed: bool) -> list[str]:
     batch, unread = as_batch(uses)
     tariffs = load_tariffs()
     if mixed:
@@ -47,6 +50,7 @@ def _compare(uses: list[Use], rounding: QuotaRounding, *, mixed: bool) -> list[s
     for row, use in enumerate(uses):
         wanted, got = exactly(use), _engine_says(charges, row, lines[row], unread)
         if wanted is not None:
+            billed.append(use)
             wanted = replace(wanted, lines=tuple(sorted(wanted.lines)) if mixed else wanted.lines)
         if wanted is not None and got is not None and wanted.purchase is None and got.purchase is None:
             wanted = replace(wanted, bought_kwh=got.bought_kwh)  # held: what would be bought is not settled

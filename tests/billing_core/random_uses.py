@@ -61,7 +61,7 @@ def random_use(rng: Random) -> Use:
         settle_carry=rng.random() < 0.5,
         reactive_kvarh=random_kwh(rng) if rng.random() < 0.3 else None,
         cosphi=Fraction(rng.randint(1, 100), 100) if rng.random() < 0.1 else None,
-        demand_kw=random_kwh(rng) if pilot else None,
+        demand_kw=Fraction(rng.randint(0, 10**7), 1000) if pilot else None,
         uses=random_shares(rng, category, three) if rng.random() < 0.1 and not pilot else (),
     )
 

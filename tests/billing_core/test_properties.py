@@ -171,3 +171,35 @@ def test_division_rounds_half_up_as_fractions_do(numerator, denominator):
     wanted = (Fraction(numerator, denominator) + Fraction(1, 2)).__floor__()
     assert divide_half_up(np.array([numerator]), denominator)[0] == wanted
     assert divide_half_up(np.array([numerator]), np.array([denominator]))[0] == wanted
+
+
+@FEWER
+@given(st.integers(0, 10**6), st.integers(1, 30))
+def test_a_reading_at_a_change_of_price_that_says_what_the_days_say_costs_the_same(kwh, before):
+    """A new price on 11 October 2024; the household used the same every day."""
+    start_on = date(2024, 10, 11) - timedelta(days=before)
+    row = {
+        "energy_wh": [kwh * 1000, 0, 0],
+        "start_on": start_on,
+        "end_on": start_on + timedelta(days=before + 8),
+        "category": Category.RESIDENTIAL.code,
+    }
+    shared = (Fraction(kwh * before, before + 9) + Fraction(1, 2)).__floor__()
+    charges = billed([row | {"before_change_wh": [-1, -1, -1]}, row | {"before_change_wh": [shared * 1000, 0, 0]}])
+    assert charges.hold.tolist() == [0, 0]
+    assert charges.total[0] == charges.total[1]
+    assert charges.lines().amount[charges.lines().bill == 0].tolist() == (
+        charges.lines().amount[charges.lines().bill == 1].tolist()
+    )
+
+
+@FEWER
+@given(customers(), st.integers(1, 10**4))
+def test_a_household_change_to_the_same_number_changes_nothing(customer, day):
+    days = (customer["end_on"] - customer["start_on"]).days
+    if days == 0:
+        return
+    same = {"households_after": customer["households"], "households_after_parts": customer["households_parts"]}
+    moved = same | {"households_changed_on": np.datetime64(customer["start_on"]) + 1 + day % days}
+    charges = billed([customer | same | {"households_changed_on": np.datetime64("NaT", "D")}, customer | moved])
+    assert charges.total[0] == charges.total[1]
