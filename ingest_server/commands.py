@@ -5,12 +5,15 @@ import asyncio
 import json
 import sys
 import time
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, unavailable
-from protocols.errors import CongtoError, UnavailableError
+from protocols.errors import CongtoError, UnavailableError, UsageError
 from protocols.telemetry.topics import check_identifier
+
+DAYS_MAX = 400  # of one look at gaps or completeness
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +34,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
     digest.add_argument("--gateway", metavar="ID", help="only this one")
     digest.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (run_action, migrate_action, readmit, digest):
+    gaps = actions.add_parser("gaps", help="show readings and batches that should have come and did not")
+    completeness = actions.add_parser("completeness", help="show the share of expected readings that are there")
+    completeness.add_argument(
+        "--by",
+        choices=("gateway", "meter", "channel", "day"),
+        default="gateway",
+        help="what to add up by (default: %(default)s)",
+    )
+    for action in (gaps, completeness):
+        action.add_argument("--gateway", metavar="ID", help="only this one")
+        action.add_argument(
+            "--from", dest="first_on", type=civil_date, metavar="DATE", help="first civil day (default: six days ago)"
+        )
+        action.add_argument(
+            "--to", dest="last_on", type=civil_date, metavar="DATE", help="last civil day (default: today)"
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+    for action in (run_action, migrate_action, readmit, digest, gaps, completeness):
         add_dsn_arguments(action)
+
+
+def civil_date(text: str) -> date:
+    """Return the date written in ``text``, for argparse."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as 2026-09-30") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
-    actions = {"run": _run, "migrate": _migrate, "readmit": _readmit, "digest": _digest}
+    actions = {
+        "run": _run,
+        "migrate": _migrate,
+        "readmit": _readmit,
+        "digest": _digest,
+        "gaps": _gaps,
+        "completeness": _completeness,
+    }
     try:
         return actions[arguments.action](arguments)
     except psycopg.OperationalError as error:
@@ -106,4 +141,55 @@ def _digest(arguments: argparse.Namespace) -> int:
     for gateway, totals in found.items():
         for total in totals:
             print(f"{gateway:20} {total.on} {total.readings:10} {total.digest:016x}")
+    return 0
+
+
+def _days(arguments: argparse.Namespace, now: datetime) -> tuple[date, date]:
+    from ingest_server.database.completeness import CIVIL_OFFSET
+
+    last_on = arguments.last_on or (now + CIVIL_OFFSET).date()
+    first_on = arguments.first_on or last_on - timedelta(days=6)
+    if not 0 <= (last_on - first_on).days < DAYS_MAX:
+        raise UsageError(f"--from {first_on} --to {last_on}: expected 1 to {DAYS_MAX} days, the first before the last")
+    return first_on, last_on
+
+
+def _gaps(arguments: argparse.Namespace) -> int:
+    """Show gaps; the status is 1 if there are any."""
+    from ingest_server.database.completeness import reading_gaps, sequence_gaps
+
+    now = datetime.now(UTC)
+    with connect(dsn_from(arguments)) as connection:
+        gaps = reading_gaps(connection, *_days(arguments, now), arguments.gateway, now)
+        sequences = sequence_gaps(connection, arguments.gateway)
+    if arguments.json:
+        shown = {
+            "readings": [{**gap._asdict(), "age": round(gap.age.total_seconds())} for gap in gaps],
+            "sequences": [gap._asdict() for gap in sequences],
+        }
+        print(json.dumps(shown, default=datetime.isoformat))
+    else:
+        for gap in gaps:
+            print(
+                f"{gap.gateway} {gap.meter} {gap.obis}: {gap.intervals} missing from {gap.first_at:%Y-%m-%dT%H:%MZ} "
+                f"to {gap.end_at:%Y-%m-%dT%H:%MZ}, for {gap.age}"
+            )
+        for each in sequences:
+            print(f"{each.gateway} spool {each.generation}: batches {each.first} to {each.last} never came")
+        print(f"{len(gaps)} gaps in readings, {len(sequences)} in sequences")
+    return 1 if gaps or sequences else 0
+
+
+def _completeness(arguments: argparse.Namespace) -> int:
+    from ingest_server.database.completeness import add_up, channel_days
+
+    now = datetime.now(UTC)
+    with connect(dsn_from(arguments)) as connection:
+        rows = channel_days(connection, *_days(arguments, now), arguments.gateway, now)
+    sums = add_up(rows, arguments.by)
+    if arguments.json:
+        print(json.dumps([{**each._asdict(), "share": each.share} for each in sums]))
+        return 0
+    for each in sums:
+        print(f"{each.name:30} {each.found:10} of {each.expected:10} {each.share * 100:8.3f} %")
     return 0

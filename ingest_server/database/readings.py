@@ -37,14 +37,19 @@ def gateways(connection: psycopg.Connection[TupleRow]) -> list[str]:
     return [gateway for (gateway,) in connection.execute(SELECT_GATEWAYS)]
 
 
+def check_gateway(connection: psycopg.Connection[TupleRow], gateway: str | None) -> None:
+    """Raise :class:`UsageError` if ``gateway`` is not registered; ``None`` stands for all of them."""
+    if gateway is not None and gateway not in gateways(connection):
+        raise UsageError(f"gateway {gateway!r} is not registered; `congto registry show` lists those that are")
+
+
 def reading_totals(connection: psycopg.Connection[TupleRow], gateway: str) -> list[ReadingTotal]:
     """Return count and digest of what is stored for the meters of ``gateway``, by UTC day.
 
     A gateway that keeps the same sums of what it spooled can compare: one reading missing, extra or altered shows.
     Raises :class:`UsageError` if the gateway is not registered.
     """
-    if gateway not in gateways(connection):
-        raise UsageError(f"gateway {gateway!r} is not registered; `congto registry show` lists those that are")
+    check_gateway(connection, gateway)
     count: dict[int, int] = defaultdict(int)
     digest: dict[int, int] = defaultdict(int)
     for reading in _readings(connection, gateway):

@@ -18,6 +18,8 @@ CUSTOMER_CHARACTERS = 13  # EVN's customer code: six of the unit, seven of the c
 POINT_CHARACTERS_MAX = 32
 TEXT_CHARACTERS_MAX = 500
 DIGITS_MIN, DIGITS_MAX, DIGITS_DEFAULT = 4, 12, 9
+INTERVAL_MIN_DEFAULT = 30
+DAY_MIN = 1440
 MULTIPLIER_MAX = 10_000_000  # CT × VT, as billing takes it
 HOUSEHOLDS_MAX = 1_000_000
 WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
@@ -30,13 +32,14 @@ class Gateway(NamedTuple):
 
 
 class Meter(NamedTuple):
-    """A meter, the gateway that reads it, and how its registers count."""
+    """A meter, the gateway that reads it, how its registers count, and how often a reading of it is expected."""
 
     meter_id: str
     gateway_id: str
     model: str
     serial: str | None
     digits: int
+    interval_min: int = INTERVAL_MIN_DEFAULT
 
 
 class Channel(NamedTuple):
@@ -181,7 +184,12 @@ def _meter(table: Table, serials: dict[tuple[str, str], str]) -> Meter:
         model=table.take("model", str, choices=model_keys()),
         serial=_text(table, "serial", 64) if "serial" in table else None,
         digits=table.integer("digits", DIGITS_MIN, DIGITS_MAX, default=DIGITS_DEFAULT),
+        interval_min=table.integer("interval_min", 1, DAY_MIN, default=INTERVAL_MIN_DEFAULT),
     )
+    if DAY_MIN % meter.interval_min:
+        raise table.error(
+            "interval_min", f"{meter.interval_min} minutes do not divide a day; take 1, 5, 10, 15, 30, 60"
+        )
     if meter.serial is not None:
         other = serials.setdefault((meter.model, meter.serial), meter.meter_id)
         if other != meter.meter_id:

@@ -39,6 +39,7 @@ def test_a_meter_without_channels_has_all_that_its_model_measures():
         ('id = "gw-01"', 'id = "gw/01"', "f.toml: gateway[1].id: id 'gw/01': expected 1 to 64"),
         ('id = "gw-01"', 'name = "gw-01"', "f.toml: gateway[1].id: missing"),
         ("digits = 6", "digit = 6", "f.toml: meter[1].digit: unknown key; did you mean 'digits'?"),
+        ("interval_min = 30", "interval_min = 7", "f.toml: meter[1].interval_min: 7 minutes do not divide a day"),
         ("digits = 6", "digits = 3", "f.toml: meter[1].digits: found 3; expected 4 to 12"),
         ('"eastron_sdm120"', '"eastron_sdm12"', "f.toml: meter[1].model: found 'eastron_sdm12'; expected one of"),
         ('"1.0.2.8.0"]', '"1.0.1.8.0"]', "f.toml: meter[1].channels: an OBIS code stands twice"),
