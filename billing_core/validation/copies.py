@@ -66,7 +66,7 @@ def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> B
         part = rows[begin : begin + BLOCK_METERS]
         energy = energy_wh[part]
         marks = np.where(_lively(energy), _fingerprints(energy), -1 - np.arange(energy.shape[1] - STRETCH + 1))
-        ordered = np.sort(marks, axis=1)
+        ordered = np.sort(marks.astype(np.int32), axis=1)  # half the bits to find, all of them to be sure
         again = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
         for place in np.flatnonzero(again):
             mask[part[place]] = _days_with_repeats(scan, int(part[place]), marks[place], energy[place])
@@ -106,8 +106,10 @@ def _days_with_repeats(scan: DayScan, meter: int, marks: Int64Array, row: Int64A
         mine = places[ends == day]
         length = min(mine.size + STRETCH - 1, int(mine[-1] - mine[0]) + STRETCH)
         steps = max(1.0, float(row[mine[0] : mine[-1] + STRETCH].mean()) / step)
-        chance = max(_chance(scan, meter, int(day), step), STEPS_CHANCE / np.sqrt(steps))
-        days[day] = length * -np.log10(chance) >= STRETCH_SURPRISE
+        by_steps = STEPS_CHANCE / np.sqrt(steps)
+        if length * -np.log10(by_steps) >= STRETCH_SURPRISE:
+            chance = max(_chance(scan, meter, int(day), step), by_steps)
+            days[day] = length * -np.log10(chance) >= STRETCH_SURPRISE
     return days
 
 
@@ -117,7 +119,8 @@ def _chance(scan: DayScan, meter: int, day: int, step: int) -> float:
     Days of another level are no measure: a school in its holidays counts in few steps. Where too few days are like it,
     the chance is taken from how many steps its intervals have.
     """
-    total, present = scan.total[meter], np.maximum(scan.present[meter] - scan.zeros[meter], 1)
+    total = scan.total[meter]
+    present = np.maximum(scan.slots_per_day - scan.missing[meter] - scan.zeros[meter], 1)
     like = np.abs(total - total[day]) * 2 <= total[day]
     shares = [
         equal[meter, lag:][like[lag:] & like[:-lag]] / present[lag:][like[lag:] & like[:-lag]]
@@ -127,6 +130,7 @@ def _chance(scan: DayScan, meter: int, day: int, step: int) -> float:
     known = np.concatenate([*shares, np.zeros(0)])
     floor = 0.5 / scan.slots_per_day
     if known.size >= LIKE_PAIRS_LEAST:
-        return float(np.quantile(known, USUAL_QUANTILE).clip(floor, 0.999))
+        known.sort()
+        return float(known[int(USUAL_QUANTILE * (known.size - 1))].clip(floor, 0.999))
     steps = max(1.0, float(total[day]) / (int(present[day]) * step))
     return min(0.999, 2 * STEPS_CHANCE / float(np.sqrt(steps)))
