@@ -9,11 +9,13 @@ import pytest
 
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import decode_batch, decode_header, decompress, encode_batch
+from protocols.telemetry.event import EventKind, MeterEvent, decode_events, encode_events
 from protocols.telemetry.reading import Reading
 from protocols.telemetry.receipt import Receipt, State, Status, decode_receipt, decode_status, ranges
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = {path.stem: json.loads(path.read_bytes()) for path in sorted((TESTS / "golden/telemetry/v1").glob("*.json"))}
+EVENT_FIELDS = MeterEvent.__slots__[1:]
 DOCUMENT = (TESTS.parent / "docs/contracts/mqtt.md").read_text(encoding="utf-8")
 
 
@@ -32,6 +34,12 @@ def decoded(kind, data):
         receipt = decode_receipt(data)
         sequences = [each for first, last in receipt.sequences for each in range(first, last + 1)]
         return {"gateway": receipt.gateway, "generation": receipt.generation, "sequences": sequences}
+    if kind == "events":
+        found = decode_events(data)
+        events = [[event.kind.value, *(getattr(event, name) for name in EVENT_FIELDS)] for event in found.events]
+        events = [[*fields, None if body is None else body.hex()] for *fields, body in events]
+        said = {"gateway": found.header.gateway, "generation": found.header.generation}
+        return said | {"sequence": found.header.sequence, "events": events}
     status = decode_status(data)
     return {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
 
@@ -42,6 +50,12 @@ def encoded(kind, said):
         return encode_batch(said["gateway"], said["generation"], said["sequence"], readings)
     if kind == "receipts":
         return Receipt(said["gateway"], said["generation"], ranges(said["sequences"])).encode()
+    if kind == "events":
+        events = [
+            MeterEvent(EventKind(kind), *fields, None if body is None else bytes.fromhex(body))
+            for kind, *fields, body in said["events"]
+        ]
+        return encode_events(said["gateway"], said["generation"], said["sequence"], events)
     return Status(**{**said, "state": State(said["state"])}).encode()
 
 
@@ -83,4 +97,6 @@ def test_whose_batch_it_is_can_be_told_from_its_header(name):
 
 def test_the_document_shows_golden_messages():
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
-    assert shown == [GOLDEN[name]["message"] for name in ("readings", "receipt", "status_online", "status_offline")]
+    assert shown == [
+        GOLDEN[name]["message"] for name in ("readings", "receipt", "status_online", "status_offline", "events")
+    ]
