@@ -14,7 +14,7 @@ from billing_core.rates.tariff import Level, Metering, Ratchet, RateTariff
 from billing_core.rounding import INT64_MAX, Int64Array, divide_half_up
 
 NANO_PER_MICRO = 1_000
-NETTED = (Metering.CARRY_OVER, Metering.MONTHLY_CREDIT)
+PERCENT = 100  # demand is counted in 1/100 W, so that a share in percent of it is exact
 SHARED_WH_MAX = 3 * 10**9  # a month of which tiers are shared among periods: its square fits in 64 bits
 
 
@@ -100,7 +100,7 @@ def as_money(nano: Int64Array, unit_nano: int) -> Int64Array:
 def _check_bounds(sums: Sums, tariff: RateTariff) -> None:
     prices = [max(level.price, level.sell) for levels in tariff.energy for level in levels]
     prices += [level.price for levels in (tariff.demand, *tariff.demand_by_period) for level in levels]
-    largest = max((int(column.max(initial=0)) for column in (sums.load, sums.generation, sums.load_peak_w)), default=0)
+    largest = max(int(column.max(initial=0)) for column in (sums.load, sums.generation, sums.load_peak_w * PERCENT))
     # Carried energy adds up over the year, and the periods of a month to its total.
     if largest * sums.load.shape[1] * MONTHS * max([tariff.settle_price, *prices]) > INT64_MAX // 4:
         raise ValueError(
@@ -213,9 +213,9 @@ def _demand(sums: Sums, tariff: RateTariff) -> Int64Array:
     return found
 
 
-def _cost_of_demand(demand_w: Int64Array, levels: tuple[Level, ...]) -> Int64Array:
-    within = _within(demand_w, [level.upto for level in levels])
-    return _priced(within, [level.price for level in levels])
+def _cost_of_demand(demand: Int64Array, levels: tuple[Level, ...]) -> Int64Array:
+    within = _within(demand, [None if level.upto is None else level.upto * PERCENT for level in levels])
+    return divide_half_up(_priced(within, [level.price for level in levels]), PERCENT)
 
 
 def _priced(parts: Sequence[Int64Array] | Int64Array, prices: Sequence[int]) -> Int64Array:
@@ -226,12 +226,13 @@ def _priced(parts: Sequence[Int64Array] | Int64Array, prices: Sequence[int]) -> 
 
 
 def _ratcheted(demand_w: Int64Array, ratchet: Ratchet | None) -> Int64Array:
-    """Return the billed demand: what was drawn, or a share of the months before, or the floor. [W, 12 × n]"""
+    """Return the billed demand: what was drawn, or a share of the months before, or the floor. [W/100, 12 × n]"""
+    drawn = demand_w * PERCENT
     if ratchet is None:
-        return demand_w
-    billed = np.maximum(demand_w, ratchet.least_w)
+        return drawn
+    billed = np.maximum(drawn, ratchet.least_w * PERCENT)
     for month in range(1, MONTHS):
         before = demand_w[max(0, month - ratchet.months) : month]
         if before.size:
-            billed[month] = np.maximum(billed[month], before.max(axis=0) * ratchet.percent // 100)
+            billed[month] = np.maximum(billed[month], before.max(axis=0) * ratchet.percent)
     return billed

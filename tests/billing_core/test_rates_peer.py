@@ -21,3 +21,4 @@ def test_random_tariffs_loads_and_suns_give_the_same_bills():
         assert sum(tariff.metering is metering for _, tariff in found) > CASES // 10
     assert sum(len(tariff.energy[0]) > 1 for _, tariff in found) > CASES // 10
     assert sum(bool(tariff.demand) for _, tariff in found) > CASES // 10
+    assert sum(tariff.ratchet is not None for _, tariff in found) > CASES // 20

@@ -6,7 +6,6 @@ of a bill, and the worst case; the exit status is 1 if it is over the limit.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import numpy as np
 from billing_core.rates.accumulate import accumulate
 from billing_core.rates.bill import charge_years
 from billing_core.rates.tariff import RateTariff
-from tests.peers.environment import packages_of
+from tests.peers.environment import environment
 from tests.peers.random_rates import as_utilityrate5, calendar, random_schedules, random_tariff, random_year
 
 HERE = Path(__file__).parent
@@ -57,14 +56,13 @@ def _lot(cases: int, rng: Random) -> list[tuple[float, RateTariff]]:
 
 
 def _utilityrate5(cases: list[dict[str, object]], years: np.ndarray) -> list[np.ndarray]:
-    packages = packages_of(HERE / "pysam.lock")
+    python = environment("pysam") / "python"
     with tempfile.TemporaryDirectory() as folder:
         named, data = Path(folder, "cases.json"), Path(folder, "years.bin")
         named.write_text(json.dumps(cases), encoding="utf-8")
         years.astype(np.int32).tofile(data)
         done = subprocess.run(
-            [sys.executable, "-s", str(HERE / "pysam_bills.py"), str(named), str(data)],
-            env=os.environ | {"PYTHONPATH": str(packages)},
+            [str(python), str(HERE / "pysam_bills.py"), str(named), str(data)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,

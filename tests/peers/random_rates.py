@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.rates.accumulate import Calendar, calendar_of
-from billing_core.rates.tariff import Level, Metering, RateTariff
+from billing_core.rates.tariff import Level, Metering, Ratchet, RateTariff
 
 HOURS = 8_760
 OPTIONS = tuple(Metering)  # in the order of ur_metering_option
@@ -45,6 +45,9 @@ def random_tariff(rng: Random, periods: int) -> RateTariff:
         demand_by_period=tuple((Level(upto=None, price=rng.randint(0, 9_000_000)),) for _ in energy)
         if by_period
         else (),
+        ratchet=Ratchet(months=rng.randint(1, 11), percent=rng.randint(1, 99), least_w=rng.randint(0, 900))
+        if demand and not by_period and metering is not Metering.BUY_ALL and rng.random() < 0.5
+        else None,
         fixed_monthly=rng.choice((0, rng.randint(0, 20_000_000))),
         minimum_monthly=minimum[0],
         minimum_annual=minimum[1],
@@ -102,6 +105,8 @@ def as_utilityrate5(tariff: RateTariff, weekday: NDArray[np.integer], weekend: N
                            for month in range(12) for tier, level in enumerate(flat)],
         "ur_dc_tou_mat": [[period + 1, tier + 1, _end_kw(level), level.price / 1e6]
                           for period, levels in enumerate(by_period) for tier, level in enumerate(levels)],
+        "ur_enable_billing_demand": int(tariff.ratchet is not None),
+        **_ratchet(tariff),
         "ur_monthly_fixed_charge": tariff.fixed_monthly / 1e6,
         "ur_monthly_min_charge": tariff.minimum_monthly / 1e6,
         "ur_annual_min_charge": tariff.minimum_annual / 1e6,
@@ -111,6 +116,19 @@ def as_utilityrate5(tariff: RateTariff, weekday: NDArray[np.integer], weekend: N
         "ur_nb_credit_expire": 1,
         "ur_nb_apply_credit_current_month": 1,
     }  # fmt: skip
+
+
+def _ratchet(tariff: RateTariff) -> dict[str, Any]:
+    """Return what is billed at least: a share of the months before in the same year, the month's own whole, a floor."""
+    if tariff.ratchet is None:
+        return {}
+    return {
+        "ur_billing_demand_minimum": tariff.ratchet.least_w / 1000,
+        "ur_billing_demand_lookback_period": tariff.ratchet.months,
+        "ur_billing_demand_lookback_percentages": [[tariff.ratchet.percent, 1]] * 12,
+        "ur_dc_billing_demand_periods": [[period + 1, 1] for period in range(len(tariff.energy))],
+        "ur_yearzero_usage_peaks": [0] * 12,
+    }
 
 
 def _end_kw(level: Level) -> float:
