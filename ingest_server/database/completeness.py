@@ -29,7 +29,7 @@ SELECT_SEQUENCE_GAPS = """
 
 
 class Gap(NamedTuple):
-    """Intervals of a channel without a reading, from ``first_at`` to ``end_at`` (half-open); ``age`` is since the first."""
+    """Intervals of a channel without a reading, half-open; ``age`` is counted from the first."""
 
     gateway: str
     meter: str

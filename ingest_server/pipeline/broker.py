@@ -36,7 +36,7 @@ from ingest_server.pipeline.settings import (
 )
 from protocols.telemetry.topics import PREFIX, Kind
 
-FILTERS = [f"{PREFIX}/+/{kind.value}" for kind in (Kind.READINGS, Kind.STATUS)]
+FILTERS = [f"{PREFIX}/+/{kind.value}" for kind in (Kind.READINGS, Kind.STATUS, Kind.EVENTS)]
 TICK_S = 1.0  # paho's keep-alive wants to be asked about once a second
 PACKETS_A_TURN_MAX = 32  # then others have their turn
 FLUSH_S = 2.0  # at the end, for the last receipts and acknowledgements

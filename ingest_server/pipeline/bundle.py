@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ingest_server.pipeline.admission import Admission, Channels, admit
 from ingest_server.pipeline.message import Message, Rejected
 from protocols.telemetry.batch import Batch, Header
+from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
 from protocols.telemetry.receipt import Receipt, Status, ranges
 from protocols.telemetry.topics import Kind, Topic
 
@@ -15,7 +16,7 @@ class Arrival(NamedTuple):
     """A message and what it says."""
 
     message: Message
-    decoded: Batch | Status | Rejected
+    decoded: Batch | Status | EventMessage | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,13 @@ class GatewayStatus:
 
     status: Status
     retained: bool
+
+
+class GatewayEvent(NamedTuple):
+    """An event of a meter that is registered at the gateway."""
+
+    gateway: str
+    event: MeterEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class Bundle:
     rejected: Sequence[Rejected] = ()
     statuses: Sequence[GatewayStatus] = ()
     strangers: int = 0
+    events: Sequence[GatewayEvent] = ()
     readmitted: int | None = None
 
     def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
@@ -71,19 +80,46 @@ def make_bundle(
     admissions: list[Admission] = []
     rejected: list[Rejected] = []
     statuses: dict[str, GatewayStatus] = {}
+    events: list[GatewayEvent] = []
     for message, decoded in arrivals:
         match decoded:
             case Batch():
                 admission = admit(decoded, channels(decoded.gateway), now_ms)
                 admissions.append(admission)
                 rejected += admission.rejected
+            case EventMessage():
+                taken, refused = _admit_events(decoded, channels(decoded.header.gateway))
+                events += taken
+                rejected += refused
             case Status():
                 statuses[decoded.gateway] = GatewayStatus(decoded, message.retained)
             case Rejected():
                 rejected.append(decoded)
     known = [each for gateway, each in statuses.items() if channels(gateway) is not None]
     suspects = find_suspects(admissions, highest)
-    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known))
+    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known), events=events)
+
+
+def _admit_events(
+    message: EventMessage, channels: Channels | None
+) -> tuple[Sequence[GatewayEvent], Sequence[Rejected]]:
+    """Return the events of meters registered at the message's gateway, and a message of the others for the quarantine.
+
+    No receipt is due for them: their sequences are not those of the readings.
+    """
+    header = message.header
+    meters = {meter for meter, _ in channels or ()}
+    taken = [GatewayEvent(header.gateway, event) for event in message.events if event.meter in meters]
+    others = [event for event in message.events if event.meter not in meters]
+    if not others:
+        return taken, ()
+    reason = (
+        f"gateway {header.gateway} is not registered"
+        if channels is None
+        else f"events of meter {others[0].meter} and perhaps others not registered at gateway {header.gateway}"
+    )
+    payload = encode_events(header.gateway, header.generation, header.sequence, others)
+    return taken, [Rejected(str(Topic(header.gateway, Kind.EVENTS)), payload, reason)]
 
 
 def find_suspects(admissions: Sequence[Admission], highest: Callable[[tuple[str, str]], int]) -> frozenset[int]:

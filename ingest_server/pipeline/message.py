@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import Batch, Header, decode_header
 from protocols.telemetry.canonical import decode_readings
+from protocols.telemetry.event import EventMessage, decode_events
 from protocols.telemetry.receipt import Status, decode_status
 from protocols.telemetry.topics import Kind, parse_topic
 
@@ -35,25 +36,32 @@ class Rejected:
     header: Header | None = None
 
 
-def decode(message: Message) -> Batch | Status | Rejected:
+def decode(message: Message) -> Batch | Status | EventMessage | Rejected:
     """Return what ``message`` says, or why it can't be taken."""
     try:
         topic = parse_topic(message.topic)
-        decoded: Batch | Status
+        decoded: Batch | Status | EventMessage
         match topic.kind:
             case Kind.READINGS:
                 decoded = decode_readings(message.payload)
             case Kind.STATUS:
                 decoded = decode_status(message.payload)
+            case Kind.EVENTS:
+                decoded = decode_events(message.payload)
             case _:
                 return Rejected(message.topic, message.payload, f"{topic.kind.value}: ingest takes none of these")
     except RemoteProtocolError as error:
         return Rejected(message.topic, message.payload, str(error), _header_of(message))
-    if decoded.gateway != topic.gateway:
+    if gateway_of(decoded) != topic.gateway:
         # Whose batch it is can't be told, so nobody gets a receipt for it.
-        reason = f"the topic is of gateway {topic.gateway}, the payload of {decoded.gateway}"
+        reason = f"the topic is of gateway {topic.gateway}, the payload of {gateway_of(decoded)}"
         return Rejected(message.topic, message.payload, reason)
     return decoded
+
+
+def gateway_of(decoded: Batch | Status | EventMessage) -> str:
+    """Return the gateway that a message names."""
+    return decoded.header.gateway if isinstance(decoded, EventMessage) else decoded.gateway
 
 
 def _header_of(message: Message) -> Header | None:

@@ -18,7 +18,7 @@ from ingest_server.pipeline.back_off import back_off_s
 from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.inbox import Inbox
-from ingest_server.pipeline.message import Message, Rejected, decode
+from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.settings import (
     BUNDLE_OCTETS_MAX,
@@ -184,7 +184,7 @@ class Pipeline:
         registered = self._registered
         decoded = [each for _, each in arrivals]
         await registered.hear(connection)
-        await registered.load(connection, {each.gateway for each in decoded if not isinstance(each, Rejected)})
+        await registered.load(connection, {gateway_of(each) for each in decoded if not isinstance(each, Rejected)})
         await registered.load_highest(
             connection, {(each.gateway, each.generation) for each in decoded if isinstance(each, Batch)}
         )

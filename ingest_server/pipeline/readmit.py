@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from ingest_server.pipeline.bundle import Arrival, make_bundle
-from ingest_server.pipeline.message import Message, decode
+from ingest_server.pipeline.message import Message, decode, gateway_of
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import Connection, Stored, open_connection, store
 from protocols.telemetry.batch import Batch
+from protocols.telemetry.event import EventMessage
 
 # Only what lies there now: what this run puts there in exchange has a higher number.
 SELECT_LAST = "select coalesce(max(quarantine_id), 0) from quarantine"
@@ -50,15 +51,19 @@ async def readmit(dsn: str, now_ms: int) -> Readmitted:
         registered = Registered()
         async for number, message in _quarantined(connection):
             decoded = decode(message)
-            if not isinstance(decoded, Batch):
+            if not isinstance(decoded, Batch | EventMessage):
                 done.left += 1  # a status says nothing any more
                 continue
-            await registered.load(connection, [decoded.gateway])
+            await registered.load(connection, [gateway_of(decoded)])
             bundle = make_bundle([Arrival(message, decoded)], registered.channels, lambda _: 0, now_ms)
-            if not len(bundle.admissions[0].rows):
+            if not bundle.events and not any(len(each.rows) for each in bundle.admissions):
                 done.left += 1
                 continue
-            done.add(await store(connection, replace(bundle, suspects=frozenset({0}), readmitted=number)))
+            done.add(
+                await store(
+                    connection, replace(bundle, suspects=frozenset(range(len(bundle.admissions))), readmitted=number)
+                )
+            )
     return done
 
 

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from ingest_server.database.connection import SET_UTC, connection_options
 from ingest_server.database.copy import HEADER, TRAILER, encode_readings
 from ingest_server.pipeline.admission import Admission
-from ingest_server.pipeline.bundle import Bundle, GatewayStatus
+from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
 from ingest_server.pipeline.message import Rejected
 from protocols.telemetry.receipt import State
 
@@ -73,6 +73,15 @@ UPDATE_CONTACT = """
     update gateway set last_contact_at = now()
     where gateway_id in (select gateway_id from gateway where gateway_id = any(%s) order by gateway_id for update)
 """
+INSERT_EVENTS = """
+    insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, value, text, body, gateway_id)
+    select meter_id, to_timestamp(at_ms / 1000.0), fingerprint, kind, object, code, value, text, body, gateway_id
+    from unnest(%s::text[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],
+        %s::bytea[], %s::text[])
+        as e (meter_id, at_ms, fingerprint, kind, object, code, value, text, body, gateway_id)
+    order by meter_id, at_ms, fingerprint
+    on conflict do nothing
+"""
 UPDATE_STATUS = """
     update gateway set state = %(state)s, status = %(status)s,
         last_contact_at = case when %(contact)s then now() else last_contact_at end
@@ -116,6 +125,9 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
             await cursor.execute(DELETE_QUARANTINED, [bundle.readmitted])
         for rejected in bundle.rejected:
             await cursor.execute(UPSERT_QUARANTINE, _quarantine_row(rejected))
+        if bundle.events:
+            rows_of_events = map(_event_row, bundle.events)
+            await cursor.execute(INSERT_EVENTS, [list(column) for column in zip(*rows_of_events, strict=True)])
         await _advance(cursor, bundle)
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
@@ -181,6 +193,13 @@ def _multirange(pairs: Iterable[tuple[int, int]]) -> str:
 def _quarantine_row(rejected: Rejected) -> tuple[Any, ...]:
     fingerprint = sha256(b"\0".join((rejected.topic.encode(), rejected.reason.encode(), rejected.payload))).digest()
     return (fingerprint, rejected.topic, rejected.payload, rejected.reason)
+
+
+def _event_row(each: GatewayEvent) -> tuple[Any, ...]:
+    event = each.event
+    said = (event.kind.value, event.object, event.code, event.value, event.text)
+    fingerprint = sha256(repr((event.meter, event.at_ms, *said, event.body)).encode()).digest()
+    return (event.meter, event.at_ms, fingerprint, *said, event.body, each.gateway)
 
 
 def _status_row(each: GatewayStatus) -> dict[str, Any]:

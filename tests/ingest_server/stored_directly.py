@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ingest_server.pipeline.bundle import Arrival, make_bundle
-from ingest_server.pipeline.message import Message, decode
+from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import open_connection, store
 from protocols.telemetry.batch import Batch, encode_batch
@@ -39,7 +39,8 @@ def store_transactions(dsn: str, transactions: Sequence[Sequence[Message]]) -> N
             for messages in transactions:
                 arrivals = [Arrival(each, decode(each)) for each in messages]
                 batches = [each.decoded for each in arrivals if isinstance(each.decoded, Batch)]
-                await registered.load(connection, {each.gateway for each in batches})
+                known = {gateway_of(each.decoded) for each in arrivals if not isinstance(each.decoded, Rejected)}
+                await registered.load(connection, known)
                 await registered.load_highest(connection, {(each.gateway, each.generation) for each in batches})
                 bundle = make_bundle(arrivals, registered.channels, registered.highest, NOW_MS)
                 await store(connection, bundle)

@@ -157,7 +157,9 @@ def test_a_payload_of_another_gateway_is_quarantined_without_a_receipt():
     assert Bundle(rejected=[rejected]).receipts() == []
 
 
-@pytest.mark.parametrize("topic", ["congto/v1/gw-01/events", "congto/v1/gw-01/receipts", "congto/v1/a b/readings", "x"])
+@pytest.mark.parametrize(
+    "topic", ["congto/v1/gw-01/replies", "congto/v1/gw-01/receipts", "congto/v1/a b/readings", "x"]
+)
 def test_other_topics_are_quarantined(topic):
     assert isinstance(decode(Message(topic, encode_batch("gw-01", GENERATION, 1, [reading()]))), Rejected)
 
