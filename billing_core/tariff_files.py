@@ -151,6 +151,13 @@ def _check_tiers(tariffs: Tariffs, files: Mapping[str, str]) -> None:
                     f"{files[act.name]}: {key}: found {len(tiers)} prices, expected {expected} on "
                     f"{act.effective_on}; correct the prices, or date the structure in structure.toml"
                 )
+    begins = {act.effective_on for act in tariffs.acts}
+    for item in tariffs.structures:
+        if item.effective_on > tariffs.acts[0].effective_on and item.effective_on not in begins:
+            raise UsageError(
+                f"structure.toml: {item.name}: found effective_on {item.effective_on}, expected the first day of an "
+                "act, as prices and tiers change together; correct the date, or add the act"
+            )
 
 
 def _act(table: Table) -> Act:

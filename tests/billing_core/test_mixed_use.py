@@ -1,6 +1,7 @@
 """Mixed use on whole columns: shares sum to the meter, one bill alone is the plain bill, faults hold one bill."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_the_uses_of_a_meter_sum_to_its_energy_and_their_lines_to_the_bill(bills
     assert (amount == charges.subtotal).all()
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10**8))
 def test_one_use_of_all_the_energy_is_the_plain_bill(energy):
     plain = charge(december([energy]), TARIFFS)
@@ -75,3 +77,16 @@ def test_the_surplus_of_solar_is_taken_off_before_the_uses_share():
     charges = charge_uses(batch, uses_of(rows), TARIFFS)
     assert charges.billed_wh.tolist() == [60_000]
     assert charges.lines().energy_wh.tolist() == [30_000, 30_000]
+
+
+def test_a_use_of_an_unknown_category_holds_its_bill():
+    uses = uses_of([(0, Category.RESIDENTIAL, 5_000), (0, Category.BUSINESS, 5_000), (1, Category.BUSINESS, WHOLE_BP)])
+    uses.category[1] = 99
+    charges = charge_uses(december([100_000] * 2), uses, TARIFFS)
+    assert charges.hold.tolist() == [Hold.CODE_UNKNOWN.code, 0]
+    assert charges.total.tolist() == [0, round(100 * 3152 * 1.08)]
+
+
+def test_a_bill_without_a_use_is_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="without a use"):
+        charge_uses(december([100_000] * 2), uses_of([(0, Category.RESIDENTIAL, WHOLE_BP)]), TARIFFS)

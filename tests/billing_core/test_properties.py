@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,55 @@ def test_a_row_that_cannot_be_billed_is_held_and_the_others_go_on(customer, what
     assert 1 not in charges.lines().bill
     alone = billed([customer])
     assert charges.total[0] == charges.total[2] == alone.total[0]
+
+
+BROKEN = [
+    {"power_factor_percent": 101},
+    {"power_factor_percent": -2},
+    {"undeclared_rental": True, "category": Category.BUSINESS.code},
+    {"two_component": True, "category": Category.PRODUCTION.code, "demand_w": -1},
+    {"two_component": True, "category": Category.PRODUCTION.code, "demand_w": 2**60},
+    {"two_component": True},
+    {"before_change_wh": [0, 0, 0]},
+    {"before_change_wh": [2**62, 0, 0]},
+    {"before_change_wh": [0, -5, 0]},
+    {"before_change_wh": [0, 0, 0], "solar": Solar.NET_2017.code},
+    {"households_changed_on": np.datetime64("2025-12-01")},
+    {"households_changed_on": np.datetime64("2026-01-01")},
+    {"households_changed_on": np.datetime64("2025-12-15"), "households_after": 0},
+    {"households_changed_on": np.datetime64("2025-12-15"), "households_after": 2**62},
+    {"households_changed_on": np.datetime64("2025-12-15"), "households_after_parts": -3},
+    {"category": Category.TOURISM.code},
+    {"category": Category.WHOLESALE_RURAL.code},
+    {"solar": 99},
+    {"voltage": -1},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=str)
+def test_what_cannot_be_holds_its_row_and_no_other(broken):
+    plain = {
+        "energy_wh": [100_000, 0, 0],
+        "start_on": date(2025, 12, 1),
+        "end_on": date(2025, 12, 31),
+        "category": Category.RESIDENTIAL.code,
+        "voltage": 0,
+        "solar": 0,
+        "power_factor_percent": -1,
+        "undeclared_rental": False,
+        "two_component": False,
+        "demand_w": -1,
+        "before_change_wh": [-1, -1, -1],
+        "households_changed_on": np.datetime64("NaT", "D"),
+        "households_after": 1,
+        "households_after_parts": 1,
+    }
+    charges = billed([plain, plain | broken, plain])
+    assert charges.hold[1] != Hold.NONE.code
+    assert charges.hold[[0, 2]].tolist() == [0, 0]
+    assert charges.total.tolist() == [217_836, 0, 217_836]  # 99,200 + 102,500 đ and 8 %
+    lines = charges.lines()
+    assert 1 not in lines.bill
 
 
 def test_days_no_calendar_of_ours_has_are_held():

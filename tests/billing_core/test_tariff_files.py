@@ -180,6 +180,24 @@ def test_an_act_without_a_tier_structure_is_refused():
         parse_tariffs(FILES | {"structure.toml": structure})
 
 
+BETWEEN = """
+[[tiers]]
+name = "six others"
+effective_on = 2018-01-01
+widths = [40, 60, 100, 100, 100]
+undeclared_tier = 3
+source = "invented"
+certainty = "unverified"
+"""
+
+
+def test_a_structure_that_begins_between_two_acts_is_refused():
+    with pytest.raises(
+        UsageError, match=r"structure\.toml: six others: found effective_on 2018-01-01, expected the first"
+    ):
+        parse_tariffs(FILES | {"structure.toml": FILES["structure.toml"] + BETWEEN})
+
+
 def test_a_missing_or_strange_file_is_refused():
     with pytest.raises(UsageError, match=r"vat\.toml: found no such file"):
         parse_tariffs({name: text for name, text in FILES.items() if name != "vat.toml"})
