@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simulators.dlms.commands import add_dlms
+from simulators.iec62056_21 import commands as iec62056_21_commands
 from simulators.meter_arguments import (
     add_line_arguments,
     add_listen,
@@ -42,6 +43,7 @@ def add_arguments(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     _add_holes(tcp)
     tcp.set_defaults(serve=_serve_modbus_tcp)
     add_dlms(subparsers)
+    iec62056_21_commands.add_arguments(subparsers)
 
 
 def _add_holes(parser: argparse.ArgumentParser) -> None:

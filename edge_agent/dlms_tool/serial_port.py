@@ -52,9 +52,12 @@ def open_for_sign_on(settings: LineSettings) -> SerialPort:
     return SerialPort(replace(settings, baud=BAUD_FIRST, parity="N", stop_bits=1))
 
 
-async def ask(port: SerialPort, client: Client, request: Request, timeout_s: float) -> Event:
-    """Carry out one request; NoReplyError for silence, RemoteProtocolError for noise."""
-    octets = client.send(request)
+async def ask(port: SerialPort, client: Client, request: Request | None, timeout_s: float) -> Event:
+    """Carry out one request, or wait for what comes by itself.
+
+    NoReplyError for silence, RemoteProtocolError for noise.
+    """
+    octets = b"" if request is None else client.send(request)
     speed, broken = client.baud, 0
     await port.write(octets)
     await asyncio.sleep(len(octets) * port.settings.character_s)
@@ -91,8 +94,8 @@ async def sign_on(port: SerialPort, client: Client, address: str, timeout_s: flo
     except NoReplyError as error:
         raise NoReplyError(
             f"{port.settings.port}: nobody answers the sign-on at 300 baud ({error}); is the optical head on the "
-            "meter, the right way round? --sign-on ADDRESS if the meter wants one; without --mode-e "
-            "if it speaks HDLC at once"
+            "meter, the right way round? Does it want an address (--sign-on, --address)? Does it speak "
+            "HDLC at once, without --mode-e?"
         ) from error
     if not isinstance(event, Identified):
         raise RemoteProtocolError(f"found {type(event).__name__}, expected an identification")

@@ -1,0 +1,1 @@
+"""``congto iec62056-21``: meters that are read by characters."""
