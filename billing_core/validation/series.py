@@ -45,7 +45,7 @@ class Intervals:
     Parameters
     ----------
     energy_wh
-        [Wh, meters × slots]; what stands where ``missing`` is set means nothing.
+        [Wh, meters × slots]; what stands where ``missing`` is set means nothing, 0 is best.
     missing
         [meters × slots]
     slots_per_day
@@ -69,10 +69,21 @@ class Intervals:
                 f"intervals: found energy {self.energy_wh.shape}, missing {self.missing.shape} and "
                 f"{self.slots_per_day} slots a day; expected equal shapes and whole days: cut or pad the last day"
             )
+        if self.energy_wh.shape[1] == 0:
+            raise UsageError("intervals: found no day; expected one or more: leave out what has no readings")
         if self.energy_wh.size and max(-int(self.energy_wh.min()), int(self.energy_wh.max())) > ENERGY_WH_MAX:
+            self._refuse_beyond_the_limit()
+
+    def _refuse_beyond_the_limit(self) -> None:
+        beyond = (np.abs(self.energy_wh) > ENERGY_WH_MAX) & ~self.missing
+        where = np.argwhere(beyond)
+        if where.size:
+            meter, slot = (int(part) for part in where[0])
             raise UsageError(
-                f"energy_wh: found a value beyond ±{ENERGY_WH_MAX} Wh; expected less: mark it missing, it is no reading"
+                f"energy_wh: found {int(self.energy_wh[meter, slot])} Wh in row {meter}, slot {slot}; expected at most "
+                f"±{ENERGY_WH_MAX}: mark it missing, it is no reading"
             )
+        raise UsageError(f"energy_wh: found more than {ENERGY_WH_MAX} Wh in a missing slot; put 0 there")
 
     @property
     def meters(self) -> int:

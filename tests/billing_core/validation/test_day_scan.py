@@ -119,6 +119,7 @@ def test_blocks_do_not_show(monkeypatch):
         (np.zeros((1, 24)), np.zeros((1, 24), dtype=bool), 24, "found float64 of 2 dimensions; expected int64"),
         (np.zeros((1, 25), dtype=np.int64), np.zeros((1, 25), dtype=bool), 24, "whole days"),
         (np.zeros((1, 24), dtype=np.int64), np.zeros((1, 24), dtype=bool), 7, "expected one of"),
+        (np.zeros((1, 0), dtype=np.int64), np.zeros((1, 0), dtype=bool), 24, "leave out what has no readings"),
         (np.full((1, 24), 10**14), np.zeros((1, 24), dtype=bool), 24, "mark it missing"),
     ],
 )

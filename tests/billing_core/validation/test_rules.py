@@ -229,3 +229,29 @@ def test_a_transformers_loss_concerns_the_meters_behind_it():
     assert [case.meter for case in cases] == [2, 0]
     with pytest.raises(UsageError, match="give transformer="):
         queue([balance], np.array([1_000]))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(0, 3), st.integers(1, 9))
+def test_whatever_is_read_there_is_a_verdict(seed, meters, days):
+    rng = np.random.default_rng(seed)
+    energy = rng.choice([0, 1, -5, 300, 10**12, -(10**12)], (meters, days * 24))
+    data = MeterData(
+        intervals=Intervals(energy_wh=energy, missing=rng.random(energy.shape) < rng.random(), slots_per_day=24),
+        registers=registers_of(
+            rng.integers(-(10**9), 10**9, (meters, days + 1)),
+            rng.random((meters, days + 1)) < 0.7,
+            digits=int(rng.integers(0, 9)),
+        ),
+        limit_wh=rng.integers(0, 1_000, meters),
+        two_way=rng.random(meters) < 0.5,
+        status=rng.integers(0, 4_096, (meters, days)).astype(np.int32),
+        clock_offset_s=rng.integers(-9_999, 9_999, (meters, days)),
+        in_service=rng.random((meters, days)) < 0.5,
+        history_peak_wh=rng.integers(0, 900, meters),
+    )
+    result = validate(data, columns(meters))
+    assert result.verdict.severity.shape == (meters, days)
+    for finding in result.findings.values():
+        assert finding.mask.shape == (meters, days)
+        assert all(column.shape == finding.mask.shape for column in finding.evidence.values())
