@@ -6,7 +6,7 @@ one transaction. Then holes in the series of meters with a load profile are fill
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from edge_agent.log import EventLog, Recurring
 from edge_agent.meter import Answer, Meter
 from edge_agent.spool import Cycle, Hole, SlotDone
 from edge_agent.store import Store
+from edge_agent.tending import Duties, Tending
 from protocols.errors import ProtocolError
 from protocols.meters.model import Group
 from protocols.telemetry.reading import Reading
@@ -30,6 +31,11 @@ class Line(Protocol):
     """An open line with its meters, by their identifiers."""
 
     meters: dict[str, Meter]
+
+    @property
+    def duties(self) -> Mapping[str, Duties]:
+        """What is done daily, for meters that have such."""
+        ...
 
     def close(self) -> None:
         """Close the line."""
@@ -90,6 +96,7 @@ class Bus:
             for meter in config.meters
         ]
         self._healer = Healer(config, store, self._recurring, log)
+        self._tending = Tending(config, clock, store, self._recurring, log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until ``stop`` is set; a cycle that has begun is finished."""
@@ -98,14 +105,17 @@ class Bus:
             self._begin()
             while not stop.is_set():
                 now_ms = self._clock.now_ms()
-                due_ms = min(polled.due_ms() for polled in self._polled)
+                read_ms = min(polled.due_ms() for polled in self._polled)
+                due_ms = min(read_ms, self._tending.due_ms() or read_ms)
                 if due_ms > now_ms + 2 * policy.DAY_MS:  # nobody is read less often than daily
                     self._log.error("clock.went_back", bus=self._config.id, now_ms=now_ms, due_ms=due_ms)
                     self._begin()
                 elif due_ms > now_ms:
                     await unless_stopped(self._clock.wait_until(min(due_ms, now_ms + WAIT_MAX_MS)), stop)
-                else:
+                elif read_ms <= now_ms:
                     await self._cycle()
+                else:
+                    await self._tend()
         finally:
             self._close_line()
 
@@ -121,6 +131,16 @@ class Bus:
         for polled in self._polled:
             for series in polled.series:
                 series.done_ms = policy.first_due(now_ms, series.every_ms, series.stored_ms) - series.every_ms
+        self._tending.begin()
+
+    async def _tend(self) -> None:
+        """Do what is done daily, for meters that answer on a line that is open."""
+        silent = {polled.config.id for polled in self._polled if polled.health.failures}
+        duties = {} if self._line is None else self._line.duties
+        try:
+            await self._tending.tend({name: each for name, each in duties.items() if name not in silent})
+        except LineLostError:
+            self._close_line()  # the next cycle opens it again and tells if it can't
 
     async def _cycle(self) -> None:
         began_s = asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from edge_agent.dlms_access import Access, KeySource, from_environment, parse_ac
 from edge_agent.keys import KeyFile, parse_key_place
 from edge_agent.secret import Secret
 from edge_agent.serial_line import LineSettings
+from protocols.dlms.control import SHIFT_S_MAX
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
 from protocols.meters.model import Group, MeterModel, Protocol
@@ -117,6 +118,9 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         KeyFile(parse_key_place(top.table("keys"), directory, environment)) if "keys" in top else None,
         parse_title(gateway, "system_title"),
     )
+    own = top.table("models", required=False)
+    models = directory / own.take("directory", str) if "directory" in own else None
+    own.finish()
     config = AgentConfig(
         gateway=_identifier(gateway, "id"),
         spool=spool,
@@ -124,7 +128,7 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
         counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
-        buses=tuple(_parse_bus(bus, source) for bus in top.tables("bus")),
+        buses=tuple(_parse_bus(bus, source, models) for bus in top.tables("bus")),
     )
     gateway.finish()
     clock.finish()
@@ -162,10 +166,10 @@ def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str])
     return broker
 
 
-def _parse_bus(table: Table, source: KeySource) -> BusConfig:
+def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfig:
     bus_id = _identifier(table, "id")
     tcp = "tcp" in table
-    meters = tuple(_parse_meter(meter, source, tcp) for meter in table.tables("meter"))
+    meters = tuple(_parse_meter(meter, source, models, tcp) for meter in table.tables("meter"))
     if not meters:
         raise table.error("meter", "missing; a bus needs at least one [[bus.meter]]")
     protocols = {meter.model.protocol for meter in meters}
@@ -213,9 +217,9 @@ def _check_settings(table: Table, meters: tuple[MeterConfig, ...]) -> None:
             )
 
 
-def _parse_meter(table: Table, source: KeySource, tcp: bool) -> MeterConfig:
+def _parse_meter(table: Table, source: KeySource, models: Path | None, tcp: bool) -> MeterConfig:
     try:
-        model = load_model(table.take("model", str))
+        model = load_model(table.take("model", str), models)
     except UsageError as error:
         raise table.error("model", str(error)) from error
     every = {Group.BILLING: _interval(table, "every", "30m")}
@@ -232,11 +236,21 @@ def _parse_meter(table: Table, source: KeySource, tcp: bool) -> MeterConfig:
         every_ms=every,
         access=parse_access(table, name, model, source),
         heal=table.take("heal", bool, default=model.profile is not None),
+        clock_limit_s=_clock_limit(table, model),
     )
     if meter.heal and model.profile is None:
         raise table.error("heal", f"the model {model.key} has no load profile; leave this key out")
     table.finish()
     return meter
+
+
+def _clock_limit(table: Table, model: MeterModel) -> int | None:
+    if "clock_limit" not in table:
+        return None
+    limit_ms = _duration(table, "clock_limit", "", 1000, SHIFT_S_MAX * 1000)
+    if model.dlms is None:
+        raise table.error("clock_limit", f"the model {model.key} has no clock that could be set; leave this key out")
+    return limit_ms // 1000
 
 
 def _identifier(table: Table, key: str) -> str:

@@ -91,11 +91,6 @@ class Entry:
             self._lease.note(client)
             await _on_disk(self._lease.store)
 
-    async def close(self) -> None:
-        """Keep on the disk what was accepted last."""
-        if self._lease is not None:
-            await _on_disk(partial(self._lease.store, now=True))
-
 
 async def _on_disk(work: Callable[[], Awaitable[T]]) -> T:
     try:

@@ -10,7 +10,7 @@ from protocols.dlms.data import Data, integer_of
 from protocols.dlms.objects import ScalerUnit, scaler_unit_of, to_base
 from protocols.dlms.plan import read_attributes, read_profile, results_of
 from protocols.dlms.selective import CLOCK, CLOCK_CLASS, CaptureObject
-from protocols.dlms.services import Associated, BufferResult, DataAccessError, Event, GetResult
+from protocols.dlms.services import ActionRefused, Associated, BufferResult, DataAccessError, Event, GetResult
 from protocols.dlms.xdlms.references import Attribute
 from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
 from protocols.errors import RemoteProtocolError
@@ -72,18 +72,17 @@ class DlmsMeter:
             await self._learn_scalers([_column(each) for each in columns if _is_register(each)], granted)
             found: list[ProfileValue] = []
             from_at, to_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (from_ms, to_ms))
-            clock = next((each for each in columns if each.class_id == CLOCK_CLASS), CLOCK)
             for request in read_profile(
                 shape.obis,
                 from_at,
                 to_at,
                 deviation_minutes=DEVIATION_MINUTES,
-                restricting=clock,
+                restricting=clock_of(columns),
                 quirks=self._quirks,
             ):
                 event = await self._session.ask(request)
                 if not isinstance(event, BufferResult):
-                    return f"load profile {shape.obis}: {_refusal(event)}"
+                    return f"load profile {shape.obis}: {refusal(event)}"
                 buffer = profile.decode_buffer(event.octets, column_count=len(columns))
                 found += self._interpret(buffer, columns, period_s)
             await self._session.leave()
@@ -135,7 +134,7 @@ class DlmsMeter:
             event = await self._session.ask(request)
             found = results_of(event)
             if not found:
-                raise RemoteProtocolError(f"the meter answers a GET with {_refusal(event)}")
+                raise RemoteProtocolError(f"the meter answers a GET with {refusal(event)}")
             results += found
         return results
 
@@ -165,14 +164,20 @@ def _column(captured: CaptureObject) -> Attribute:
     return Attribute(captured.class_id, captured.obis, captured.index)
 
 
+def clock_of(columns: Sequence[CaptureObject]) -> CaptureObject:
+    """Return the column that a range goes by: the clock, whichever column that is."""
+    return next((each for each in columns if each.class_id == CLOCK_CLASS), CLOCK)
+
+
 def _data(result: GetResult | DataAccessError, what: str) -> Data:
     if isinstance(result, DataAccessError):
         raise RemoteProtocolError(f"{what}: {result.code.word}")
     return result.value
 
 
-def _refusal(event: Event) -> str:
-    if isinstance(event, DataAccessError):
+def refusal(event: Event) -> str:
+    """Return what an answer that is none says, in the standard's words."""
+    if isinstance(event, DataAccessError | ActionRefused):
         return event.code.word
     if isinstance(event, ExceptionResponse | ConfirmedServiceError):
         return event.words

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from edge_agent.config import BusConfig, MeterConfig, TcpPlace
 from edge_agent.counters import Lease
+from edge_agent.dlms_duties import DlmsDuties
 from edge_agent.dlms_entry import Entry
 from edge_agent.dlms_meter import DlmsMeter
 from edge_agent.dlms_session import ByteLine, DlmsSession
@@ -29,8 +30,11 @@ LinkParameters: TypeAlias = Callable[[MeterConfig, int, int], HdlcParameters | W
 class OpenLine:
     """A line that is open, and its meters by their identifiers."""
 
-    def __init__(self, meters: dict[str, Meter], close: Callable[[], None]) -> None:
+    def __init__(
+        self, meters: dict[str, Meter], close: Callable[[], None], duties: dict[str, DlmsDuties] | None = None
+    ) -> None:
         self.meters = meters
+        self.duties = duties or {}
         self.close = close
 
 
@@ -62,10 +66,12 @@ async def _open_dlms(bus: BusConfig, counters: Path) -> OpenLine:
         line = SerialLine(bus.place)
         parameters = _hdlc_parameters
     meters: dict[str, Meter] = {}
+    duties: dict[str, DlmsDuties] = {}
     for meter in bus.meters:
-        entry = _entry(meter, parameters, counters)
-        meters[meter.id] = DlmsMeter(DlmsSession(line, entry, bus.reply_timeout_s), meter.model)
-    return OpenLine(meters, line.close)
+        session = DlmsSession(line, _entry(meter, parameters, counters), bus.reply_timeout_s)
+        meters[meter.id] = DlmsMeter(session, meter.model)
+        duties[meter.id] = DlmsDuties(session, meter.model)
+    return OpenLine(meters, line.close, duties)
 
 
 def _entry(meter: MeterConfig, parameters: LinkParameters, counters: Path) -> Entry:

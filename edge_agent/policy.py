@@ -23,6 +23,12 @@ CLOCK_SANE_FROM_MS = 1_577_836_800_000  # 2020-01-01: before this the clock has 
 SLOT_AHEAD_MAX_MS = DAY_MS  # a slot that lies further ahead was written when the clock was wrong
 HEAL_CHUNKS_MAX = 4  # a cycle; a day of a four-channel profile takes about 4 s at 9600 baud
 RECONNECT_MIN_S = 0.2
+CLOCK_TOLERANCE_MS = 2000  # a meter tells whole seconds, and its answer takes its time
+CLOCK_GUARD_MS = 5000  # how far from a slot's ends a clock must stand before and after it is shifted
+CLOCK_TOLD_S = 60  # IEC 62054-21, 7.5: a clock drifts half a second a day; a minute is months of it, or a dead battery
+LOG_DAYS_FIRST = 7  # of an event log that was never read
+LOG_AHEAD_MS = DAY_MS  # the meter's clock may be ahead of ours
+TENDED_AT_ONCE_MAX = 4  # meters, before it is looked whether a reading is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,36 @@ def missed_slots(last_slot_ms: int | None, read: Stamp, every_ms: int) -> tuple[
 def heal_chunk(from_ms: int, to_ms: int) -> tuple[int, int]:
     """Return the piece of a hole to ask for next: up to the end of its first UTC day, for some meters give no more."""
     return (from_ms, min(to_ms, slot_of(from_ms, DAY_MS) + DAY_MS - 1))
+
+
+def tend_due(now_ms: int, slot_ms: int) -> int:
+    """Return the next middle of a slot: there a clock may be shifted, and no reading is due."""
+    middle_ms = slot_of(now_ms, slot_ms) + slot_ms // 2
+    return middle_ms if middle_ms > now_ms else middle_ms + slot_ms
+
+
+def clock_difference(said_ms: int, before_ms: int, after_ms: int) -> int:
+    """Return by how many ms a meter's clock is ahead, in whole seconds: 0 for one that shows the second we are in.
+
+    It said the second ``said_ms`` to a question that was asked between the two other times.
+    """
+    return -(((before_ms + after_ms) // 2 - said_ms) // 1000) * 1000
+
+
+def clock_shift(difference_ms: int, limit_s: int | None, now_ms: int, slot_ms: int) -> int:
+    """Return by how many seconds to shift a meter's clock now, 0 for not at all.
+
+    Not without a limit or beyond it, and not when the clock would stand in another slot after than before: a row of
+    the load profile would be lost or come twice.
+    """
+    if limit_s is None or not CLOCK_TOLERANCE_MS <= abs(difference_ms) <= limit_s * 1000:
+        return 0
+    before_ms, after_ms = now_ms + difference_ms, now_ms
+    begin_ms = slot_of(after_ms, slot_ms)
+    inside = (begin_ms + CLOCK_GUARD_MS, begin_ms + slot_ms - CLOCK_GUARD_MS)
+    if not all(inside[0] <= at_ms <= inside[1] for at_ms in (before_ms, after_ms)):
+        return 0
+    return -difference_ms // 1000
 
 
 def reconnect_delay_s(failures: int, longest_s: float, chance: Random) -> float:

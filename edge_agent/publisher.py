@@ -106,6 +106,7 @@ class Publisher:
             group.create_task(self._receive(client))
             group.create_task(self._send(client, group.create_task))
             group.create_task(self._tell_status(client))
+            group.create_task(self._send_events(client))
 
     async def _send(self, client: aiomqtt.Client, start: Callable[..., object]) -> None:
         topic = str(Topic(self._config.gateway, Kind.READINGS))
@@ -162,6 +163,22 @@ class Publisher:
             self._progress_at = self._loop.time()
             self._store.grown.set()
             self._receipted.set()
+
+    async def _send_events(self, client: aiomqtt.Client) -> None:
+        """Publish what waits, one after the other; the broker's acknowledgement ends a message's life here."""
+        topic = str(Topic(self._config.gateway, Kind.EVENTS))
+        while True:
+            self._store.events_grown.clear()
+            waiting = await self._store.events(WINDOW)
+            for sequence, payload in waiting:
+                await client.publish(topic, payload, qos=1)
+                try:
+                    await self._store.forget_event(sequence)
+                except UnavailableError as error:
+                    self._recurring.failed("spool", "spool.refused", reason=error)
+                    return
+            if not waiting:
+                await self._store.events_grown.wait()
 
     async def _tell_status(self, client: aiomqtt.Client) -> None:
         while True:

@@ -23,12 +23,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from edge_agent import outbox
 from edge_agent.failures import SpoolFullError
+from edge_agent.outbox import LogRead
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.batch import ROWS_MAX, encode_batch
+from protocols.telemetry.event import MeterEvent
 from protocols.telemetry.reading import DIGEST_MODULUS, Reading, reading_digest
 
-VERSION = 1
+VERSION = 2
 DAY_MS = 86_400_000
 BUSY_TIMEOUT_S = 10.0
 CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a larger file is checked as it is read
@@ -40,8 +43,10 @@ SCHEMA = f"""
     create table day (day integer primary key, readings integer not null, digest text not null);
     create table slot (meter text, series text, slot_ms integer not null, primary key (meter, series)) without rowid;
     create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms)) without rowid;
+    {outbox.SCHEMA}
     pragma user_version = {VERSION};
 """
+UPGRADE = {1: f"begin immediate; {outbox.SCHEMA} pragma user_version = 2; commit;"}
 INSERT_BATCH = "insert into batch (sequence, payload) values (?, ?)"
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
 SET_DAY = """
@@ -80,6 +85,13 @@ class Cycle:
     slots: list[SlotDone] = field(default_factory=list)
     holes: list[Hole] = field(default_factory=list)
     filled: list[Hole] = field(default_factory=list)
+    events: list[MeterEvent] = field(default_factory=list)
+    logs: list[LogRead] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to keep. A slot without a reading is not kept: it is read again after a restart."""
+        return not (self.readings or self.filled or self.events or self.logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,8 @@ class Spool:
             raise UsageError(
                 f"{self.path}: written by a newer congto (version {version}); install that, or move it away"
             )
+        elif version in UPGRADE:
+            self._db.executescript(UPGRADE[version])
         elif self.path.stat().st_size <= CHECK_OCTETS_MAX:
             (found,) = self._db.execute("pragma quick_check(1)").fetchone()
             if found != "ok":
@@ -190,6 +204,7 @@ class Spool:
                         self._db.executemany(SET_META, [("last_sequence", sequence), ("taken", taken)])
                         self._count(cycle.readings)
                     self._note(cycle)
+                    outbox.put(self._db, self._gateway, self.generation, cycle.events, cycle.logs)
             except sqlite3.OperationalError as error:
                 raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
             self.last_sequence, self.taken, self._octets = sequence, taken, octets
@@ -272,6 +287,27 @@ class Spool:
         """Return the holes that are not filled, the oldest first."""
         with self._lock:
             return [Hole(*row) for row in self._db.execute("select * from hole order by from_ms, meter")]
+
+    def events(self, count: int) -> list[tuple[int, bytes]]:
+        """Return up to ``count`` messages of events, the oldest first."""
+        with self._lock:
+            return outbox.messages(self._db, count)
+
+    def forget_event(self, sequence: int) -> None:
+        """Remove a message of events that the broker has."""
+        with self._lock:
+            self._db.execute("pragma synchronous=normal")  # at worst it is sent again
+            try:
+                outbox.forget(self._db, sequence)
+            except sqlite3.OperationalError as error:
+                raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
+            finally:
+                self._db.execute("pragma synchronous=full")
+
+    def logs_read(self) -> dict[tuple[str, str], int]:
+        """Return how far each meter's event logs were read."""
+        with self._lock:
+            return outbox.logs_read(self._db)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

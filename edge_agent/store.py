@@ -18,6 +18,7 @@ class Store:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.grown = asyncio.Event()
+        self.events_grown = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "spool")
         self._loop = asyncio.get_running_loop()
 
@@ -34,6 +35,8 @@ class Store:
         for event in ("spool.full", "spool.refused"):
             recurring.recovered("spool", event, "spool.accepted", bus=bus)
         self.grown.set()
+        if cycle.events:
+            self.events_grown.set()
         return True
 
     async def forget(self, sequences: Sequence[tuple[int, int]]) -> int:
@@ -43,6 +46,18 @@ class Store:
     async def batches_after(self, sequence: int, count: int) -> list[tuple[int, bytes]]:
         """Return the next batches beyond ``sequence``."""
         return await self._loop.run_in_executor(self._thread, self.spool.batches_after, sequence, count)
+
+    async def events(self, count: int) -> list[tuple[int, bytes]]:
+        """Return the oldest messages of events."""
+        return await self._loop.run_in_executor(self._thread, self.spool.events, count)
+
+    async def forget_event(self, sequence: int) -> None:
+        """Remove a message of events that the broker has."""
+        await self._loop.run_in_executor(self._thread, self.spool.forget_event, sequence)
+
+    def logs_read(self) -> dict[tuple[str, str], int]:
+        """Return how far each meter's event logs were read."""
+        return self.spool.logs_read()
 
     def slots(self) -> dict[tuple[str, str], int]:
         """Return the last stored slot by meter and series."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from edge_agent.config import BusConfig
 from edge_agent.failures import LineLostError
 from edge_agent.meter import Answer, Meter, ProfileValue
+from edge_agent.tending import Duties
 from protocols.meters.model import Group, MeterModel
 
 
@@ -63,6 +64,7 @@ class FakeLine:
 
     def __init__(self, meters: dict[str, Meter], losses: int = 0) -> None:
         self.meters = meters
+        self.duties: dict[str, Duties] = {}
         self._losses = losses
 
     async def open(self, _bus: BusConfig) -> "FakeLine":
