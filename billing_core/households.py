@@ -39,7 +39,7 @@ def household_days(batch: Batch, rows: Int64Array, start_on: date, end_on: date)
     """Return households × days of a part of the period, as numerator and denominator. [m, m]"""
     first, last = np.datetime64(start_on), np.datetime64(end_on)
     days = int((last - first).astype(np.int64)) + 1
-    changed_on = np.where(has_change(batch)[rows], batch.households_changed_on[rows], last + 1)
+    changed_on = np.where(has_change(batch)[rows], batch.households_changed_on[rows], last + np.timedelta64(1, "D"))
     after = np.clip((last - changed_on).astype(np.int64) + 1, 0, days)
     numerator, parts = batch.households[rows], batch.households_parts[rows]
     later, later_parts = batch.households_after[rows], batch.households_after_parts[rows]

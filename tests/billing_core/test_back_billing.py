@@ -16,7 +16,7 @@ STARTS = np.arange("2025-06", "2026-04", dtype="datetime64[M]")
 BILLED = batch_of(
     energy_wh=[200_000] * 10,
     start_on=STARTS.astype("datetime64[D]"),
-    end_on=(STARTS + 1).astype("datetime64[D]") - 1,
+    end_on=(STARTS + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D"),
     category=Category.RESIDENTIAL.code,
 )
 SHOP = {"category": Category.BUSINESS.code}

@@ -20,7 +20,7 @@ MONDAY_UTC = np.datetime64("2025-11-30T17:00")  # midnight in Hanoi
 
 
 def day_of(minutes: int, energy, days: int = 1) -> Profiles:
-    start_at = MONDAY_UTC + np.arange(0, 1440 * days, minutes)
+    start_at = MONDAY_UTC + np.arange(0, 1440 * days, minutes).astype("timedelta64[m]")
     return Profiles(start_at=start_at, minutes=minutes, energy_wh=np.array(energy, dtype=np.int64))
 
 
@@ -68,7 +68,7 @@ def test_rates_sum_to_the_profile_and_agree_with_a_walk_through_the_minutes(minu
     rates, _ = energy_by_rate(profiles, [Programme(changes=((ALWAYS, OLD),))], np.zeros(2, np.int8))
     assert (rates.sum(axis=1) == energy.sum(axis=1)).all()
     wanted = [Fraction(0)] * 3
-    each = MONDAY_UTC + 420 + np.arange(minutes * energy.shape[1])
+    each = MONDAY_UTC + np.arange(420, 420 + minutes * energy.shape[1]).astype("timedelta64[m]")
     for minute, rate in enumerate(rate_at(OLD, each).tolist()):
         wanted[rate] += Fraction(int(energy[0, minute // minutes]), minutes)
     assert all(abs(found - exact) <= energy.shape[1] for found, exact in zip(rates[0].tolist(), wanted, strict=True))
@@ -78,7 +78,9 @@ def test_rates_sum_to_the_profile_and_agree_with_a_walk_through_the_minutes(minu
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=50), st.integers(-3_000, 3_000))
 def test_a_reconciled_profile_sums_to_its_register_and_no_interval_is_negative(energy, off):
     register = max(0, sum(energy) + off)
-    profiles = Profiles(start_at=MONDAY_UTC + np.arange(len(energy)), minutes=1, energy_wh=np.array([energy]))
+    profiles = Profiles(
+        start_at=MONDAY_UTC + np.arange(len(energy)).astype("timedelta64[m]"), minutes=1, energy_wh=np.array([energy])
+    )
     found = reconcile(profiles, np.array([register]), np.array([3_000]))
     assert found.difference_wh[0] == register - sum(energy)
     if sum(energy) == 0 and register:

@@ -186,7 +186,7 @@ def test_days_no_calendar_of_ours_has_are_held():
         "end_on": np.datetime64("2025-12-31"),
     }
     strange = [
-        row | {name: np.datetime64(day)}
+        row | {name: np.datetime64(day, "D")}
         for name, day in (("start_on", "NaT"), ("end_on", "NaT"), ("end_on", "12025-12-31"))
     ]
     charges = billed([row, *strange])
@@ -250,6 +250,6 @@ def test_a_household_change_to_the_same_number_changes_nothing(customer, day):
     if days == 0:
         return
     same = {"households_after": customer["households"], "households_after_parts": customer["households_parts"]}
-    moved = same | {"households_changed_on": np.datetime64(customer["start_on"]) + 1 + day % days}
+    moved = same | {"households_changed_on": np.datetime64(customer["start_on"]) + np.timedelta64(1 + day % days, "D")}
     charges = billed([customer | same | {"households_changed_on": np.datetime64("NaT", "D")}, customer | moved])
     assert charges.total[0] == charges.total[1]

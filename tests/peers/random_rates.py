@@ -67,7 +67,7 @@ def random_schedules(rng: Random, periods: int) -> tuple[NDArray[np.integer], ND
 
 
 def calendar(weekday: NDArray[np.integer], weekend: NDArray[np.integer]) -> Calendar:
-    return calendar_of(FIRST_HOUR + np.arange(HOURS) * 60, weekday, weekend, 60)
+    return calendar_of(FIRST_HOUR + np.arange(HOURS).astype("timedelta64[h]"), weekday, weekend, 60)
 
 
 def random_year(rng: Random) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
