@@ -119,7 +119,7 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         parse_title(gateway, "system_title"),
     )
     own = top.table("models", required=False)
-    models = directory / own.take("directory", str) if "directory" in own else None
+    models = directory / own.take("directory", str) if "models" in top else None
     own.finish()
     config = AgentConfig(
         gateway=_identifier(gateway, "id"),

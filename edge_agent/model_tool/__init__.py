@@ -1,0 +1,1 @@
+"""``congto model``: meter models listed, shown, tried and begun."""
