@@ -1,0 +1,47 @@
+"""The guide's commands do what it says, and the page of supported features is what the code holds."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from deploy.dlms_support import render_page
+from protocols.dlms.quirks import Quirks
+from tests.dlms_tool.processes import congto, sim
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/guides/dlms.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def test_the_page_of_supported_features_is_what_the_code_holds():
+    page = (ROOT / "docs/dlms-support.md").read_text(encoding="utf-8")
+    assert page == render_page(), "run: python -m deploy.dlms_support"
+    assert all(f"`{name}`" in page for name in Quirks.__slots__)
+    assert not re.search(r"\| \|$", page.partition("## Quirks")[2], re.MULTILINE), "a quirk says nothing"
+
+
+@pytest.mark.integration
+def test_the_guide_takes_a_bare_meter_to_its_load_curve(tmp_path):
+    places = {"/tmp/meter": str(tmp_path / "meter"), "/tmp/head": str(tmp_path / "head")}
+    commands = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
+    simulator = [places.get(word, word) for word in commands.pop(0)[1:]]
+    head = re.search(r"`congto (sim iec62056-21[^`]*)`", GUIDE)
+    assert head
+    heads_words = [places.get(word, word) for word in shlex.split(head[1])]
+    environment, said = {}, []
+    with sim(*simulator[1:], "--unpaced"), sim(*heads_words[1:], "--unpaced"):
+        for words in commands:
+            if words[0] == "export":
+                name, _, value = words[1].partition("=")
+                environment[name] = value
+                continue
+            assert words[0] == "congto"
+            done = congto(*(places.get(word, word) for word in words[1:]), environment=environment)
+            assert done.returncode == 0, (words, done.stderr)
+            said.append(done.stdout)
+    assert len(said) == 7
+    assert "CTO" in said[0]
+    assert "█" in said[3]
+    assert "1.8.0" in said[-1]
