@@ -36,6 +36,8 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("deploy.demo.commands", "a village from its meters to its bills, all for real"),
     "dlms": Command("edge_agent.dlms_tool.commands", "read, decode and control DLMS/COSEM meters"),
     "iec62056-21": Command("edge_agent.iec_tool.commands", "read meters by characters, from 300 baud on"),
+    "export": Command("ingest_server.bulk.commands_export", "write stored readings to a file, CSV or NEM12"),
+    "import": Command("ingest_server.bulk.commands_import", "store the readings of a file, CSV or NEM12"),
     "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
     "model": Command("edge_agent.model_tool.commands", "list, show, test and begin meter models"),
     "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, unavailable
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
 from protocols.errors import CongtoError, UnavailableError, UsageError
 from protocols.telemetry.topics import check_identifier
 
@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         return actions[arguments.action](arguments)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        raise older_schema(error) from error
     except psycopg.OperationalError as error:
         print(f"congto ingest: {unavailable(error)}", file=sys.stderr)
         return 3

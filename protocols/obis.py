@@ -59,7 +59,8 @@ class Obis:
 
 
 # Quantities by value group C of electricity (A = 1), IEC 62056-6-1 table 13. Group D = 8 is a time integral (energy),
-# 6 a maximum (demand), 7 an instantaneous value.
+# 29 one over a capture interval alone (energy of a load profile's interval), 6 a maximum (demand), 7 an instantaneous
+# value.
 _POWER_UNITS = {1: "W", 2: "W", 3: "var", 4: "var", 5: "var", 6: "var", 7: "var", 8: "var", 9: "VA", 10: "VA"}
 _INSTANTANEOUS_UNITS = {
     **_POWER_UNITS,
@@ -86,7 +87,7 @@ def base_unit(code: Obis) -> str:
         unit = _INSTANTANEOUS_UNITS[code.c]
         if code.d == 7:
             return unit
-        if code.d == 8 and unit in _ENERGY_OF_POWER:
+        if code.d in (8, 29) and unit in _ENERGY_OF_POWER:
             return _ENERGY_OF_POWER[unit]
         if code.d == 6 and unit in _ENERGY_OF_POWER:
             return unit

@@ -57,6 +57,11 @@ def unavailable(error: psycopg.Error) -> UnavailableError:
     return UnavailableError(f"database: {one_line(error)}; check that it runs and that the DSN names it")
 
 
+def older_schema(error: psycopg.Error) -> UsageError:
+    """Return the error that says that the database lacks something of this version's schema."""
+    return UsageError(f"database: {one_line(error).partition(' LINE ')[0]}; run `congto ingest migrate`")
+
+
 def one_line(error: psycopg.Error) -> str:
     """Return what the database said, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

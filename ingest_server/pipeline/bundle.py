@@ -34,12 +34,21 @@ class GatewayEvent(NamedTuple):
     event: MeterEvent
 
 
+class Imported(NamedTuple):
+    """A file, and how many of its rows are stored with this."""
+
+    sha256: bytes
+    name: str
+    rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """What one transaction stores. ``suspects`` numbers the admissions whose rows may be stored already.
 
     ``strangers`` counts the statuses of gateways that are not registered: there is no row to keep them in.
-    ``readmitted`` is the number in the quarantine of the message that is taken up, and so leaves it.
+    ``readmitted`` is the number in the quarantine of the message that is taken up, and so leaves it. ``imported`` says
+    that this is of a file and no gateway's; ``flags`` are what the file says of some readings' quality.
     """
 
     admissions: Sequence[Admission] = ()
@@ -49,6 +58,8 @@ class Bundle:
     strangers: int = 0
     events: Sequence[GatewayEvent] = ()
     readmitted: int | None = None
+    imported: Imported | None = None
+    flags: Sequence[tuple[str, str, int, int, str]] = ()  # meter, OBIS code, time [ms since 1970], value, flag
 
     def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
         """Return the batches that this settles: (gateway, generation) → closed ranges of sequences."""

@@ -82,6 +82,21 @@ INSERT_EVENTS = """
     order by meter_id, at_ms, fingerprint
     on conflict do nothing
 """
+UPSERT_IMPORT = """
+    insert into bulk_import (file_sha256, name, rows) values (%s, %s, %s)
+    on conflict (file_sha256) do update set rows = greatest(bulk_import.rows, excluded.rows), updated_at = now()
+"""
+# A flag belongs to the reading that stands: one that came with a conflicting value is not kept.
+INSERT_FLAGS = """
+    insert into reading_flag (channel_id, measured_at, flag)
+    select channel_id, measured_at, flag
+    from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])
+        as f (meter_id, obis, at_ms, value, flag)
+    join channel using (meter_id, obis)
+    join reading using (channel_id, value)
+    where measured_at = to_timestamp(at_ms / 1000.0)
+    on conflict do nothing
+"""
 UPDATE_STATUS = """
     update gateway set state = %(state)s, status = %(status)s,
         last_contact_at = case when %(contact)s then now() else last_contact_at end
@@ -128,7 +143,12 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
         if bundle.events:
             rows_of_events = map(_event_row, bundle.events)
             await cursor.execute(INSERT_EVENTS, [list(column) for column in zip(*rows_of_events, strict=True)])
-        await _advance(cursor, bundle)
+        if bundle.imported is None:
+            await _advance(cursor, bundle)
+        else:
+            await cursor.execute(UPSERT_IMPORT, bundle.imported)
+        if bundle.flags:
+            await cursor.execute(INSERT_FLAGS, [list(column) for column in zip(*bundle.flags, strict=True)])
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
     return Stored(new + stored.new, stored.duplicate, stored.conflict)

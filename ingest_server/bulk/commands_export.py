@@ -1,0 +1,86 @@
+"""``congto export``: write stored readings to a file that ``congto import`` takes."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import psycopg
+
+from ingest_server.commands import civil_date
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
+from protocols.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``congto export``."""
+    parser.add_argument("file", metavar="FILE", help="where to write; - for standard output")
+    parser.add_argument(
+        "--format",
+        choices=("csv", "nem12"),
+        default="csv",
+        help="csv holds all of a reading; nem12 interval energies with its own qualities (default: %(default)s)",
+    )
+    parser.add_argument("--gateway", metavar="ID", help="only the meters of this one")
+    parser.add_argument("--meter", metavar="ID", help="only this one")
+    parser.add_argument("--from", dest="first_on", type=civil_date, metavar="DATE", help="first civil day")
+    parser.add_argument("--to", dest="last_on", type=civil_date, metavar="DATE", help="last civil day")
+    parser.add_argument(
+        "--utc-offset",
+        type=int,
+        choices=range(-12, 15),
+        default=10,
+        metavar="HOURS",
+        help="zone of NEM12's local times, 7 in Vietnam (default: %(default)s, as its specification has it)",
+    )
+    add_dsn_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file; it appears under its name when it is whole."""
+    dsn = dsn_from(arguments)
+    try:
+        if arguments.file == "-":
+            count = _write(arguments, dsn, sys.stdout)
+        else:
+            path = Path(arguments.file)
+            unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+            try:
+                with unfinished.open("x", encoding="utf-8", newline="") as out:
+                    count = _write(arguments, dsn, out)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        raise older_schema(error) from error
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{arguments.file}: {error}; expected a place where a file can be written") from error
+    print(f"{count} readings written", file=sys.stderr)
+    return 0
+
+
+def _write(arguments: argparse.Namespace, dsn: str, out: TextIO) -> int:
+    from ingest_server.bulk.csv_file import write_csv
+    from ingest_server.bulk.give import stored_rows
+    from ingest_server.bulk.nem12 import LETTERS, write_nem12
+    from ingest_server.database.readings import check_gateway
+
+    with connect(dsn) as connection:
+        check_gateway(connection, arguments.gateway)
+        rows = stored_rows(
+            connection,
+            gateway=arguments.gateway,
+            meter=arguments.meter,
+            obis=list(LETTERS) if arguments.format == "nem12" else None,
+            first_on=arguments.first_on,
+            last_on=arguments.last_on,
+        )
+        if arguments.format == "csv":
+            return write_csv(rows, out)
+        return write_nem12(rows, out, datetime.now(UTC), arguments.utc_offset)

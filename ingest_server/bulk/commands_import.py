@@ -1,0 +1,115 @@
+"""``congto import``: store the readings of a file, through the same admission as what gateways send."""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import TextIO
+
+import psycopg
+
+from ingest_server.bulk.loaded import Loaded
+from ingest_server.bulk.row import Row
+from ingest_server.database.connection import add_dsn_arguments, dsn_from, unavailable
+from protocols.errors import UsageError
+from protocols.telemetry.reading import Quality
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``congto import``."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV as `congto export` writes it, or NEM12")
+    parser.add_argument(
+        "--format", choices=("csv", "nem12"), help="what FILE is (default: NEM12 if it begins with 100,NEM12)"
+    )
+    parser.add_argument(
+        "--manual", action="store_true", help="mark each reading as read or keyed by a person (quality MANUAL)"
+    )
+    parser.add_argument(
+        "--utc-offset",
+        type=int,
+        choices=range(-12, 15),
+        default=10,
+        metavar="HOURS",
+        help="zone of NEM12's local times, 7 in Vietnam (default: %(default)s, as its specification has it)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_dsn_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Store the file; the status is 1 if any of its readings was not stored."""
+    from ingest_server.database.migrations import migrate
+
+    dsn = dsn_from(arguments)
+    migrate(dsn)
+    try:
+        with arguments.file.open(encoding="utf-8", newline="") as text:
+            loaded = _load(arguments, dsn, text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{arguments.file}: {error}; expected a text file in UTF-8") from error
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+    if arguments.json:
+        print(json.dumps(asdict(loaded)))
+    else:
+        _show(loaded)
+    return 1 if loaded.conflict or loaded.quarantined or loaded.left_out else 0
+
+
+def _load(arguments: argparse.Namespace, dsn: str, text: TextIO) -> Loaded:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from ingest_server.bulk.load import file_sha256, load_rows
+    from ingest_server.pipeline.bundle import Imported
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]} readings"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=arguments.file.stat().st_size, rows=0)
+        file = Imported(file_sha256(arguments.file), arguments.file.name, 0)
+        rows = _rows(arguments, _told(text, lambda characters: bar.advance(task, characters)))
+        return asyncio.run(
+            load_rows(
+                dsn,
+                rows,
+                file,
+                now_ms=time.time_ns() // 1_000_000,
+                progress=lambda done: bar.update(task, rows=done),
+            )
+        )
+
+
+def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
+    for line in text:
+        tell(len(line))
+        yield line
+
+
+def _rows(arguments: argparse.Namespace, lines: Iterator[str]) -> Iterator[Row]:
+    from ingest_server.bulk.csv_file import read_csv
+    from ingest_server.bulk.nem12 import BEGINNING, read_nem12
+
+    first = next(lines, "")
+    lines = chain([first], lines)
+    kind = arguments.format or ("nem12" if first.startswith(BEGINNING) else "csv")
+    name = str(arguments.file)
+    for row in read_csv(lines, name) if kind == "csv" else read_nem12(lines, name, arguments.utc_offset):
+        quality = row.reading.quality | (Quality.MANUAL if arguments.manual else 0)
+        yield row._replace(reading=row.reading._replace(quality=int(quality)))
+
+
+def _show(loaded: Loaded) -> None:
+    print(
+        f"{loaded.new} readings new, {loaded.duplicate} there already, {loaded.conflict} in conflict, "
+        f"{loaded.quarantined} quarantined, {loaded.left_out} left out; {loaded.skipped} done by an earlier run"
+    )
+    if loaded.strange:
+        print(
+            f"not registered: {', '.join(loaded.strange)}; register them with `congto registry load` and import "
+            "the file again"
+        )

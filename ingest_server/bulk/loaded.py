@@ -1,0 +1,24 @@
+"""What became of a file's rows."""
+
+from dataclasses import dataclass, field
+
+STRANGE_KEPT_MAX = 20  # names of meters; the rows are all counted
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of a file's rows; ``strange`` are meters that are not registered, whose rows were left out."""
+
+    skipped: int = 0  # committed before this run
+    new: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    quarantined: int = 0
+    left_out: int = 0
+    strange: list[str] = field(default_factory=list)
+
+    def add(self, new: int, duplicate: int, conflict: int) -> None:
+        """Count one chunk."""
+        self.new += new
+        self.duplicate += duplicate
+        self.conflict += conflict

@@ -1,0 +1,229 @@
+"""Readings as NEM12, the Australian market's file of interval data.
+
+Source: AEMO, Meter Data File Format Specification NEM12 & NEM13, version 1.06 (1 December 2017), section 4. A record
+200 names a meter (NMI), a data stream and its unit; each 300 after it holds a day's intervals; 400 after that says the
+quality of stretches of a day whose own quality is V; 500 is about transactions and left out here, as is NEM13.
+
+A stream becomes the channel of its interval energies, stamped with the interval's end: E is what the network delivered
+(1.0.1.29.0), B what it took (1.0.2.29.0), Q and K the same of reactive energy. The format has no time zone: the spec
+says Eastern Standard Time, UTC+10; whoever uses it elsewhere says so. A quality's method ("E52") is kept as it stands.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import groupby
+from typing import TextIO
+
+from ingest_server.bulk.row import Row, instant, make_reading
+from protocols.errors import UsageError
+from protocols.obis import UNIT_FACTORS
+from protocols.telemetry.reading import Quality
+
+STREAMS = {"E": "1.0.1.29.0", "B": "1.0.2.29.0", "Q": "1.0.3.29.0", "K": "1.0.4.29.0"}
+LETTERS = {obis: letter for letter, obis in STREAMS.items()}
+UNITS = {unit.upper(): UNIT_FACTORS[unit] for unit in ("Wh", "kWh", "MWh", "varh", "kvarh", "VAh", "kVAh")}
+INTERVALS_MIN = (5, 15, 30)  # section 4.3
+QUALITIES = {"A": Quality.ACTUAL, "E": Quality.ESTIMATED, "F": Quality.SUBSTITUTED, "S": Quality.SUBSTITUTED}
+BEGINNING = "100,NEM12"
+NO_VALUE, VARIES = "N", "V"
+UTC_OFFSET_H = 10
+LINE_CHARACTERS_MAX = 20_000  # 288 values of 15 digits and 4 decimals, with room
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
+_METHOD = re.compile(r"[ANV]|[EFS][0-9]{2}")  # section 4.4: E, F and S have a method of two digits
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a record 200 says: whose values follow, in which unit, how long an interval is."""
+
+    meter: str
+    obis: str
+    factor: int  # base units in one of the file's
+    interval_min: int
+
+
+@dataclass(slots=True)
+class Day:
+    """What a record 300 says, and the records 400 after it: values and the quality of each."""
+
+    on: date
+    values: list[str]
+    methods: list[str]
+
+
+def read_nem12(lines: Iterable[str], name: str, utc_offset_h: int = UTC_OFFSET_H) -> Iterator[Row]:
+    """Yield the readings in ``lines``; raise :class:`UsageError` naming file, line, what is wrong and the cure."""
+    zone = timezone(timedelta(hours=utc_offset_h))
+    stream: Stream | None = None
+    day: Day | None = None
+    kind = ""
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if len(line) > LINE_CHARACTERS_MAX:
+                raise UsageError(f"{len(line)} characters; a record has at most {LINE_CHARACTERS_MAX}")
+            fields = line.rstrip("\r\n").split(",")
+            kind = fields[0]
+            if number == 1 and not line.startswith(BEGINNING):
+                raise UsageError(f"found {line[:40]!r}; a NEM12 file begins with {BEGINNING}")
+            if kind in {"200", "300", "900"} and stream and day:
+                yield from _rows(stream, day, zone)
+                day = None
+            match kind:
+                case "200":
+                    stream = _stream(fields)
+                case "300":
+                    day = _day(fields, stream)
+                case "400":
+                    _qualify(fields, day)
+                case "900":
+                    return
+                case "100" | "500":
+                    pass
+                case _:
+                    raise UsageError(f"a record {kind[:20]!r}; expected 100, 200, 300, 400, 500 or 900")
+    except UsageError as error:
+        raise UsageError(f"{name}: line {number}: {error}") from error
+    raise UsageError(f"{name}: line {number}: the file ends without a record 900; it was cut off: get it whole")
+
+
+def _stream(fields: list[str]) -> Stream:
+    if len(fields) < 9:
+        raise UsageError(f"a record 200 of {len(fields)} fields; expected at least 9")
+    suffix, unit = fields[4], fields[7].upper()
+    if suffix[:1] not in STREAMS or unit not in UNITS:
+        raise UsageError(f"stream {suffix[:10]!r} in {unit[:10]!r}: expected E, B, Q or K in {', '.join(UNITS)}")
+    if fields[8] not in map(str, INTERVALS_MIN):
+        raise UsageError(f"an interval of {fields[8][:10]!r} minutes; expected 5, 15 or 30")
+    return Stream(fields[1], STREAMS[suffix[0]], UNITS[unit][1], int(fields[8]))
+
+
+def _day(fields: list[str], stream: Stream | None) -> Day:
+    if stream is None:
+        raise UsageError("a record 300 before any 200: whose values are these?")
+    count = 1440 // stream.interval_min
+    if len(fields) < count + 3:
+        raise UsageError(
+            f"{len(fields)} fields; a day of {stream.interval_min} minutes has {count} values, and a quality"
+        )
+    try:
+        on = datetime.strptime(fields[1], "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise UsageError(f"date {fields[1][:20]!r}: expected one such as 20251001") from None
+    return Day(on, fields[2 : count + 2], [_method(fields[count + 2])] * count)
+
+
+def _qualify(fields: list[str], day: Day | None) -> None:
+    """Set the quality of a stretch of intervals."""
+    if day is None or len(fields) < 4:
+        raise UsageError("a record 400 without a day, or of less than 4 fields")
+    if not (
+        fields[1].isdecimal() and fields[2].isdecimal() and 1 <= int(fields[1]) <= int(fields[2]) <= len(day.values)
+    ):
+        raise UsageError(f"intervals {fields[1][:9]} to {fields[2][:9]}: the day has {len(day.values)}, counted from 1")
+    first, last = int(fields[1]), int(fields[2])
+    day.methods[first - 1 : last] = [_method(fields[3])] * (last - first + 1)
+
+
+def _method(text: str) -> str:
+    if not _METHOD.fullmatch(text):
+        raise UsageError(f"quality {text[:10]!r}: expected A, N or V, or E, F or S with the two digits of its method")
+    return text
+
+
+def _rows(stream: Stream, day: Day, zone: timezone) -> Iterator[Row]:
+    begin = datetime(day.on.year, day.on.month, day.on.day, tzinfo=zone)
+    for number, (text, method) in enumerate(zip(day.values, day.methods, strict=True), 1):
+        if method[0] == NO_VALUE:
+            continue
+        if method == VARIES:
+            raise UsageError(f"{day.on}, interval {number}: quality V, and no record 400 says which")
+        value = _value(text, stream.factor)
+        at = begin + number * timedelta(minutes=stream.interval_min)
+        reading = make_reading(stream.meter, stream.obis, at, value, int(QUALITIES[method[0]]))
+        yield Row(reading, method if len(method) > 1 else None)
+
+
+def _value(text: str, factor: int) -> int:
+    value = Decimal(text) * factor if _NUMBER.fullmatch(text) else None
+    if value is None or value != value.to_integral_value():
+        raise UsageError(f"value {text[:30]!r}: expected a number that is whole in Wh, varh or VAh")
+    return int(value)
+
+
+def write_nem12(rows: Iterable[Row], out: TextIO, made_at: datetime, utc_offset_h: int = UTC_OFFSET_H) -> int:
+    """Write the interval energies among ``rows``, which ascend by meter, OBIS code and time; return how many.
+
+    Raises
+    ------
+    UsageError
+        For a reading that NEM12 can't carry: another kind of channel, a time off the intervals, an estimate whose
+        method is not known.
+    """
+    zone = timezone(timedelta(hours=utc_offset_h))
+    out.write(f"100,NEM12,{made_at.astimezone(zone):%Y%m%d%H%M},congto,congto\n")
+    count = 0
+    for (meter, obis), channel in groupby(rows, key=lambda row: row.reading[:2]):
+        if obis not in LETTERS:
+            raise UsageError(f"{meter} {obis}: NEM12 holds interval energies ({', '.join(LETTERS)}); export it as CSV")
+        suffix = f"{LETTERS[obis]}1"
+        unit = "KWH" if obis in {STREAMS["E"], STREAMS["B"]} else "KVARH"
+        found = list(channel)
+        interval_min = _interval_min(found)
+        out.write(f"200,{meter},{suffix},{suffix},{suffix},N1,,{unit},{interval_min},\n")
+        step = timedelta(minutes=interval_min)
+        # An interval belongs to the day of its beginning.
+        for on, of_day in groupby(found, key=lambda row: (_local(row, zone) - step).date()):
+            count += _write_day(out, on, {_number(row, zone, step): row for row in of_day}, 1440 // interval_min)
+    out.write("900\n")
+    return count
+
+
+def _interval_min(rows: list[Row]) -> int:
+    """Return the longest interval that all times fit."""
+    for interval_min in reversed(INTERVALS_MIN):
+        if all(row.reading.measured_at_ms % (interval_min * 60_000) == 0 for row in rows):
+            return interval_min
+    meter, obis = rows[0].reading[:2]
+    raise UsageError(f"{meter} {obis}: times are not on a grid of 5 minutes; export it as CSV")
+
+
+def _local(row: Row, zone: timezone) -> datetime:
+    return instant(row.reading.measured_at_ms).astimezone(zone)
+
+
+def _number(row: Row, zone: timezone, step: timedelta) -> int:
+    begin = _local(row, zone) - step
+    return (begin - begin.replace(hour=0, minute=0)) // step + 1
+
+
+def _write_day(out: TextIO, on: date, rows: dict[int, Row], count: int) -> int:
+    values = [_kilo(rows[number].reading.value) if number in rows else "0" for number in range(1, count + 1)]
+    methods = [_method_of(rows[number]) if number in rows else NO_VALUE for number in range(1, count + 1)]
+    same = len(set(methods)) == 1
+    out.write(f"300,{on:%Y%m%d},{','.join(values)},{methods[0] if same else VARIES},,,,\n")
+    if not same:
+        number = 1
+        for method, stretch in groupby(methods):
+            last = number + len(list(stretch)) - 1
+            out.write(f"400,{number},{last},{method},,\n")
+            number = last + 1
+    return len(rows)
+
+
+def _kilo(value: int) -> str:
+    whole, rest = divmod(abs(value), 1000)
+    return f"{'-' if value < 0 else ''}{whole}.{rest:03}"
+
+
+def _method_of(row: Row) -> str:
+    if row.flag is not None:
+        return row.flag
+    if row.reading.quality & (Quality.ESTIMATED | Quality.SUBSTITUTED):
+        raise UsageError(f"{row.reading.meter}: an estimate without one of NEM12's methods; export it as CSV")
+    if row.reading.quality:
+        raise UsageError(f"{row.reading.meter}: NEM12 knows no quality {row.reading.quality}; export it as CSV")
+    return "A"

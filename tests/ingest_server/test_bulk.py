@@ -1,0 +1,141 @@
+"""`congto import` and `congto export` with a real database."""
+
+import json
+
+import pytest
+
+from deploy.cli import main
+from ingest_server.bulk import load
+from ingest_server.bulk.csv_file import write_csv
+from ingest_server.bulk.row import Row
+from ingest_server.database import connect, migrate
+from ingest_server.registry import load_registry
+from protocols.telemetry.reading import Quality, Reading
+from tests.ingest_server.stored_directly import HALF_HOUR_MS, START_MS, message, registry, store_transactions
+
+pytestmark = pytest.mark.integration
+
+CHANNELS = '["1.0.1.8.0", "1.0.1.29.0"]'
+
+
+@pytest.fixture
+def dsn(database, monkeypatch):
+    migrate(database)
+    with connect(database) as connection:
+        load_registry(connection, registry("g1", 2, CHANNELS) + registry("g2", 1, CHANNELS), "test.toml")
+    monkeypatch.setenv("CONGTO_DSN", database)
+    return database
+
+
+def readings(obis="1.0.1.8.0", count=30):
+    return [
+        Reading(meter, obis, START_MS + step * HALF_HOUR_MS, 1000 * step + 7, step % 2 * Quality.PROFILE)
+        for meter in ("g1-M0", "g1-M1", "g2-M0")
+        for step in range(count)
+    ]
+
+
+def csv_file(path, found):
+    with path.open("w", encoding="utf-8", newline="") as out:
+        write_csv((Row(each) for each in found), out)
+    return str(path)
+
+
+def imported(capsys, *words, status=0):
+    capsys.readouterr()
+    assert main(["import", *words, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def stored(dsn):
+    with connect(dsn) as connection:
+        rows = connection.execute("""
+            select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality
+            from reading join channel using (channel_id) order by 1, 2, 3
+        """)
+        return [Reading(*row) for row in rows]
+
+
+def test_what_is_exported_as_csv_comes_in_again_elsewhere_and_twice(dsn, tmp_path, capsys):
+    first = csv_file(tmp_path / "first.csv", readings())
+    assert imported(capsys, first)["new"] == 90
+    assert imported(capsys, first)["duplicate"] == 90
+    out = str(tmp_path / "out.csv")
+    assert main(["export", out]) == 0
+    with connect(dsn) as connection:
+        connection.execute("truncate reading")
+    assert imported(capsys, out)["new"] == 90
+    assert stored(dsn) == sorted(readings())
+    assert main(["export", str(tmp_path / "day.csv"), "--meter", "g2-M0", "--to", "2025-09-30"]) == 0
+    assert (tmp_path / "day.csv").read_text() == "meter,obis,at,value,quality\n"
+    assert main(["export", out, "--meter", "nobody"]) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_nem12_keeps_its_qualities_on_the_way_in_and_out(dsn, tmp_path, capsys):
+    values = ",".join(f"{number}.25" for number in range(48))
+    text = (
+        "100,NEM12,202510020000,a,b\n200,g1-M0,E1,E1,E1,N1,,KWH,30,\n"
+        f"300,20251001,{values},V,,,,\n400,1,20,A,,\n400,21,30,E52,,\n400,31,48,S14,,\n900\n"
+    )
+    (tmp_path / "in.nem").write_text(text)
+    assert imported(capsys, str(tmp_path / "in.nem"), "--utc-offset", "7")["new"] == 48
+    before = stored(dsn)
+    assert {row.quality for row in before} == {0, Quality.ESTIMATED, Quality.SUBSTITUTED}
+    assert main(["export", str(tmp_path / "out.nem"), "--format", "nem12", "--utc-offset", "7"]) == 0
+    out = (tmp_path / "out.nem").read_text()
+    assert "400,21,30,E52,,\n400,31,48,S14,,\n" in out
+    with connect(dsn) as connection:
+        connection.execute("truncate reading, reading_flag")
+    assert imported(capsys, str(tmp_path / "out.nem"), "--utc-offset", "7")["new"] == 48
+    assert stored(dsn) == before
+
+
+def test_a_reading_by_hand_has_its_own_quality_and_never_overwrites(dsn, tmp_path, capsys):
+    taken, other = readings(count=1)[:2]
+    store_transactions(dsn, [[message("g1", 1, [taken])]])
+    by_hand = [taken._replace(value=taken.value + 1), other]
+    found = imported(capsys, csv_file(tmp_path / "hand.csv", by_hand), "--manual", status=1)
+    assert (found["new"], found["conflict"]) == (1, 1)
+    assert stored(dsn) == [taken, other._replace(quality=Quality.MANUAL)]
+    with connect(dsn) as connection:
+        assert connection.execute("select value, quality from reading_conflict").fetchall() == [(8, Quality.MANUAL)]
+        # A file is no gateway: it has no sequences that could be missed.
+        assert connection.execute("select count(*) from gateway_sequence").fetchone() == (1,)
+
+
+def test_an_import_that_broke_off_goes_on_where_it_was(dsn, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(load, "CHUNK_ROWS", 20)
+    path = csv_file(tmp_path / "long.csv", readings())
+    with connect(dsn) as connection:
+        # The third chunk is refused by the database, as by a full disk.
+        connection.execute("alter table bulk_import add check (rows < 50)")
+    with pytest.raises(Exception, match="bulk_import"):
+        main(["import", path])
+    assert len(stored(dsn)) == 40
+    with connect(dsn) as connection:
+        connection.execute("alter table bulk_import drop constraint bulk_import_rows_check")
+    found = imported(capsys, path)
+    assert (found["skipped"], found["new"]) == (40, 50)
+    assert stored(dsn) == sorted(readings())
+    assert imported(capsys, path)["skipped"] == 0
+
+
+def test_rows_of_strange_meters_are_left_out_and_told(dsn, tmp_path, capsys):
+    strange = [each._replace(meter="M-9") for each in readings(count=2)[:2]]
+    path = csv_file(tmp_path / "strange.csv", [*readings(count=2), *strange])
+    found = imported(capsys, path, status=1)
+    assert (found["new"], found["left_out"], found["strange"]) == (6, 2, ["M-9"])
+    with connect(dsn) as connection:
+        load_registry(connection, registry("g2", 1, CHANNELS).replace("g2-M0", "M-9"), "test.toml")
+    found = imported(capsys, path)
+    assert (found["new"], found["duplicate"]) == (2, 6)
+    assert len(stored(dsn)) == 8
+
+
+def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
+    (tmp_path / "bytes").write_bytes(b"meter,obis\xff")
+    assert main(["import", str(tmp_path / "bytes")]) == 2
+    assert main(["import", str(tmp_path / "nothing")]) == 2
+    assert main(["export", str(tmp_path / "no" / "where")]) == 2
+    assert "expected a text file in UTF-8" in capsys.readouterr().err
