@@ -102,7 +102,7 @@ def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[
     pilot = tariffs.two_component_on(key.start_on) if key.two_component else None
     if pilot is not None and period.days != period.nominal_days:
         return Hold.NOT_ONE_MONTH
-    if key.two_component and (pilot is None or pilot.category is not key.category):
+    if key.two_component and (pilot is None or pilot.category is not key.category or voltage not in pilot.capacity):
         return Hold.NO_PRICE
     if pilot is not None:  # the pilot's prices do not change with the acts
         period = replace(period, parts=(replace(period.parts[0], end_on=key.end_on),))

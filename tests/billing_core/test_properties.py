@@ -136,6 +136,8 @@ BROKEN = [
     {"two_component": True, "category": Category.PRODUCTION.code, "demand_w": -1},
     {"two_component": True, "category": Category.PRODUCTION.code, "demand_w": 2**60},
     {"two_component": True},
+    {"two_component": True, "category": Category.PRODUCTION.code, "voltage": Voltage.LE1.code, "demand_w": 1},
+    {"category": Category.PRODUCTION.code, "voltage": Voltage.LE1.code},
     {"before_change_wh": [0, 0, 0]},
     {"before_change_wh": [2**62, 0, 0]},
     {"before_change_wh": [0, -5, 0]},
