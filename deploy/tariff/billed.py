@@ -1,7 +1,7 @@
 """The population of the database: what its bills of twelve months say their customers used."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,11 @@ SELECT_BILLED = """
 
 def billed_populations(dsn: str, months: tuple[date, ...]) -> Iterator[Population]:
     """Yield the customers of the database in lots; a month without a bill has no energy."""
+    last_on = (months[-1] + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     with connect(dsn) as connection:
         after = FIRST
         while True:
-            parameters = {"after": after, "first_on": months[0], "last_on": months[-1], "rows_max": LOT}
+            parameters = {"after": after, "first_on": months[0], "last_on": last_on, "rows_max": LOT}
             rows = connection.execute(SELECT_BILLED, parameters).fetchall()
             if not rows:
                 return

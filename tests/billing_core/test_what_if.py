@@ -124,7 +124,7 @@ INSERT_BILLS = """
                               'three_rates', three_rates, 'solar_regime', null)), ''
     from (values ('PA01AB0000001001', date '2025-06-01', 1, 999000, 'residential', null, false),
                  ('PA01AB0000001001', date '2025-06-01', 2, 165000, 'residential', null, false),
-                 ('PA01AB0000001001', date '2025-07-01', 1, 165000, 'residential', null, false),
+                 ('PA01AB0000001001', date '2026-05-10', 1, 165000, 'residential', null, false),
                  ('PA01AB0000002001', date '2025-06-01', 1, 100000, 'business', 'lt6', true))
          as given (point, first_on, version, energy_wh, category, voltage, three_rates);
     insert into bill_line (bill_id, line, kind, register, energy_wh, price, amount, operands)
