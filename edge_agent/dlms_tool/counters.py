@@ -59,7 +59,7 @@ class CounterFile:
         """Give back what was reserved last and not used, and keep what was received."""
         with self._locked():
             entries = self._load()
-            entry = entries[self._name]
+            entry = entries.setdefault(self._name, {"next": self._stop, "received": {}})
             if entry["next"] == self._stop and next_counter <= self._stop:  # Else somebody reserved after us.
                 entry["next"] = next_counter
             if meter_title is not None:

@@ -6,8 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from edge_agent.dlms_tool import keys, layers
+from edge_agent.dlms_tool import keys, layers, target
 from protocols.dlms.ciphering import Keys
+from protocols.dlms.hdlc.frames import DamagedFrameError
 from protocols.dlms.translate import Circumstances
 from protocols.errors import RemoteProtocolError, UsageError
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_key_arguments(parser, "auth-key", "authentication key of the sender, as hex", direct=True)
     parser.add_argument("--system-title", metavar="HEX", help="of the sender, where the octets do not say it")
     parser.add_argument("--counter", type=int, default=0, metavar="N", help="invocation counter of a proof (layer hls)")
+    target.add_quirks(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -38,13 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
         None if key is None else Keys(key, auth_key or b""),
         keys.title_of(arguments.system_title, "--system-title"),
         arguments.counter,
+        target.quirks_of(arguments.quirk),
     )
     shown = {"layer": layer, "octets": len(octets)}
     try:
         shown |= layers.explain(octets, layer, known)
     except RemoteProtocolError as error:
         if arguments.json:
-            print(json.dumps(shown | {"error": str(error)}))
+            what = error.what if isinstance(error, DamagedFrameError) else str(error)
+            print(json.dumps(shown | {"error": what, "message": str(error)}))
         else:
             print(f"congto: as {layer}: {error}; another --layer?", file=sys.stderr)
         return 4

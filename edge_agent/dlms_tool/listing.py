@@ -83,10 +83,9 @@ async def _list(where: target.Target, *, trace: bool) -> tuple[tuple[ObjectEntry
 
 
 async def read_object_list(session: MeterSession) -> tuple[ObjectEntry, ...]:
-    """Return what the association lists; with short names the base names are learned on the way."""
+    """Return what the association lists."""
     if session.target.association.uses_short_names:
         value = await session.get(OBJECT_LIST, "object list")
-        session.client.short_names.learn(value)
         return tuple(_short_entry(element) for element in items_of(value))
     return decode_object_list(await session.get(CURRENT_ASSOCIATION, "object list"))
 

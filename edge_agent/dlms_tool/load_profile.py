@@ -2,15 +2,16 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from edge_agent.dlms_tool import items, screen, target
 from edge_agent.dlms_tool.pushed_values import text_of
-from edge_agent.dlms_tool.read import read_with_scalers
+from edge_agent.dlms_tool.read import read_scalers
 from edge_agent.dlms_tool.refusals import refusal_of
 from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms import profile
@@ -23,6 +24,7 @@ from protocols.dlms.selective import CLOCK_CLASS, CaptureObject, Entries
 from protocols.dlms.services import BufferResult, GetBuffer
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import RemoteProtocolError, UsageError
+from protocols.obis import Obis
 
 LOAD_PROFILE = "1.0.99.1.0"
 DAYS_DEFAULT, DAYS_MAX = 1, 3660
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="to_at", metavar="TIME", help="included; default now")
     parser.add_argument("--days", type=int, help=f"so many days up to --to; default {DAYS_DEFAULT}")
     parser.add_argument("--entries", metavar="FIRST-LAST", help="rows by their number from 1 instead; 0 is the end")
+    parser.add_argument("--columns", metavar="OBIS,…", help="only these and the clock; default all")
     parser.add_argument("--chart", metavar="OBIS", help="the column that is drawn; default the first with a unit")
     parser.add_argument(
         "--rows", type=int, default=ROWS_SHOWN, help=f"rows of the table, the latest; default {ROWS_SHOWN}"
@@ -72,8 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
     attribute = items.parse_attribute(f"7:{arguments.obis}:2")
     chart = items.parse_attribute(arguments.chart).obis if arguments.chart else None
     where = target.parse(arguments)
-    requests = _requests(arguments, attribute, where)
-    captured = asyncio.run(_read(where, attribute, requests, arguments))
+    wanted = [items.parse_attribute(f"3:{text}").obis for text in (arguments.columns or "").split(",") if text]
+    if wanted and arguments.entries:
+        raise UsageError("--columns goes with a range of time, not with --entries")
+    requests = partial(_requests, arguments, attribute, where)
+    requests(())  # What the arguments say is checked before the meter is asked.
+    captured = asyncio.run(_read(where, attribute, wanted, requests, arguments))
     table = captured.table
     drawn = _column_to_draw(captured, chart)
     if arguments.json:
@@ -89,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _requests(arguments: argparse.Namespace, attribute: Attribute, where: target.Target) -> Sequence[GetBuffer]:
+def _requests(
+    arguments: argparse.Namespace, attribute: Attribute, where: target.Target, columns: tuple[CaptureObject, ...]
+) -> Sequence[GetBuffer]:
     if arguments.entries:
         if arguments.from_at or arguments.to_at or arguments.days is not None:
             raise UsageError("--entries goes without --from, --to and --days")
@@ -108,19 +117,25 @@ def _requests(arguments: argparse.Namespace, attribute: Attribute, where: target
     if from_at > to_at or to_at - from_at > timedelta(days=DAYS_MAX):
         raise UsageError(f"from {from_at:%Y-%m-%dT%H:%MZ} to {to_at:%Y-%m-%dT%H:%MZ}: expected 0 to {DAYS_MAX} days")
     quirks = where.quirks
-    return read_profile(attribute.obis, from_at, to_at, deviation_minutes=deviation, quirks=quirks)
+    return read_profile(attribute.obis, from_at, to_at, deviation_minutes=deviation, columns=columns, quirks=quirks)
 
 
 async def _read(
-    where: target.Target, attribute: Attribute, requests: Sequence[GetBuffer], arguments: argparse.Namespace
+    where: target.Target,
+    attribute: Attribute,
+    wanted: Sequence[Obis],
+    requests: Callable[[tuple[CaptureObject, ...]], Sequence[GetBuffer]],
+    arguments: argparse.Namespace,
 ) -> Captured:
     async with associated(where, trace=arguments.trace) as session:
         name = f"profile {attribute.obis}"
         columns = profile.decode_capture_objects(await session.get(_of(attribute, 3), f"{name}, capture objects"))
         period_s = integer_of(await session.get(_of(attribute, 4), f"{name}, capture period"))
+        chosen = _choose(columns, wanted) if wanted else ()
+        columns = chosen or columns
         scalers = await _scalers(session, columns)
         tables = []
-        for request in requests:
+        for request in requests(chosen):
             event = await session.ask(request)
             if not isinstance(event, BufferResult):
                 raise refusal_of(event, name) or RemoteProtocolError(f"{name}: found {type(event).__name__}")
@@ -139,6 +154,15 @@ async def _read(
         return Captured(profile.Table(at, columns, joined), scalers, period_s)
 
 
+def _choose(columns: Sequence[CaptureObject], wanted: Sequence[Obis]) -> tuple[CaptureObject, ...]:
+    """Return the clock and the columns ``wanted``, in the meter's order."""
+    missing = [str(obis) for obis in wanted if all(one.obis != obis for one in columns)]
+    if missing:
+        captured = ", ".join(str(one.obis) for one in columns)
+        raise UsageError(f"--columns {', '.join(missing)}: not captured; the profile has {captured}")
+    return tuple(one for one in columns if one.class_id == CLOCK_CLASS or one.obis in wanted)
+
+
 def _of(attribute: Attribute, index: int) -> Attribute:
     return Attribute(attribute.class_id, attribute.obis, index)
 
@@ -146,9 +170,8 @@ def _of(attribute: Attribute, index: int) -> Attribute:
 async def _scalers(session: MeterSession, columns: Sequence[CaptureObject]) -> tuple[ScalerUnit | None, ...]:
     """Return the scaler of each column that is a register's value."""
     registers = [Attribute(one.class_id, one.obis, 2) for one in columns if _is_register(one)]
-    # A value is read along, for the registers' scalers come with them; a meter that refuses has no scaler there.
-    readings = iter(await read_with_scalers(session, registers))
-    return tuple(next(readings).scaler_unit if _is_register(one) else None for one in columns)
+    scalers = await read_scalers(session, list(dict.fromkeys(registers)))
+    return tuple(scalers.get(Attribute(one.class_id, one.obis, one.index)) for one in columns)
 
 
 def _is_register(captured: CaptureObject) -> bool:

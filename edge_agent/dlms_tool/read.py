@@ -127,12 +127,18 @@ async def read_with_scalers(session: MeterSession, wanted: Sequence[Attribute]) 
     registers = [
         one for one, result in zip(wanted, values, strict=True) if isinstance(result, GetResult) and _has_scaler(one)
     ]
+    scalers = await read_scalers(session, registers)
+    return [_reading(result, scalers) for result in values]
+
+
+async def read_scalers(session: MeterSession, registers: Sequence[Attribute]) -> dict[Attribute, ScalerUnit]:
+    """Return the scaler and unit of each register that has one."""
     scalers: dict[Attribute, ScalerUnit] = {}
     asked = [Attribute(one.class_id, one.obis, SCALER_UNIT_INDEX[ClassId(one.class_id)]) for one in registers]
     for register, answer in zip(registers, await _get(session, asked), strict=True):
         if isinstance(answer, GetResult):
             scalers[register] = scaler_unit_of(answer.value)
-    return [_reading(result, scalers) for result in values]
+    return scalers
 
 
 def _has_scaler(attribute: Attribute) -> bool:

@@ -36,7 +36,7 @@ _BY_WORD: tuple[tuple[str, str], ...] = (
     ("calling-ap-title", "the meter does not know our --system-title"),
     ("invocation-counter-error", "our counter is behind the meter's: give --recover-counter"),
     ("deciphering-error", "the keys or --system-title are not what the meter has; --key, --auth-key, --suite?"),
-    ("service-not-supported", "the meter does not do that service; try without --columns, or --no-lists"),
+    ("service-not-supported", "the meter does not do that service; try without --columns and with --no-lists"),
     ("no-reason-given", "often the secret, the client or its keys: try --client 16 --auth none to see that it answers"),
     ("DM", "the meter is there but takes no link for this client or now: another --client, or wait two minutes"),
     ("object-undefined", _BY_CODE["object-undefined"]),

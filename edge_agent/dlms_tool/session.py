@@ -34,8 +34,9 @@ from protocols.dlms.services import (
     Release,
     Request,
 )
+from protocols.dlms.short_names import OBJECT_LIST
 from protocols.dlms.xdlms.references import Attribute
-from protocols.errors import RemoteProtocolError
+from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 BROKEN_ANSWERS_MAX = 20  # of one exchange; a line that bad is given up
 EXCHANGE_S_MAX = 600.0  # a month's profile at 300 baud takes nine minutes
@@ -94,6 +95,8 @@ class MeterSession:
         assert isinstance(event, Associated)
         self.granted = event
         self._require_news()
+        if self._target.association.uses_short_names:
+            self._client.short_names.learn(await self.get(OBJECT_LIST, "object list, for the base names"))
 
     def _require_news(self) -> None:
         """The meter's title is known only now, and with it the counter that its answers must be above."""
@@ -143,7 +146,14 @@ class MeterSession:
         refused: AssociationRefused | None = None
         broken = 0
         self._reserve()
-        await self._write(self._client.send(request))
+        try:
+            octets = self._client.send(request)
+        except LocalProtocolError as error:
+            if not self._target.association.uses_short_names or isinstance(request, Connect | Release):
+                raise
+            # The list was learned when the association was opened: what has no name there is not in this meter.
+            raise RefusedError(f"the meter lists no such object: {error}") from error
+        await self._write(octets)
         while True:
             try:
                 event = self._client.next_event()

@@ -106,12 +106,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_key_arguments(who, "secret", "password or shared secret, text or 0x and hex", direct=False)
     who.add_argument("--short-names", action="store_true", help="short-name referencing (Landis+Gyr ZMD400)")
     who.add_argument("--no-lists", action="store_true", help="one attribute a request, whatever the meter grants")
-    who.add_argument(
-        "--quirk", action="append", default=[], metavar="NAME", help=f"relax a rule: {', '.join(_quirk_names())}"
-    )
+    add_quirks(who)
     _add_security(parser.add_argument_group("ciphering"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--trace", action="store_true", help="show each frame and what it means on stderr; no secrets")
+
+
+def add_quirks(parser: argparse._ActionsContainer) -> None:
+    """Add which rules to relax."""
+    parser.add_argument(
+        "--quirk", action="append", default=[], metavar="NAME", help=f"relax a rule: {', '.join(_quirk_names())}"
+    )
 
 
 def add_serial_arguments(line: argparse._ActionsContainer) -> None:
@@ -164,7 +169,7 @@ def _parse(arguments: argparse.Namespace) -> Target:
         place=place,
         link=_link(arguments, isinstance(place, LineSettings) or arguments.framing == "hdlc"),
         association=association,
-        quirks=_quirks(arguments.quirk),
+        quirks=quirks_of(arguments.quirk),
         timeout_s=arguments.timeout,
         mode_e=arguments.sign_on if arguments.mode_e else None,
         counters=counters,
@@ -290,7 +295,8 @@ def _quirk_names() -> list[str]:
     return [*_SWITCHES, "days_per_range_max=N", "fixed_invoke_id=N", "range_deviation=unspecified"]
 
 
-def _quirks(texts: list[str]) -> Quirks:
+def quirks_of(texts: list[str]) -> Quirks:
+    """Return the quirks named; UsageError for one that there is not."""
     fields: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.replace("-", "_").partition("=")

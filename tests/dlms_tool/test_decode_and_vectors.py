@@ -111,6 +111,16 @@ def test_what_is_ciphered_opens_with_keys_from_the_environment_or_a_file(tmp_pat
     assert "tag is wrong" in capsys.readouterr().out
 
 
+def test_refused_vectors_say_why_and_quirks_let_the_field_in(capsys) -> None:
+    by_name = {vector["name"]: vector for vector in VECTORS}
+    assert main(["dlms", "decode", by_name["hdlc-bad-hcs"]["hex"], "--layer", "hdlc", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["error"] == "hcs"
+    landis = by_name["quirk-aare-sn-e650-userinfo-length-off-by-one"]["hex"]
+    assert main(["dlms", "decode", landis]) == 4
+    assert main(["dlms", "decode", landis, "--quirk", "user-information-length-off-by-one"]) == 0
+    assert "max_pdu: 2400" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

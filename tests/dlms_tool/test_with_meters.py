@@ -72,6 +72,11 @@ def test_a_profile_is_read_by_range_and_by_entry_and_drawn(serial, tcp):
     assert "█" in drawn
     mean_w = (counted[-1] - counted[0]) / 24
     assert f"mean {round(mean_w, 1):g}," in drawn
+    one = answer("dlms", "profile", *day, "--columns", "1.0.1.8.0", *tcp)
+    assert [column["obis"] for column in one["columns"]] == ["0.0.1.0.0", "1.0.1.8.0"]
+    assert [row[1] for row in one["rows"]] == counted
+    absent = congto("dlms", "profile", *day, "--columns", "1.0.9.8.0", *tcp)
+    assert (absent.returncode, "not captured" in absent.stderr) == (2, True)
     entries = answer("dlms", "profile", "--entries", "1-3", *tcp)
     assert len(entries["at"]) == 3
     assert congto("dlms", "profile", "--from", "1999-01-01", "--to", "1999-01-02", *tcp).returncode == 1
@@ -145,6 +150,22 @@ def test_the_public_client_has_no_right_to_registers(tcp):
     needs_password = congto("dlms", "read", "1.0.1.8.0", *public, "--client", "1")
     assert needs_password.returncode == 5
     assert "no association" in needs_password.stderr
+
+
+def test_over_a_disturbed_line_a_reading_is_right_or_absent(tmp_path, serial):
+    day = ("--from", "2026-10-06", "--to", "2026-10-07")
+    right = answer("dlms", "profile", *day, *serial)
+    faults = [
+        word for name in ("drop", "corrupt", "truncate", "split", "duplicate") for word in ("--fault", f"{name}=60")
+    ]
+    link = tmp_path / "line"
+    with sim("dlms", "--port-link", link, "--units", "17-18", "--unpaced", *faults, *SIM):
+        place = ("--serial", str(link), "--server", "1/17", "--timeout", "0.3", "--retries", "5", *LOW)
+        outcomes = [congto("dlms", "profile", *day, "--json", *place) for _ in range(4)]
+    assert {done.returncode for done in outcomes} <= {0, 3, 4}
+    read = [json.loads(done.stdout) for done in outcomes if done.returncode == 0]
+    assert read, outcomes[0].stderr
+    assert all(found == right for found in read)
 
 
 def test_a_silent_meter_is_a_fault_of_the_line(serial):
