@@ -8,6 +8,7 @@ import asyncio
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from random import SystemRandom
@@ -18,6 +19,8 @@ from edge_agent.config import AgentConfig, BusConfig
 from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog
 from edge_agent.publisher import Publisher
+from edge_agent.push_ports import PushPorts
+from edge_agent.pushes import PushDesk
 from edge_agent.spool import open_spool
 from edge_agent.store import Store
 from protocols.errors import UnavailableError
@@ -68,11 +71,17 @@ async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asy
     def now_ms() -> int:
         return max(clock.now_ms() for clock in clocks)
 
+    desk = PushDesk(config, store, log, now_ms)
+
     async def open_one(bus: BusConfig) -> OpenLine:
-        return await open_line(bus, config.counters)
+        return await open_line(bus, config.counters, desk.tap(bus))
 
     publisher = Publisher(config, store, log, now_ms=now_ms, version=version("congto"), chance=SystemRandom())
-    async with asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        udp, tcp = await PushPorts(desk).open(config.push, stack)
+        if udp or tcp:
+            log.info("push.listening", udp=udp, tcp=tcp)
+        tasks.create_task(_supervise("push", lambda: desk.run(leave), leave, log))
         tasks.create_task(_supervise("publisher", lambda: publisher.run(leave), leave, log))
         buses = [
             tasks.create_task(_run_bus(partial(Bus, bus, clock, store, log, open_one), bus.id, clock, stop, log))

@@ -77,6 +77,15 @@ class BusConfig:
     place: LineSettings | TcpPlace
     reply_timeout_s: float
     meters: tuple[MeterConfig, ...]
+    push: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushConfig:
+    """Where pushes are taken over the network, if anywhere."""
+
+    udp: TcpPlace | None = None
+    tcp: TcpPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class AgentConfig:
     world: Path | None
     counters: Path
     buses: tuple[BusConfig, ...]
+    push: PushConfig = PushConfig()
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> AgentConfig:
@@ -129,6 +139,7 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         world=None if world is None else directory / world,
         counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
         buses=tuple(_parse_bus(bus, source, models) for bus in top.tables("bus")),
+        push=_parse_push(top.table("push", required=False)),
     )
     gateway.finish()
     clock.finish()
@@ -178,7 +189,7 @@ def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfi
     first = meters[0].model.serial
     place: LineSettings | TcpPlace
     if tcp:
-        place = _tcp_place(table)
+        place = _tcp_place(table, "tcp")
     else:
         place = LineSettings(
             port=str(source.directory / table.take("port", str)),
@@ -194,16 +205,25 @@ def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfi
         place=place,
         reply_timeout_s=_duration(table, "reply_timeout", "500ms", REPLY_TIMEOUT_MIN_MS, REPLY_TIMEOUT_MAX_MS) / 1000,
         meters=meters,
+        push=False if tcp else table.take("push", bool, default=False),
     )
+    if bus.push and bus.protocol is not Protocol.DLMS:
+        raise table.error("push", "only DLMS meters push; leave this key out")
     table.finish()
     return bus
 
 
-def _tcp_place(table: Table) -> TcpPlace:
-    text = table.take("tcp", str)
+def _parse_push(table: Table) -> PushConfig:
+    places = {key: _tcp_place(table, key) if key in table else None for key in ("udp", "tcp")}
+    table.finish()
+    return PushConfig(**places)
+
+
+def _tcp_place(table: Table, key: str) -> TcpPlace:
+    text = table.take(key, str)
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
-        raise table.error("tcp", f"found {text!r}; expected HOST:PORT")
+        raise table.error(key, f"found {text!r}; expected HOST:PORT")
     return TcpPlace(host.strip("[]"), int(port))
 
 

@@ -24,6 +24,7 @@ CONNECT_TIMEOUT_S = 10.0
 ONE_OCTET_ADDRESS_MAX = 0x7F  # IEC 62056-46, 6.4.2.3: seven bits of each octet are address
 
 
+Tap: TypeAlias = Callable[[bytes], None]
 LinkParameters: TypeAlias = Callable[[MeterConfig, int, int], HdlcParameters | WrapperParameters]
 
 
@@ -38,12 +39,12 @@ class OpenLine:
         self.close = close
 
 
-async def open_line(bus: BusConfig, counters: Path) -> OpenLine:
+async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None) -> OpenLine:
     """Return the open line of ``bus``; raise :class:`edge_agent.failures.LineLostError` if it can't be opened.
 
-    Invocation counters are kept in the directory ``counters``.
+    Invocation counters are kept in the directory ``counters``; ``tap`` hears all that comes on a serial line.
     """
-    return _open_modbus(bus) if bus.protocol is Protocol.MODBUS else await _open_dlms(bus, counters)
+    return _open_modbus(bus) if bus.protocol is Protocol.MODBUS else await _open_dlms(bus, counters, tap)
 
 
 def _open_modbus(bus: BusConfig) -> OpenLine:
@@ -56,14 +57,14 @@ def _open_modbus(bus: BusConfig) -> OpenLine:
     return OpenLine(meters, link.close)
 
 
-async def _open_dlms(bus: BusConfig, counters: Path) -> OpenLine:
+async def _open_dlms(bus: BusConfig, counters: Path, tap: Tap | None) -> OpenLine:
     line: ByteLine
     parameters: LinkParameters
     if isinstance(bus.place, TcpPlace):
         line = await TcpLine.open(bus.place.host, bus.place.port, CONNECT_TIMEOUT_S)
         parameters = _wrapper_parameters
     else:
-        line = SerialLine(bus.place)
+        line = SerialLine(bus.place, tap)
         parameters = _hdlc_parameters
     meters: dict[str, Meter] = {}
     duties: dict[str, DlmsDuties] = {}

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,9 +46,10 @@ class LineSettings:
 class SerialLine:
     """An open line. Belongs to one task."""
 
-    def __init__(self, settings: LineSettings) -> None:
-        """Open the port; raise :class:`LineLostError` if that fails."""
+    def __init__(self, settings: LineSettings, tap: Callable[[bytes], None] | None = None) -> None:
+        """Open the port; raise :class:`LineLostError` if that fails. ``tap`` hears all that comes, asked for or not."""
         self.settings = settings
+        self._tap = tap
         try:
             physical = os.major(Path(settings.port).stat().st_rdev) not in PSEUDO_TERMINAL_MAJORS
             self._port = serial.Serial(
@@ -165,6 +167,8 @@ class SerialLine:
         else:
             self.quiet_since = self._loop.time()
             self._received += data
+            if self._tap is not None:
+                self._tap(data)
             del self._received[:-UNREAD_OCTETS_MAX]
         self._wake()
 

@@ -19,11 +19,11 @@ from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.cosem_time import date_time_of, encode_date_time
 from protocols.dlms.data import Data, Tag, array, double_long_unsigned, enum, octets, structure, unsigned
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
-from protocols.dlms.link import NEED_DATA
+from protocols.dlms.link import NEED_DATA, ClientLink, LinkUp
 from protocols.dlms.objects import ScalerUnit
 from protocols.dlms.protection import Ciphering
 from protocols.dlms.selective import CLOCK, CaptureObject, Range, decode_selection
-from protocols.dlms.server import DlmsServer
+from protocols.dlms.server import DlmsServer, Served
 from protocols.dlms.wrapper import WrapperServerParameters
 from protocols.dlms.xdlms.references import Attribute, Selection
 from protocols.errors import ProtocolError, RemoteProtocolError
@@ -50,12 +50,12 @@ class Meter:
     obeys: bool = True
     shifts: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
-    served: list[Attribute] = field(default_factory=list)
+    links: int = 0
+    requests: list[str] = field(default_factory=list)
 
     def get(
         self, client_sap: int, attribute: Attribute, selection: Selection | None
     ) -> Data | bytes | DataAccessResult:
-        self.served.append(attribute)
         if attribute == Attribute(1, COUNTER, 2):
             return double_long_unsigned(max(self.accepted, default=0))
         if client_sap == 16:
@@ -123,6 +123,9 @@ def feed(server: DlmsServer, meter: Meter, data: bytes, tell: Callable[[int], No
         except RemoteProtocolError as error:
             print(f"refused {error}", flush=True)
             continue
+        if isinstance(event, Served):
+            meter.requests.append(type(event.request).__name__)
+        meter.links += isinstance(event, ClientLink) and isinstance(event.change, LinkUp)
         protection = server.protection(1)
         if protection is not None and protection.received_counter > before:
             before = protection.received_counter

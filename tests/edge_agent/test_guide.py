@@ -14,6 +14,7 @@ def sources() -> str:
 def test_every_error_has_a_section_with_its_cure() -> None:
     told = set(re.findall(r'(?:\.error|\.crash)\(\s*"([a-z_.]+)"', sources()))
     told |= set(re.findall(r'\.failed\(\s*[^,"]*(?:"[a-z]+")?,\s*"([a-z_.]+)"', sources()))
+    told |= set(re.findall(r'\._tell\("([a-z_.]+)"', sources()))
     guide = (ROOT / "docs" / "guides" / "gateway.md").read_text(encoding="utf-8")
     assert len(told) >= 14
     assert {event for event in told if "." in event} == set(re.findall(r"^#### ([a-z_.]+)$", guide, re.MULTILINE))
