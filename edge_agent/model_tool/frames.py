@@ -11,7 +11,7 @@ from protocols.meters.model import CosemAttribute, Measurement, MeterModel, Modb
 from protocols.modbus.messages import FUNCTION_OF_TABLE as FUNCTIONS
 from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters
 from protocols.modbus.rtu import NEED_DATA, REQUEST_OCTETS, RtuClient, encode_reply, encode_request
-from protocols.modbus.values import Unusable, decode_value, encode_value
+from protocols.modbus.values import Unusable, decode_value, encode_value, exponent_of
 
 FLOATS = (RegisterType.FLOAT32, RegisterType.FLOAT64)
 GET_REQUEST, GET_RESPONSE = bytes.fromhex("c0 01"), bytes.fromhex("c4 01")  # IEC 62056-5-3, 7.3.5: normal
@@ -45,9 +45,9 @@ def _check_modbus(model: MeterModel, frame: Frame) -> Iterator[str]:
         measurement = _measurement(model, name)
         register = measurement.at
         assert isinstance(register, ModbusRegister)
-        start = 2 * (register.address - request.address)
-        octets = reply.data[start : start + 2 * register.type.registers] if start >= 0 else b""
-        if FUNCTIONS[register.table] is not request.function or len(octets) < 2 * register.type.registers:
+        start, end = 2 * (register.first - request.address), 2 * (register.end - request.address)
+        octets = reply.data[start:end] if start >= 0 else b""
+        if FUNCTIONS[register.table] is not request.function or len(octets) < end - start:
             yield f"{name}: its registers are not in the reply"
         else:
             yield from _check_value(measurement, octets, frame.values.get(name))
@@ -63,10 +63,12 @@ def _check_value(measurement: Measurement, octets: bytes, expected: int | None) 
     if found != expected:
         yield f"{measurement.key}: found {found}; expected {expected}"
         return
-    encoded = encode_value(measurement, found)
     register = measurement.at
     assert isinstance(register, ModbusRegister)
-    if register.type in FLOATS:  # Many floats are one integer in the base unit: the way back is by value.
+    encoded = encode_value(measurement, found, exponent_of(register, octets) or 0)
+    if (
+        register.type in FLOATS or register.exponent_at is not None
+    ):  # Many floats are one integer in the base unit: the way back is by value.
         if decode_value(measurement, encoded) != found:
             yield f"{measurement.key}: encoded back to {encoded.hex(' ')}, which is another value"
     elif encoded != octets:

@@ -27,7 +27,6 @@ WANTED = (
         "Kamstrup OMNIPOWER",
         "in this format, an object apart from its channel: its energies are 1.1.1.8.0, not 1.0.1.8.0",
     ),
-    ("SunSpec models 101 to 103, 201 to 204", "in this format, powers of ten in registers of their own (sunssf)"),
     ("SunSpec behind a common model of length 66", "a walk along the chain of models; addresses here are fixed"),
     ("Orno OR-WE-504", "which word of its energy comes first: volkszaehler/mbmd and a driver of HARDWARIO disagree"),
     ("Eastron SDM54", "a second source beside volkszaehler/mbmd"),

@@ -94,7 +94,13 @@ def modbus_register() -> tuple[dict[str, Schema], dict[str, Schema]]:
         "address": integer(0, 0xFFFF),
         "type": {"enum": [each.value[0] for each in RegisterType]},
     }
-    return required, {"scale": TEXT, "word_order": ORDER, "byte_order": ORDER, "missing": OCTETS}
+    return required, {
+        "scale": TEXT,
+        "word_order": ORDER,
+        "byte_order": ORDER,
+        "missing": OCTETS,
+        "exponent_at": integer(0, 0xFFFF),
+    }
 
 
 def cosem() -> tuple[dict[str, Schema], dict[str, Schema]]:

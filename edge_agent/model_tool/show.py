@@ -61,6 +61,7 @@ def _row(measurement: Measurement) -> tuple[str, ...]:
         orders = [f"{name} {order}" for name, order in (("words", at.word_order), ("bytes", at.byte_order))]
         kind = ", ".join([at.type.value[0], *(each for each in orders if each.endswith("little"))])
         unit = measurement.unit if at.scale == 1 else f"{at.scale} {measurement.unit}"
+        unit += "" if at.exponent_at is None else f" × 10^[0x{at.exponent_at:04X}]"
     return (measurement.key, str(measurement.obis), measurement.group.value, where, kind, unit)
 
 
@@ -91,6 +92,11 @@ def _questions(model: MeterModel) -> Iterator[str]:
 
 
 def _question(read: PlannedRead) -> str:
-    asked = sum(each.at.type.registers for each in read.measurements if isinstance(each.at, ModbusRegister))
-    holes = f" ({read.count - asked} not wanted)" if read.count > asked else ""
+    wanted: set[int] = set()
+    for at in (each.at for each in read.measurements if isinstance(each.at, ModbusRegister)):
+        wanted |= {
+            *range(at.address, at.address + at.type.registers),
+            at.address if at.exponent_at is None else at.exponent_at,
+        }
+    holes = f" ({read.count - len(wanted)} not wanted)" if read.count > len(wanted) else ""
     return f"{read.count} from 0x{read.address:04X}{holes}"

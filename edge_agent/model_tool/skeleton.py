@@ -51,6 +51,7 @@ unit = "kWh"
 # word_order = "little"        # the least significant register first
 # byte_order = "little"        # the least significant octet of each register first
 # missing = "7f ff ff ff"      # the meter's own mark for "no value", beside NaN, 0x8000... and 0xFFFF...
+# exponent_at = 0x004C         # a register with a power of ten for this one (SunSpec)
 # source = "page, if another than above"
 
 [measurements.voltage_l1]

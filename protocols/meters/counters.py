@@ -16,7 +16,7 @@ class Counter:
     """An energy register's behaviour, energies in base units (Wh, varh, VAh).
 
     ``width_bits`` is the number of bits that count. ``rollover`` is where it begins again at zero, ``None`` if that is
-    not known: a float has no such place, and a DLMS register's depends on its scaler.
+    not known: a float has no such place, a DLMS register's depends on its scaler, a SunSpec one's on its power of ten.
     ``resolution`` is its step, at least 1; a float's is one unit of its last place, which grows with the value and
     is 1 here. ``slope_max_w`` is the most it can rise, ``None`` if unknown.
     """
@@ -44,9 +44,11 @@ def counter_of(model: MeterModel, measurement: Measurement) -> Counter | None:
         else:
             width_bits = 16 * kind.registers - (kind in _SIGNED)
             resolution = max(1, ceil(step))
-            rollover = floor((rules.rollover or 1 << width_bits) * step)
+            rollover = floor((1 << width_bits) * step)
         if rules.rollover is not None:
             rollover = floor(rules.rollover * step)
+        if measurement.at.exponent_at is not None:
+            rollover = None  # the power of ten decides, and may change
     return Counter(
         monotonic=rules.monotonic,
         width_bits=width_bits,

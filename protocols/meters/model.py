@@ -74,6 +74,18 @@ class ModbusRegister:
     scale: Decimal
     byte_order: str = "big"  # within a register; Modbus says "big", some meters send "little"
     missing: bytes = b""  # this meter's own mark for "no value", most significant octet first
+    exponent_at: int | None = None  # a register of the same table with a power of ten, an int16 (SunSpec's sunssf)
+
+    @property
+    def first(self) -> int:
+        """The first register that must be read for the value."""
+        return self.address if self.exponent_at is None else min(self.address, self.exponent_at)
+
+    @property
+    def end(self) -> int:
+        """The register after the last one that must be read for the value."""
+        end = self.address + self.type.registers
+        return end if self.exponent_at is None else max(end, self.exponent_at + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,10 @@ def _parse_register(table: Table) -> ModbusRegister:
         scale=scale,
         byte_order=table.take("byte_order", str, default="big", choices=("big", "little")),
         missing=_parse_missing(table),
+        exponent_at=table.integer("exponent_at", 0, 0xFFFF) if "exponent_at" in table else None,
     )
+    if register.end - register.first > REGISTERS_PER_READ_MAX:
+        raise table.error("exponent_at", f"found {register.exponent_at}; expected a register read with the value")
     if register.missing and len(register.missing) != 2 * register.type.registers:
         raise table.error(
             "missing", f"found {len(register.missing)} octets; the type has {2 * register.type.registers}"

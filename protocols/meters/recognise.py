@@ -30,7 +30,7 @@ def question_of(model: MeterModel) -> Question | None:
     if identity.measurement is not None:
         register = _measurement(model).at
         assert isinstance(register, ModbusRegister)
-        return Question(register.table, register.address, register.type.registers, strong=False)
+        return Question(register.table, register.first, register.end - register.first, strong=False)
     assert identity.table is not None
     return Question(identity.table, identity.address, identity.registers, strong=True)
 

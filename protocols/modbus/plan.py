@@ -52,8 +52,7 @@ class PlannedRead:
     def slice_of(self, measurement: Measurement, data: bytes) -> bytes:
         """Return the octets of ``measurement`` in the data of the reply."""
         register = _register(measurement)
-        start = 2 * (register.address - self.address)
-        return data[start : start + 2 * register.type.registers]
+        return data[2 * (register.first - self.address) : 2 * (register.end - self.address)]
 
 
 def plan_reads(
@@ -67,7 +66,7 @@ def plan_reads(
     reads: list[PlannedRead] = []
     for table in ("input", "holding"):
         wanted = sorted(
-            (each for each in measurements if _register(each).table == table), key=lambda each: _register(each).address
+            (each for each in measurements if _register(each).table == table), key=lambda each: _register(each).first
         )
         reads += _plan_table(wanted, FUNCTION_OF_TABLE[table], cost, registers_max, bridge)
     return tuple(reads)
@@ -86,7 +85,7 @@ def _plan_table(
     for end in range(1, len(wanted) + 1):
         choices: list[tuple[float, int]] = []
         for begin in range(end - 1, -1, -1):
-            if not bridge and begin < end - 1 and _end(wanted[begin]) < _register(wanted[begin + 1]).address:
+            if not bridge and begin < end - 1 and _end(wanted[begin]) < _register(wanted[begin + 1]).first:
                 break
             count = _span(wanted[begin:end])
             if count > registers_max:
@@ -99,18 +98,17 @@ def _plan_table(
     end = len(wanted)
     while end:
         part = tuple(wanted[begins[end - 1] : end])
-        reads.append(PlannedRead(function, _register(part[0]).address, _span(part), part))
+        reads.append(PlannedRead(function, _register(part[0]).first, _span(part), part))
         end = begins[end - 1]
     return reads[::-1]
 
 
 def _span(part: Sequence[Measurement]) -> int:
-    return max(_end(each) for each in part) - _register(part[0]).address
+    return max(_end(each) for each in part) - _register(part[0]).first
 
 
 def _end(measurement: Measurement) -> int:
-    register = _register(measurement)
-    return register.address + register.type.registers
+    return _register(measurement).end
 
 
 def _register(measurement: Measurement) -> ModbusRegister:

@@ -35,6 +35,7 @@ _NOT_AVAILABLE = {
     RegisterType.INT64: b"\x80" + b"\x00" * 7,
     RegisterType.UINT64: b"\xff" * 8,
 }
+EXPONENT_MAX = 10  # SunSpec Information Model Specification: sunssf is −10 to 10, 0x8000 if not implemented
 ENERGY = 8  # OBIS value group D: time integral
 NET_QUANTITIES = (16, 36, 56, 76)  # OBIS value group C: |+A| − |−A|, total and by phase; the only energies with a sign
 
@@ -48,16 +49,23 @@ class Unusable:
 
 
 def decode_value(measurement: Measurement, raw: bytes) -> int | Unusable:
-    """Return the measurement held in ``raw``, the octets of its registers, in the base unit of its OBIS code."""
+    """Return the measurement held in ``raw``, the octets of its registers, in the base unit of its OBIS code.
+
+    Where a register has a power of ten beside it, ``raw`` reaches from the first to the last of both.
+    """
     register = measurement.at
     assert isinstance(register, ModbusRegister)
-    octets = reorder(register, raw)
+    exponent = exponent_of(register, raw)
+    if exponent is None:
+        return Unusable("no power of ten", raw)
+    start = 2 * (register.address - register.first)
+    octets = reorder(register, raw[start : start + 2 * register.type.registers])
     if octets in (_NOT_AVAILABLE.get(register.type), register.missing):
         return Unusable("the meter's mark for 'not available'", raw)
     number: int | float = struct.unpack(_FORMATS[register.type], octets)[0]
     if not math.isfinite(number):
         return Unusable("not a number", raw)
-    value = to_base_unit(number, register, measurement.unit)
+    value = to_base_unit(number, register, measurement.unit, exponent)
     if abs(value) > VALUE_MAX:
         return Unusable("beyond ±(2⁶² − 1)", raw)
     if value < 0 and measurement.obis.d == ENERGY and measurement.obis.c not in NET_QUANTITIES:
@@ -65,10 +73,11 @@ def decode_value(measurement: Measurement, raw: bytes) -> int | Unusable:
     return value
 
 
-def encode_value(measurement: Measurement, value: int) -> bytes:
+def encode_value(measurement: Measurement, value: int, exponent: int = 0) -> bytes:
     """Return the octets of the registers that hold ``value``, in the base unit: :func:`decode_value` backwards.
 
-    An integer register shows whole steps, rounded down as counters do.
+    An integer register shows whole steps, rounded down as counters do. ``exponent`` is the power of ten of a register
+    that has one; registers between the two are zero.
 
     Raises
     ------
@@ -80,12 +89,36 @@ def encode_value(measurement: Measurement, value: int) -> bytes:
     _, unit_numerator, unit_denominator = UNIT_FACTORS[measurement.unit]
     scale_numerator, scale_denominator = register.scale.as_integer_ratio()
     numerator, denominator = value * unit_denominator * scale_denominator, unit_numerator * scale_numerator
+    numerator, denominator = numerator * 10 ** max(-exponent, 0), denominator * 10 ** max(exponent, 0)
     floating = register.type in (RegisterType.FLOAT32, RegisterType.FLOAT64)
     try:
         octets = struct.pack(_FORMATS[register.type], numerator / denominator if floating else numerator // denominator)
     except (struct.error, OverflowError) as error:
         raise UsageError(f"{measurement.key}: {value} does not fit into {register.type.value[0]}") from error
-    return reorder(register, octets)
+    if register.exponent_at is None:
+        return reorder(register, octets)
+    span = bytearray(2 * (register.end - register.first))
+    for address, piece in (
+        (register.address, reorder(register, octets)),
+        (register.exponent_at, exponent_octets(exponent)),
+    ):
+        start = 2 * (address - register.first)
+        span[start : start + len(piece)] = piece
+    return bytes(span)
+
+
+def exponent_octets(exponent: int) -> bytes:
+    """Return the register of a power of ten."""
+    return exponent.to_bytes(2, "big", signed=True)
+
+
+def exponent_of(register: ModbusRegister, raw: bytes) -> int | None:
+    """Return the power of ten among ``raw``, 0 for a register without one, ``None`` if it is none."""
+    if register.exponent_at is None:
+        return 0
+    start = 2 * (register.exponent_at - register.first)
+    exponent = int.from_bytes(raw[start : start + 2], "big", signed=True)
+    return exponent if abs(exponent) <= EXPONENT_MAX else None
 
 
 def reorder(register: ModbusRegister, octets: bytes) -> bytes:
@@ -95,13 +128,14 @@ def reorder(register: ModbusRegister, octets: bytes) -> bytes:
     return _swap_octets(octets) if register.byte_order == "little" else octets
 
 
-def to_base_unit(number: float, register: ModbusRegister, unit: str) -> int:
-    """Return ``number`` × scale in the base unit of ``unit``, rounded half to even from the exact fraction."""
+def to_base_unit(number: float, register: ModbusRegister, unit: str, exponent: int = 0) -> int:
+    """Return ``number`` × scale × 10^exponent in the base unit of ``unit``, rounded half to even, once."""
     numerator, denominator = number.as_integer_ratio()
     scale_numerator, scale_denominator = register.scale.as_integer_ratio()
     _, unit_numerator, unit_denominator = UNIT_FACTORS[unit]
     return round_half_even(
-        numerator * scale_numerator * unit_numerator, denominator * scale_denominator * unit_denominator
+        numerator * scale_numerator * unit_numerator * 10 ** max(exponent, 0),
+        denominator * scale_denominator * unit_denominator * 10 ** max(-exponent, 0),
     )
 
 

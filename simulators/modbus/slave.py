@@ -14,11 +14,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 from protocols.errors import UsageError
 from protocols.meters.model import Measurement, ModbusRegister, RegisterType
-from protocols.modbus.values import reorder
+from protocols.modbus.values import exponent_octets, reorder
 from protocols.obis import UNIT_FACTORS
 from simulators.meter import SimulatedMeter
 
@@ -26,6 +27,7 @@ READ_HOLDING, READ_INPUT = 3, 4
 TABLES = {READ_HOLDING: "holding", READ_INPUT: "input"}
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 REGISTERS_PER_READ_MAX = 125  # section 6.3
+TENTHS = ("V", "A", "Hz")  # shown in tenths by meters that say so in a register of their own
 PLANS_MAX = 512  # a master asks few different questions; beyond this they are planned anew
 
 _FORMATS = {RegisterType.FLOAT32: ">f", RegisterType.FLOAT64: ">d"}
@@ -37,6 +39,15 @@ class Holes(Enum):
 
     ZERO = "zero"
     REFUSE = "refuse"
+
+
+class _Field(NamedTuple):
+    """Which registers hold a value, or the power of ten of one."""
+
+    address: int
+    registers: int
+    measurement: Measurement
+    encode: Callable[[int], bytes]
 
 
 class _Piece(NamedTuple):
@@ -55,11 +66,15 @@ class ModbusSlave:
     def __init__(self, meter: SimulatedMeter, holes: Holes = Holes.ZERO) -> None:
         self.meter = meter
         self._holes = holes
-        self._fields: dict[str, list[tuple[ModbusRegister, Measurement]]] = {}
+        self._fields: dict[str, dict[int, _Field]] = {}
         for each in meter.model.measurements:
             if not isinstance(each.at, ModbusRegister):
                 raise UsageError(f"model {meter.model.key} is no Modbus model")
-            self._fields.setdefault(each.at.table, []).append((each.at, each))
+            fields = self._fields.setdefault(each.at.table, {})
+            fields[each.at.address] = _Field(each.at.address, each.at.type.registers, each, _encoder(each))
+            if each.at.exponent_at is not None:  # several measurements may share it
+                octets = exponent_octets(_exponent(each))
+                fields[each.at.exponent_at] = _Field(each.at.exponent_at, 1, each, partial(_constant, octets))
         self._plans: dict[bytes, tuple[_Piece, ...] | int] = {}
 
     def answer(self, request: bytes, at_ms: int) -> bytes:
@@ -88,20 +103,31 @@ class ModbusSlave:
         first, count = struct.unpack(">HH", request[1:])
         if not 1 <= count <= REGISTERS_PER_READ_MAX:
             return ILLEGAL_VALUE
-        lowest = min(at.address for at, _ in fields)
-        beyond = max(at.address + at.type.registers for at, _ in fields)
+        lowest = min(fields)
+        beyond = max(field.address + field.registers for field in fields.values())
         if first < lowest or first + count > beyond:
             return ILLEGAL_ADDRESS
         pieces = []
-        for at, measurement in fields:
-            start, end = max(at.address, first), min(at.address + at.type.registers, first + count)
+        for field in fields.values():
+            start, end = max(field.address, first), min(field.address + field.registers, first + count)
             if start < end:
-                octets = (2 * (start - at.address), 2 * (end - at.address))
-                pieces.append(_Piece(measurement, _encoder(measurement), 2 + 2 * (start - first), *octets))
+                octets = (2 * (start - field.address), 2 * (end - field.address))
+                pieces.append(_Piece(field.measurement, field.encode, 2 + 2 * (start - first), *octets))
         held = sum(piece.end - piece.start for piece in pieces) // 2
         if held < count and self._holes is Holes.REFUSE:
             return ILLEGAL_ADDRESS
         return tuple(pieces)
+
+
+def _constant(octets: bytes, _value: int) -> bytes:
+    return octets
+
+
+def _exponent(measurement: Measurement) -> int:
+    """Return the power of ten that a simulated meter shows, where its model has a register for it: tenths, but of W."""
+    at = measurement.at
+    assert isinstance(at, ModbusRegister)
+    return -1 if at.exponent_at is not None and measurement.unit in TENTHS else 0
 
 
 def _encoder(measurement: Measurement) -> Callable[[int], bytes]:
@@ -109,7 +135,9 @@ def _encoder(measurement: Measurement) -> Callable[[int], bytes]:
     at = measurement.at
     assert isinstance(at, ModbusRegister)
     _, numerator, denominator = UNIT_FACTORS[measurement.unit]
-    raw_per_base = Fraction(denominator, numerator) / Fraction(Decimal(at.scale))
+    raw_per_base = (
+        Fraction(denominator, numerator) / Fraction(Decimal(at.scale)) / Fraction(10) ** _exponent(measurement)
+    )
     up, down = raw_per_base.numerator, raw_per_base.denominator
     size = 2 * at.type.registers
     fmt = _FORMATS.get(at.type)

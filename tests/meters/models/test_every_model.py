@@ -24,13 +24,13 @@ from protocols.meters.recognise import answers_as, question_of
 from protocols.modbus.messages import FUNCTION_OF_TABLE, Function, ReadRegisters, RegistersReply
 from protocols.modbus.plan import plan_reads, serial_cost
 from protocols.modbus.rtu import RtuClient, encode_reply, encode_request
-from protocols.modbus.values import Unusable, decode_value, encode_value
+from protocols.modbus.values import Unusable, decode_value, encode_value, exponent_of
 from protocols.obis import UNIT_FACTORS
 from simulators.chance import key_of
 from simulators.dlms.objects import CosemObjects
 from simulators.loads import Consumer, Kind
 from simulators.meter import SimulatedMeter
-from simulators.modbus.slave import ModbusSlave
+from simulators.modbus.slave import TENTHS, ModbusSlave
 from tests.simulators.meters import INSTALLED, NOW
 
 MODBUS = [key for key in model_keys() if load_model(key).protocol is Protocol.MODBUS]
@@ -54,6 +54,8 @@ def shown(measurement: Measurement, value: int) -> tuple[Fraction, Fraction]:
     register = register_of(measurement)
     _, numerator, denominator = UNIT_FACTORS[measurement.unit]
     step = Fraction(register.scale) * Fraction(numerator, denominator)
+    if register.exponent_at is not None:
+        step *= Fraction(10) ** (-1 if measurement.unit in TENTHS else 0)
     if register.type in FLOATS:
         place = Fraction(abs(value), 2 ** FLOATS[register.type]) + Fraction(1, 2)
         return value - place, value + place
@@ -77,7 +79,10 @@ def test_what_the_simulated_meter_knows_is_what_planned_questions_bring_back(key
     for each in device.model.measurements:
         low, high = shown(each, device.value(each.obis, NOW))
         assert low <= read_back[each.key] <= high, each.key
-        again = decode_value(each, encode_value(each, read_back[each.key]))
+        again = decode_value(
+            each,
+            encode_value(each, read_back[each.key], -1 if each.unit in TENTHS and register_of(each).exponent_at else 0),
+        )
         assert not isinstance(again, Unusable)
         assert abs(again - read_back[each.key]) <= high - low, each.key
 
@@ -139,16 +144,15 @@ def test_frames_say_what_the_model_says_they_do_in_both_directions(key: str) -> 
         for name in (*frame.values, *frame.missing):
             register = register_of(measured[name])
             assert request.function is FUNCTION_OF_TABLE[register.table]
-            start = 2 * (register.address - request.address)
-            octets = reply.data[start : start + 2 * register.type.registers]
+            octets = reply.data[2 * (register.first - request.address) : 2 * (register.end - request.address)]
             value = decode_value(measured[name], octets)
             if name in frame.missing:
                 assert isinstance(value, Unusable)
                 continue
             assert value == frame.values[name]
-            encoded = encode_value(measured[name], value)
+            encoded = encode_value(measured[name], value, exponent_of(register, octets) or 0)
             assert decode_value(measured[name], encoded) == value
-            assert register.type in FLOATS or encoded == octets
+            assert register.type in FLOATS or register.exponent_at is not None or encoded == octets
 
 
 def test_identities_are_told_apart_by_their_codes() -> None:
@@ -194,6 +198,7 @@ def counter(key: str, name: str = "import_active"):  # type: ignore[no-untyped-d
         ("socomec_countis_e24", (32, 10, 2**32 * 10, None, True)),
         ("schneider_pm5110", (63, 1, 2**63, None, True)),
         ("eastron_sdm120", (24, 1, None, 12_420, True)),
+        ("sunspec_meter", (32, 1, None, None, True)),
         ("dlms_three_phase", (None, 1, None, None, True)),
     ],
 )
