@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from edge_agent.dlms_tool import items, screen, target
+from edge_agent.dlms_tool import items, keys, screen, target
 from edge_agent.dlms_tool.pushed_values import text_of
 from edge_agent.dlms_tool.refusals import RefusedError, refusal_of
 from edge_agent.dlms_tool.session import MeterSession, associated
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("item", metavar="[CLASS:]OBIS:INDEX", help="the attribute, such as 8:0.0.1.0.0:3")
         parser.add_argument("type", metavar="TYPE", help=f"one of {', '.join(items.VALUE_TYPES)}")
         parser.add_argument("value", metavar="VALUE", nargs="?", default="", help="a number, text, hex or a time")
+        keys.add_key_arguments(parser, "value", "VALUE, when it is a secret", direct=False)
     elif action == "action":
         parser.add_argument("item", metavar="[CLASS:]OBIS:INDEX", help="the method, such as 70:0.0.96.3.10:2")
         parser.add_argument("type", metavar="TYPE", nargs="?", help="of the parameter; default integer 0")
@@ -52,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _set(arguments: argparse.Namespace) -> int:
     attribute = items.parse_attribute(arguments.item, None)
-    value = items.parse_value(arguments.type, arguments.value, arguments.deviation)
+    hidden = keys.text_of(argparse.Namespace(**{**vars(arguments), "value": None}), "value")
+    if hidden is not None and arguments.value:
+        raise UsageError("give VALUE or --value-env or --value-file")
+    value = items.parse_value(arguments.type, arguments.value if hidden is None else hidden, arguments.deviation)
     async with associated(target.parse(arguments), trace=arguments.trace) as session:
         event = await session.ask(Set(attribute, value))
         if not isinstance(event, SetDone):

@@ -252,7 +252,7 @@ def _print_curve(captured: Captured, place: int, zone: Any) -> None:
     table, scaler = captured.table, captured.scalers[place]
     numbers = [_number(cell, scaler) for cell in table.columns[place]]
     unit, at = scaler.word if scaler else "", table.at
-    if unit.endswith("h") and captured.period_s:
+    if unit.endswith("h") and len(at) > 1:
         numbers = _steps(numbers, at)
         unit, at = unit[:-1], at[1:]
     values = [None if number is None else int(number * 1000) for number in numbers]

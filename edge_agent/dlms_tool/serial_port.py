@@ -12,8 +12,9 @@ from edge_agent.failures import NoReplyError
 from edge_agent.serial_line import LineSettings, SerialLine
 from protocols.dlms.link import NEED_DATA
 from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
-from protocols.iec62056_21.client import (
-    Client,
+from protocols.iec62056_21.client import Client
+from protocols.iec62056_21.messages import BAUD_FIRST, Identification, Mode
+from protocols.iec62056_21.session import (
     Event,
     HdlcBegins,
     Identified,
@@ -23,7 +24,6 @@ from protocols.iec62056_21.client import (
     SignOn,
     Silent,
 )
-from protocols.iec62056_21.messages import BAUD_FIRST, Identification, Mode
 
 # IEC 62056-21, 6.4.2: a meter reacts within 1.5 s, and characters follow within 1.5 s; optical heads add to that.
 REACTION_S = 2.2

@@ -14,10 +14,12 @@ from edge_agent.dlms_tool.refusals import RefusedError
 from edge_agent.dlms_tool.serial_port import SETTLING_S, SerialPort, ask, open_for_sign_on, sign_on
 from edge_agent.serial_line import LineSettings
 from protocols.errors import RemoteProtocolError, UsageError
-from protocols.iec62056_21.client import (
+from protocols.iec62056_21.client import Client
+from protocols.iec62056_21.messages import BAUDS, Command, Identification, Mode
+from protocols.iec62056_21.readout import DataSet
+from protocols.iec62056_21.session import (
     Answered,
     Ask,
-    Client,
     Done,
     Event,
     PasswordAsked,
@@ -26,8 +28,6 @@ from protocols.iec62056_21.client import (
     Select,
     SignOff,
 )
-from protocols.iec62056_21.messages import BAUDS, Command, Identification, Mode
-from protocols.iec62056_21.readout import DataSet
 
 _REGISTER = re.compile(r"[ -'*-~]{1,16}")  # printable, without brackets (IEC 62056-21, 6.3.5)
 _PASSWORD = re.compile(r"[ -'*-~]{0,32}")

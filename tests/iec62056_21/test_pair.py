@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from protocols.dlms.link import NEED_DATA
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.iec62056_21 import client as reader
+from protocols.iec62056_21 import session as session_of
 from protocols.iec62056_21.characters import put_parity
-from protocols.iec62056_21.client import (
+from protocols.iec62056_21.client import Client
+from protocols.iec62056_21.messages import Command, Identification, Mode, encode_data, encode_readout
+from protocols.iec62056_21.server import Server, ServerParameters, ServerState
+from protocols.iec62056_21.session import (
     Answered,
     Ask,
-    Client,
     Done,
     HdlcBegins,
     Identified,
@@ -26,8 +29,6 @@ from protocols.iec62056_21.client import (
     Silent,
     State,
 )
-from protocols.iec62056_21.messages import Command, Identification, Mode, encode_data, encode_readout
-from protocols.iec62056_21.server import Server, ServerParameters, ServerState
 
 LINES = b"0.9.1(12:00:00)\r\n1.8.0(0000123.456*kWh)\r\n"
 
@@ -212,11 +213,11 @@ REQUESTS = (SignOn(), Select(Mode.READOUT), Select(Mode.PROGRAMMING), Select(Mod
 
 
 STEPS = (
-    reader.Step.SIGN_ON,
-    reader.Step.SELECT_READOUT,
-    reader.Step.SELECT_PROGRAMMING,
-    reader.Step.SELECT_HDLC,
-    reader.Step.COMMAND,
+    session_of.Step.SIGN_ON,
+    session_of.Step.SELECT_READOUT,
+    session_of.Step.SELECT_PROGRAMMING,
+    session_of.Step.SELECT_HDLC,
+    session_of.Step.COMMAND,
 )
 
 
@@ -226,9 +227,9 @@ def test_every_request_is_carried_out_or_refused_by_the_table(state, asked, step
     client = Client()
     client.identification = Identification("CTO", "5", "x")
     client.state = state
-    if (state, step) in reader.TRANSITIONS:
+    if (state, step) in session_of.TRANSITIONS:
         assert client.send(asked)
-        assert client.state is reader.TRANSITIONS[state, step]
+        assert client.state is session_of.TRANSITIONS[state, step]
         return
     with pytest.raises(LocalProtocolError, match=state.value):
         client.send(asked)
