@@ -1,4 +1,4 @@
-"""Encoding and decoding are each other's reverse, in every order of words and octets, with a power of ten or without."""
+"""Encoding and decoding undo each other, in every order of words and octets, with a power of ten and without."""
 
 from decimal import Decimal
 
