@@ -116,10 +116,14 @@ def decode_request(cursor: Cursor) -> AccessRequest:
 def decode_response(cursor: Cursor) -> AccessResponse:
     """Decode what follows the tag of an access-response; a repeated request is read and dropped."""
     long_invoke, date_time = cursor.u32("a long invoke-id"), cursor.counted("a date-time")
+    repeated = None
     if cursor.flag("the specifications' presence"):
-        for _ in range(decode_list_count(cursor, "a list of specifications")):
+        repeated = decode_list_count(cursor, "a list of specifications")
+        for _ in range(repeated):
             _specification(cursor)
     count = decode_list_count(cursor, "a list of values")
+    if repeated not in (None, count):
+        raise RemoteProtocolError(f"{repeated} specifications to {count} values", offset=cursor.at)
     values = [cursor.data() for _ in range(count)]
     found = decode_list_count(cursor, "a list of results")
     if found != count:

@@ -190,8 +190,10 @@ def decode_request(cursor: Cursor) -> ActionRequest:
     request: ActionRequest
     if kind == 1:
         method = decode_attribute(cursor)
-        return ActionRequestNormal(invoke, method, cursor.rest() if cursor.flag("a parameter's presence") else None)
-    if kind == 2:
+        if cursor.flag("a parameter's presence"):
+            return ActionRequestNormal(invoke, method, cursor.rest())
+        request = ActionRequestNormal(invoke, method)
+    elif kind == 2:
         request = ActionRequestNext(invoke, cursor.u32("a block number"))
     elif kind == 3:
         methods = tuple(decode_attribute(cursor) for _ in range(decode_list_count(cursor, "a list of methods")))

@@ -176,6 +176,5 @@ def decode_response(cursor: Cursor) -> GetResponse:
         response = GetResponseList(invoke, decode_results(cursor))
     else:
         raise RemoteProtocolError(f"get-response of kind {kind}, expected 1, 2 or 3", offset=1)
-    if kind != 1:
-        cursor.end("the get-response")
+    cursor.end("the get-response")
     return response
