@@ -18,7 +18,7 @@ def describe(config: AgentConfig) -> str:
         lines += ["", f"bus {bus.id}: {_place(bus)}, {bus.protocol.value}, {len(bus.meters)} meters{_load(bus)}"]
         for meter in bus.meters:
             intervals = ", ".join(f"{group.value} every {_words(every)}" for group, every in meter.every_ms.items())
-            lines.append(f"  {meter.id:<16} {meter.model.name}, address {meter.address}: {intervals}")
+            lines.append(f"  {meter.id:<16} {meter.model.name}, address {meter.address}{_entered(meter)}: {intervals}")
     total = sum(readings_a_day(meter) for bus in config.buses for meter in bus.meters)
     meters = sum(len(bus.meters) for bus in config.buses)
     return "\n".join([*lines, "", f"{meters} meters, {total} readings a day"])
@@ -36,6 +36,15 @@ def _place(bus: BusConfig) -> str:
     if isinstance(bus.place, TcpPlace):
         return f"tcp {bus.place.host}:{bus.place.port}"
     return f"{bus.place.port} at {bus.place.baud} 8{bus.place.parity}{bus.place.stop_bits}"
+
+
+def _entered(meter: MeterConfig) -> str:
+    """Return how a DLMS meter is entered, where that takes more than a password."""
+    if meter.access is None or (meter.access.settings.mechanism in ("none", "low") and not meter.access.is_ciphered):
+        return ""
+    settings = meter.access.settings
+    ciphered = f", {settings.security} by suite {settings.suite}" if meter.access.is_ciphered else ""
+    return f", {settings.mechanism}{ciphered}"
 
 
 def _load(bus: BusConfig) -> str:

@@ -40,9 +40,20 @@ class Lease:
         self._received = -1
         self._loaded = False
         self._stored_at = -STORE_EVERY_S
+        self._doubtful = False
 
-    async def needs_recovery(self) -> bool:
-        """Whether nothing is known of the counter: a new meter, or a file that is lost. A damaged one is set aside."""
+    def doubt(self) -> None:
+        """Hear that the meter refused an association: our counter may be behind, as of a file from a backup."""
+        self._doubtful = True
+
+    async def needs_recovery(self, *, can_ask: bool) -> bool:
+        """Whether the meter must be asked for the counter.
+
+        That is so if nothing is known of it (a new meter, or a file that is lost; a damaged one is set aside), and
+        after a refusal if the meter can be asked.
+        """
+        if self._doubtful and can_ask:
+            return True
         if self._range:
             return False
         try:
@@ -61,13 +72,15 @@ class Lease:
         return self._file.is_known
 
     async def recover(self, last_accepted: int) -> None:
-        """Go on beyond the counter that the meter says it accepted last."""
+        """Go on beyond the counter that the meter says it accepted last; one that is behind ours changes nothing."""
         if not 0 <= last_accepted <= RECOVERED_MAX:
             raise RemoteProtocolError(
                 f"the meter says that our invocation counter is {last_accepted}: nearly used up, or forged; "
                 "give the meter new keys, or compare with its display"
             )
-        await self._reserve(last_accepted + 1 + RECOVERY_MARGIN)
+        self._doubtful = False
+        if not self._range or last_accepted >= self._range.start:
+            await self._reserve(last_accepted + 1 + RECOVERY_MARGIN)
 
     async def take(self) -> range:
         """Return the counters that a new association may use."""

@@ -36,7 +36,15 @@ class Entry:
 
     async def needs_recovery(self) -> bool:
         """Whether the counter must be asked for first."""
-        return self._lease is not None and await _on_disk(self._lease.needs_recovery)
+        if self._lease is None:
+            return False
+        can_ask = self.access.settings.counter is not None
+        return await _on_disk(partial(self._lease.needs_recovery, can_ask=can_ask))
+
+    def note_refusal(self) -> None:
+        """Hear that the meter refused the association."""
+        if self._lease is not None:
+            self._lease.doubt()
 
     def public_client(self, retries: int) -> DlmsClient:
         """Return the client that may read the counter."""

@@ -109,6 +109,7 @@ class DlmsSession:
         event = await self.ask(Connect())
         if not isinstance(event, Associated):
             self._client = None
+            self._entry.note_refusal()
             raise RemoteProtocolError(f"no association: {_words(event)}")
         if not self._entry.knows_names():
             listed = await self.ask(Get(OBJECT_LIST))

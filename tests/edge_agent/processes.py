@@ -15,6 +15,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from protocols.telemetry.batch import Batch, decode_batch
+from protocols.telemetry.event import EventMessage, decode_events
 from protocols.telemetry.receipt import Receipt, State, Status, decode_status
 from protocols.telemetry.topics import Kind, Topic
 
@@ -90,6 +91,7 @@ class Server:
         self.resent = 0
         self.altered: list[int] = []
         self.statuses: list[Status] = []
+        self.events: dict[int, EventMessage] = {}
         parts = urlsplit(broker_url)
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"server-of-{gateway}", protocol=mqtt.MQTTv5)
         self._client.on_connect = self._on_connect
@@ -99,13 +101,16 @@ class Server:
         self._client.loop_start()
 
     def _on_connect(self, client: mqtt.Client, *_others: object) -> None:
-        client.subscribe([(str(Topic(self._gateway, kind)), 1) for kind in (Kind.READINGS, Kind.STATUS)])
+        client.subscribe([(str(Topic(self._gateway, kind)), 1) for kind in (Kind.READINGS, Kind.STATUS, Kind.EVENTS)])
 
     def _on_message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         with self._changed:
             payload = bytes(message.payload)
             if message.topic.endswith(Kind.STATUS.value):
                 self.statuses.append(decode_status(payload))
+            elif message.topic.endswith(Kind.EVENTS.value):
+                found = decode_events(payload)
+                self.events[found.header.sequence] = found
             else:
                 self._take(client, payload)
             self._changed.notify_all()

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.cli import main
 from edge_agent.config import AgentConfig, parse_config
@@ -19,6 +20,11 @@ from edge_agent.counters import RECOVERY_MARGIN
 from edge_agent.lines import open_line
 from edge_agent.meter import Answer
 from protocols.dlms.acse import Context, Mechanism
+from protocols.dlms.association import Policy
+from protocols.dlms.ciphering import Keys, SecurityControl
+from protocols.dlms.hls import Signer
+from protocols.dlms.protection import Ciphering
+from protocols.dlms.server import DlmsServer
 from protocols.errors import UsageError
 from protocols.meters.dlms_rules import MECHANISMS
 from protocols.meters.model import Group
@@ -27,6 +33,7 @@ from tests.edge_agent.secure_meter import (
     AUTHENTICATION,
     ENCRYPTION,
     ENERGY,
+    METER_TITLE,
     OUR_TITLE,
     SECRET,
     Meter,
@@ -188,20 +195,31 @@ def test_a_security_that_can_not_be_is_refused_before_anything_opens(
     assert message in str(refused.value)
 
 
-def read_on_pty(config: Path, meter: Meter, mechanism: Mechanism, context: Context, times: int = 1) -> list[Answer]:
-    """Read the meter on a pseudo-terminal as the agent does, ``times`` with a new line each."""
-
+def read_on_pty(
+    config: Path,
+    meter: Meter,
+    mechanism: Mechanism,
+    context: Context,
+    *,
+    times: int = 1,
+    server: DlmsServer | None = None,
+    same_line: bool = False,
+) -> list[Answer]:
+    """Read the meter on a pseudo-terminal as the agent does, ``times``, on a new line each unless on the same."""
     written = config.read_text()
 
     async def go() -> list[Answer]:
-        pty = PtyMeter(hdlc_server(meter, policy(mechanism, context)), meter)
+        pty = PtyMeter(server or hdlc_server(meter, policy(mechanism, context)), meter)
         text = written.replace('tcp = "127.0.0.1:1"', f'port = "{pty.port}"\npaced = false')
         found = parse_config(text, config.name, config.parent, {})
         answers = []
-        for _ in range(times):
-            line = await open_line(found.buses[0], found.counters)
+        line = await open_line(found.buses[0], found.counters)
+        for number in range(times):
+            if number and not same_line:
+                line.close()
+                line = await open_line(found.buses[0], found.counters)
             answers.append(await line.meters["M-0001"].read(frozenset({Group.BILLING}), probe=False))
-            line.close()
+        line.close()
         pty.close()
         return answers
 
@@ -252,6 +270,48 @@ def test_counters_go_on_from_session_to_session_and_a_lost_file_is_made_good(
         assert max(meter.accepted) > highest + RECOVERY_MARGIN
         highest = max(meter.accepted)
     assert list(counters.glob("M-0001.json.damaged-*"))
+
+
+def test_a_counter_file_from_a_backup_is_found_out_and_made_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_keys(tmp_path, capsys)
+    write_config(config, place='tcp = "127.0.0.1:1"', address=17)
+    meter = Meter()
+    file = tmp_path / "spool.sqlite.counters" / "M-0001.json"
+    read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
+    old = file.read_bytes()
+    server = hdlc_server(meter, policy(Mechanism.HIGH_GMAC, Context.LN_CIPHERED))
+    read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, times=2, server=server)
+    file.write_bytes(old)
+    refused, answer = read_on_pty(
+        config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, times=2, server=server, same_line=True
+    )
+    assert refused.failure is not None
+    assert "no association" in refused.failure  # and the next time the meter is asked where to go on
+    assert answer.failure is None
+    assert meter.accepted == sorted(set(meter.accepted))
+
+
+def test_a_meter_is_read_with_signatures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_keys(tmp_path, capsys)
+    write_config(config, place='tcp = "127.0.0.1:1"', mechanism="high-ecdsa", address=17)
+    config.write_text(config.read_text().replace("address = 17", "address = 17\nsuite = 1"))
+    ours, meters = (ec.derive_private_key(number, ec.SECP256R1()) for number in (7_654_321, 1_234_567))
+    point = meters.public_key().public_numbers()
+    source = tmp_path / "one"
+    source.touch(mode=0o600)
+    for kind, text in (("signing", f"{7_654_321:064x}"), ("meter-public", f"{point.x:064x}{point.y:064x}")):
+        source.write_text(text)
+        assert main(["agent", "keys", "add", "--config", str(config), "M-0001", kind, "--from", str(source)]) == 0
+    control = SecurityControl(1, authenticated=True, encrypted=True)
+    ciphering = Ciphering(Keys(ENCRYPTION, AUTHENTICATION), METER_TITLE, range(1 << 32), control=control)
+    signer = Signer(meters, ours.public_key())
+    own = Policy(Mechanism.HIGH_ECDSA, context=Context.LN_CIPHERED, ciphering=ciphering, signer=signer)
+    meter = Meter()
+    (answer,) = read_on_pty(config, meter, Mechanism.HIGH_ECDSA, Context.LN_CIPHERED, server=hdlc_server(meter, own))
+    assert answer.failure is None
+    assert [value for _, value in answer.values] == [ENERGY]
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """Pushes become events: between and during the questions on a line, and at ports that the configuration opens."""
 
 import asyncio
+import socket
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from deploy.runtime.lifecycle import Running
 from edge_agent.config import AgentConfig, parse_config
 from edge_agent.keys import KeyFile, Kind, parse_key_place
 from edge_agent.lines import open_line
@@ -26,7 +29,7 @@ from protocols.dlms.xdlms.notifications import DataNotification
 from protocols.meters.model import Group
 from protocols.strict_toml import parse_toml
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events
-from tests.edge_agent.processes import DEADLINE_S
+from tests.edge_agent.processes import DEADLINE_S, Program, Server
 from tests.edge_agent.secure_meter import (
     AUTHENTICATION,
     ENCRYPTION,
@@ -211,3 +214,32 @@ def test_after_a_restart_no_push_is_taken_a_second_time(tmp_path: Path, caplog: 
     assert len(asyncio.run(go(5))) == 1
     assert len(asyncio.run(go(5, 4, 6))) == 1
     assert "a repetition" in caplog.text
+
+
+@pytest.mark.integration
+def test_a_push_reaches_the_server_as_an_event(tmp_path: Path, runtime: Running) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    gateway = f"gw-{uuid.uuid4().hex[:8]}"
+    config = tmp_path / "agent.toml"
+    text = CONFIG.format(port="absent", title=OUR_TITLE.hex(), meter=METER_TITLE.hex())
+    text = text.replace('udp = "127.0.0.1:4059"\ntcp = "127.0.0.1:4059"', f'udp = "127.0.0.1:{port}"')
+    text = text.replace("gw-01", gateway).replace("mqtt://127.0.0.1:1", runtime.broker_url)
+    text = text[: text.index('[[bus.meter]]\nid = "M-0003"')]
+    config.write_text(text)
+    agent = Program("agent", "run", "--config", str(config), environment={"SECRET": SECRET.decode(), "KEK": "00" * 32})
+    agent.wait_for("push.listening")
+    server = Server(runtime.broker_url, gateway)
+    try:
+        agent.wait_for("broker.connected")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(Wrapped(2, 1, PUSH.encode()).encode(), ("127.0.0.1", port))
+        server.wait_until(lambda: bool(server.events))
+    finally:
+        server.close()
+        status, said = agent.end()
+    assert status == 0, said
+    (event,) = server.events[1].events
+    assert (event.kind, event.meter, event.body) == (EventKind.PUSH, "M-0002", BODY)
+    assert SECRET.decode() not in said
