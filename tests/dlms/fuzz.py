@@ -13,7 +13,7 @@ from random import Random
 
 from protocols.dlms import axdr, profile
 from protocols.dlms.apdu import decode_apdu
-from protocols.dlms.association import Policy
+from protocols.dlms.association import ClientState, Policy
 from protocols.dlms.ciphering import decode_ciphered
 from protocols.dlms.client import DlmsClient
 from protocols.dlms.explain import explain_apdu
@@ -33,6 +33,7 @@ from tests.dlms.test_pair import IMPORT, shelf
 
 INPUT_S_MAX = 2.0  # a shared core may be away for a while; a decoder that blows up takes minutes
 LOT = 2_000
+SILENT_EVERY = 16  # inputs after which the client on the line hears nothing: it polls, and at last gives up
 EVENTS_MAX = 1_000
 TOLERANT = Quirks(
     user_information_length_off_by_one=True,
@@ -96,13 +97,14 @@ class Sessions:
     """A client and meters that stay associated while anything is put before them."""
 
     def __init__(self) -> None:
+        self._fed = 0
         self.lines: dict[str, Line] = {"tcp": connected(tcp_line(shelf())), "hdlc": connected(hdlc_line(shelf()))}
 
     def client(self, octets: bytes) -> None:
         """An answer that is anything."""
         line = self.lines["tcp"]
         client: DlmsClient = line.client
-        if client.granted is None or client.state.name != "ASSOCIATED":
+        if client.state is not ClientState.ASSOCIATED:
             line = self.lines["tcp"] = connected(tcp_line(shelf()))
             client = line.client
         client.send(Get(IMPORT))
@@ -113,13 +115,17 @@ class Sessions:
     def hdlc_client(self, octets: bytes) -> None:
         """Frames that are anything."""
         line = self.lines["hdlc"]
-        if line.client.granted is None or line.client.state.name != "ASSOCIATED":
+        if line.client.state is ClientState.ASSOCIATED:
+            line.client.send(Get(IMPORT))
+        elif line.client.state is not ClientState.AWAITING_REPLY:
             line = self.lines["hdlc"] = connected(hdlc_line(shelf()))
-        line.client.send(Get(IMPORT))
         line.client.receive_data(octets)
         drain(line.client.next_event)
         line.client.data_to_send()
-        line.client.receive_silence()
+        self._fed += 1
+        if not self._fed % SILENT_EVERY:
+            line.client.receive_silence()
+            drain(line.client.next_event)
 
     def server(self, octets: bytes) -> None:
         """A request that is anything."""
