@@ -214,9 +214,12 @@ def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfi
 
 
 def _parse_push(table: Table) -> PushConfig:
-    places = {key: _tcp_place(table, key) if key in table else None for key in ("udp", "tcp")}
+    push = PushConfig(
+        udp=_tcp_place(table, "udp") if "udp" in table else None,
+        tcp=_tcp_place(table, "tcp") if "tcp" in table else None,
+    )
     table.finish()
-    return PushConfig(**places)
+    return push
 
 
 def _tcp_place(table: Table, key: str) -> TcpPlace:

@@ -16,6 +16,7 @@ from edge_agent.modbus_rtu import RtuLink
 from edge_agent.modbus_tcp import TcpLink
 from edge_agent.serial_line import SerialLine
 from edge_agent.tcp_line import TcpLine
+from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.wrapper import WrapperParameters
 from protocols.meters.model import Protocol
@@ -87,12 +88,16 @@ def _entry(meter: MeterConfig, parameters: LinkParameters, counters: Path) -> En
 def _hdlc_parameters(meter: MeterConfig, client_sap: int, retries: int) -> HdlcParameters:
     settings = meter.model.dlms
     assert settings is not None
-    small = max(meter.address, settings.server_logical) <= ONE_OCTET_ADDRESS_MAX
+    size = settings.address_octets
+    if size is None:
+        size = 2 if max(meter.address, settings.server_logical) <= ONE_OCTET_ADDRESS_MAX else 4
+    info, window = settings.info_octets, settings.window
     return HdlcParameters(
         client_sap=client_sap,
-        server_logical=settings.server_logical,
-        server_physical=meter.address,
-        server_size=2 if small else 4,
+        server_logical=meter.address if size == 1 else settings.server_logical,
+        server_physical=None if size == 1 else meter.address,
+        server_size=size,
+        limits=LinkLimits(info, info, window, window),
         retries_max=retries,
     )
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from protocols.meters import evidence
-from protocols.meters.dlms_settings import ASSOCIATIONS, LIST_ITEMS_MAX, LOGS_MAX, MECHANISMS, SECURITIES
+from protocols.meters.dlms_settings import (
+    ASSOCIATIONS,
+    INFO_OCTETS_MAX,
+    LIST_ITEMS_MAX,
+    LOGS_MAX,
+    MECHANISMS,
+    SECURITIES,
+    WINDOW_MAX,
+)
 from protocols.meters.model import CERTAINTIES, REGISTERS_PER_READ_MAX, Group, Protocol, RegisterType
 from protocols.obis import UNIT_FACTORS
 
@@ -162,6 +170,9 @@ def dlms() -> Schema:
         {
             "list_items_max": integer(1, LIST_ITEMS_MAX),
             "short_names": FLAG,
+            "address_octets": {"enum": [1, 2, 4]},
+            "info_octets": integer(1, INFO_OCTETS_MAX),
+            "window": integer(1, WINDOW_MAX),
             "association": {"enum": list(ASSOCIATIONS)},
             "security": {"enum": list(SECURITIES)},
             "suite": integer(0, 2),

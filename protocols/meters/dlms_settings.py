@@ -16,6 +16,8 @@ ASSOCIATIONS = ("as needed", "kept", "reopened")
 PUBLIC_CLIENT_SAP = 16  # IEC 62056-5-3, annex B
 LIST_ITEMS_MAX = 64  # an answer of so many registers fills a PDU of 1 kB; more are asked for in further lists
 LIST_ITEMS_DEFAULT = 10  # an answer of ten registers fits a PDU of 128 octets, so no meter needs blocks for it
+INFO_OCTETS_DEFAULT, INFO_OCTETS_MAX = 128, 2030  # IEC 62056-46, 6.4.4.4.3.2; what eleven bits of length leave
+WINDOW_MAX = 7  # HDLC counts frames modulo eight
 LOGS_MAX = 16
 
 
@@ -23,9 +25,11 @@ LOGS_MAX = 16
 class DlmsSettings:
     """How a DLMS meter is addressed and entered as delivered.
 
-    ``association`` is "as needed" (kept when the meter is read again soon), "kept" (until the meter ends it) or
-    "reopened" (for each reading anew). ``security`` protects every APDU; ``counter`` is the object in which the meter
-    tells the public client our invocation counter. ``quirks`` are fields of ``protocols.dlms.quirks.Quirks``.
+    ``info_octets`` and ``window`` are proposed for HDLC: larger ones make load profiles faster where the meter has
+    them. With ``address_octets`` 1 the meter's address is its logical device. ``association`` is "as needed" (kept
+    when the meter is read again soon), "kept" (until the meter ends it) or "reopened" (for each reading anew).
+    ``security`` protects every APDU; ``counter`` is the object in which the meter tells the public client our
+    invocation counter. ``quirks`` are fields of ``protocols.dlms.quirks.Quirks``.
     """
 
     client_sap: int
@@ -34,6 +38,9 @@ class DlmsSettings:
     with_list: bool  # several attributes may be asked for in one request
     list_items_max: int = LIST_ITEMS_DEFAULT
     short_names: bool = False
+    address_octets: int | None = None  # of the HDLC server address; None: two, or four where they are needed
+    info_octets: int = INFO_OCTETS_DEFAULT
+    window: int = 1
     association: str = "as needed"
     security: str = "none"
     suite: int = 0
@@ -70,6 +77,9 @@ def parse_dlms(table: Table) -> DlmsSettings:
         with_list=table.take("with_list", bool),
         list_items_max=table.integer("list_items_max", 1, LIST_ITEMS_MAX, default=LIST_ITEMS_DEFAULT),
         short_names=table.take("short_names", bool, default=False),
+        address_octets=None if "address_octets" not in table else table.take("address_octets", int, choices=(1, 2, 4)),
+        info_octets=table.integer("info_octets", 1, INFO_OCTETS_MAX, default=INFO_OCTETS_DEFAULT),
+        window=table.integer("window", 1, WINDOW_MAX, default=1),
         association=table.take("association", str, default="as needed", choices=ASSOCIATIONS),
         security=table.take("security", str, default="none", choices=SECURITIES),
         suite=table.integer("suite", 0, 2, default=0),
