@@ -32,6 +32,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "agent": Command("edge_agent.commands", "read meters on a gateway and publish what they say"),
     "api": Command("ingest_server.api.commands", "serve meters, readings, bills and quotes over HTTP"),
+    "audit": Command("ingest_server.commands_audit", "compare what is stored with what gateways have taken"),
     "bill": Command("ingest_server.billing.commands", "compute bills from stored readings, and show them"),
     "demo": Command("deploy.demo.commands", "a village from its meters to its bills, all for real"),
     "dlms": Command("edge_agent.dlms_tool.commands", "read, decode and control DLMS/COSEM meters"),

@@ -29,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="fixed name at the broker, which keeps our session under it (default: %(default)s)",
     )
+    run_action.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="serve /metrics and /health on 127.0.0.1; 0 takes a free port (default: neither is served)",
+    )
+    top = actions.add_parser("top", help="show what a running ingest does, each second anew")
+    top.add_argument("--metrics-port", type=int, required=True, metavar="PORT", help="as given to `congto ingest run`")
+    top.add_argument("--seconds", type=int, metavar="N", help="end after so many (default: at Ctrl-C)")
     migrate_action = actions.add_parser("migrate", help="bring the database to this version's schema")
     readmit = actions.add_parser("readmit", help="store what can now be taken of the messages in the quarantine")
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
@@ -67,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     actions = {
         "run": _run,
+        "top": _top,
         "migrate": _migrate,
         "readmit": _readmit,
         "digest": _digest,
@@ -91,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ingest_server.pipeline.settings import Settings, parse_broker
 
     client_id = check_identifier(arguments.client_id, "--client-id")
-    settings = Settings(dsn_from(arguments), parse_broker(arguments.broker), client_id)
+    settings = Settings(dsn_from(arguments), parse_broker(arguments.broker), client_id, arguments.metrics_port)
     journal.configure()
     try:
         asyncio.run(ingest(settings))
@@ -102,6 +112,12 @@ def _run(arguments: argparse.Namespace) -> int:
         journal.LOG.critical(journal.fact("ingest.failed", exit_status=3), exc_info=True)
         return 3
     return 0
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from ingest_server.top import show
+
+    return show(arguments.metrics_port, arguments.seconds)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

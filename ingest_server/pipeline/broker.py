@@ -72,6 +72,11 @@ class Broker:
         if address.tls:
             client.tls_set_context(ssl.create_default_context())
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected and subscribed."""
+        return self._ready_s is not None and not self._lost.is_set()
+
     async def run(self) -> None:
         """Stay connected for ever; raise only what our own code did wrong."""
         attempt = 0

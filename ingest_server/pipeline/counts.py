@@ -22,6 +22,8 @@ class Counts:
     conflict: int = 0
     quarantined: int = 0
     strangers: int = 0
+    events: int = 0
+    store_s: float = 0.0
 
     def add(self, messages: int, bundle: Bundle, stored: Stored, took_s: float) -> None:
         """Count one transaction, and log what somebody should look at."""
@@ -32,6 +34,8 @@ class Counts:
         self.conflict += stored.conflict
         self.quarantined += len(bundle.rejected)
         self.strangers += bundle.strangers
+        self.events += len(bundle.events)
+        self.store_s += took_s
         for each in bundle.rejected[:QUARANTINED_SHOWN_MAX]:
             LOG.warning(fact("message.quarantined", topic=each.topic[:200], reason=each.reason))
         if stored.conflict:
@@ -40,7 +44,7 @@ class Counts:
 
     def log(self) -> None:
         """Log all counts."""
-        LOG.info(fact("ingest.counted", **asdict(self)))
+        LOG.info(fact("ingest.counted", **{**asdict(self), "store_s": round(self.store_s, 3)}))
 
     async def report(self) -> None:
         """Log all counts now and then, if they have changed."""

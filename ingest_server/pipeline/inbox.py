@@ -21,6 +21,11 @@ class Inbox:
         return len(self._messages)
 
     @property
+    def octets(self) -> int:
+        """How large the messages are together."""
+        return self._octets
+
+    @property
     def full(self) -> bool:
         """Whether whoever reads from the broker must stop."""
         return len(self._messages) >= INBOX_MESSAGES_MAX or self._octets >= INBOX_OCTETS_MAX

@@ -62,6 +62,7 @@ class Pipeline:
 
     def __init__(self, dsn: str, inbox: Inbox, settled: Settled) -> None:
         self.counts = Counts()
+        self.database_lost = False  # since the last transaction
         self.progress = 0  # grows with each transaction and each attempt to reach the database
         self._dsn = dsn
         self._inbox = inbox
@@ -137,12 +138,14 @@ class Pipeline:
                 if failures == 0:
                     LOG.warning(fact("database.lost", reason=one_line(error), messages=len(arrivals)))
                 failures += 1
+                self.database_lost = True
                 self.progress += 1
                 await self._disconnect()
                 if self._stopping.is_set():
                     return
                 await self._back_off(failures)
             else:
+                self.database_lost = False
                 if failures:
                     LOG.info(fact("database.back", attempts=failures))
                 return

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 
 from ingest_server.database.migrations import migrate
 from ingest_server.journal import LOG, fact
@@ -9,9 +10,11 @@ from ingest_server.pipeline.broker import Broker
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
+from ingest_server.pipeline.metrics import Snapshot
+from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline
 from ingest_server.pipeline.settings import WATCHDOG_EVERY_S, WATCHDOG_S, Settings
-from ingest_server.pipeline.watchdog import watch
+from ingest_server.pipeline.watchdog import Stillness, watch
 
 
 async def ingest(settings: Settings) -> None:
@@ -34,6 +37,19 @@ async def ingest(settings: Settings) -> None:
     pipeline = Pipeline(settings.dsn, inbox, settled)
     watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S)
 
+    stillness = Stillness(time.monotonic())
+
+    def snapshot() -> Snapshot:
+        still_s = stillness.after(time.monotonic(), pipeline.counts.transactions, waiting=pipeline.waiting)
+        database = not pipeline.database_lost
+        return Snapshot(pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s)
+
+    observer = None
+    if settings.metrics_port is not None:
+        observer = await observe(settings.metrics_port, snapshot)
+        host, port = observer.sockets[0].getsockname()[:2]
+        LOG.info(fact("metrics.ready", url=f"http://{host}:{port}/metrics"))
+
     async def stop_when_asked() -> None:
         await asked.wait()
         pipeline.stop()
@@ -44,6 +60,8 @@ async def ingest(settings: Settings) -> None:
         await pipeline.store()
         for task in endless:
             task.cancel()
+    if observer is not None:
+        observer.close()
     await broker.close()
     pipeline.counts.log()
     LOG.info(fact("ingest.stopped"))

@@ -71,6 +71,9 @@ class Settings:
     dsn: str
     broker: BrokerAddress
     client_id: str
+    metrics_port: int | None = None  # on the loopback interface; 0 takes a free one, None is none
 
     def __post_init__(self) -> None:
         check_identifier(self.client_id, "--client-id")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65_535:
+            raise UsageError(f"--metrics-port {self.metrics_port}: expected 0 to 65535")

@@ -230,6 +230,7 @@ def _status_row(each: GatewayStatus) -> dict[str, Any]:
         "spooled": status.spooled,
         "taken": status.taken,
         "version": status.version,
+        "days": [[each.on.isoformat(), each.readings, f"{each.digest:016x}"] for each in status.days],
     }
     return {
         "gateway": status.gateway,

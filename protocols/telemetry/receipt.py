@@ -10,22 +10,39 @@ The status is retained on its topic; the same message with ``"state": "offline"`
 
     {"schema": "congto.status.v1", "gateway": "gw-01", "state": "online", "at": 1759251600000,
      "generation": "5f0c2e9a1b7d4463", "spooled": 0, "taken": 1488, "version": "0.1.0"}
+
+It may also carry ``"days": [["2025-10-01", 48, "9f0c2e9a1b7d4463"]]``: of each of its last UTC days how many readings
+were taken, and their digest, so that the server can see whether it has just these.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import date
 from enum import Enum
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, SEQUENCE_MAX, decompress
-from protocols.telemetry.fields import check_schema, take_generation, take_identifier, take_integer, take_text
+from protocols.telemetry.fields import (
+    INTEGER_MAX,
+    check_schema,
+    take_generation,
+    take_identifier,
+    take_integer,
+    take_text,
+)
 from protocols.telemetry.strict_json import parse_object
 
 RECEIPT_SCHEMA = "congto.receipt.v1"
 STATUS_SCHEMA = "congto.status.v1"
 RANGES_MAX = 10_000
+DAYS_MAX = 62  # two months, in 3 kB
+DIGEST_DIGITS = 16
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class State(Enum):
@@ -48,9 +65,20 @@ class Receipt:
         return _dump({"schema": RECEIPT_SCHEMA, **asdict(self)})
 
 
+class DayTaken(NamedTuple):
+    """How many readings a gateway has taken of a UTC day, and their digest (``reading_digest``)."""
+
+    on: date
+    readings: int
+    digest: int
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a gateway says of itself; ``spooled`` batches wait for a receipt, ``taken`` readings were ever spooled."""
+    """What a gateway says of itself; ``spooled`` batches wait for a receipt, ``taken`` readings were ever spooled.
+
+    ``days`` are the last days of which it keeps count and digest, ascending; empty if it does not say.
+    """
 
     gateway: str
     state: State
@@ -59,11 +87,16 @@ class Status:
     spooled: int
     taken: int
     version: str
+    days: tuple[DayTaken, ...] = ()
 
     def encode(self) -> bytes:
         """Return the message."""
         fields = {("at" if key == "at_ms" else key): value for key, value in asdict(self).items()}
-        return _dump({"schema": STATUS_SCHEMA, **fields, "state": self.state.value})
+        days = [[each.on.isoformat(), each.readings, f"{each.digest:0{DIGEST_DIGITS}x}"] for each in self.days]
+        message = {"schema": STATUS_SCHEMA, **fields, "state": self.state.value, "days": days}
+        if not days:
+            del message["days"]
+        return _dump(message)
 
 
 def ranges(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -107,7 +140,30 @@ def decode_status(payload: bytes) -> Status:
         spooled=take_integer(message, "spooled"),
         taken=take_integer(message, "taken"),
         version=take_text(message, "version"),
+        days=take_days(message.get("days", [])),
     )
+
+
+def take_days(found: Any) -> tuple[DayTaken, ...]:
+    """Return the days in a status; raise :class:`RemoteProtocolError` if they break the contract."""
+    if type(found) is not list or len(found) > DAYS_MAX:
+        raise RemoteProtocolError(f"days: expected a list of at most {DAYS_MAX} days")
+    days = tuple(map(_take_day, found))
+    if any(before.on >= after.on for before, after in pairwise(days)):
+        raise RemoteProtocolError("days: expected ascending by date, each once")
+    return days
+
+
+def _take_day(found: Any) -> DayTaken:
+    if type(found) is not list or [type(each) for each in found] != [str, int, str]:
+        raise RemoteProtocolError(f"days: expected a date, a count and a digest, found {str(found)[:80]!r}")
+    text, readings, digest = found
+    if not _DATE.fullmatch(text) or not _DIGEST.fullmatch(digest) or not 0 <= readings <= INTEGER_MAX:
+        raise RemoteProtocolError(f"days: {str(found)[:80]!r}: expected such as ['2025-10-01', 48, '9f0c2e9a1b7d4463']")
+    try:
+        return DayTaken(date.fromisoformat(text), readings, int(digest, 16))
+    except ValueError as error:
+        raise RemoteProtocolError(f"days: {text!r} is no date") from error
 
 
 def _dump(message: dict[str, Any]) -> bytes:

@@ -40,8 +40,8 @@ class Ingest:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        words = [sys.executable, "-m", "deploy.cli", "ingest", "run", "--client-id", self.client_id]
+    def start(self, *more: str) -> None:
+        words = [sys.executable, "-m", "deploy.cli", "ingest", "run", "--client-id", self.client_id, *more]
         self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=self._environment)
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.said: list[str] = []

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import decode_batch, decode_header, decompress, encode_batch
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events, encode_events
 from protocols.telemetry.reading import Reading
-from protocols.telemetry.receipt import Receipt, State, Status, decode_receipt, decode_status, ranges
+from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status, ranges
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = {path.stem: json.loads(path.read_bytes()) for path in sorted((TESTS / "golden/telemetry/v1").glob("*.json"))}
@@ -41,7 +42,9 @@ def decoded(kind, data):
         said = {"gateway": found.header.gateway, "generation": found.header.generation}
         return said | {"sequence": found.header.sequence, "events": events}
     status = decode_status(data)
-    return {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
+    said = {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
+    days = [[each.on.isoformat(), each.readings, each.digest] for each in said.pop("days")]
+    return said | ({"days": days} if days else {})
 
 
 def encoded(kind, said):
@@ -56,7 +59,8 @@ def encoded(kind, said):
             for kind, *fields, body in said["events"]
         ]
         return encode_events(said["gateway"], said["generation"], said["sequence"], events)
-    return Status(**{**said, "state": State(said["state"])}).encode()
+    days = tuple(DayTaken(date.fromisoformat(on), *rest) for on, *rest in said.get("days", []))
+    return Status(**{**said, "state": State(said["state"]), "days": days}).encode()
 
 
 def refused(kind, data):
@@ -98,5 +102,6 @@ def test_whose_batch_it_is_can_be_told_from_its_header(name):
 def test_the_document_shows_golden_messages():
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
     assert shown == [
-        GOLDEN[name]["message"] for name in ("readings", "receipt", "status_online", "status_offline", "events")
+        GOLDEN[name]["message"]
+        for name in ("readings", "receipt", "status_online", "status_offline", "status_days", "events")
     ]

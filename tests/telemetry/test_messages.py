@@ -24,8 +24,9 @@ from protocols.telemetry.batch import (
     encode_batch,
 )
 from protocols.telemetry.canonical import decode_canonical, decode_readings
+from protocols.telemetry.fields import INTEGER_MAX
 from protocols.telemetry.reading import Reading, reading_digest
-from protocols.telemetry.receipt import Receipt, State, Status, decode_receipt, decode_status, ranges
+from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status, ranges
 from protocols.telemetry.topics import Kind, Topic, parse_topic
 
 GENERATION = "5f0c2e9a1b7d4463"
@@ -88,6 +89,9 @@ def test_ranges_hold_exactly_the_sequences(numbers):
         spooled=sequences,
         taken=sequences,
         version=st.just("0.1.0"),
+        days=st.dictionaries(st.dates(), st.tuples(st.integers(0, INTEGER_MAX), st.integers(0, (1 << 64) - 1))).map(
+            lambda found: tuple(DayTaken(on, *rest) for on, rest in sorted(found.items()))
+        ),
     )
 )
 def test_a_status_comes_back_as_it_was(status):
@@ -316,6 +320,32 @@ def test_a_bad_status_or_receipt_is_refused(data):
         with pytest.raises(RemoteProtocolError) as refused:
             take(data)
         assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        {},
+        [["2025-10-01", 48]],
+        [["2025-10-01", True, "9f0c2e9a1b7d4463"]],
+        [["2025-10-01", -1, "9f0c2e9a1b7d4463"]],
+        [["2025-10-01", 1 << 63, "9f0c2e9a1b7d4463"]],
+        [["2025-02-30", 48, "9f0c2e9a1b7d4463"]],
+        [["2025-W40-3", 48, "9f0c2e9a1b7d4463"]],
+        [["2025-10-01", 48, "9F0C2E9A1B7D4463"]],
+        [["2025-10-01", 48, "9f0c2e9a1b7d446"]],
+        [["2025-10-02", 48, "9f0c2e9a1b7d4463"], ["2025-10-01", 48, "9f0c2e9a1b7d4463"]],
+        [["2025-10-01", 48, "9f0c2e9a1b7d4463"]] * 2,
+        [[f"2025-{month:02}-{day:02}", 0, "0" * 16] for month in (1, 3, 5) for day in range(1, 32)],
+    ],
+)
+def test_a_status_with_wrong_days_is_refused(days):
+    good = {"schema": "congto.status.v1", "gateway": "gw-01", "state": "online", "at": AT_MS_MIN, "version": "1"}
+    good |= {"generation": GENERATION, "spooled": 0, "taken": 0}
+    assert decode_status(json.dumps(good).encode()).days == ()
+    with pytest.raises(RemoteProtocolError, match="days: ") as refused:
+        decode_status(json.dumps(good | {"days": days}).encode())
+    assert str(refused.value).isprintable()
 
 
 def test_a_message_that_would_break_the_contract_is_not_made():

@@ -1,0 +1,76 @@
+"""What a running ingest is and has done, as values: the text for Prometheus, and whether it is well.
+
+Source of the text format: Prometheus documentation, "Exposition formats", version 0.0.4.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ingest_server.pipeline.counts import Counts
+
+STILL_S_MAX = 30.0  # messages wait and nothing was stored for so long; a transaction takes tenths of a second
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Snapshot(NamedTuple):
+    """Ingest at one moment; ``still_s`` is for how long nothing has moved although something waits."""
+
+    counts: Counts
+    broker_connected: bool
+    database_connected: bool
+    inbox_messages: int
+    inbox_octets: int
+    inbox_full: bool
+    still_s: float
+
+
+def render_metrics(now: Snapshot) -> str:
+    """Return the metrics of ``now`` in Prometheus' text format."""
+    counts = now.counts
+    lines: list[str] = []
+
+    def add(name: str, kind: str, meaning: str, values: Mapping[str, float]) -> None:
+        lines.extend((f"# HELP congto_ingest_{name} {meaning}", f"# TYPE congto_ingest_{name} {kind}"))
+        lines.extend(f"congto_ingest_{name}{labels} {value}" for labels, value in values.items())
+
+    add("messages_total", "counter", "Messages stored, quarantined or counted.", {"": counts.messages})
+    add("transactions_total", "counter", "Transactions committed.", {"": counts.transactions})
+    add("store_seconds_total", "counter", "Time spent in these transactions.", {"": round(counts.store_s, 6)})
+    readings = {"new": counts.new, "duplicate": counts.duplicate, "conflict": counts.conflict}
+    labelled = {f'{{result="{result}"}}': value for result, value in readings.items()}
+    add("readings_total", "counter", "Readings by what became of them.", labelled)
+    add("events_total", "counter", "Meter events taken.", {"": counts.events})
+    add("quarantined_total", "counter", "Messages and parts of messages put into quarantine.", {"": counts.quarantined})
+    add("strangers_total", "counter", "Statuses of gateways that are not registered.", {"": counts.strangers})
+    add("broker_connected", "gauge", "1 while subscribed at the broker.", {"": int(now.broker_connected)})
+    add("database_connected", "gauge", "1 unless the last transaction failed.", {"": int(now.database_connected)})
+    add("inbox_messages", "gauge", "Messages that wait to be decoded.", {"": now.inbox_messages})
+    add("inbox_octets", "gauge", "Their size.", {"": now.inbox_octets})
+    add("still_seconds", "gauge", "For how long nothing moved though something waits.", {"": round(now.still_s, 3)})
+    return "\n".join(lines) + "\n"
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Return the values in what :func:`render_metrics` has made, by name without ``congto_ingest_``."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("congto_ingest_"):
+            name, _, value = line.rpartition(" ")
+            found[name.removeprefix("congto_ingest_")] = float(value)
+    return found
+
+
+def complaints(now: Snapshot) -> list[str]:
+    """Return what is wrong at the moment, each with who must act; nothing if all is well."""
+    found = []
+    if not now.broker_connected:
+        found.append("not subscribed at the broker: is it up, and may this user subscribe? It is tried again and again")
+    if not now.database_connected:
+        found.append("the database does not take transactions: is it up, is its disk full? It is tried again and again")
+    if now.still_s > STILL_S_MAX:
+        found.append(
+            f"messages wait and nothing was stored for {now.still_s:.0f} s: look for a lock in pg_stat_activity"
+        )
+    elif now.inbox_full:
+        found.append("the inbox is full, the broker is held up: the database is slower than what comes")
+    return found
