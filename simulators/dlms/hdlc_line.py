@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from protocols.dlms.hdlc.frames import FLAG, POLL_FINAL, Frame, FrameReader, FrameType, decode_address
+from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
 from protocols.errors import RemoteProtocolError, UsageError
 from simulators.dlms.meter import DlmsMeter, policies, serve
@@ -17,6 +18,7 @@ from simulators.faults import NO_FAULTS, FaultPlan, disturb
 from simulators.serial_line import SerialLine
 
 SILENCE_S = 0.1  # five times the inter-octet time-out of IEC 62056-46, 6.4.4.3.4; a terminal hands over in lumps
+METER_LIMITS = LinkLimits(512, 512, 3, 3)  # what a present-day meter offers; a client that asks for nothing gets 128, 1
 PHYSICAL_ADDRESSES = range(1, 0x3FFE)  # IEC 62056-46, 6.4.2.3: 0x3FFE and 0x3FFF call and address all stations
 
 __all__ = ["DlmsMeter", "HdlcMeters", "LinkFaults", "physical_address", "policies", "serve"]
@@ -131,7 +133,8 @@ class _Station:
     def __init__(self, dlms_meter: DlmsMeter, at_ms: int) -> None:
         settings = dlms_meter.meter.model.dlms
         assert settings is not None
-        link = HdlcServerParameters(server_logical=settings.server_logical, server_physical=dlms_meter.meter.address)
+        address = dlms_meter.meter.address
+        link = HdlcServerParameters(settings.server_logical, address, METER_LIMITS)
         self.dlms_meter = dlms_meter
         self.server = dlms_meter.serve_on(link, at_ms)
 
