@@ -44,7 +44,8 @@ Written by `python -m edge_agent.model_tool.page`; do not edit. A model is a TOM
 **How sure.** *vendor document*: each register was compared with the vendor's own document, or the public specification.
 *Public sources*: several public readers of the same meter, mostly naming the vendor's document, agree; where they do
 not, the notes say so. *Constructed*: from the standard, for no particular meter. Compare the first readings with the
-meter's display before anything is billed.
+meter's display before anything is billed. Serial settings as delivered are the least sure: not every source has them,
+and resellers change them.
 
 **Recognised** by an identification *code* or *name*, or only by a plausible *value*, which other meters show too.
 """
