@@ -51,7 +51,7 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_meter_arguments(dlms, "dlms_residential")
     add_line_arguments(dlms)
     dlms.add_argument("--secret", default="00000000", help="of low-level security; default 00000000")
-    dlms.add_argument("--auth", choices=MECHANISMS, help="of the model's client; default: the model's")
+    dlms.add_argument("--auth", choices=tuple(MECHANISMS), help="of the model's client; default: the model's")
     dlms.add_argument("--ciphered", action="store_true", help="the model's client protects every APDU")
     dlms.add_argument(
         "--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of derived keys; default 0"
