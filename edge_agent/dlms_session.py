@@ -82,6 +82,7 @@ class DlmsSession:
         self._client: DlmsClient | None = None
         self._used_at = -KEPT_S
         self._keep = False
+        self._refused: RemoteProtocolError | None = None  # what came last and broke the rules
 
     @property
     def quirks(self) -> Quirks:
@@ -153,7 +154,8 @@ class DlmsSession:
             raise
         if isinstance(event, LinkDown) and not isinstance(request, Release):
             await self._give_up()
-            raise NoReplyError(event.reason or "the link went down")
+            why = event.reason or "the link went down"
+            raise NoReplyError(f"{why}: {self._refused}" if self._refused else why)
         self._used_at = self._loop.time()
         return event
 
@@ -177,14 +179,16 @@ class DlmsSession:
     async def _exchange(self, client: DlmsClient, request: Request) -> Event:
         refused: AssociationRefused | None = None
         broken = 0
+        self._refused = None
         await self._entry.top_up(client)
         await self._write(client.send(request))
         while True:
             await self._entry.top_up(client)  # the next block of an answer is asked for within next_event
             try:
                 event = client.next_event()
-            except RemoteProtocolError:
+            except RemoteProtocolError as error:
                 broken += 1
+                self._refused = error
                 if broken > BROKEN_ANSWERS_MAX or client.state is ClientState.ASSOCIATED:
                     raise  # in the second case the answer came and was wrong: no other one will come
                 continue

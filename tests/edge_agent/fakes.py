@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 from edge_agent.config import BusConfig
+from edge_agent.dlms_duties import LogEntry
 from edge_agent.failures import LineLostError
 from edge_agent.meter import Answer, Meter, ProfileValue
 from edge_agent.tending import Duties
+from protocols.meters.dlms_settings import EventLog
 from protocols.meters.model import Group, MeterModel
 
 
@@ -59,12 +61,32 @@ class CountingMeter:
         return tuple(ProfileValue("1.0.1.8.0", at_ms, at_ms // 1000) for at_ms in range(first, to_ms + 1, every_ms))
 
 
+class ClockOnly:
+    """A meter whose clock is right and whose logs are none; remembers when it was asked."""
+
+    logs: tuple[EventLog, ...] = ()
+
+    def __init__(self, clock: StoppingClock) -> None:
+        self._clock = clock
+        self.asked_ms: list[int] = []
+
+    async def read_clock(self) -> int | str:
+        self.asked_ms.append(self._clock.now_ms())
+        return self._clock.now_ms()
+
+    async def shift_clock(self, seconds: int) -> bool | str:
+        return "not asked for"
+
+    async def read_log(self, log: EventLog, from_ms: int, to_ms: int) -> tuple[LogEntry, ...] | str:
+        return "no log"
+
+
 class FakeLine:
     """A line with the meters of a test; may be lost at the beginning."""
 
-    def __init__(self, meters: dict[str, Meter], losses: int = 0) -> None:
+    def __init__(self, meters: dict[str, Meter], losses: int = 0, duties: dict[str, Duties] | None = None) -> None:
         self.meters = meters
-        self.duties: dict[str, Duties] = {}
+        self.duties = duties or {}
         self._losses = losses
 
     async def open(self, _bus: BusConfig) -> "FakeLine":

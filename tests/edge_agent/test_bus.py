@@ -13,8 +13,9 @@ from edge_agent.log import EventLog
 from edge_agent.spool import Spool
 from edge_agent.store import Store
 from protocols.telemetry.batch import decode_batch
+from protocols.telemetry.event import EventKind, MeterEvent, decode_events
 from protocols.telemetry.reading import Quality, Reading
-from tests.edge_agent.fakes import CountingMeter, FakeLine, StoppingClock
+from tests.edge_agent.fakes import ClockOnly, CountingMeter, FakeLine, StoppingClock
 
 MIDNIGHT = 1_767_225_600_000
 HALF_HOUR = 1_800_000
@@ -49,6 +50,8 @@ class Outcome:
     readings: list[Reading]
     meters: list[CountingMeter]
     spool: Spool
+    tended: ClockOnly
+    events: list[MeterEvent]
 
 
 def never(_at_ms: int) -> bool:
@@ -76,11 +79,14 @@ def run_bus(
             CountingMeter(meter.model, clock, condition, slow_ms)
             for meter, condition in zip(config.meters, (failing, never), strict=True)
         ]
-        line = FakeLine(dict(zip(("M-0001", "M-0002"), meters, strict=True)), losses)
+        tended = ClockOnly(clock)
+        line = FakeLine(dict(zip(("M-0001", "M-0002"), meters, strict=True)), losses, {"M-0001": tended})
         await Bus(config, clock, store, EventLog(), line.open).run(stop)
         batches = [decode_batch(payload) for _, payload in store.spool.batches_after(0, 10_000)]
+        events = [event for _, payload in store.spool.events(1000) for event in decode_events(payload).events]
         store.close()
-        return Outcome([each for batch in batches for each in batch.readings()], meters, store.spool)
+        readings = [each for batch in batches for each in batch.readings()]
+        return Outcome(readings, meters, store.spool, tended, events)
 
     return asyncio.run(go())
 
@@ -99,6 +105,19 @@ def test_every_slot_is_read_once_on_its_boundary(tmp_path: Path) -> None:
     assert slots_of(outcome, "M-0001") == list(range(49))
     assert all(each.measured_at_ms % HALF_HOUR == 0 for each in outcome.readings)
     assert outcome.spool.last_sequence == 49
+
+
+def test_once_a_day_in_the_middle_of_a_slot_a_meter_is_tended(tmp_path: Path) -> None:
+    outcome = run_bus(tmp_path, MIDNIGHT - 60_000, MIDNIGHT + 3 * DAY)
+    assert outcome.tended.asked_ms == [MIDNIGHT + HALF_HOUR // 2 + day * DAY for day in range(3)]
+    assert [(each.kind, each.meter, each.value) for each in outcome.events] == [(EventKind.CLOCK, "M-0001", 0)] * 3
+    assert slots_of(outcome, "M-0001") == list(range(145))
+
+
+def test_a_silent_meter_is_not_tended_before_it_answers(tmp_path: Path) -> None:
+    outcome = run_bus(tmp_path, MIDNIGHT, MIDNIGHT + DAY, lambda at_ms: at_ms < MIDNIGHT + 6 * HOUR)
+    (asked_ms,) = outcome.tended.asked_ms
+    assert MIDNIGHT + 6 * HOUR <= asked_ms < MIDNIGHT + 7 * HOUR
 
 
 def test_a_silent_meter_is_probed_and_the_other_loses_nothing(tmp_path: Path) -> None:

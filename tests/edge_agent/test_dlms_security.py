@@ -1,6 +1,7 @@
 """Ciphered meters on real lines: read with every mechanism, refused when wrong, and no counter ever used twice."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -262,6 +263,9 @@ def test_counters_go_on_from_session_to_session_and_a_lost_file_is_made_good(
     highest = max(meter.accepted)
     assert meter.accepted == sorted(set(meter.accepted))
     counters = tmp_path / "spool.sqlite.counters"
+    (kept,) = json.loads((counters / "M-0001.json").read_text())["counters"].values()
+    assert kept["next"] > highest  # reserved ahead of what was used
+    assert max(kept["received"].values()) >= 0  # what the meter counted, so that no old answer is taken again
     for harm in (lambda: shutil.rmtree(counters), lambda: (counters / "M-0001.json").write_text("{")):
         harm()
         (answer,) = read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
@@ -279,9 +283,9 @@ def test_a_counter_file_from_a_backup_is_found_out_and_made_good(
     write_config(config, place='tcp = "127.0.0.1:1"', address=17)
     meter = Meter()
     file = tmp_path / "spool.sqlite.counters" / "M-0001.json"
-    read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
-    old = file.read_bytes()
     server = hdlc_server(meter, policy(Mechanism.HIGH_GMAC, Context.LN_CIPHERED))
+    read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, server=server)
+    old = file.read_bytes()
     read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, times=2, server=server)
     file.write_bytes(old)
     refused, answer = read_on_pty(
@@ -291,6 +295,20 @@ def test_a_counter_file_from_a_backup_is_found_out_and_made_good(
     assert "no association" in refused.failure  # and the next time the meter is asked where to go on
     assert answer.failure is None
     assert meter.accepted == sorted(set(meter.accepted))
+
+
+def test_a_meter_that_counts_from_the_beginning_again_is_not_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answers may be old ones that somebody plays, also after the agent was started again."""
+    config = write_keys(tmp_path, capsys)
+    write_config(config, place='tcp = "127.0.0.1:1"', address=17)
+    (answer,) = read_on_pty(config, Meter(), Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
+    assert answer.failure is None
+    (answer,) = read_on_pty(config, Meter(), Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
+    assert answer.values == ()
+    assert answer.failure is not None
+    assert "was used before" in answer.failure
 
 
 def test_a_meter_is_read_with_signatures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent import outbox
 from edge_agent.failures import SpoolFullError
+from edge_agent.outbox import LogRead
 from edge_agent.spool import DAY_MS, Cycle, Hole, SlotDone, Spool, open_spool, read_summary
 from protocols.errors import UsageError
 from protocols.telemetry.batch import decode_batch
+from protocols.telemetry.event import EVENTS_MAX, EventKind, MeterEvent, decode_events
 from protocols.telemetry.reading import Reading, reading_digest
 
 NOON = 1_767_268_800_000
@@ -155,4 +158,58 @@ def test_what_was_filled_is_struck_off_and_nothing_else(
     struck = {at for part in filled for at in range(part[0], part[1] + 1)}
     assert left == set(range(hole[0], hole[1] + 1)) - struck
     assert Hole("M-2", *hole) in spool.holes()
+    spool.close()
+
+
+def as_version_1(path: Path) -> None:
+    """Take away what version 2 has more."""
+    db = sqlite3.connect(path)
+    db.executescript("drop table event; drop table log_read; pragma user_version = 1")
+    db.close()
+
+
+def test_a_spool_of_an_older_version_is_taken_over_with_all_it_holds(path: Path) -> None:
+    spool = open_plain(path)
+    for number in range(3):
+        spool.commit(Cycle(readings(number)))
+    generation = spool.generation
+    spool.close()
+    as_version_1(path)
+    spool, aside = open_spool(path, "gw-01", MEGABYTE)
+    assert aside is None
+    assert (spool.generation, spool.last_sequence, spool.batches) == (generation, 3, 3)
+    spool.commit(Cycle(events=[MeterEvent(EventKind.CLOCK, "M-0001", NOON, value=0)]))
+    assert len(spool.events(10)) == 1
+    spool.close()
+    assert read_summary(path).taken == 9
+
+
+def test_events_are_numbered_on_their_own_and_kept_with_how_far_logs_were_read(path: Path) -> None:
+    entries = [MeterEvent(EventKind.LOG, "M-0001", NOON + at, "0.0.99.98.0", 2) for at in range(EVENTS_MAX + 1)]
+    spool = open_plain(path)
+    spool.commit(Cycle(readings(1), events=entries, logs=[LogRead("M-0001", "0.0.99.98.0", NOON)]))
+    spool.close()
+    spool = open_plain(path)
+    spool.commit(Cycle(events=entries[:1], logs=[LogRead("M-0001", "0.0.99.98.0", NOON - 1)]))
+    waiting = [(sequence, decode_events(payload)) for sequence, payload in spool.events(10)]
+    assert [(sequence, message.header.sequence, len(message.events)) for sequence, message in waiting] == [
+        (1, 1, EVENTS_MAX),
+        (2, 2, 1),
+        (3, 3, 1),
+    ]
+    assert spool.logs_read() == {("M-0001", "0.0.99.98.0"): NOON}  # it never goes back
+    for sequence in (1, 2, 3):
+        spool.forget_event(sequence)
+    spool.commit(Cycle(events=entries[:1]))
+    assert [sequence for sequence, _ in spool.events(10)] == [4]
+    assert (spool.last_sequence, spool.batches) == (1, 1)
+    spool.close()
+
+
+def test_more_events_than_may_wait_push_the_oldest_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "MESSAGES_MAX", 3)
+    spool = open_plain(path)
+    for number in range(5):
+        spool.commit(Cycle(events=[MeterEvent(EventKind.CLOCK, "M-0001", NOON, value=number)]))
+    assert [sequence for sequence, _ in spool.events(10)] == [3, 4, 5]
     spool.close()
