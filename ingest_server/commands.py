@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 
@@ -43,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
     digest.add_argument("--gateway", metavar="ID", help="only this one")
     digest.add_argument("--json", action="store_true", help="print one JSON object")
+    backup = actions.add_parser("backup", help="write all of a running database into a new directory")
+    backup.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist yet")
+    restore = actions.add_parser("restore", help="fill an empty database with a backup, all or nothing")
+    restore.add_argument("directory", type=Path, metavar="DIR", help="what `congto ingest backup` has written")
     gaps = actions.add_parser("gaps", help="show readings and batches that should have come and did not")
     completeness = actions.add_parser("completeness", help="show the share of expected readings that are there")
     completeness.add_argument(
@@ -60,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--to", dest="last_on", type=civil_date, metavar="DATE", help="last civil day (default: today)"
         )
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (run_action, migrate_action, readmit, digest, gaps, completeness):
+    for action in (run_action, migrate_action, readmit, digest, gaps, completeness, backup, restore):
         add_dsn_arguments(action)
 
 
@@ -82,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         "digest": _digest,
         "gaps": _gaps,
         "completeness": _completeness,
+        "backup": _backup,
+        "restore": _restore,
     }
     try:
         return actions[arguments.action](arguments)
@@ -210,4 +217,20 @@ def _completeness(arguments: argparse.Namespace) -> int:
         return 0
     for each in sums:
         print(f"{each.name:30} {each.found:10} of {each.expected:10} {each.share * 100:8.3f} %")
+    return 0
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from ingest_server.database.backup import back_up
+
+    rows = back_up(dsn_from(arguments), arguments.directory, datetime.now(UTC))
+    print(f"{sum(rows.values())} rows of {len(rows)} tables written to {arguments.directory}")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from ingest_server.database.backup import restore
+
+    rows = restore(dsn_from(arguments), arguments.directory)
+    print(f"{sum(rows.values())} rows of {len(rows)} tables restored")
     return 0
