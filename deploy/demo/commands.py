@@ -1,16 +1,19 @@
 """``congto demo``: a village from its meters to its bills, then live."""
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from protocols.errors import UsageError
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SOCKET_PATH_OCTETS_MAX = 100  # sun_path of unix(7) holds 108
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,13 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto demo``."""
     from rich.console import Console
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in ENDING:
+        signal.signal(number, _interrupt)
     console = Console(stderr=arguments.json)
     directory = _directory(arguments.keep)
     try:
         return _tell(arguments, directory, console)
     finally:
+        ignore_signals()
         if arguments.keep is None:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -48,7 +52,7 @@ def _tell(arguments: argparse.Namespace, directory: Path, console: "Console") ->
     from deploy.demo.village_files import contract_of
     from ingest_server.database import connect
 
-    story = Story(directory, console, seed=arguments.seed, config=arguments.config)
+    story = Story(directory, console, seed=arguments.seed, config=arguments.config, before_end=ignore_signals)
     with story.told() as running:
         story.say(f"the month {story.month.first_on:%m/%Y} passes: serial bytes, agents, MQTT, TimescaleDB")
         running.replay(console)
@@ -70,14 +74,20 @@ def _tell(arguments: argparse.Namespace, directory: Path, console: "Console") ->
 
 def _live(story: "Story", running: "Running", console: "Console") -> int:
     story.go_live(running)
-    console.print(f"\n[bold]Live.[/] Page: {running.page_url}")
-    console.print(f"API:   {running.api_url}/docs")
-    console.print(f"Logs:  {story.path('logs')}   Database: congto runtime psql --dir {story.path('runtime')}")
-    console.print("Ctrl-C ends the demo and everything it started.", highlight=False)
+    for line in (
+        "",
+        f"Live. Page: {running.page_url}",
+        f"API:        {running.docs_url}",
+        f"Logs:       {story.path('logs')}",
+        f"Database:   congto runtime psql --dir {story.path('runtime')}",
+        "Ctrl-C ends the demo and everything it started.",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)  # a line that is cut in two can't be copied
     try:
         running.live()
     except KeyboardInterrupt:
-        console.print("\nending …")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            console.print("\nending …")
     return 0
 
 
@@ -89,12 +99,23 @@ def _directory(keep: Path | None) -> Path:
         directory = keep.absolute()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"--keep {keep}: is there and not empty; name a new or an empty directory")
-        directory.mkdir(parents=True, exist_ok=True)
+        if len(str(directory / "world/world.sock").encode()) > SOCKET_PATH_OCTETS_MAX:
+            raise UsageError(f"--keep {keep}: too long a path for the sockets in it; name a shorter one")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--keep {keep}: can't be made: {error.strerror}") from error
     if os.geteuid() == 0:
         directory.chmod(0o755)
     return directory
 
 
+def ignore_signals() -> None:
+    """Let nothing interrupt the clean-up, which ends by itself in bounded time."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    print("congto demo: told to end", file=sys.stderr)
+    ignore_signals()  # the first is enough; a second would cut the clean-up short
     raise KeyboardInterrupt

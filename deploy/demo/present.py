@@ -16,6 +16,7 @@ CATEGORIES = {
     "hospital_school": "trường, viện",
     "lighting_admin": "công cộng",
 }
+METER_WIDTH_MIN, AMOUNT_WIDTH_MIN = 6, 11  # of a factory's bill: no digit may be cut off
 NAME_WIDTH_MAX = 22  # the table fits into 80 columns
 SELECT_TABLE = """
     select installation.meter_id, customer.name, contract.category, contract.solar_regime, bill.energy_wh, bill.total,
@@ -34,11 +35,11 @@ SELECT_TABLE = """
 def show_bills(console: Console, connection: psycopg.Connection[Any], month: Month) -> None:
     """Print the month's bills as a table."""
     table = Table(title=f"Hóa đơn tiền điện · Bills {month.first_on:%m/%Y}", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Công tơ")
+    table.add_column("Công tơ", no_wrap=True, min_width=METER_WIDTH_MIN)
     table.add_column("Khách hàng · Customer", no_wrap=True, max_width=NAME_WIDTH_MAX)
-    table.add_column("Mục đích")
+    table.add_column("Mục đích", no_wrap=True)
     for heading in ("kWh", "Tiền điện (đ)", "Mua lại (đ)"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True, min_width=AMOUNT_WIDTH_MIN)
     period = {"first_on": month.first_on, "last_on": month.last_on}
     for meter, name, category, solar, energy_wh, total, bought in connection.execute(SELECT_TABLE, period):
         purchase = "" if solar is None else "chờ giá" if bought is None else _grouped(bought)

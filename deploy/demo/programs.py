@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +19,8 @@ LOG_TAIL_LINES = 15
 class Program:
     """One running `congto` command.
 
-    It leads a session of its own, so that Ctrl-C reaches only the demo, which then ends its programs in order.
+    It leads a session of its own, so that Ctrl-C reaches only the demo, which then ends its programs. Where the system
+    has ``setpriv`` (util-linux), the kernel ends it too should the demo itself be killed.
     """
 
     def __init__(self, name: str, words: Sequence[str], logs: Path, environment: Mapping[str, str]) -> None:
@@ -25,7 +28,7 @@ class Program:
         self.log = logs / f"{name}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", *words],
+                [*_dying_with_us(), sys.executable, "-m", "deploy.cli", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -44,21 +47,28 @@ class Program:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-LOG_TAIL_LINES:])
 
-    def stop(self) -> None:
-        """End the program: politely, and after :data:`STOP_TIMEOUT_S` at once."""
-        if self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
+    def tell_to_end(self) -> None:
+        """Ask the program to end."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def end(self, deadline: float) -> None:
+        """Wait until the program has ended, and end it at once when the monotonic ``deadline`` has passed."""
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            self._process.wait(max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
+def _dying_with_us() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [] if setpriv is None else [setpriv, "--pdeathsig", "TERM", "--"]
+
+
 class Programs:
-    """All programs of the demo, ended in the reverse order of their start."""
+    """All programs of the demo."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self._logs = directory / "logs"
@@ -78,14 +88,17 @@ class Programs:
             program.check()
 
     def stop(self, *programs: Program) -> None:
-        """End ``programs``."""
+        """End ``programs``, all at a time: politely, and after :data:`STOP_TIMEOUT_S` at once."""
         for program in programs:
-            program.stop()
+            program.tell_to_end()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for program in programs:
+            program.end(deadline)
             self._running.remove(program)
 
     def stop_all(self) -> None:
         """End all programs."""
-        self.stop(*reversed(self._running))
+        self.stop(*self._running)
 
     def call(self, *words: str, accept: Sequence[int] = (0,)) -> str:
         """Run `congto` with ``words`` to its end and return what it printed.

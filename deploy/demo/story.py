@@ -13,7 +13,7 @@ import os
 import secrets as chance
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -45,7 +45,15 @@ LOOK_AGAIN_S = 0.1
 class Story:
     """One demo in one directory."""
 
-    def __init__(self, directory: Path, console: Console, *, seed: int | None, config: Path | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        console: Console,
+        *,
+        seed: int | None,
+        config: Path | None,
+        before_end: Callable[[], None],
+    ) -> None:
         today = local_date(time.time_ns() // 1_000_000)
         first_on = previous_month(today)
         last_on = today.replace(day=1) - timedelta(days=1)
@@ -56,6 +64,7 @@ class Story:
         self._console = console
         self._seed = seed
         self._config = config
+        self._before_end = before_end
         self._began = time.monotonic()
 
     @contextmanager
@@ -82,6 +91,7 @@ class Story:
             self._write_agents(servers.broker_url, REPLAY, "agent")
             running = Running(self, programs, world, servers, port=port, token=environment["CONGTO_API_TOKEN"])
             running.start_agents("agent")
+            ending.callback(self._before_end)
             yield running
 
     @contextmanager
@@ -166,8 +176,9 @@ class Running:
         self._agents: list[Program] = []
         self.world = world
         self.servers = servers
-        self.api_url = f"http://127.0.0.1:{port}"
-        self.page_url = f"{self.api_url}/#token={token}"
+        base = f"http://127.0.0.1:{port}"
+        self.page_url = f"{base}/#token={token}"
+        self.docs_url = f"{base}/docs#token={token}"
 
     def start_agents(self, prefix: str) -> None:
         """Start one agent for each gateway with its configuration ``PREFIX-GATEWAY.toml``."""

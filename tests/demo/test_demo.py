@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -97,13 +98,40 @@ def check_page(base: str, token: str) -> None:
         assert len(json.load(answer)["items"]) >= 24
 
 
-def test_ctrl_c_in_the_middle_of_the_month_leaves_no_process():
+def test_ctrl_c_pressed_by_an_impatient_hand_in_the_middle_of_the_month_leaves_no_process():
     directory = short_directory()
     with demo("--once", "--keep", str(directory)) as process:
         wait_for_line(process, "the month")
-        process.send_signal(signal.SIGINT)
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=START_TIMEOUT_S)
     assert process.returncode == 130, said
+    assert processes_naming(directory) == []
+
+
+def test_a_terminal_that_is_closed_leaves_no_process():
+    directory = short_directory()
+    with demo("--once", "--keep", str(directory)) as process:
+        wait_for_line(process, "ingest, API and agents")
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        process.wait(START_TIMEOUT_S)
+    assert processes_naming(directory) == []
+
+
+def test_a_demo_that_is_killed_takes_its_programs_with_it():
+    """The servers stay, as they would after a power cut; ``congto runtime`` can stop or recover them."""
+    directory = short_directory()
+    with demo("--once", "--keep", str(directory)) as process:
+        wait_for_line(process, "the month")
+        process.kill()
+        process.communicate(timeout=START_TIMEOUT_S)
+    command = [sys.executable, "-m", "deploy.cli", "runtime", "down", "--dir", str(directory / "runtime")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while processes_naming(directory) and time.monotonic() < deadline:
+        os.sched_yield()
     assert processes_naming(directory) == []
 
 
