@@ -17,6 +17,7 @@ _HEAD = """\
 
 Written by `python -m deploy.reference`; do not edit. Exit status of every command: 0 done · 1 done, and the answer
 is no · 2 the caller must change the call, the configuration or the data · 3 something outside failed · 130 interrupted.
+`congto dlms` and `congto iec62056-21` tell 3, the line, from 4, the protocol, and 5, the meter's refusal.
 """
 
 
@@ -57,7 +58,8 @@ def _row(action: argparse.Action) -> str:
     if action.nargs != 0:
         value = "\\|".join(map(str, action.choices)) if action.choices else str(action.metavar or action.dest.upper())
     name = f"{', '.join(action.option_strings)} {value}".strip() if action.option_strings else value
-    meaning = " ".join((action.help or "").replace("%(default)s", str(action.default)).split()).replace("|", "\\|")
+    text = (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
+    meaning = " ".join(text.split()).replace("|", "\\|")
     shown = action.default not in (None, False, argparse.SUPPRESS) and "%(default)s" not in (action.help or "")
     required = "required" if action.required and action.option_strings else ""
     return f"| `{name}` | {meaning} | {f'`{action.default}`' if shown else required} |"

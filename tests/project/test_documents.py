@@ -1,5 +1,6 @@
 """Documents and code say the same: glossary, configuration keys, commands."""
 
+import argparse
 import ast
 import re
 from pathlib import Path
@@ -67,7 +68,13 @@ def test_the_page_of_agent_configuration_shows_exactly_the_keys_that_are_read():
     text = "\n".join((ROOT / f"edge_agent/{module}.py").read_text(encoding="utf-8") for module in modules)
     tree = ast.parse(text)
     methods = {"take", "integer", "table", "tables"}
-    functions = {"_identifier", "_duration", "_interval", "_tcp_place", "parse_title"}  # their second argument is the key
+    functions = {
+        "_identifier",
+        "_duration",
+        "_interval",
+        "_tcp_place",
+        "parse_title",
+    }  # their second argument is the key
     read = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
@@ -102,7 +109,7 @@ def test_every_command_has_a_purpose_and_every_argument_a_help(name: str):
 def _without_help(parser, command: str) -> list[str]:
     found = []
     for action in parser._actions:
-        if action.choices and hasattr(action.choices, "items"):
+        if isinstance(action, argparse._SubParsersAction):
             for child_name, child in action.choices.items():
                 found += _without_help(child, f"{command} {child_name}")
         elif not action.help:
