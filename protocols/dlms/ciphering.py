@@ -7,7 +7,7 @@ counter mode. Suites 0 and 1 have keys of 16 octets, suite 2 of 32. Keys are in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -16,6 +16,7 @@ from protocols.dlms import axdr
 from protocols.dlms.octets import Cursor
 from protocols.dlms.xdlms import action, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
+from protocols.dlms.xdlms.general_ciphering import GENERAL_CIPHERING, GeneralCiphering, decode_general_ciphering
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 TAG_OCTETS = 12  # IEC 62056-5-3, 5.7.2.4.8: the tag is truncated to 96 bits
@@ -76,6 +77,7 @@ NAMES: Mapping[int, str] = {
     0xD7: "ded-action-response",
     GENERAL_GLO: "general-glo-ciphering",
     GENERAL_DED: "general-ded-ciphering",
+    GENERAL_CIPHERING: "general-ciphering",
 }
 
 
@@ -113,13 +115,14 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class CipheredApdu:
-    """A protected APDU as received. ``title`` is there in general ciphering only."""
+    """A protected APDU as received. ``title`` is there in general ciphering only, ``envelope`` in general-ciphering."""
 
     tag: int
     control: SecurityControl
     counter: int
     payload: bytes
     title: bytes | None = None
+    envelope: GeneralCiphering | None = None
 
     @property
     def name(self) -> str:
@@ -129,6 +132,8 @@ class CipheredApdu:
     def encode(self) -> bytes:
         """Return the APDU."""
         body = bytes((self.control.octet,)) + self.counter.to_bytes(4, "big") + self.payload
+        if self.envelope is not None:
+            return replace(self.envelope, content=body).encode()
         title = b"" if self.title is None else axdr.encode_length(len(self.title)) + self.title
         return bytes((self.tag,)) + title + axdr.encode_length(len(body)) + body
 
@@ -140,6 +145,11 @@ def is_ciphered(octets: bytes) -> bool:
 
 def decode_ciphered(octets: bytes) -> CipheredApdu:
     """Decode a protected APDU without its keys; RemoteProtocolError when it is broken."""
+    if octets[:1] == bytes((GENERAL_CIPHERING,)):
+        envelope = decode_general_ciphering(octets)
+        inner = Cursor(envelope.content)
+        control, counter = SecurityControl.of(inner.u8("a security control byte")), inner.u32("an invocation counter")
+        return CipheredApdu(GENERAL_CIPHERING, control, counter, inner.rest(), envelope.originator, envelope)
     cursor = Cursor(octets)
     tag = cursor.u8("a tag")
     if tag not in NAMES:

@@ -33,7 +33,7 @@ from protocols.dlms.handshake import Handshake, service_error_of
 from protocols.dlms.hdlc.primary import HdlcParameters, HdlcPrimary
 from protocols.dlms.link import NEED_DATA, ApduReceived, Link, LinkDown, LinkEvent, LinkUp, NeedData
 from protocols.dlms.octets import Cursor
-from protocols.dlms.protection import CIPHERING_OCTETS, Protection
+from protocols.dlms.protection import CIPHERING_OCTETS, ENVELOPE_OCTETS, Protection
 from protocols.dlms.quirks import STRICT, Quirks
 from protocols.dlms.services import (
     Access,
@@ -243,6 +243,14 @@ class DlmsClient:
             self._link.send_apdu(apdu)
 
     @property
+    def _protection_octets(self) -> int:
+        """How many octets protection adds to an APDU at most."""
+        ciphering = self._association.ciphering
+        if ciphering is None or not self._association.is_ciphered:
+            return 0
+        return ENVELOPE_OCTETS if ciphering.enveloped else CIPHERING_OCTETS
+
+    @property
     def _uses_general_blocks(self) -> bool:
         return self.granted is not None and Conformance.GENERAL_BLOCK_TRANSFER in self.granted.conformance
 
@@ -314,7 +322,7 @@ class DlmsClient:
             raise LocalProtocolError(f"cannot send {type(request).__name__} while {self.state.value}")
         self._invoke_id = self._invoke_id % 15 + 1
         fixed = self._quirks.fixed_invoke_id
-        octets = granted.pdu_octets_max - (CIPHERING_OCTETS if self._association.is_ciphered else 0)
+        octets = granted.pdu_octets_max - self._protection_octets
         if self._uses_general_blocks:
             octets = LONG_OCTETS_MAX  # What is longer than the meter's PDU goes in general blocks, whatever it is.
         invoke = Invoke(self._invoke_id if fixed is None else fixed)

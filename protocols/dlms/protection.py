@@ -8,6 +8,8 @@ was verified. (Encrypted only, nothing can be verified; then the counter is beli
 
 from dataclasses import dataclass, field, replace
 
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
+
 from protocols.dlms.ciphering import (
     COUNTER_MAX,
     DED_TAGS,
@@ -25,9 +27,13 @@ from protocols.dlms.ciphering import (
     unprotect,
 )
 from protocols.dlms.quirks import STRICT, Quirks
+from protocols.dlms.xdlms.general_ciphering import GENERAL_CIPHERING, GeneralCiphering
+from protocols.dlms.xdlms.initiate import InitiateRequest, InitiateResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
+_INITIATE = frozenset({InitiateRequest.TAG, InitiateResponse.TAG})  # inside AARQ and AARE, which name the titles
 CIPHERING_OCTETS = 32  # the most that protection adds: tag, title, lengths, security header, authentication tag
+ENVELOPE_OCTETS = 64  # the same of general-ciphering: titles of both ends, transaction-id, key
 COUNTER_JUMP_MAX = 1 << 24  # a meter that counts once a second is this far ahead after half a year of silence
 
 
@@ -57,6 +63,10 @@ class Ciphering:
     peer_title: bytes | None = None
     dedicated_key: bytes | None = field(default=None, repr=False)
     general: bool = False
+    enveloped: bool = False
+    """Whether APDUs go in general-ciphering, which names both ends; a peer that sends it is answered alike."""
+    master_key: bytes | None = field(default=None, repr=False)
+    """Opens the keys that a general-ciphering brings wrapped."""
     jump_max: int = COUNTER_JUMP_MAX
 
     def __post_init__(self) -> None:
@@ -82,6 +92,9 @@ class Protection:
         self._quirks = quirks
         self._dedicated: Keys | None = None
         self._received_dedicated = -1
+        self._enveloped = ciphering.enveloped
+        self._transaction: bytes | None = None  # of the request to be answered
+        self._sent_transaction = b""
         self.peer_title = ciphering.peer_title
         self.next_counter = ciphering.counters.start
         """The counter the next APDU takes; whoever keeps counters stores it."""
@@ -127,6 +140,8 @@ class Protection:
         """Return ``plaintext``, an APDU, protected."""
         ciphering = self._ciphering
         counter = self.take_counter()
+        if self._enveloped and plaintext[0] not in _INITIATE:
+            return self._envelop(plaintext, counter)
         dedicated = self._dedicated if plaintext[0] in DED_TAGS or ciphering.general else None
         keys = dedicated or ciphering.keys
         payload = protect(keys, ciphering.title, ciphering.control, counter, plaintext)
@@ -141,6 +156,31 @@ class Protection:
                 tag = known
         return CipheredApdu(tag, ciphering.control, counter, payload, title).encode()
 
+    def _envelop(self, plaintext: bytes, counter: int) -> bytes:
+        ciphering = self._ciphering
+        transaction = self._transaction or counter.to_bytes(8, "big")
+        self._transaction, self._sent_transaction = None, transaction
+        payload = protect(ciphering.keys, ciphering.title, ciphering.control, counter, plaintext)
+        envelope = GeneralCiphering(transaction, ciphering.title, self.peer_title or b"", b"")
+        return CipheredApdu(GENERAL_CIPHERING, ciphering.control, counter, payload, ciphering.title, envelope).encode()
+
+    def _check_envelope(self, envelope: GeneralCiphering) -> Keys:
+        """Return the keys that ``envelope`` names; RemoteProtocolError when it is for somebody else."""
+        keys, master_key = self._ciphering.keys, self._ciphering.master_key
+        if envelope.recipient not in (b"", self._ciphering.title):
+            raise RemoteProtocolError(f"general-ciphering for {envelope.recipient.hex()}, not for us")
+        if envelope.wrapped_key is None:
+            return keys
+        if master_key is None:
+            raise RemoteProtocolError("general-ciphering brings a wrapped key, but no master key is known")
+        try:
+            key = aes_key_unwrap(master_key, envelope.wrapped_key)
+        except (InvalidUnwrap, ValueError) as error:
+            raise RemoteProtocolError("the wrapped key is not wrapped by our master key") from error
+        if len(key) != len(keys.encryption):
+            raise RemoteProtocolError(f"a wrapped key of {len(key)} octets, expected {len(keys.encryption)}")
+        return Keys(key, keys.authentication)
+
     def open(self, octets: bytes) -> bytes:
         """Return the APDU in ``octets``; RemoteProtocolError, with the association unharmed, when the gate refuses."""
         if not is_ciphered(octets):
@@ -153,10 +193,12 @@ class Protection:
         if by_dedicated and self._dedicated is None:
             raise RemoteProtocolError(f"{apdu.name}, but no dedicated key was agreed")
         keys = self._dedicated if by_dedicated and self._dedicated is not None else self._ciphering.keys
+        if apdu.envelope is not None:
+            keys = self._check_envelope(apdu.envelope)
         last = self._received_dedicated if by_dedicated else self.received_counter
         self._check_counter(apdu.counter, last)
         plaintext = unprotect(keys, title, apdu.control, apdu.counter, apdu.payload)
-        if apdu.tag not in (GENERAL_GLO, GENERAL_DED):
+        if apdu.tag not in (GENERAL_GLO, GENERAL_DED, GENERAL_CIPHERING):
             tags = DED_TAGS if by_dedicated else GLO_TAGS
             if tags.get(plaintext[0] if plaintext else -1) != apdu.tag:
                 raise RemoteProtocolError(f"{apdu.name} holds an APDU of another kind")
@@ -164,6 +206,10 @@ class Protection:
             self._received_dedicated = apdu.counter
         else:
             self.received_counter = apdu.counter
+        if apdu.envelope is not None:
+            new = apdu.envelope.transaction_id != self._sent_transaction
+            self._transaction = apdu.envelope.transaction_id if new else None
+        self._enveloped = self._ciphering.enveloped or apdu.envelope is not None
         return plaintext
 
     def _check_control(self, found: SecurityControl) -> None:

@@ -29,7 +29,7 @@ from protocols.dlms.general_transfer import GeneralTransfer
 from protocols.dlms.hdlc.secondary import HdlcSecondary, HdlcServerParameters
 from protocols.dlms.link import NEED_DATA, ClientApdu, ClientLink, LinkUp, NeedData, ServerLink
 from protocols.dlms.octets import Cursor
-from protocols.dlms.protection import CIPHERING_OCTETS, CounterError, Protection
+from protocols.dlms.protection import CIPHERING_OCTETS, ENVELOPE_OCTETS, CounterError, Protection
 from protocols.dlms.responder import Objects, Responder
 from protocols.dlms.responder_short import ShortResponder
 from protocols.dlms.short_names import ShortNames
@@ -269,7 +269,8 @@ class DlmsServer:
     def _open_association(self, sap: int, peer: _Peer, admitted: Admitted, step: ServerStep) -> AssociationOpened:
         self._step(peer, step)
         ciphered = peer.policy is not None and peer.policy.is_ciphered
-        octets = admitted.pdu_octets - (CIPHERING_OCTETS if ciphered else 0)
+        enveloped = Conformance.GENERAL_PROTECTION in admitted.conformance
+        octets = admitted.pdu_octets - ((ENVELOPE_OCTETS if enveloped else CIPHERING_OCTETS) if ciphered else 0)
         peer.pdu_octets = admitted.pdu_octets
         if Conformance.GENERAL_BLOCK_TRANSFER in admitted.conformance and peer.policy is not None:
             hdlc = isinstance(self._link, HdlcSecondary)

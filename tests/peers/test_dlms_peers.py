@@ -227,6 +227,11 @@ WAYS: dict[str, tuple[int, list[str], bool]] = {
         ["--auth", "gmac", "--protection", "general-glo"],
         True,
     ),
+    "GMAC, general-ciphering": (
+        CIPHERED_SAP + Mechanism.HIGH_GMAC,
+        ["--auth", "gmac", "--protection", "general-ciphering"],
+        True,
+    ),
     "short names": (SHORT_LOW_SAP, ["--auth", "lls", "--password", PASSWORD.decode(), "--short-names"], False),
 }
 
