@@ -20,8 +20,13 @@ def tracked(*patterns: str) -> list[Path]:
     return [ROOT / name for name in found if name and (ROOT / name).is_file()]
 
 
-def test_every_python_file_can_be_read_in_one_sitting():
-    long = {str(path.relative_to(ROOT)): lines for path in tracked("*.py") if (lines := _lines(path)) > LINES_MAX}
+def test_every_file_can_be_read_in_one_sitting():
+    """What is written by a program, and captured data, is looked things up in and not read."""
+    long = {
+        name: lines
+        for path in tracked()
+        if _is_read(name := str(path.relative_to(ROOT))) and (lines := _lines(path)) > LINES_MAX
+    }
     assert not long, f"split these, each by its second job: {long}"
 
 
@@ -91,6 +96,11 @@ def test_no_copyleft_package_is_imported():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             guilty += [f"{path.relative_to(ROOT)}: {name}" for name in names if name.split(".")[0] in forbidden]
     assert not guilty, "\n".join(guilty)
+
+
+def _is_read(name: str) -> bool:
+    written = ("docs/commands.md", "protocols/meters/schema/model.schema.json")
+    return name not in written and not name.startswith("tests/golden/") and not name.endswith((".lock", ".png"))
 
 
 def _lines(path: Path) -> int:
