@@ -5,15 +5,17 @@ Pure: what is registered and the present time are arguments.
 
 from __future__ import annotations  # array[int] is no expression before Python 3.12
 
+import weakref
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_server.pipeline.message import Rejected
 from protocols.telemetry.batch import Batch, Header, encode_batch
+from protocols.telemetry.canonical import RememberedChannels
 from protocols.telemetry.reading import Quality
 from protocols.telemetry.topics import Kind, Topic
 
@@ -22,31 +24,34 @@ NAMES_SHOWN_MAX = 3
 # What a gateway sends later or a person keys in may be there already in another form.
 MAY_COLLIDE = Quality.PROFILE | Quality.ESTIMATED | Quality.SUBSTITUTED | Quality.MANUAL
 
-REMEMBERED_MAX = 256  # dictionaries of channels a gateway; beyond it they are forgotten and looked up again
-
 
 class Channels(dict[tuple[str, str], int]):
-    """A gateway's channels: (meter, OBIS code) → channel_id.
+    """A gateway's channels: (meter, OBIS code) → channel_id. None is added once :meth:`ids` was asked."""
 
-    A gateway sends the same dictionary of channels again and again, and the decoder then gives the very same tuple: its
-    identifiers are looked up once. The tuple is kept with them, so that no other can come to have its identity.
-    """
-
-    __slots__ = ("_remembered",)
-
-    def __init__(self, known: Mapping[tuple[str, str], int] | None = None) -> None:
-        super().__init__(known or {})
-        self._remembered: dict[int, tuple[object, NDArray[np.int32]]] = {}
+    __slots__ = ("__weakref__",)
 
     def ids(self, pairs: tuple[tuple[str, str], ...]) -> NDArray[np.int32]:
-        """Return the channel_id of each of ``pairs``, 0 for one that is not registered. No channel is added later."""
-        found = self._remembered.get(id(pairs))
-        if found is None:
-            if len(self._remembered) >= REMEMBERED_MAX:
-                self._remembered.clear()
-            found = (pairs, np.array([self.get(pair, 0) for pair in pairs], dtype=np.int32))
-            self._remembered[id(pairs)] = found
-        return found[1]
+        """Return the channel_id of each of ``pairs``, 0 for one that is not registered.
+
+        A gateway sends the same channels again and again, and the decoder then gives the very same object: they are
+        looked up once.
+        """
+        if not isinstance(pairs, RememberedChannels):
+            return self._look_up(pairs)
+        found = pairs.looked_up
+        if not isinstance(found, LookedUp) or found.of() is not self:
+            found = pairs.looked_up = LookedUp(weakref.ref(self), self._look_up(pairs))
+        return found.ids
+
+    def _look_up(self, pairs: tuple[tuple[str, str], ...]) -> NDArray[np.int32]:
+        return np.array([self.get(pair, 0) for pair in pairs], dtype=np.int32)
+
+
+class LookedUp(NamedTuple):
+    """What a gateway's channels gave for a message's."""
+
+    of: weakref.ref[Channels]
+    ids: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

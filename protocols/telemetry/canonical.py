@@ -47,9 +47,17 @@ _HEAD = re.compile(
 )
 _INTEGERS = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(?:,-?(?:0|[1-9][0-9]{0,17}))*+")
 
-Channels = tuple[tuple[str, str], ...]
 Column = NDArray[np.int64]
 T = TypeVar("T")
+
+
+class RememberedChannels(tuple[tuple[str, str], ...]):
+    """A message's channels, the same object for the same text, with room for what its reader has looked up of them.
+
+    So that is forgotten together with them.
+    """
+
+    looked_up: object = None
 
 
 class Bounded(NamedTuple):
@@ -130,11 +138,11 @@ def _remembered(parse: Callable[[bytes], T]) -> Callable[[bytes], T]:
 
 
 @_remembered
-def _remembered_channels(text: bytes) -> Channels | None:
+def _remembered_channels(text: bytes) -> RememberedChannels | None:
     """Return the channels in ``text`` if it is one JSON value, and a right one."""
     try:
         found = parse_object(b'{"channels":%b}' % text)
-        return take_channels(found["channels"]) if len(found) == 1 else None
+        return RememberedChannels(take_channels(found["channels"])) if len(found) == 1 else None
     except RemoteProtocolError:
         return None
 

@@ -33,6 +33,7 @@ START_MS = 1_759_251_600_000
 HALF_HOUR_MS = 1_800_000
 UNDER_WAY_MAX = 200  # batches that a publisher sends ahead of their receipts, as an agent bounds its window
 DEADLINE_S = 60.0
+ROUNDS = 3
 COMMAND = "make bench"
 COPY_READINGS = "copy reading (channel_id, measured_at, value, quality) from stdin (format binary)"
 
@@ -40,8 +41,10 @@ COPY_READINGS = "copy reading (channel_id, measured_at, value, quality) from std
 def measure() -> list[dict[str, Any]]:
     """Return the figures of ingest."""
     with _servers() as servers:
-        bare = _bare_copy(servers.dsn, meters=500, steps=60)
-        large = _through_the_broker(servers, readings=500, messages=1200)
+        bare, large = 0.0, 0.0
+        for _ in range(ROUNDS):  # in turn, so that what else the machine does meets both
+            bare = max(bare, _bare_copy(servers.dsn, meters=500, steps=60))
+            large = max(large, _through_the_broker(servers, readings=500, messages=1200))
         small = _through_the_broker(servers, readings=20, messages=6000)
     return [
         _row("ingest: bare COPY into the hypertable", bare, "readings/s", "reference", met=True),

@@ -59,6 +59,15 @@ def test_what_is_registered_is_admitted_with_its_channels():
     assert admission.header == Header("gw-01", GENERATION, 1)
 
 
+def test_the_same_channels_of_another_gateway_or_of_a_changed_registry_are_looked_up_anew():
+    sent = arrival(reading(), reading("M-2")).decoded
+    again = arrival(reading(), reading("M-2"), sequence=2).decoded
+    assert sent.channels is again.channels
+    other = Channels({("M-1", "1.0.1.8.0"): 31})
+    for known, expected in ((CHANNELS, [11, 21]), (CHANNELS, [11, 21]), (other, [31]), (CHANNELS, [11, 21])):
+        assert list(admit(again, known, NOW_MS).rows.channel_id) == expected
+
+
 def test_rows_of_a_strange_meter_are_quarantined_and_their_neighbours_stored():
     strange = [reading("M-9", at_ms=NOW_MS + step * HALF_HOUR_MS, value=step) for step in range(3)]
     admission = admit(batch(reading(value=7), *strange), CHANNELS, NOW_MS)
