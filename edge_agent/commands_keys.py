@@ -72,7 +72,7 @@ def _begin_counter(arguments: argparse.Namespace) -> int:
     access = meters[0].access if meters else None
     if access is None or not access.uses_counters or access.keys is None or access.title is None:
         raise UsageError(f"meter {arguments.meter}: is not in {arguments.config}, or needs no invocation counter")
-    begin_at(config.counters, arguments.meter, access.keys.encryption, access.title, arguments.number)
+    begin_at(config.counters, access.keys.encryption, access.title, arguments.number)
     return 0
 
 

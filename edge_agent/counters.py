@@ -8,12 +8,14 @@ was sent and never reached it may lie beyond that, hence :data:`RECOVERY_MARGIN`
 What the meter has counted itself is kept in memory, and on the disk with each block and at most once in
 :data:`STORE_EVERY_S`, to spare flash: after a crash an answer of the last minutes could be played to us again.
 
-The file is that of :class:`edge_agent.dlms_tool.counters.CounterFile`, one for each meter, so ``congto dlms
---counters`` may use the same one: a lock keeps the two apart.
+The file is that of :class:`edge_agent.dlms_tool.counters.CounterFile`, one for each key and not for each meter: meters
+that share a key, which they should not, share its counter, for it is under the key that none may be used twice. A lock
+keeps buses, and ``congto dlms --counters`` with the same file, apart.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -26,14 +28,14 @@ RECOVERY_MARGIN = 4096  # sixteen blocks: nobody has so many messages on the way
 RECOVERED_MAX = COUNTER_MAX - (1 << 24)  # an answer in the clear, which may be forged, must not use the counter up
 LOW_WATER = 16  # an exchange takes a counter with each message; it is topped up before the rest is so small
 STORE_EVERY_S = 600.0
-THE_METER = bytes(8)  # instead of its system title: the file is one meter's, whose title may not be known beforehand
 
 
 class Lease:
     """One meter's counters. Belongs to one task; the disk is waited for on a thread."""
 
     def __init__(self, directory: Path, meter: str, key: bytes, title: bytes) -> None:
-        self.path = directory / f"{meter}.json"
+        self.path = _path(directory, key)
+        self._name = hashlib.sha256(meter.encode()).digest()[:8]
         self._file = CounterFile(self.path, key, title)
         self._loop = asyncio.get_running_loop()
         self._range = range(0)
@@ -118,7 +120,7 @@ class Lease:
     async def received(self) -> int:
         """Return the highest counter accepted from the meter, -1 if none was."""
         if not self._loaded:
-            self._received = max(self._received, await asyncio.to_thread(self._file.received, THE_METER))
+            self._received = max(self._received, await asyncio.to_thread(self._file.received, self._name))
             self._loaded = True
         return self._received
 
@@ -130,18 +132,23 @@ class Lease:
 
     def _store(self) -> None:
         # The stop, and not what is used: what we hold is not given back.
-        self._file.close(self._range.stop, THE_METER, self._received)
+        self._file.close(self._range.stop, self._name, self._received)
 
     async def _reserve(self, at_least: int = 0) -> None:
         self._range = await asyncio.to_thread(self._file.reserve, at_least)
         await self.store(now=True)
 
 
-def begin_at(directory: Path, meter: str, key: bytes, title: bytes, number: int) -> None:
-    """Begin a meter's counter at ``number``; it never goes back. Raise :class:`UsageError`."""
+def begin_at(directory: Path, key: bytes, title: bytes, number: int) -> None:
+    """Begin a key's counter at ``number``; it never goes back. Raise :class:`UsageError`."""
     if not 0 <= number <= RECOVERED_MAX:
         raise UsageError(f"found {number}; expected a counter from 0 to {RECOVERED_MAX}")
     directory.mkdir(mode=0o700, exist_ok=True)
-    file = CounterFile(directory / f"{meter}.json", key, title)
+    file = CounterFile(_path(directory, key), key, title)
     first = file.reserve(number).start
     file.close(first, None, -1)
+
+
+def _path(directory: Path, key: bytes) -> Path:
+    """Return where the counter of ``key`` is; its name says nothing about a random key."""
+    return directory / f"{hashlib.sha256(b'congto counter file' + key).hexdigest()[:16]}.json"

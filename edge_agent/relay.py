@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocols.dlms.control import ControlState, RelayState
+from protocols.obis import Obis
+from protocols.telemetry.event import EventKind, MeterEvent
 
 PLAN_MS_MAX = 60_000  # people decide within a minute; later the house may be another one's
 
@@ -68,6 +70,12 @@ async def carry_out(meter: Switchable, plan: SwitchPlan, *, now_ms: int) -> Swit
     if isinstance(after, str):
         return f"{after}; what the relay did is not known: read it"
     return Switched(after, stands(after, connect=plan.connect), acted=True)
+
+
+def event_of(meter: str, relay: Obis, outcome: Switched, at_ms: int) -> MeterEvent:
+    """Return the event that tells the server what became of a plan."""
+    state = outcome.after
+    return MeterEvent(EventKind.RELAY, meter, at_ms, str(relay), int(state.conducts), int(state.control), words(state))
 
 
 def stands(state: RelayState, *, connect: bool) -> bool:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.cli import main
 from edge_agent.config import AgentConfig, parse_config
-from edge_agent.counters import RECOVERY_MARGIN
+from edge_agent.counters import RECOVERY_MARGIN, Lease
 from edge_agent.lines import open_line
 from edge_agent.meter import Answer
 from protocols.dlms.acse import Context, Mechanism
@@ -263,17 +263,28 @@ def test_counters_go_on_from_session_to_session_and_a_lost_file_is_made_good(
     highest = max(meter.accepted)
     assert meter.accepted == sorted(set(meter.accepted))
     counters = tmp_path / "spool.sqlite.counters"
-    (kept,) = json.loads((counters / "M-0001.json").read_text())["counters"].values()
+    (file,) = counters.glob("*.json")
+    (kept,) = json.loads(file.read_text())["counters"].values()
     assert kept["next"] > highest  # reserved ahead of what was used
     assert max(kept["received"].values()) >= 0  # what the meter counted, so that no old answer is taken again
-    for harm in (lambda: shutil.rmtree(counters), lambda: (counters / "M-0001.json").write_text("{")):
+    for harm in (lambda: shutil.rmtree(counters), lambda: file.write_text("{")):
         harm()
         (answer,) = read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED)
         assert answer.failure is None
         assert meter.accepted == sorted(set(meter.accepted))
         assert max(meter.accepted) > highest + RECOVERY_MARGIN
         highest = max(meter.accepted)
-    assert list(counters.glob("M-0001.json.damaged-*"))
+    assert list(counters.glob("*.json.damaged-*"))
+
+
+def test_meters_that_share_a_key_share_no_counter(tmp_path: Path) -> None:
+    async def go() -> list[range]:
+        one, other = (Lease(tmp_path, meter, ENCRYPTION, OUR_TITLE) for meter in ("M-0001", "M-0002"))
+        return [await lease.take() for lease in (one, other, one, other)]
+
+    first, second, again, second_again = asyncio.run(go())
+    assert (first, second) == (again, second_again)  # each goes on with its own
+    assert set(first).isdisjoint(second)
 
 
 def test_a_counter_file_from_a_backup_is_found_out_and_made_good(
@@ -282,9 +293,9 @@ def test_a_counter_file_from_a_backup_is_found_out_and_made_good(
     config = write_keys(tmp_path, capsys)
     write_config(config, place='tcp = "127.0.0.1:1"', address=17)
     meter = Meter()
-    file = tmp_path / "spool.sqlite.counters" / "M-0001.json"
     server = hdlc_server(meter, policy(Mechanism.HIGH_GMAC, Context.LN_CIPHERED))
     read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, server=server)
+    (file,) = (tmp_path / "spool.sqlite.counters").glob("*.json")
     old = file.read_bytes()
     read_on_pty(config, meter, Mechanism.HIGH_GMAC, Context.LN_CIPHERED, times=2, server=server)
     file.write_bytes(old)

@@ -12,12 +12,12 @@ from edge_agent import policy
 from edge_agent.config import AgentConfig, parse_config
 from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog, Recurring
-from edge_agent.relay import Switched, SwitchPlan, carry_out, prepare
+from edge_agent.relay import Switched, SwitchPlan, carry_out, event_of, prepare
 from edge_agent.spool import Spool
 from edge_agent.store import Store
 from edge_agent.tending import Tending
 from protocols.dlms.acse import Context, Mechanism
-from protocols.dlms.control import ControlState, RelayState
+from protocols.dlms.control import RELAY_OBIS, ControlState, RelayState
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events
 from tests.edge_agent.fakes import StoppingClock
 from tests.edge_agent.secure_meter import SECRET, Meter, PtyMeter, hdlc_server
@@ -197,3 +197,7 @@ def test_a_supply_is_switched_in_two_phases_and_believed_when_read_back(tmp_path
     assert done == Switched(off, obeyed=True, acted=True)
     assert twice == ("the relay has changed since the plan: conducting, connected then, open, disconnected now")
     assert disobeyed == Switched(off, obeyed=False, acted=True)
+    assert isinstance(done, Switched)
+    told = event_of("M-0001", RELAY_OBIS, done, NOON_MS)
+    assert (told.kind, told.object, told.code, told.value) == (EventKind.RELAY, "0.0.96.3.10", 0, 0)
+    assert told.text == "open, disconnected"
