@@ -36,12 +36,21 @@ def find(directory: Path, identity: Identity) -> int | None:
     return found[0] if found else None
 
 
-def answers(port: int) -> bool:
-    """Tell whether a broker on ``port`` answers a client."""
+def answers(port: int, host: str = settings.LISTEN_ON, timeout_s: float = 1) -> bool:
+    """Tell whether a broker on ``port`` answers a client, be it that it wants to know who that is."""
     try:
-        with socket.create_connection((settings.LISTEN_ON, port), timeout=1) as connection:
+        with socket.create_connection((host, port), timeout_s) as connection:
             connection.sendall(HELLO)
             return connection.recv(1) == CONNACK
+    except OSError:
+        return False
+
+
+def accepts(host: str, port: int, timeout_s: float) -> bool:
+    """Tell whether somebody takes connections on ``port``."""
+    try:
+        with socket.create_connection((host, port), timeout_s):
+            return True
     except OSError:
         return False
 

@@ -113,11 +113,15 @@ def _known_dsn(directory: Path) -> str:
 def _psql(directory: Path, words: list[str]) -> int:
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    facts = conninfo_to_dict(_known_dsn(directory))
+    from ingest_server.database.connection import connection_options
+
+    dsn = _known_dsn(directory)
+    connection_options(dsn)
+    lifecycle.check_database_is_up(directory, dsn)
+    facts = conninfo_to_dict(dsn)
     environment = dict(os.environ)
     if password := facts.pop("password", None):
         environment["PGPASSWORD"] = str(password)  # not on the command line, which every user can read
-    dsn = make_conninfo("", **facts)
     programs = software.choose_postgres(os.environ, places.cache_directory(os.environ), _say).programs
     psql = str(programs / "psql")
-    os.execve(psql, [psql, "--dbname", dsn, *words], environment)  # noqa: S606  # psql takes this process's place and terminal
+    os.execve(psql, [psql, "--dbname", make_conninfo("", **facts), *words], environment)  # noqa: S606  # psql takes this process's place and terminal

@@ -3,7 +3,7 @@
 ::
 
     DIR/                 of whoever called; searchable for the servers' user
-    ├── runtime.json     ports, password, or the URLs of servers that others run (state.py)
+    ├── runtime.json     ports, password, and the URLs of servers that others run (state.py)
     ├── lock             held while `up`, `down`, `kill_*` or `start_*` work, so two callers do not start two servers
     ├── database/        of the servers' user: data/, log
     └── broker/          of the servers' user: mosquitto.conf, mosquitto.db, log
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.runtime import broker, database, places, ports, processes, settings, software
+from deploy.runtime import broker, database, elsewhere, places, ports, processes, settings, software
 from deploy.runtime.packages import Say
 from deploy.runtime.state import Half, State, load_state, store_state
 from protocols.errors import UnavailableError, UsageError
@@ -43,7 +43,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What runs now. A half that somebody else runs counts as running: its owner knows better."""
+    """What runs now. A half that somebody else runs (process ``None``) counts as running if it answers."""
 
     directory: Path
     dsn: str
@@ -69,36 +69,42 @@ def up(
     """Have a database and a broker running for ``directory``, whatever state it is in; return how to reach them.
 
     ``dsn`` and ``broker_url`` (else $CONGTO_DSN and $CONGTO_BROKER) name servers that others run; nothing is started
-    in their place. ``say`` receives a line of progress now and then.
+    in their place, unless they name the directory's own servers. ``say`` receives a line of progress now and then.
 
     Raises
     ------
     UsageError
-        The directory cannot serve: its parents are closed to the servers' user, or its state file is not ours.
+        The directory cannot serve: its parents are closed to the servers' user, or its state file is not ours. Or a
+        DSN or URL cannot be read.
     UnavailableError
         The programs cannot be had, or a server does not start.
     """
     dsn = dsn or environment.get("CONGTO_DSN", "")
     broker_url = broker_url or environment.get("CONGTO_BROKER", "")
+    if dsn:
+        elsewhere.check_dsn(dsn)
+    if broker_url:
+        elsewhere.broker_address(broker_url)
     with _opened(directory) as place:
-        if dsn:
-            database.prepare(dsn)
-            _remember(place, database=Half(url=dsn))
-            database_pid, database_origin = None, ELSEWHERE
-        else:
+        state = load_state(place)
+        if not dsn or elsewhere.names_own_database(dsn, state.database):
             database_pid, database_origin = _database_up(place, environment, say)
-        if broker_url:
-            _remember(place, broker=Half(url=broker_url))
-            broker_pid, broker_origin = None, ELSEWHERE
         else:
+            database.prepare(dsn)
+            _remember(place, database=replace(state.database or Half(), url=dsn))
+            database_pid, database_origin = None, ELSEWHERE
+        if not broker_url or elsewhere.names_own_broker(broker_url, state.broker):
             broker_pid, broker_origin = _broker_up(place, environment, say)
+        else:
+            _remember(place, broker=replace(state.broker or Half(), url=broker_url))
+            broker_pid, broker_origin = None, ELSEWHERE
         state = load_state(place)
     return Running(place, _dsn(state), _broker_url(state), database_pid, broker_pid, database_origin, broker_origin)
 
 
 def down(directory: Path) -> None:
     """Stop what ``directory`` runs, cleanly if it can be, so that no process is left."""
-    if not directory.exists():
+    if not _exists(directory):
         return
     with _opened(directory) as place:
         broker.stop(place / "broker", places.server_identity(place / "broker"))
@@ -106,20 +112,33 @@ def down(directory: Path) -> None:
 
 
 def status(directory: Path) -> Status:
-    """Return what runs now; nothing is changed."""
+    """Return what runs now; nothing is changed. Servers that others run are asked."""
     place = directory.resolve()
     state = load_state(place)
-    database_pid = database.postmaster(place / "database", places.server_identity(place / "database"))
-    broker_pid = broker.find(place / "broker", places.server_identity(place / "broker"))
+    database_half, broker_half = state.database or Half(), state.broker or Half()
+    database_pid = broker_pid = None
+    if not database_half.url:
+        database_pid = database.postmaster(place / "database", places.server_identity(place / "database"))
+    if not broker_half.url:
+        broker_pid = broker.find(place / "broker", places.server_identity(place / "broker"))
     return Status(
         place,
         _dsn(state),
         _broker_url(state),
         database_pid,
         broker_pid,
-        database_running=database_pid is not None or bool(state.database and state.database.url),
-        broker_running=broker_pid is not None or bool(state.broker and state.broker.url),
+        database_running=elsewhere.database_answers(database_half.url) if database_half.url else bool(database_pid),
+        broker_running=elsewhere.broker_answers(broker_half.url) if broker_half.url else bool(broker_pid),
     )
+
+
+def check_database_is_up(directory: Path, dsn: str) -> None:
+    """Raise UsageError if ``dsn`` is the directory's own database and that does not run."""
+    place = directory.resolve()
+    if not elsewhere.names_own_database(dsn, load_state(place).database):
+        return
+    if database.postmaster(place / "database", places.server_identity(place / "database")) is None:
+        raise UsageError(f"the database of {directory} is stopped; begin with: congto runtime up --dir {directory}")
 
 
 def kill_database(directory: Path) -> None:
@@ -244,17 +263,33 @@ def _broker_url(state: State) -> str:
     return half.url or (settings.broker_url(half.port) if half.port else "")
 
 
+def _exists(directory: Path) -> bool:
+    try:
+        return directory.exists()
+    except OSError as error:  # such as a name that is too long
+        raise _refusal(directory, error) from None
+
+
 @contextmanager
 def _opened(directory: Path) -> Iterator[Path]:
     """Make the directory if need be and hold its lock; yield its path without symbolic links."""
     try:
         places.make_directories(directory)
         place = directory.resolve()
-        with (place / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        places.check_ours(place)
+        file = (place / "lock").open("a")
+    except OSError as error:
+        raise _refusal(directory, error) from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
             yield place
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UsageError(
-            f"{directory} cannot be a runtime's directory: {error.strerror} ({error.filename}); "
-            "choose another with --dir, or call this as its owner"
-        ) from None
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise _refusal(directory, error) from None
+
+
+def _refusal(directory: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{directory} cannot be a runtime's directory: {error.strerror} ({error.filename}); "
+        "choose another with --dir, or call this as its owner"
+    )

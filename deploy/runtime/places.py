@@ -17,6 +17,8 @@ from pathlib import Path
 from protocols.errors import UnavailableError, UsageError
 
 SERVER_USERS = ("postgres", "nobody")
+STATE_FILE = "runtime.json"
+OWN_NAMES = frozenset({STATE_FILE, f"{STATE_FILE}.new", "lock", "database", "broker"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,18 @@ def make_directories(directory: Path) -> None:
             path.chmod(0o755)
     if not directory.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(directory))
+
+
+def check_ours(directory: Path) -> None:
+    """Raise UsageError when ``directory`` is somebody's who is no runtime: it must be new, empty or one of ours."""
+    found = {path.name for path in directory.iterdir()}
+    if STATE_FILE in found:
+        return
+    if foreign := sorted(found - OWN_NAMES):
+        raise UsageError(
+            f"{directory} is no runtime's directory: it holds {foreign[0]!r} and no {STATE_FILE}; "
+            "choose an empty or a new one with --dir"
+        )
 
 
 def write_for(path: Path, text: str, identity: Identity) -> None:

@@ -3,8 +3,10 @@
 ::
 
     {"format": 1,
-     "database": {"port": 40001, "password": "…"},        or {"url": "postgresql://…"} when it is somebody else's
-     "broker": {"port": 40002}}                           or {"url": "mqtt://…"}
+     "database": {"port": 40001, "password": "…"},
+     "broker": {"port": 40002, "url": "mqtt://…"}}
+
+``url`` is there while a server that others run is used; port and password of our own stay, to come back to.
 
 The file holds a password, so only its owner may read it. It is replaced, never rewritten in place.
 """
@@ -15,15 +17,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.runtime.places import STATE_FILE
 from protocols.errors import UsageError
 
 FORMAT = 1
-FILE_NAME = "runtime.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """The database or the broker: a port of our own (and a password), or the URL of one that others run."""
+    """The database or the broker: the port of our own (and its password), and the URL of one of others if that is used.
+
+    A port of 0 says that our own has never been up.
+    """
 
     port: int = 0
     password: str = ""
@@ -49,7 +54,7 @@ def _decode_half(value: Any) -> Half | None:
 
 def load_state(directory: Path) -> State:
     """Return what ``directory`` remembers, nothing if it is new; raise UsageError if the file cannot be understood."""
-    path = directory / FILE_NAME
+    path = directory / STATE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
@@ -59,6 +64,8 @@ def load_state(directory: Path) -> State:
         return State()
     except PermissionError:
         raise UsageError(f"{path} belongs to another user; call this as the user who started it") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; choose another directory with --dir") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{path} is not a state file of format {FORMAT} ({error}); "
@@ -71,11 +78,11 @@ def store_state(directory: Path, state: State) -> None:
     halves = {
         name: None if half is None else {k: v for k, v in half.items() if v} for name, half in asdict(state).items()
     }
-    temporary = directory / f"{FILE_NAME}.new"
+    temporary = directory / f"{STATE_FILE}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **halves}, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(directory / FILE_NAME)
+    temporary.replace(directory / STATE_FILE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.runtime import places, ports, processes, settings, software
+from deploy.runtime import elsewhere, places, ports, processes, settings, software
 from deploy.runtime.packages import wrap_programs
 from deploy.runtime.places import Identity
 from deploy.runtime.state import Half, State, load_state, store_state
@@ -57,7 +57,7 @@ def test_a_file_for_a_server_replaces_a_planted_link_and_is_private(tmp_path: Pa
 
 
 def test_state_comes_back_as_it_was_stored_and_is_private(tmp_path: Path) -> None:
-    state = State(Half(port=20001, password="p"), Half(url="mqtt://broker.example:1883"))
+    state = State(Half(port=20001, password="p"), Half(port=20002, url="mqtt://broker.example:1883"))
     store_state(tmp_path, state)
     assert load_state(tmp_path) == state
     assert (tmp_path / "runtime.json").stat().st_mode & 0o777 == 0o600
@@ -191,3 +191,37 @@ def test_another_process_that_names_the_same_file_is_not_taken_for_the_server() 
     """This very test's process does, in its memory and perhaps on its command line, but is no mosquitto."""
     mark = processes.Mark("mosquitto", "pytest", os.geteuid())
     assert processes.find_processes(mark) == []
+
+
+OWN_DATABASE = Half(port=20001, password="p")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "own"),
+    [
+        ("postgresql://congto:p@127.0.0.1:20001/congto", True),
+        ("postgresql://congto@localhost:20001/congto", True),
+        ("host=127.0.0.1 port=20001 user=congto dbname=congto password=p", True),
+        ("postgresql://congto:other@127.0.0.1:20001/congto", False),
+        ("postgresql://congto:p@127.0.0.1:20002/congto", False),
+        ("postgresql://congto:p@127.0.0.1:20001/another", False),
+        ("postgresql://congto:p@db.example:20001/congto", False),
+    ],
+)
+def test_the_own_database_is_recognised_however_its_dsn_is_written(dsn: str, own: bool) -> None:
+    assert elsewhere.names_own_database(dsn, OWN_DATABASE) == own
+    assert not elsewhere.names_own_database(dsn, Half(url=dsn))
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("mqtt://127.0.0.1:20002", True),
+        ("mqtt://localhost:20002/", True),
+        ("mqtts://127.0.0.1:20002", False),
+        ("mqtt://127.0.0.1", False),
+        ("mqtt://broker.example:20002", False),
+    ],
+)
+def test_the_own_broker_is_recognised_however_its_url_is_written(url: str, own: bool) -> None:
+    assert elsewhere.names_own_broker(url, Half(port=20002)) == own

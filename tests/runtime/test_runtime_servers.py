@@ -13,6 +13,7 @@ import pytest
 
 from deploy.runtime import broker, database, lifecycle, places, processes, settings
 from deploy.runtime.lifecycle import Running
+from deploy.runtime.state import Half, State, store_state
 from protocols.errors import UnavailableError, UsageError
 
 pytestmark = pytest.mark.integration
@@ -215,6 +216,55 @@ def test_servers_of_others_are_used_and_none_is_started(runtime: Running, runtim
     assert one_value(runtime.dsn, "select 1") == 1
 
 
+def test_status_asks_the_servers_of_others_whether_they_answer(runtime: Running, runtime_directories: Path) -> None:
+    directory = runtime_directories / "asking"
+    lifecycle.up(directory, environment={"CONGTO_DSN": runtime.dsn, "CONGTO_BROKER": runtime.broker_url})
+    now = lifecycle.status(directory)
+    assert (now.database_running, now.broker_running) == (True, True)
+    with socket.socket() as closed:  # bound and not listening: nobody answers there, and nobody else takes it
+        closed.bind((settings.LISTEN_ON, 0))
+        port = closed.getsockname()[1]
+        gone = State(
+            Half(url=f"postgresql://congto:hush@{settings.LISTEN_ON}:{port}/congto"),
+            Half(url=f"mqtt://{settings.LISTEN_ON}:{port}"),
+        )
+        store_state(directory, gone)
+        now = lifecycle.status(directory)
+        assert (now.database_running, now.broker_running) == (False, False)
+        assert congto("status", "--dir", str(directory)).returncode == 1
+
+
+def test_the_own_servers_named_in_the_environment_are_started_again_and_not_forgotten(spare: Running) -> None:
+    """``export CONGTO_DSN=$(congto runtime dsn)`` and then ``up`` after a crash."""
+    before = lifecycle.up(spare.directory)
+    remembered = (spare.directory / "runtime.json").read_text(encoding="utf-8")
+    own = {**os.environ, "CONGTO_DSN": before.dsn, "CONGTO_BROKER": before.broker_url.replace("127.0.0.1", "localhost")}
+    lifecycle.kill_broker(spare.directory)
+    lifecycle.kill_database(spare.directory)
+    after = lifecycle.up(spare.directory, environment=own)
+    assert (after.dsn, after.broker_url) == (before.dsn, before.broker_url)
+    assert None not in (after.database_pid, after.broker_pid)
+    assert lifecycle.status(spare.directory).broker_running
+    assert (spare.directory / "runtime.json").read_text(encoding="utf-8") == remembered
+
+
+def test_the_own_servers_come_back_after_those_of_others_were_used(spare: Running, runtime: Running) -> None:
+    before = lifecycle.up(spare.directory)
+    borrowed = lifecycle.up(spare.directory, dsn=runtime.dsn, broker_url=runtime.broker_url)
+    assert (borrowed.dsn, borrowed.broker_url) == (runtime.dsn, runtime.broker_url)
+    assert lifecycle.status(spare.directory).database_pid is None
+    assert lifecycle.up(spare.directory) == before
+
+
+def test_psql_on_a_stopped_runtime_says_what_to_do(spare: Running) -> None:
+    lifecycle.kill_database(spare.directory)
+    for environment in ({}, {"CONGTO_DSN": spare.dsn}):
+        asked = congto("psql", "--dir", str(spare.directory), "--", "-c", "select 1", environment=environment)
+        assert asked.returncode == 2
+        assert f"begin with: congto runtime up --dir {spare.directory}" in asked.stderr
+    lifecycle.up(spare.directory)
+
+
 def test_a_database_of_others_that_does_not_answer_is_named_and_no_password_is_shown(runtime_directories: Path) -> None:
     dsn = f"postgresql://congto:hush@{settings.LISTEN_ON}:1/congto"
     with pytest.raises(UnavailableError) as refused:
@@ -229,6 +279,36 @@ def test_a_file_in_the_directorys_place_is_refused_with_the_cure(runtime_directo
         lifecycle.up(tmp_path / "file")
     with pytest.raises(UsageError, match="Not a directory"):
         lifecycle.up(tmp_path / "file" / "below")
+    with pytest.raises(UsageError, match="Not a directory"):
+        lifecycle.status(tmp_path / "file")
+    with pytest.raises(UsageError, match="choose another with --dir"):
+        lifecycle.up(Path("/proc/no-such-place"))
+    with pytest.raises(UsageError, match="choose another with --dir"):
+        lifecycle.down(tmp_path / ("long" * 100))
+
+
+def test_a_directory_of_somebody_else_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    for call in (lifecycle.up, lifecycle.down):
+        with pytest.raises(UsageError, match=r"no runtime's directory: it holds 'thesis\.txt'.* with --dir"):
+            call(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--dsn", "nonsense"], "expected postgresql://USER@HOST/DATABASE"),
+        (["--dsn", "host=127.0.0.1 port=1"], "names no database"),
+        (["--broker", "nonsense"], "expected mqtt://"),
+        (["--broker", "mqtt://host:port"], "expected mqtt://HOST:PORT"),
+    ],
+)
+def test_what_is_no_dsn_or_url_is_refused_before_anything_is_made(tmp_path: Path, words: list[str], found: str) -> None:
+    refused = congto("up", "--dir", str(tmp_path / "new"), *words)
+    assert refused.returncode == 2
+    assert found in refused.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_database_without_its_password_is_refused_and_kept(runtime_directories: Path) -> None:
