@@ -5,10 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-import psycopg
-
 from ingest_server.database.audit import Said
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
 from protocols.errors import UsageError
 
 
@@ -32,12 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; the status is 1 if anything differs, or nothing could be compared."""
-    try:
+    with translated():
         return _readings(arguments)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
-        raise older_schema(error) from error
-    except psycopg.OperationalError as error:
-        raise unavailable(error) from error
 
 
 def _readings(arguments: argparse.Namespace) -> int:

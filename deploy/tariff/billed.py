@@ -8,7 +8,7 @@ import numpy as np
 
 from billing_core.codes import Category, Voltage, codes_of
 from billing_core.what_if import Population
-from ingest_server.database.connection import connect
+from ingest_server.database.connection import connect, translated
 
 LOT = 100_000  # metering points at a time
 FIRST = ""  # sorts before every metering point
@@ -38,7 +38,7 @@ SELECT_BILLED = """
 def billed_populations(dsn: str, months: tuple[date, ...]) -> Iterator[Population]:
     """Yield the customers of the database in lots; a month without a bill has no energy."""
     last_on = (months[-1] + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    with connect(dsn) as connection:
+    with translated(), connect(dsn) as connection:
         after = FIRST
         while True:
             parameters = {"after": after, "first_on": months[0], "last_on": last_on, "rows_max": LOT}

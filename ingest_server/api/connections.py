@@ -21,6 +21,7 @@ CONNECTIONS_MAX = 8  # a console's worth of clerks; PostgreSQL allows 100 by def
 WAIT_S = 10.0  # for a connection; a browser's reader gives up about then
 STATEMENT_TIMEOUT_MS = 15_000  # no query of this API takes a second; a minute of one would block seven others
 
+NO_SCHEMA = "the database has no tables of this version: run `congto ingest migrate`, or tell whoever runs the server"
 # Without the reason: it may name hosts and users. The log has it.
 AWAY = "the database does not answer; try again, and tell whoever runs the server"
 
@@ -57,7 +58,7 @@ class Connections:
                 else:
                     self._idle.put_nowait(connection)
         except psycopg.errors.UndefinedTable as error:
-            raise UnavailableError("the database has no tables yet; start congto ingest, or load a registry") from error
+            raise UnavailableError(NO_SCHEMA) from error
         except psycopg.errors.QueryCanceled as error:
             raise UnavailableError("the database took too long; ask for less, or try again") from error
         except psycopg.OperationalError as error:

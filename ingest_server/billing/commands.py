@@ -75,11 +75,10 @@ def _list(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.period import Period
     from ingest_server.billing.print_bill import print_list
     from ingest_server.billing.stored import every_bill, every_hold
-    from ingest_server.database import connect
-    from ingest_server.database.connection import dsn_from
+    from ingest_server.database.connection import connect, dsn_from, translated
 
     period = Period.of_month(arguments.period)
-    with connect(dsn_from(arguments)) as connection:
+    with translated(), connect(dsn_from(arguments)) as connection:
         bills, holds = every_bill(connection, period), every_hold(connection, period)
         if arguments.json:
             _print_json({"period": str(period), "bills": list(bills), "held": list(holds)})
@@ -93,11 +92,10 @@ def _show(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.explain import explain_bill
     from ingest_server.billing.print_bill import print_bill
     from ingest_server.billing.stored import load_bill
-    from ingest_server.database import connect
-    from ingest_server.database.connection import dsn_from
+    from ingest_server.database.connection import connect, dsn_from, translated
 
     language = Language(arguments.language)
-    with connect(dsn_from(arguments)) as connection:
+    with translated(), connect(dsn_from(arguments)) as connection:
         bill_id = _bill_id(arguments, connection)
         bill = None if bill_id is None else load_bill(connection, bill_id)
     if bill is None:

@@ -22,7 +22,7 @@ from ingest_server.billing.gather import gather
 from ingest_server.billing.period import Period
 from ingest_server.billing.write import FINISH_RUN, INSERT_RUN, write_chunk
 from ingest_server.database import connect
-from ingest_server.database.connection import unavailable
+from ingest_server.database.connection import translated
 from protocols.errors import UnavailableError, UsageError
 
 POINTS_PER_CHUNK = 5_000  # some 40 MB of columns and JSON at a time, a commit every second or so
@@ -129,7 +129,7 @@ def run_billing(
         committed stays; run again.
     """
     try:
-        with connect(dsn) as reader, connect(dsn) as writer:
+        with translated(), connect(dsn) as reader, connect(dsn) as writer:
             writer.autocommit = True
             if not dry_run:
                 _lock(writer, period, waiting)
@@ -140,8 +140,6 @@ def run_billing(
         raise UnavailableError(
             f"billing {period}: somebody billed the same points meanwhile ({error}); run again"
         ) from error
-    except psycopg.OperationalError as error:
-        raise unavailable(error) from error
 
 
 def _lock(writer: Connection[Any], period: Period, waiting: Callable[[], None]) -> None:

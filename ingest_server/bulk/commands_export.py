@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import psycopg
-
 from ingest_server.commands import civil_date
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
 from protocols.errors import UsageError
 
 
@@ -53,10 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
                 unfinished.replace(path)
             finally:
                 unfinished.unlink(missing_ok=True)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
-        raise older_schema(error) from error
-    except psycopg.OperationalError as error:
-        raise unavailable(error) from error
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -71,7 +65,7 @@ def _write(arguments: argparse.Namespace, dsn: str, out: TextIO) -> int:
     from ingest_server.bulk.nem12 import LETTERS, write_nem12
     from ingest_server.database.readings import check_gateway
 
-    with connect(dsn) as connection:
+    with translated(), connect(dsn) as connection:
         check_gateway(connection, arguments.gateway)
         rows = stored_rows(
             connection,

@@ -10,11 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-import psycopg
-
 from ingest_server.bulk.loaded import Loaded
 from ingest_server.bulk.row import Row
-from ingest_server.database.connection import add_dsn_arguments, dsn_from, unavailable
+from ingest_server.database.connection import add_dsn_arguments, dsn_from, translated
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
 
@@ -47,12 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     dsn = dsn_from(arguments)
     migrate(dsn)
     try:
-        with arguments.file.open(encoding="utf-8", newline="") as text:
+        with translated(), arguments.file.open(encoding="utf-8", newline="") as text:
             loaded = _load(arguments, dsn, text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{arguments.file}: {error}; expected a text file in UTF-8") from error
-    except psycopg.OperationalError as error:
-        raise unavailable(error) from error
     if arguments.json:
         print(json.dumps(asdict(loaded)))
     else:

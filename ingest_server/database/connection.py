@@ -6,7 +6,8 @@ the environment (``CONGTO_DSN``) or from a file.
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ DSN_VARIABLE = "CONGTO_DSN"
 CONNECT_TIMEOUT_S = 10
 # Civil time exists only in billing and on screens: a session never shows or takes times in another zone.
 SET_UTC = "set time zone 'UTC'"
+# What a statement is told where the schema is missing, or older than this version (PostgreSQL, appendix A, class 42).
+SCHEMA_ERRORS = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 
 def connect(dsn: str) -> psycopg.Connection[TupleRow]:
@@ -52,6 +55,25 @@ def connection_options(dsn: str) -> dict[str, Any]:
     return {} if "connect_timeout" in given else {"connect_timeout": CONNECT_TIMEOUT_S}
 
 
+@contextmanager
+def translated() -> Iterator[None]:
+    """Make errors of the database that a statement may meet in the block into those that say who must act.
+
+    Raises
+    ------
+    UsageError
+        If the schema is missing or older than this version.
+    UnavailableError
+        If the database has gone away.
+    """
+    try:
+        yield
+    except SCHEMA_ERRORS as error:
+        raise older_schema(error) from error
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+
+
 def unavailable(error: psycopg.Error) -> UnavailableError:
     """Return the error that says that the database can't be used now, and what to do."""
     return UnavailableError(f"database: {one_line(error)}; check that it runs and that the DSN names it")
@@ -59,7 +81,10 @@ def unavailable(error: psycopg.Error) -> UnavailableError:
 
 def older_schema(error: psycopg.Error) -> UsageError:
     """Return the error that says that the database lacks something of this version's schema."""
-    return UsageError(f"database: {one_line(error).partition(' LINE ')[0]}; run `congto ingest migrate`")
+    what = one_line(error).partition(" LINE ")[0]
+    return UsageError(
+        f"database: the schema is missing or older than this version ({what}): run `congto ingest migrate`"
+    )
 
 
 def one_line(error: psycopg.Error) -> str:

@@ -2,13 +2,10 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-import psycopg
-
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, unavailable
-from protocols.errors import UnavailableError, UsageError
+from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
+from protocols.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
-    try:
+    with translated():
         return _load(arguments) if arguments.action == "load" else _show(arguments)
-    except psycopg.OperationalError as error:
-        print(f"congto registry: {unavailable(error)}", file=sys.stderr)
-        return 3
-    except UnavailableError as missing:
-        print(f"congto registry: {missing}", file=sys.stderr)
-        return 3
 
 
 def _load(arguments: argparse.Namespace) -> int:

@@ -306,6 +306,24 @@ def test_a_database_that_does_not_answer_is_said_with_status_3():
     assert "database" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bill", "run", "--period", "2026-10"),
+        ("bill", "run", "--period", "2026-10", "--dry-run"),
+        ("bill", "list", "--period", "2026-10"),
+        ("bill", "show", "1"),
+        ("registry", "show"),
+    ],
+)
+def test_a_database_without_the_schema_is_refused_with_the_cure(database: str, words: Sequence[str]):
+    ended = congto(database, *words)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "the schema is missing" in ended.stderr
+    assert "congto ingest migrate" in ended.stderr
+
+
 def test_a_run_sees_one_snapshot_whatever_is_stored_meanwhile(district: District):
     district.add([household(number) for number in range(1, 5)])
 
