@@ -95,7 +95,7 @@ def clock_object(state: MeterState) -> CosemObject:
 # -- relay ------------------------------------------------------------------------------------------------------------
 
 
-def relay_object(state: MeterState) -> CosemObject:
+def relay_object(state: MeterState, obis: Obis = RELAY_OBIS) -> CosemObject:
     """Return the disconnect control. Consumption is a function of time: it goes on behind an open relay."""
 
     def disconnect(_parameter: Data | None, at_ms: int) -> tuple[ActionResult, Data | None]:
@@ -122,7 +122,7 @@ def relay_object(state: MeterState) -> CosemObject:
     return CosemObject(
         class_id=70,
         version=0,
-        obis=RELAY_OBIS,
+        obis=obis,
         reads={
             2: at_time(lambda _at_ms: Data(Tag.BOOLEAN, state.relay is ControlState.CONNECTED)),
             3: at_time(lambda _at_ms: enum(state.relay)),

@@ -19,7 +19,7 @@ from protocols.errors import UsageError
 from simulators.chance import key_of
 from simulators.dlms.hdlc_line import HdlcMeters, LinkFaults
 from simulators.dlms.keys import MeterKeys, derive_keys, read_keys, write_keys
-from simulators.dlms.meter import DlmsMeter, Manners
+from simulators.dlms.meter import DlmsMeter, Manners, needs_keys
 from simulators.dlms.objects import check_model
 from simulators.dlms.tcp import DlmsTcpServer
 from simulators.faults import FaultPlan
@@ -54,7 +54,7 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     dlms.add_argument("--auth", choices=tuple(MECHANISMS), help="of the model's client; default: the model's")
     dlms.add_argument("--ciphered", action="store_true", help="the model's client protects every APDU")
     dlms.add_argument(
-        "--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of derived keys; default 0"
+        "--suite", type=int, choices=(0, 1, 2), help="of derived keys; default: the model's security suite"
     )
     dlms.add_argument("--keys", type=Path, metavar="FILE", help="take the meters' keys from FILE (owner-only)")
     dlms.add_argument(
@@ -127,12 +127,21 @@ def _keys(arguments: argparse.Namespace, meters: list[SimulatedMeter]) -> dict[i
         raise UsageError("--keys and --keys-out: expected one of them")
     if arguments.keys is not None:
         return read_keys(arguments.keys, [each.address for each in meters])
-    needs = arguments.ciphered or arguments.push_ciphered or MECHANISMS.get(arguments.auth or "", 0) >= Mechanism.HIGH
+    suite = arguments.suite
+    if suite is None:
+        suite = next((each.model.dlms.suite for each in meters if each.model.dlms is not None), 0)
+    needs = any(needs_keys(each.model) for each in meters)
+    needs = (
+        needs
+        or arguments.ciphered
+        or arguments.push_ciphered
+        or MECHANISMS.get(arguments.auth or "", 0) >= Mechanism.HIGH
+    )
     if arguments.keys_out is None:
         if needs:
             raise UsageError("these meters need keys: give --keys FILE, or --keys-out FILE to derive and write them")
         return {}
-    keys = {each.address: derive_keys(arguments.seed, each.name, each.serial, arguments.suite) for each in meters}
+    keys = {each.address: derive_keys(arguments.seed, each.name, each.serial, suite) for each in meters}
     write_keys(arguments.keys_out, keys)
     return keys
 

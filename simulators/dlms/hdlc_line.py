@@ -18,7 +18,7 @@ from simulators.faults import NO_FAULTS, FaultPlan, disturb
 from simulators.serial_line import SerialLine
 
 SILENCE_S = 0.1  # five times the inter-octet time-out of IEC 62056-46, 6.4.4.3.4; a terminal hands over in lumps
-METER_LIMITS = LinkLimits(512, 512, 3, 3)  # what a present-day meter offers; a client that asks for nothing gets 128, 1
+METER_INFO_OCTETS, METER_WINDOW = 512, 3  # what a present-day meter offers; a client that asks for nothing gets 128, 1
 PHYSICAL_ADDRESSES = range(1, 0x3FFE)  # IEC 62056-46, 6.4.2.3: 0x3FFE and 0x3FFF call and address all stations
 
 __all__ = ["DlmsMeter", "HdlcMeters", "LinkFaults", "physical_address", "policies", "serve"]
@@ -134,7 +134,9 @@ class _Station:
         settings = dlms_meter.meter.model.dlms
         assert settings is not None
         address = dlms_meter.meter.address
-        link = HdlcServerParameters(settings.server_logical, address, METER_LIMITS)
+        info, window = max(METER_INFO_OCTETS, settings.info_octets), max(METER_WINDOW, settings.window)
+        logical, physical = (address, None) if settings.address_octets == 1 else (settings.server_logical, address)
+        link = HdlcServerParameters(logical, physical, LinkLimits(info, info, window, window))
         self.dlms_meter = dlms_meter
         self.server = dlms_meter.serve_on(link, at_ms)
 

@@ -4,7 +4,7 @@ Which way a client takes follows from its SAP: the public client (16) and the mo
 for each mechanism, plain (32 + mechanism) and ciphered (48 + mechanism), and two that refer by short names (64, 65).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -22,9 +22,10 @@ from protocols.dlms.wrapper import WrapperServerParameters
 from protocols.dlms.xdlms.notifications import DataNotification
 from protocols.errors import RemoteProtocolError, UsageError
 from protocols.meters.model import MeterModel
+from protocols.obis import Obis
 from simulators.chance import key_of
 from simulators.dlms.keys import MeterKeys
-from simulators.dlms.objects import PUBLIC_CLIENT, CosemObjects
+from simulators.dlms.objects import CosemObjects
 from simulators.dlms.profile_buffer import clock_octets
 from simulators.meter import SimulatedMeter
 
@@ -125,26 +126,32 @@ class DlmsMeter:
         model, keys, manners = self.meter.model, self.keys, self.manners
         settings = model.dlms
         assert settings is not None
-        found = policies(model, self.secret)
         if keys is None:
-            return found
-        mechanism = Mechanism.LOW if settings.mechanism == "low" else Mechanism.NONE
-        own = mechanism if manners.mechanism is None else manners.mechanism
+            return policies(model, self.secret, self.objects.short_names)
+        found = {settings.public_client_sap: Policy(conformance=_conformance(model))}
+        if settings.short_names:
+            found = policies(model, self.secret, self.objects.short_names)
+        own = mechanism_of(model) if manners.mechanism is None else manners.mechanism
         more = EVERYTHING if settings.with_list else EVERYTHING & ~Conformance.MULTIPLE_REFERENCES
-        found[settings.client_sap] = self._policy(own, manners.ciphered, more, first_counter)
+        names = self.objects.short_names
+        if not settings.short_names:
+            ciphered = manners.ciphered or settings.security != "none"
+            found[settings.client_sap] = self._policy(own, ciphered, more, first_counter, settings.security)
         for each in Mechanism:
             found[PLAIN_SAP + each] = self._policy(each, False, EVERYTHING, first_counter)
             found[CIPHERED_SAP + each] = self._policy(each, True, EVERYTHING, first_counter)
-        names = self.objects.short_names
         found[SHORT_SAP] = Policy(conformance=SHORT_NAMES, context=Context.SN, short_names=names)
         found[SHORT_LOW_SAP] = Policy(Mechanism.LOW, self.secret, SHORT_NAMES, context=Context.SN, short_names=names)
         return found
 
-    def _policy(self, mechanism: Mechanism, ciphered: bool, conformance: Conformance, first: int) -> Policy:
+    def _policy(
+        self, mechanism: Mechanism, ciphered: bool, conformance: Conformance, first: int, security: str = "none"
+    ) -> Policy:
         keys = self.keys
         signer = ciphering = None
         if keys is not None:
-            control = SecurityControl(keys.suite)
+            both = security == "none"
+            control = SecurityControl(keys.suite, both or "authenticated" in security, both or "encrypted" in security)
             ciphering = Ciphering(keys.keys, keys.title, range(first, 1 << 32), control=control)
             signer = keys.signer() if mechanism is Mechanism.HIGH_ECDSA else None
         high = keys is not None and mechanism >= Mechanism.HIGH
@@ -171,14 +178,37 @@ def serve(server: DlmsServer, data: bytes) -> bytes:
             continue
 
 
-def policies(model: MeterModel, secret: bytes) -> dict[int, Policy]:
-    """Return which clients a meter without keys admits, by SAP: everybody as public client, its own by its model."""
+def policies(
+    model: MeterModel, secret: bytes, short_names: Mapping[tuple[int, Obis], int] | None = None
+) -> dict[int, Policy]:
+    """Return which clients a meter without keys admits, by SAP: everybody as public client, its own by its model.
+
+    UsageError when the model's own client needs keys.
+    """
     settings = model.dlms
     assert settings is not None
-    conformance = _conformance(model)
-    low = settings.mechanism == "low"
-    own = Policy(Mechanism.LOW, secret, conformance) if low else Policy(conformance=conformance)
-    return {PUBLIC_CLIENT: Policy(conformance=conformance), settings.client_sap: own}
+    if needs_keys(model):
+        raise UsageError(
+            f"model {model.key} is entered by {settings.mechanism}, security {settings.security}: give keys"
+        )
+    conformance, mechanism = _conformance(model), mechanism_of(model)
+    secret = b"" if mechanism is Mechanism.NONE else secret
+    if settings.short_names:
+        own = Policy(mechanism, secret, SHORT_NAMES, context=Context.SN, short_names=dict(short_names or {}))
+    else:
+        own = Policy(mechanism, secret, conformance)
+    return {settings.public_client_sap: Policy(conformance=conformance), settings.client_sap: own}
+
+
+def mechanism_of(model: MeterModel) -> Mechanism:
+    """Return how the model's own client proves itself."""
+    assert model.dlms is not None
+    return Mechanism[model.dlms.mechanism.upper().replace("-", "_")]
+
+
+def needs_keys(model: MeterModel) -> bool:
+    """Tell whether the model's own client needs more than a secret."""
+    return model.dlms is not None and (model.dlms.security != "none" or mechanism_of(model) >= Mechanism.HIGH_GMAC)
 
 
 def _conformance(model: MeterModel) -> Conformance:

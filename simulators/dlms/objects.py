@@ -10,6 +10,7 @@ Source: DLMS UA 1000-1 (Blue Book), 4.3.2 register, 4.4.3 and 4.4.4 associations
 from collections.abc import Callable
 
 from protocols.dlms.codes import ActionResult, DataAccessResult
+from protocols.dlms.control import RELAY_OBIS
 from protocols.dlms.data import (
     Data,
     Tag,
@@ -34,7 +35,6 @@ from simulators.dlms.profile_buffer import clock_value
 from simulators.dlms.profiles import STATUS, EventLog, energy_profiles, event_logs
 from simulators.meter import SimulatedMeter
 
-PUBLIC_CLIENT = 16  # IEC 62056-5-3, annex B: the client with the lowest security
 DEVICE_NAME, SERIAL_NUMBER, ASSOCIATION = Obis(0, 0, 42, 0, 0), Obis(0, 0, 96, 1, 0), Obis(0, 0, 40, 0, 0)
 SAP_ASSIGNMENT, INVOCATION_COUNTER = Obis(0, 0, 41, 0, 0), Obis(0, 0, 43, 1, 0)
 MANUFACTURER = "CTO"  # invented; not a registered FLAG identification
@@ -64,6 +64,10 @@ class CosemObjects:
         self.meter = meter
         self.state = MeterState(event_logs(meter))
         self._counter = counter
+        settings = meter.model.dlms
+        assert settings is not None  # check_model has seen to it.
+        self._public_sap = settings.public_client_sap
+        self._counter_obis, self._relay_obis = settings.counter or INVOCATION_COUNTER, settings.relay or RELAY_OBIS
         self._objects: dict[tuple[int, Obis], CosemObject] = {}
         for each in self._make(ignores_selection):
             self._objects[each.class_id, each.obis] = each
@@ -82,7 +86,7 @@ class CosemObjects:
         found = self._find(client_sap, attribute)
         if not isinstance(found, CosemObject):
             return found
-        if client_sap == PUBLIC_CLIENT:
+        if client_sap == self._public_sap:
             return DataAccessResult.READ_WRITE_DENIED
         return found.set(attribute.index, value, self.at_ms)
 
@@ -91,7 +95,7 @@ class CosemObjects:
         found = self._find(client_sap, method)
         if not isinstance(found, CosemObject):
             return ActionResult(int(found)), None
-        if client_sap == PUBLIC_CLIENT:
+        if client_sap == self._public_sap:
             return ActionResult.READ_WRITE_DENIED, None
         return found.act(method.index, parameter, self.at_ms)
 
@@ -100,7 +104,7 @@ class CosemObjects:
         if found is None:
             known = attribute.obis in self._codes
             return DataAccessResult.OBJECT_CLASS_INCONSISTENT if known else DataAccessResult.OBJECT_UNDEFINED
-        if client_sap == PUBLIC_CLIENT and not found.public:
+        if client_sap == self._public_sap and not found.public:
             return DataAccessResult.READ_WRITE_DENIED
         return found
 
@@ -124,9 +128,9 @@ class CosemObjects:
             _data(DEVICE_NAME, name),
             _data(SERIAL_NUMBER, octets(meter.serial.encode())),
             CosemObject(ClassId.SAP_ASSIGNMENT, 0, SAP_ASSIGNMENT, {2: fixed(self._saps(name))}, public=True),
-            CosemObject(ClassId.DATA, 0, INVOCATION_COUNTER, {2: at_time(self._counted)}, public=True),
+            CosemObject(ClassId.DATA, 0, self._counter_obis, {2: at_time(self._counted)}, public=True),
             clock_object(self.state),
-            relay_object(self.state),
+            relay_object(self.state, self._relay_obis),
             push_object(self.state, self.push_columns()),
             *(self._register(each.obis) for each in meter.model.measurements),
         ]

@@ -7,7 +7,7 @@ from random import Random
 from protocols.dlms.server import DlmsServer
 from protocols.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperServerParameters
 from protocols.errors import UsageError
-from simulators.dlms.meter import DlmsMeter
+from simulators.dlms.meter import DlmsMeter, needs_keys
 from simulators.faults import NO_FAULTS, FaultPlan, disturb
 
 WPORTS = range(1, 0xFFFF)
@@ -31,6 +31,8 @@ class DlmsTcpServer:
             address = each.meter.address
             if address not in WPORTS:
                 raise UsageError(f"meter {each.meter.name}: wPort {address}; expected 1 to 65534")
+            if each.keys is None and needs_keys(each.meter.model):
+                raise UsageError(f"meter {each.meter.name}: its model's client needs keys")
             if self._meters.setdefault(address, each) is not each:
                 raise UsageError(f"meter {each.meter.name}: wPort {address} is taken on this bus")
         self._now_ms = now_ms

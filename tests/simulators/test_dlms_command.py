@@ -136,6 +136,7 @@ def test_the_command_pushes_in_ui_frames_on_its_line(tmp_path):
     ("words", "expected"),
     [
         (["--tcp", "--auth", "high-gmac"], "--keys FILE, or --keys-out FILE"),
+        (["--tcp", "--model", "dlms_secured"], "--keys FILE, or --keys-out FILE"),
         (["--tcp", "--fault", "dm=5"], "only HDLC"),
         (["--tcp", "--push", "nowhere"], "HOST:PORT"),
         (["--tcp", "--pdu", "3"], "expected 12 to 65535"),

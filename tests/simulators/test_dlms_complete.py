@@ -40,13 +40,14 @@ from protocols.dlms.services import (
     SetDone,
 )
 from protocols.dlms.short_names import OBJECT_LIST
-from protocols.dlms.wrapper import WrapperParameters
+from protocols.dlms.wrapper import WrapperParameters, WrapperServerParameters
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import UsageError
+from protocols.meters.catalogue import load_model, model_keys
 from protocols.obis import Obis
 from simulators.dlms.commands import parse_faults
 from simulators.dlms.keys import CURVES, derive_keys, read_keys, write_keys
-from simulators.dlms.meter import CIPHERED_SAP, PLAIN_SAP, SHORT_LOW_SAP, DlmsMeter, Manners
+from simulators.dlms.meter import CIPHERED_SAP, PLAIN_SAP, SHORT_LOW_SAP, DlmsMeter, Manners, mechanism_of, needs_keys
 from simulators.dlms.profiles import BILLING, DAILY, DISCONNECTS, STANDARD, log_obis
 from simulators.dlms.tcp import DlmsTcpServer
 from tests.simulators.meters import INSTALLED, NOW, days, meter, run
@@ -371,3 +372,25 @@ def test_keys_come_from_the_seed_or_from_a_file_that_only_its_owner_reads(tmp_pa
     (tmp_path / "other").chmod(0o600)
     with pytest.raises(UsageError, match="missing"):
         read_keys(tmp_path / "other", [17])
+
+
+@pytest.mark.parametrize("key", [key for key in model_keys() if load_model(key).dlms is not None])
+def test_every_model_admits_its_own_client_by_its_own_rules(key):
+    device = meter(key, 17)
+    settings = device.model.dlms
+    dlms_meter = DlmsMeter(device, SECRET, derive_keys(7, device.name, device.serial, settings.suite))
+    mechanism = mechanism_of(device.model)
+    wanted = association(dlms_meter, mechanism, ciphered=settings.security != "none")
+    code = next(each.obis for each in device.model.measurements if each.obis.d == 8)
+
+    def talk(shell_of):
+        counter = own_shell(shell_of, association_=Association(), sap=settings.public_client_sap).value(
+            1, str(settings.counter or Obis.parse("0.0.43.1.0")), 2
+        )
+        shell = own_shell(shell_of, association_=wanted, sap=settings.client_sap)
+        return integer_of(counter), integer_of(shell.value(3, str(code), 2))
+
+    assert over_tcp([dlms_meter], talk) == (0, device.value(code, NOW))
+    if needs_keys(device.model):
+        with pytest.raises(UsageError, match="give keys"):
+            DlmsMeter(device, SECRET).serve_on(WrapperServerParameters(17), NOW)
