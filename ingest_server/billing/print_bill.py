@@ -11,7 +11,9 @@ from rich.text import Text
 
 from billing_core.explain import Language, format_number, line_name
 from billing_core.line import BillLine
+from ingest_server.billing.documents import PURCHASE_PREFIX
 from ingest_server.billing.explain import explain_bill
+from ingest_server.billing.reasons import reason_title
 
 WORDS = {
     Language.VI: {
@@ -27,6 +29,7 @@ WORDS = {
         "total": "Tổng cộng",
         "purchase": "Mua điện mặt trời (chứng từ riêng)",
         "held": "Chưa lập hóa đơn",
+        "purchase_held": "Đã lập hóa đơn, chưa mua điện mặt trời",
     },
     Language.EN: {
         "point": "Metering point",
@@ -41,6 +44,7 @@ WORDS = {
         "total": "Total",
         "purchase": "Solar energy bought (a document of its own)",
         "held": "Not billed",
+        "purchase_held": "Billed, purchase of solar energy waits",
     },
 }
 
@@ -64,9 +68,10 @@ def print_list(bills: Iterable[Mapping[str, Any]], holds: Iterable[Mapping[str, 
         )
     console.print(table)
     for hold in holds:
-        text = (
-            f"{words['held']} {hold['metering_point_id']} ({hold['customer_name']}): {hold['reason']}: {hold['detail']}"
-        )
+        reason = hold["reason"]
+        state = words["purchase_held" if reason.startswith(PURCHASE_PREFIX) else "held"]
+        whose = f"{hold['metering_point_id']} ({hold['customer_name']})"
+        text = f"{state} {whose}: {reason_title(reason, language)} [{reason}]: {hold['detail']}"
         console.print(Text(text), soft_wrap=True)
 
 

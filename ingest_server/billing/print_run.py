@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from billing_core.explain import Language, format_number
-from ingest_server.billing.documents import Bill, Line, Purchase
+from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Line, Purchase
 from ingest_server.billing.run import BILLS_KEPT_MAX, Summary
 
 HOLDS_PRINTED_MAX = 50  # a screen or two; `congto bill list` shows all
@@ -99,9 +99,10 @@ def print_summary(summary: Summary) -> None:
         table.add_row(name, format_number(value, Language.EN))
     console.print(table)
     for hold in summary.holds[:HOLDS_PRINTED_MAX]:
-        console.print(Text(f"held {hold.metering_point_id}: {hold.reason}: {hold.detail}"), soft_wrap=True)
-    if summary.held > HOLDS_PRINTED_MAX:
-        console.print(f"… and {summary.held - HOLDS_PRINTED_MAX} more; see congto bill list --period {summary.period}")
+        what = "purchase held" if hold.reason.startswith(PURCHASE_PREFIX) else "held"
+        console.print(Text(f"{what} {hold.metering_point_id}: {hold.reason}: {hold.detail}"), soft_wrap=True)
+    if (more := summary.held + summary.purchases_held - HOLDS_PRINTED_MAX) > 0:
+        console.print(f"… and {more} more; see congto bill list --period {summary.period}")
     for difference in summary.differences[:HOLDS_PRINTED_MAX]:
         text = (
             f"{difference.metering_point_id} differs from the issued bill {difference.bill_id}: "
