@@ -14,6 +14,7 @@ from importlib.metadata import version
 from random import SystemRandom
 
 from edge_agent.bus import Bus, unless_stopped
+from edge_agent.claim import claim_spool
 from edge_agent.clock import Clock, SystemClock, WorldClock
 from edge_agent.config import AgentConfig, BusConfig
 from edge_agent.lines import OpenLine, open_line
@@ -41,6 +42,7 @@ async def _run(config: AgentConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
+        claim = claim_spool(config.spool)
         spool, damaged = open_spool(config.spool, config.gateway, config.spool_octets_max)
     except UnavailableError as error:
         log.error("spool.not_opened", reason=error)
@@ -60,6 +62,7 @@ async def _run(config: AgentConfig) -> int:
     else:
         return_status = 0
     store.close()
+    claim.close()
     log.info("agent.stopped", gateway=config.gateway, taken=spool.taken, spooled=spool.batches)
     return return_status
 

@@ -192,6 +192,17 @@ def test_meters_that_are_switched_off_and_on_again_are_told_once_each(
     assert said.count("bus.line_lost") == 1
 
 
+def test_a_second_agent_on_one_spool_is_refused_and_the_first_goes_on(
+    meters: Program, server: Server, config: Path, agents: list[Program]
+) -> None:
+    first = start(config, agents)
+    first.wait_for("agent.started")
+    status, said = Program("agent", "run", "--config", str(config)).wait()
+    assert status == 3
+    assert "another agent is using it" in said
+    server.wait_until(lambda: len(server.batches()) > 0)
+
+
 def test_a_wrong_configuration_ends_with_status_2_and_opens_nothing(
     config: Path, agents: list[Program], capsys: pytest.CaptureFixture[str]
 ) -> None:
