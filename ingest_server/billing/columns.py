@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_server.billing.documents import Amounts
+
 Int64Array: TypeAlias = NDArray[np.int64]
 
 MISSING = -1  # as a channel: the meter has no such register; as a quality: no reading is stored for that instant
@@ -55,6 +57,7 @@ class IssuedBill:
     bill_id: int
     inputs_hash: str
     purchase_made: bool
+    amounts: Amounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

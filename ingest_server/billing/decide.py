@@ -4,7 +4,7 @@ The arithmetic is on whole columns. Python loops run over contracts (texts becom
 details) and over bills (their JSON); a run over a whole country will want those as columns too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.columns import EXPORT, RATES, REGISTERS, TOTAL, Int64Array, Points
 from ingest_server.billing.compose import Computed, compose_bill
-from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Difference, Hold, hash_of
+from ingest_server.billing.documents import PURCHASE_PREFIX, Amounts, Bill, Difference, Hold, hash_of
 from ingest_server.billing.holds import Holds, hold_contracts, hold_uncarried, hold_unmetered, hold_unread
 from ingest_server.billing.terms import Terms, read_terms
 
@@ -27,13 +27,16 @@ from ingest_server.billing.terms import Terms, read_terms
 class Decision:
     """What is to be done about one chunk.
 
-    ``computed`` are all bills that can be computed, in order of points; ``new`` those of points that have none yet;
-    ``completed`` those whose bill is there, by its id, and whose purchase had to wait until now; ``differences`` those
-    whose bill is there and rests on other inputs; ``purchase_holds`` those whose bill can go out and whose purchase
-    must wait.
+    ``computed`` are all bills that can be computed, in order of points; ``standing`` what stands for each of them once
+    this is done: the amounts of the issued bill where there is one, else the new one's.
+
+    ``new`` are those of points that have none yet; ``completed`` those whose bill is there, by its id, and whose
+    purchase had to wait until now; ``differences`` those whose bill is there and rests on other inputs;
+    ``purchase_holds`` those whose bill can go out and whose purchase must wait.
     """
 
     computed: list[Bill]
+    standing: list[Amounts]
     new: list[Bill]
     completed: list[tuple[int, Bill]]
     differences: list[Difference]
@@ -131,9 +134,10 @@ def _hold_by_engine(holds: Holds, row: int, code: int, reason_prefix: str = "", 
 
 def _compare(points: Points, bills: list[tuple[int, Bill]], held: list[Hold], waiting: list[Hold]) -> Decision:
     """Sort the bills by whether they are there already, whole, and for the same inputs."""
-    new, completed, differences = [], [], []
+    standing, new, completed, differences = [], [], [], []
     for row, bill in bills:
         issued = points.issued[row]
+        standing.append(bill.amounts if issued is None else issued.amounts)
         if issued is None:
             new.append(bill)
         elif issued.inputs_hash != (computed_hash := hash_of(bill.inputs_text)):
@@ -143,13 +147,17 @@ def _compare(points: Points, bills: list[tuple[int, Bill]], held: list[Hold], wa
                     bill_id=issued.bill_id,
                     issued_hash=issued.inputs_hash,
                     computed_hash=computed_hash,
+                    issued_total=issued.amounts.total,
                     computed_total=bill.total,
                 )
             )
         elif bill.purchase is not None and not issued.purchase_made:
             completed.append((issued.bill_id, bill))
+            bought = {"purchased_wh": bill.purchase.energy_wh, "purchased": bill.purchase.amount}
+            standing[-1] = replace(issued.amounts, **bought)
     return Decision(
         computed=[bill for _, bill in bills],
+        standing=standing,
         new=new,
         completed=completed,
         differences=differences,

@@ -66,6 +66,18 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """What a bill comes to, and the purchase beside it: nothing where there is none. [Wh, đ]"""
+
+    energy_wh: int
+    subtotal: int
+    vat: int
+    total: int
+    purchased_wh: int
+    purchased: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
     """A bill of one metering point. [Wh, đ]"""
 
@@ -79,6 +91,18 @@ class Bill:
     inputs: dict[str, Any]
     lines: tuple[Line, ...]
     purchase: Purchase | None
+
+    @property
+    def amounts(self) -> Amounts:
+        """What the bill and its purchase come to."""
+        return Amounts(
+            energy_wh=self.energy_wh,
+            subtotal=self.subtotal,
+            vat=self.vat,
+            total=self.total,
+            purchased_wh=0 if self.purchase is None else self.purchase.energy_wh,
+            purchased=0 if self.purchase is None else self.purchase.amount,
+        )
 
     @property
     def inputs_text(self) -> str:
@@ -96,12 +120,13 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A point whose issued bill rests on other inputs than are there now; it is left as it is."""
+    """A point whose issued bill rests on other inputs than are there now; it is left as it is. [đ]"""
 
     metering_point_id: str
     bill_id: int
     issued_hash: str
     computed_hash: str
+    issued_total: int
     computed_total: int
 
 

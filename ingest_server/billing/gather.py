@@ -26,6 +26,7 @@ from ingest_server.billing.columns import (
     PreviousBill,
     empty_registers,
 )
+from ingest_server.billing.documents import Amounts
 from ingest_server.billing.period import Period, instant_of, midnight_of, us_of
 
 # A point is billed if it has a contract on a day of the period, and looked at if only a meter hangs there: energy
@@ -92,11 +93,11 @@ SELECT_CONFLICTS = """
 """
 
 SELECT_ISSUED = """
-    select distinct on (metering_point_id) metering_point_id, bill_id, inputs_hash,
-           exists (select from solar_purchase s where s.bill_id = bill.bill_id)
-    from bill
-    where metering_point_id = any (%(points)s) and period_from <= %(last_on)s and period_to >= %(first_on)s
-    order by metering_point_id, version desc, period_to desc
+    select distinct on (b.metering_point_id) b.metering_point_id, b.bill_id, b.inputs_hash, s.bill_id is not null,
+           b.energy_wh, b.subtotal, b.vat, b.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0)
+    from bill b left join solar_purchase s on s.bill_id = b.bill_id
+    where b.metering_point_id = any (%(points)s) and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    order by b.metering_point_id, b.version desc, b.period_to desc
 """
 
 SELECT_PREVIOUS = """
@@ -157,8 +158,15 @@ def gather(
     starts = [midnights[first_on] for first_on, _ in days]
     ends = [midnights[last_on + ONE_DAY] for _, last_on in days]
     issued = {
-        point: IssuedBill(bill_id=bill_id, inputs_hash=inputs_hash, purchase_made=purchase_made)
-        for point, bill_id, inputs_hash, purchase_made in connection.execute(SELECT_ISSUED, {**span, "points": ids})
+        point: IssuedBill(
+            bill_id=bill_id,
+            inputs_hash=inputs_hash,
+            purchase_made=purchase_made,
+            amounts=Amounts(**dict(zip(Amounts.__slots__, amounts, strict=True))),
+        )
+        for point, bill_id, inputs_hash, purchase_made, *amounts in connection.execute(
+            SELECT_ISSUED, {**span, "points": ids}
+        )
     }
     previous = {
         point: PreviousBill(period_to=period_to, carried_out_wh=carried)

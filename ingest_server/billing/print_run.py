@@ -52,6 +52,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "total": summary.total,
         "purchased_wh": summary.purchased_wh,
         "purchased": summary.purchased,
+        "difference": summary.difference,
         "digest": summary.digest,
         "listed_at_most": BILLS_KEPT_MAX,
         "bills": [bill_json(bill) for bill in summary.bills],
@@ -80,6 +81,7 @@ def print_summary(summary: Summary) -> None:
     """Print what the run did, and what must be cured."""
     console = Console(file=sys.stdout, highlight=False)
     say = "would be billed (dry run: nothing is written)" if summary.dry_run else "billed"
+    differs = summary.differing > 0
     table = Table(title=f"Billing {summary.period}", show_header=False, title_justify="left")
     table.add_column(justify="left")
     table.add_column(justify="right")
@@ -95,6 +97,7 @@ def print_summary(summary: Summary) -> None:
         ("total [đ]", summary.total),
         ("solar energy bought [Wh]", summary.purchased_wh),
         ("paid for it [đ]", summary.purchased),
+        *([("today's readings and contracts would change the total by [đ]", summary.difference)] * differs),
     ):
         table.add_row(name, format_number(value, Language.EN))
     console.print(table)
@@ -105,7 +108,8 @@ def print_summary(summary: Summary) -> None:
         console.print(f"… and {more} more; see congto bill list --period {summary.period}")
     for difference in summary.differences[:HOLDS_PRINTED_MAX]:
         text = (
-            f"{difference.metering_point_id} differs from the issued bill {difference.bill_id}: "
+            f"{difference.metering_point_id} differs from the issued bill {difference.bill_id} of "
+            f"{format_number(difference.issued_total, Language.EN)} đ: "
             f"today's readings and contract make {format_number(difference.computed_total, Language.EN)} đ"
         )
         console.print(Text(text), soft_wrap=True)

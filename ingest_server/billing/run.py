@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection
 
 from ingest_server.billing.decide import Decision, decide
-from ingest_server.billing.documents import Bill, Difference, Hold
+from ingest_server.billing.documents import Amounts, Bill, Difference, Hold
 from ingest_server.billing.gather import gather
 from ingest_server.billing.period import Period
 from ingest_server.billing.write import FINISH_RUN, INSERT_RUN, write_chunk
@@ -48,8 +48,9 @@ class Summary:
 
     ``billed`` are new bills, ``unchanged`` were there for the same inputs, ``differing`` were there for others and are
     left alone; ``held`` have no bill, ``purchases_held`` have one, but not the purchase that belongs beside it. The
-    sums and the digest are over every bill computed, new or not, so a dry run, the real run and any later run over the
-    same data all say the same.
+    sums are over the bills that stand, new or issued before; ``difference`` is what the totals of the differing ones
+    would change by. The digest is over every bill computed, new or not, so a dry run, the real run and any later run
+    over the same data all say the same.
     """
 
     period: Period
@@ -66,6 +67,7 @@ class Summary:
     total: int = 0
     purchased_wh: int = 0
     purchased: int = 0
+    difference: int = 0
     bills: list[Bill] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -83,14 +85,11 @@ class Summary:
         self.held += len(decision.holds)
         self.purchases_held += len(decision.purchase_holds)
         self.differing += len(decision.differences)
+        for amounts in decision.standing:
+            for name in Amounts.__slots__:
+                setattr(self, name, getattr(self, name) + getattr(amounts, name))
+        self.difference += sum(each.computed_total - each.issued_total for each in decision.differences)
         for bill in decision.computed:
-            self.energy_wh += bill.energy_wh
-            self.subtotal += bill.subtotal
-            self.vat += bill.vat
-            self.total += bill.total
-            if bill.purchase is not None:
-                self.purchased_wh += bill.purchase.energy_wh
-                self.purchased += bill.purchase.amount
             self._digest.update(bill.text.encode() + b"\n")
         self.bills = [*self.bills, *decision.computed][:BILLS_KEPT_MAX]
         self.holds = [*self.holds, *decision.holds, *decision.purchase_holds][:BILLS_KEPT_MAX]

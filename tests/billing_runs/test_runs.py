@@ -1,6 +1,7 @@
 """A billing run, database to database: what is billed, that it is billed once, and that a quote says the same."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -200,6 +201,14 @@ def test_what_changes_after_the_bill_is_reported_and_not_written(district: Distr
     assert difference.metering_point_id == customers[1].point
     assert difference.computed_total == quoted(household(2, households=3))[3]
     assert stored_totals(district) == before
+    assert [(summary.subtotal, summary.vat, summary.total)] == [
+        tuple(sum(column) for column in list(zip(*before, strict=True))[1:])
+    ]
+    assert summary.energy_wh == district.value("select sum(energy_wh)::bigint from bill")
+    assert difference.issued_total == quoted(household(2))[3]
+    assert summary.difference == difference.computed_total - difference.issued_total < 0
+    said = ends(district, status=1, words=("bill", "run", "--period", "2026-10"))
+    assert re.search(rf"would change the total by \[đ\] *│ *{summary.difference:,}", said)
 
 
 def test_a_contract_closed_later_changes_no_bill(district: District):
@@ -239,6 +248,7 @@ def test_a_purchase_whose_price_is_not_known_waits_and_is_made_later_beside_the_
     district.connection.execute("delete from solar_purchase")
     again = run_billing(district.dsn, year_before)
     assert (again.billed, again.unchanged, again.differing) == (0, 1, 0)
+    assert (again.purchased_wh, again.purchased) == (bought[0][0], bought[0][2])
     assert district.rows("select energy_wh, price, amount from solar_purchase") == bought
 
 
