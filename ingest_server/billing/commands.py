@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from protocols.errors import UsageError
@@ -54,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.point is not None and len(arguments.point) > POINTS_MAX:
         raise UsageError(f"--point: found {len(arguments.point)}, at most {POINTS_MAX} fit one call; bill all instead")
     period = Period.of_month(arguments.period)
+    period.check_ended(datetime.now(UTC))
     dsn = dsn_from(arguments)
 
     def waiting() -> None:

@@ -77,5 +77,13 @@ class Period:
         next_on = date(year + month // 12, month % 12 + 1, 1)
         return cls(first_on, next_on - timedelta(days=1))
 
+    def check_ended(self, now: datetime) -> None:
+        """Raise UsageError if the period ends after ``now`` [UTC]: the readings at its end are still to come."""
+        if self.end_at > now:
+            raise UsageError(
+                f"period {self}: it ends in the future, at {civil_text(self.end_at)} in Vietnam, and now it is "
+                f"{civil_text(now)}; nothing is billed or held before its last reading: run this after its end"
+            )
+
     def __str__(self) -> str:
         return f"{self.first_on:%Y-%m}"

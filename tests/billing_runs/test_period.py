@@ -46,6 +46,15 @@ def test_impossible_months_are_refused(text: str):
         Period.of_month(text)
 
 
+@given(MONTHS, st.timedeltas(timedelta(microseconds=1), timedelta(days=400)))
+def test_a_month_can_be_billed_from_the_instant_it_ends_and_not_before(text: str, before: timedelta):
+    month = Period.of_month(text)
+    month.check_ended(month.end_at)
+    month.check_ended(month.end_at + before)
+    with pytest.raises(UsageError, match=rf"period {text}: it ends in the future"):
+        month.check_ended(month.end_at - before)
+
+
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis takes them naive
 def test_an_instant_survives_being_a_number(instant: datetime):
     assert instant_of(us_of(instant)) == instant

@@ -309,6 +309,15 @@ def test_a_wrong_call_is_refused_with_what_was_found(district: District, words: 
     assert found in ends(district, status=2, words=words)
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_month_that_has_not_ended_is_refused_and_nothing_is_held(district: District, more: Sequence[str]):
+    district.add([household(1)])
+    said = ends(district, status=2, words=("bill", "run", "--period", "2100-12", *more))
+    assert "00:00" in said
+    assert "ends in the future, at 01/01/2101" in said
+    assert district.value("select (select count(*) from billing_run) + (select count(*) from bill_hold)") == 0
+
+
 def test_a_database_that_does_not_answer_is_said_with_status_3():
     ended = congto("postgresql://nobody@127.0.0.1:1/nothing", "bill", "run", "--period", "2026-10")
     assert ended.returncode == 3
