@@ -98,7 +98,7 @@ def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[
         return period
     voltage = VOLTAGE_CLASSES[key.category].get(key.voltage)
     if voltage is None:
-        return Hold.VOLTAGE_NOT_PRICED
+        return _unpriced(period, key)
     pilot = tariffs.two_component_on(key.start_on) if key.two_component else None
     if pilot is not None and period.days != period.nominal_days:
         return Hold.NOT_ONE_MONTH
@@ -107,7 +107,7 @@ def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[
     if pilot is not None:  # the pilot's prices do not change with the acts
         period = replace(period, parts=(replace(period.parts[0], end_on=key.end_on),))
     if pilot is None and not all(part.act.has_price(key.category, voltage) for part in period.parts):
-        return Hold.NO_PRICE
+        return _unpriced(period, key)
     if key.read_at_change and len(period.parts) != 2:
         return Hold.CHANGE_READING_UNUSABLE
     if len(period.parts) > 1 and not key.share_by_days and not key.read_at_change:
@@ -123,6 +123,12 @@ def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[
         pilot=pilot,
     )
     return period, kind
+
+
+def _unpriced(period: Period, key: "Key") -> Hold:
+    """Return whether another voltage would have a price, or the category has none under one of the period's acts."""
+    elsewhere = all(part.act.priced_voltages(key.category) for part in period.parts)
+    return Hold.VOLTAGE_NOT_PRICED if elsewhere else Hold.NO_PRICE
 
 
 def held_at_the_door(batch: Batch) -> NDArray[np.int8]:

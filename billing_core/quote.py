@@ -257,6 +257,8 @@ def check_price_change(request: QuoteRequest, tariffs: Tariffs) -> None:
 def _refusal(request: QuoteRequest, hold: Hold, tariffs: Tariffs) -> str:
     """Say why, with what was asked for."""
     asked = f"{request.category.value}, {request.voltage.value}, {request.start_on} to {request.end_on}"
+    if hold in (Hold.NO_PRICE, Hold.VOLTAGE_NOT_PRICED) and (missing := _missing_price(request, tariffs)):
+        return f"{asked}: {missing}"
     if hold is Hold.NO_PRICE:
         first = tariffs.acts[0]
         return f"{asked}: {HOLD_TEXTS[hold]}; the first is {first.name}, in force from {first.effective_on}"
@@ -268,3 +270,19 @@ def _refusal(request: QuoteRequest, hold: Hold, tariffs: Tariffs) -> str:
             f"{asked}: {HOLD_TEXTS[hold]} (it changes on {days}), or give that day as the price change for an estimate"
         )
     return f"{asked}: {HOLD_TEXTS[hold]}"
+
+
+def _missing_price(request: QuoteRequest, tariffs: Tariffs) -> str:
+    """Say which act in force has no price for which use, and where it has one; nothing if no act is the reason."""
+    days = (request.start_on, *tariffs.changes_within(request.start_on, request.end_on))
+    uses = [(request.category, request.voltage), *((category, voltage) for category, voltage, _ in request.uses)]
+    for act in filter(None, map(tariffs.act_on, days)):
+        for category, voltage in uses:
+            priced = act.priced_voltages(category)
+            if not priced:
+                where = f"{act.name}: none for {category.value}, at any voltage"
+                return f"{HOLD_TEXTS[Hold.NO_PRICE]} ({where}): correct the category or the dates"
+            if voltage not in priced:
+                known = ", ".join(each.value for each in priced)
+                return f"{category.value} has no price at this voltage, {voltage.value}; {act.name} has one at {known}"
+    return ""

@@ -110,6 +110,13 @@ class Act:
         priced = category in self.tiered or category is Category.PREPAID
         return priced or (category, voltage) in self.rates or (category, voltage) in self.single
 
+    def priced_voltages(self, category: Category) -> tuple[Voltage, ...]:
+        """Return at which voltages of delivery the act has a price for ``category``; none if it has none at all."""
+        classes = VOLTAGE_CLASSES[category]
+        return tuple(
+            voltage for voltage in Voltage if voltage in classes and self.has_price(category, classes[voltage])
+        )
+
     def certainty_of(self, category: Category, voltage: Voltage) -> Certainty:
         """Return how sure the prices of ``category`` at ``voltage`` are."""
         return self.certainty.get(f"{category.value}.{voltage.value}", self.certainty[category.value])

@@ -68,7 +68,7 @@ def test_nothing_wrong_makes_no_difference_and_a_period_before_is_left_alone():
 
 def test_a_period_that_has_no_right_price_is_held():
     found = correct_bills(BILLED, {"category": Category.TOURISM.code}, TARIFFS, found_on=date(2026, 3, 31))
-    assert set(found.hold.tolist()) == {Hold.VOLTAGE_NOT_PRICED.code}
+    assert set(found.hold.tolist()) == {Hold.NO_PRICE.code}
     assert not found.total.any()
     with pytest.raises(TypeError, match="unknown columns"):
         correct_bills(BILLED, {"use": 1}, TARIFFS, found_on=date(2026, 3, 31))
