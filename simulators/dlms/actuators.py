@@ -4,7 +4,7 @@ Source: DLMS UA 1000-1 (Blue Book), 4.5.1 clock, 4.5.8 disconnect control, 4.4.8
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.control import RELAY_OBIS, SHIFT_S_MAX, ControlState
@@ -14,6 +14,7 @@ from protocols.dlms.selective import CLOCK_OBIS, CaptureObject
 from protocols.errors import RemoteProtocolError
 from protocols.obis import Obis
 from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.image_transfer import ImageTransfer
 from simulators.dlms.profile_buffer import DEVIATION_MINUTES, clock_value
 from simulators.dlms.profiles import (
     CLOCK_NEW,
@@ -35,6 +36,7 @@ class MeterState:
     """What outlives connections. ``clock_ms`` is how far the meter's clock is ahead."""
 
     logs: dict[int, EventLog]
+    image: ImageTransfer = field(default_factory=ImageTransfer)
     clock_ms: int = 0
     relay: ControlState = ControlState.CONNECTED
     relay_mode: int = 4

@@ -71,6 +71,9 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     dlms.add_argument(
         "--ignore-selection", action="store_true", help="profiles answer with all rows, whatever is asked"
     )
+    dlms.add_argument(
+        "--lose-blocks", type=int, default=0, metavar="N", help="lose each N-th block of a firmware image; 0: none"
+    )
     dlms.add_argument("--at", type=_aware, metavar="TIME", help="the meters' time at the start; default: now")
     dlms.add_argument(
         "--speed", type=float, default=1.0, help="seconds of the meters a second, 0 stands still; default 1"
@@ -149,6 +152,8 @@ def _keys(arguments: argparse.Namespace, meters: list[SimulatedMeter]) -> dict[i
 def _manners(arguments: argparse.Namespace) -> Manners:
     if not PDU_OCTETS_MIN <= arguments.pdu <= 0xFFFF:
         raise UsageError(f"--pdu {arguments.pdu}: expected {PDU_OCTETS_MIN} to 65535")
+    if arguments.lose_blocks < 0 or arguments.lose_blocks == 1:
+        raise UsageError(f"--lose-blocks {arguments.lose_blocks}: expected 0 or at least 2")
     if not 0 <= arguments.speed <= 1_000_000:
         raise UsageError(f"--speed {arguments.speed}: expected 0 to 1000000")
     return Manners(
@@ -156,6 +161,7 @@ def _manners(arguments: argparse.Namespace) -> Manners:
         ciphered=arguments.ciphered,
         pdu_octets_max=arguments.pdu,
         ignores_selection=arguments.ignore_selection,
+        loses_blocks=arguments.lose_blocks,
     )
 
 

@@ -36,12 +36,17 @@ COUNTER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: a meter's counter starts at 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How a meter behaves beyond its model. ``mechanism`` None is the model's; ``pdu_octets_max`` what it takes."""
+    """How a meter behaves beyond its model.
+
+    ``mechanism`` None is the model's; ``pdu_octets_max`` what it takes; each ``loses_blocks``-th block of a firmware
+    image is lost, none when it is 0.
+    """
 
     mechanism: Mechanism | None = None
     ciphered: bool = False
     pdu_octets_max: int = 0xFFFF
     ignores_selection: bool = False
+    loses_blocks: int = 0
 
 
 class _OneCounter(Protection):
@@ -78,8 +83,12 @@ class DlmsMeter:
     @cached_property
     def objects(self) -> CosemObjects:
         """The meter's objects; UsageError when its model is no DLMS meter."""
-        ignores = self.manners.ignores_selection
-        return CosemObjects(self.meter, ignores_selection=ignores, counter=self._highest_counter)
+        return CosemObjects(
+            self.meter,
+            ignores_selection=self.manners.ignores_selection,
+            counter=self._highest_counter,
+            loses_blocks=self.manners.loses_blocks,
+        )
 
     def serve_on(self, link: HdlcServerParameters | WrapperServerParameters, at_ms: int) -> DlmsServer:
         """Return a server half of this meter on ``link``."""

@@ -31,6 +31,7 @@ from protocols.meters.model import CosemAttribute, Group, MeterModel
 from protocols.obis import Obis, base_unit
 from simulators.dlms.actuators import MeterState, clock_object, push_object, relay_object
 from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.image_transfer import ImageTransfer
 from simulators.dlms.profile_buffer import clock_value
 from simulators.dlms.profiles import STATUS, EventLog, energy_profiles, event_logs
 from simulators.meter import SimulatedMeter
@@ -58,11 +59,12 @@ class CosemObjects:
         *,
         ignores_selection: bool = False,
         counter: Callable[[], int] = lambda: 0,
+        loses_blocks: int = 0,
     ) -> None:
         check_model(meter.model)
         self.at_ms = meter.installed_at_ms
         self.meter = meter
-        self.state = MeterState(event_logs(meter))
+        self.state = MeterState(event_logs(meter), ImageTransfer(loses_blocks))
         self._counter = counter
         settings = meter.model.dlms
         assert settings is not None  # check_model has seen to it.
@@ -132,6 +134,7 @@ class CosemObjects:
             clock_object(self.state),
             relay_object(self.state, self._relay_obis),
             push_object(self.state, self.push_columns()),
+            *self.state.image.to_objects(),
             *(self._register(each.obis) for each in meter.model.measurements),
         ]
         profiles = energy_profiles(meter, ignores_selection=ignores_selection)

@@ -1,5 +1,6 @@
 """The commands against ``congto sim dlms``: over HDLC on a pseudo-terminal and over the TCP wrapper."""
 
+import hashlib
 import json
 import os
 import pty
@@ -109,6 +110,25 @@ def test_an_attribute_is_written_and_a_method_invoked(tcp):
     assert answer("dlms", "set", "70:0.0.96.3.10:4", "enum", "4", *tcp)["value"] == ["enum", 4]
     assert answer("dlms", "action", "70:0.0.96.3.10:1", *tcp)["done"]
     assert answer("dlms", "action", "70:0.0.96.3.10:2", "integer", "0", *tcp)["done"]
+
+
+def test_an_image_is_written_with_yes_only_resumed_and_activated(tmp_path, serial, tcp):
+    content = bytes(range(256)) * 3
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(content + hashlib.sha256(content).digest())
+    bad.write_bytes(content)
+    words = ("dlms", "image", good, "--identification", "CTO-2.0")
+    for place in (serial, tcp):
+        asked = congto(*words, *place)
+        assert (asked.returncode, "nothing was done" in asked.stdout) == (1, True)
+        assert (answer(*words, "--yes", *place)["sent"], answer(*words, "--yes", "--resume", *place)["sent"]) == (4, 0)
+        done = answer(*words, "--yes", "--resume", "--activate", *place)
+        assert (done["sent"], done["word"], done["to_activate"][0]["size"]) == (0, "activation successful", 800)
+        assert answer("dlms", "read", "1:1.0.0.2.0:2", *place)["readings"][0]["text"] == "CTO-2.0"
+    refused = congto("dlms", "image", bad, "--identification", "CTO-3.0", "--yes", "--activate", *tcp)
+    assert (refused.returncode, "verification failed" in refused.stderr) == (5, True)
+    assert congto("dlms", "image", tmp_path / "none", "--identification", "a", *tcp).returncode == 2
+    assert congto("dlms", "image", good, "--identification", "0xa", *tcp).returncode == 2
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------
