@@ -122,10 +122,13 @@ class DlmsMeter:
         results = await self._get([Attribute(each.class_id, each.obis, SCALER_ATTRIBUTE) for each in unknown], granted)
         refusals: dict[str, str] = {}
         for register, result in zip(unknown, results, strict=True):
-            if isinstance(result, GetResult):
-                self._scalers[register] = scaler_unit_of(result.value)
-            else:
+            if not isinstance(result, GetResult):
                 refusals[str(register.obis)] = f"scaler: {result.code.word}"
+                continue
+            try:
+                self._scalers[register] = scaler_unit_of(result.value)
+            except RemoteProtocolError as error:  # One that cannot be used costs its own column, no other.
+                refusals[str(register.obis)] = f"scaler: {error}"
         return refusals
 
     async def _get(self, attributes: Sequence[Attribute], granted: Associated) -> list[GetResult | DataAccessError]:
