@@ -2,8 +2,10 @@
 # What a target runs is in deploy/tasks.py, so that .ci/run needs no make.
 
 PYTHON ?= python3
+SECONDS ?= 60
+SEED ?= 1
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench fuzz setup clean
 
 demo:  ## a village from its meters to its bills, then live
 	@$(PYTHON) deploy/bootstrap.py demo
@@ -16,6 +18,9 @@ check:  ## linters and fast tests, in seconds
 
 bench:  ## measure, print a table, write build/bench.json
 	@$(PYTHON) deploy/bootstrap.py bench
+
+fuzz:  ## random octets against everything that reads DLMS: make fuzz SECONDS=600 SEED=7
+	@SECONDS=$(SECONDS) SEED=$(SEED) $(PYTHON) deploy/bootstrap.py fuzz
 
 setup:  ## .venv alone
 	@$(PYTHON) deploy/bootstrap.py

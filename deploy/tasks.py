@@ -1,4 +1,4 @@
-"""What ``make check``, ``make test``, ``make demo`` and ``make bench`` run, so that they need no make.
+"""What ``make check``, ``test``, ``demo``, ``bench`` and ``fuzz`` run, so that they need no make.
 
 Each is a row of commands run in order; the first that fails ends it with its exit status.
 """
@@ -27,6 +27,7 @@ TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "test": (*LINTERS, FAST_TESTS, ("pytest", "-q", "-m", "integration", "--durations=10")),
     "demo": (("congto", "demo"),),
     "bench": (("python", "-m", "tests.bench"),),
+    "fuzz": (("python", "-m", "tests.dlms.fuzz"),),
 }
 QUIET = frozenset({"ruff", "mypy", "lint-imports", "vulture"})  # they say something only when they find something
 

@@ -5,6 +5,7 @@ inputs in the same order, whatever the machine. What is found is printed as hex.
 """
 
 import argparse
+import os
 import resource
 import sys
 import time
@@ -191,8 +192,9 @@ def run(seconds: float, seed: int, inputs_max: int, show: Callable[[str], None])
 def main(words: list[str]) -> int:
     """Run the campaign; 1 when something was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.dlms.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="at most so long; default 60")
-    parser.add_argument("--seed", type=int, default=1)
+    seconds, seed = os.environ.get("SECONDS", "60"), os.environ.get("SEED", "1")  # what make fuzz says
+    parser.add_argument("--seconds", type=float, default=seconds, help="at most so long; default 60")
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--inputs", type=int, default=1 << 60, help="at most so many")
     arguments = parser.parse_args(words)
 
