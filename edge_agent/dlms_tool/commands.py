@@ -20,6 +20,7 @@ ACTIONS = {
     "clock": ("clock", "read the clock, set or adjust it within a limit"),
     "disconnect": ("acting", "open the relay and read its state back"),
     "reconnect": ("acting", "close the relay and read its state back"),
+    "reset": ("billing_reset", "end the billing period: maximum demand from zero, a row in the billing profile"),
     "image": ("image", "transfer a firmware image, verify it, activate it when told to"),
     "push": ("push", "listen to what meters send unasked"),
     "decode": ("decode", "explain a frame, an APDU, a push or a value"),

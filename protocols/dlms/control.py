@@ -1,4 +1,6 @@
-"""Acting on a meter: its relay and its clock, as requests and what the answers say (Blue Book 4.5.1 and 4.5.8).
+"""Acting on a meter: its relay, its clock, the end of its billing period, as requests and what the answers say.
+
+Source: DLMS UA 1000-1 (Blue Book), 4.5.1 clock, 4.5.8 disconnect control, 4.3.9 script table.
 
 A relay is switched by a method and believed only when its state was read back.
 """
@@ -9,7 +11,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from protocols.dlms.cosem_time import date_time_data, encode_date_time
-from protocols.dlms.data import Data, Tag, integer, integer_of
+from protocols.dlms.data import Data, Tag, integer, integer_of, long_unsigned
 from protocols.dlms.selective import CLOCK_OBIS
 from protocols.dlms.services import Act, DataAccessError, Get, GetResult, Set
 from protocols.dlms.xdlms.references import Attribute
@@ -17,7 +19,10 @@ from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.obis import Obis
 
 RELAY_OBIS = Obis(0, 0, 96, 3, 10)
-RELAY_CLASS, CLOCK_CLASS = 70, 8
+RELAY_CLASS, CLOCK_CLASS, SCRIPT_CLASS = 70, 8, 9
+BILLING_SCRIPTS, END_OF_BILLING = Obis(0, 0, 10, 0, 1), 1
+MAXIMUM_DEMANDS = {Obis(1, 0, 1, 6, 0): Obis(1, 0, 1, 8, 0), Obis(1, 0, 2, 6, 0): Obis(1, 0, 2, 8, 0)}
+"""Registers of the highest demand, active import and export, and the energy each is the power of."""
 SHIFT_S_MAX = 900  # Blue Book 4.5.1, shift_time: -900 to 900 s
 
 
@@ -75,3 +80,8 @@ def shift_clock(seconds: int, *, obis: Obis = CLOCK_OBIS) -> Act:
     if abs(seconds) > SHIFT_S_MAX:
         raise LocalProtocolError(f"a shift of {seconds} s, the standard allows -{SHIFT_S_MAX} to {SHIFT_S_MAX}")
     return Act(Attribute(CLOCK_CLASS, obis, 6), Data(Tag.LONG, seconds))
+
+
+def end_billing(*, script: int = END_OF_BILLING, obis: Obis = BILLING_SCRIPTS) -> Act:
+    """Return the request that ends the billing period: the meter keeps its registers, the demand begins at zero."""
+    return Act(Attribute(SCRIPT_CLASS, obis, 1), long_unsigned(script))

@@ -14,6 +14,7 @@ from protocols.dlms.selective import CLOCK_OBIS, CaptureObject
 from protocols.errors import RemoteProtocolError
 from protocols.obis import Obis
 from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.counting import Counting
 from simulators.dlms.image_transfer import ImageTransfer
 from simulators.dlms.profile_buffer import DEVIATION_MINUTES, clock_value
 from simulators.dlms.profiles import (
@@ -36,6 +37,7 @@ class MeterState:
     """What outlives connections. ``clock_ms`` is how far the meter's clock is ahead."""
 
     logs: dict[int, EventLog]
+    counting: Counting
     image: ImageTransfer = field(default_factory=ImageTransfer)
     clock_ms: int = 0
     relay: ControlState = ControlState.CONNECTED
@@ -98,13 +100,14 @@ def clock_object(state: MeterState) -> CosemObject:
 
 
 def relay_object(state: MeterState, obis: Obis = RELAY_OBIS) -> CosemObject:
-    """Return the disconnect control. Consumption is a function of time: it goes on behind an open relay."""
+    """Return the disconnect control."""
 
     def disconnect(_parameter: Data | None, at_ms: int) -> tuple[ActionResult, Data | None]:
         if state.relay_mode == 0:
             return ActionResult.READ_WRITE_DENIED, None
         if state.relay is not ControlState.DISCONNECTED:
             state.relay = ControlState.DISCONNECTED
+            state.counting.open(at_ms)
             state.logs[DISCONNECTS].add(at_ms, REMOTE_DISCONNECTION)
         return ActionResult.SUCCESS, None
 
@@ -112,6 +115,8 @@ def relay_object(state: MeterState, obis: Obis = RELAY_OBIS) -> CosemObject:
         if state.relay is ControlState.DISCONNECTED:
             direct = state.relay_mode in DIRECT_MODES
             state.relay = ControlState.CONNECTED if direct else ControlState.READY_FOR_RECONNECTION
+            if direct:
+                state.counting.close(at_ms)
             state.logs[DISCONNECTS].add(at_ms, REMOTE_CONNECTION)
         return ActionResult.SUCCESS, None
 

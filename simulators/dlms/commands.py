@@ -162,6 +162,7 @@ def _manners(arguments: argparse.Namespace) -> Manners:
         pdu_octets_max=arguments.pdu,
         ignores_selection=arguments.ignore_selection,
         loses_blocks=arguments.lose_blocks,
+        relay_stops=True,
     )
 
 

@@ -27,6 +27,7 @@ from simulators.chance import key_of
 from simulators.dlms.keys import MeterKeys
 from simulators.dlms.objects import CosemObjects
 from simulators.dlms.profile_buffer import clock_octets
+from simulators.dlms.security_setup import AUTHENTICATED, ENCRYPTED, Security
 from simulators.meter import SimulatedMeter
 
 PLAIN_SAP, CIPHERED_SAP, SHORT_SAP, SHORT_LOW_SAP = 32, 48, 64, 65
@@ -39,7 +40,7 @@ class Manners:
     """How a meter behaves beyond its model.
 
     ``mechanism`` None is the model's; ``pdu_octets_max`` what it takes; each ``loses_blocks``-th block of a firmware
-    image is lost, none when it is 0.
+    image is lost, none when it is 0. With ``relay_stops`` an open relay stops the consumer.
     """
 
     mechanism: Mechanism | None = None
@@ -47,6 +48,7 @@ class Manners:
     pdu_octets_max: int = 0xFFFF
     ignores_selection: bool = False
     loses_blocks: int = 0
+    relay_stops: bool = False
 
 
 class _OneCounter(Protection):
@@ -87,7 +89,9 @@ class DlmsMeter:
             self.meter,
             ignores_selection=self.manners.ignores_selection,
             counter=self._highest_counter,
+            security=self._security_now,
             loses_blocks=self.manners.loses_blocks,
+            relay_stops=self.manners.relay_stops,
         )
 
     def serve_on(self, link: HdlcServerParameters | WrapperServerParameters, at_ms: int) -> DlmsServer:
@@ -125,11 +129,24 @@ class DlmsMeter:
 
     def answer(self, server: DlmsServer, data: bytes, at_ms: int) -> bytes:
         """Return what the meter says to octets, all of it as of one moment; what breaks the rules stays unanswered."""
-        self.objects.at_ms = at_ms
+        self.objects.advance(at_ms)
         return serve(server, data)
 
     def _highest_counter(self) -> int:
         return max((each.received_counter for each in self.protections.values()), default=0)
+
+    def _security_now(self) -> Security:
+        settings, keys = self.meter.model.dlms, self.keys
+        if settings is None or keys is None:
+            return Security()
+        own = self.protections.get(settings.client_sap)
+        title = own.peer_title if own is not None else None
+        if self.manners.ciphered and settings.security == "none":
+            policy = AUTHENTICATED + ENCRYPTED
+        else:
+            policy = AUTHENTICATED * ("authenticated" in settings.security)
+            policy += ENCRYPTED * ("encrypted" in settings.security)
+        return Security(policy, keys.suite, title or b"", keys.title)
 
     def _make_policies(self, first_counter: int) -> dict[int, Policy]:
         model, keys, manners = self.meter.model, self.keys, self.manners

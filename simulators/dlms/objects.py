@@ -8,9 +8,10 @@ Source: DLMS UA 1000-1 (Blue Book), 4.3.2 register, 4.4.3 and 4.4.4 associations
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from protocols.dlms.codes import ActionResult, DataAccessResult
-from protocols.dlms.control import RELAY_OBIS
+from protocols.dlms.control import RELAY_OBIS, ControlState
 from protocols.dlms.data import (
     Data,
     Tag,
@@ -30,10 +31,28 @@ from protocols.errors import UsageError
 from protocols.meters.model import CosemAttribute, Group, MeterModel
 from protocols.obis import Obis, base_unit
 from simulators.dlms.actuators import MeterState, clock_object, push_object, relay_object
+from simulators.dlms.billing import (
+    ACTIVE_POWER,
+    Limiter,
+    billing_scripts,
+    capture,
+    demand_object,
+    disconnect_scripts,
+)
 from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.counting import Counting
 from simulators.dlms.image_transfer import ImageTransfer
 from simulators.dlms.profile_buffer import clock_value
-from simulators.dlms.profiles import STATUS, EventLog, energy_profiles, event_logs
+from simulators.dlms.profiles import (
+    BILLING,
+    DISCONNECTS,
+    STATUS,
+    EventLog,
+    demand_registers,
+    energy_profiles,
+    event_logs,
+)
+from simulators.dlms.security_setup import Security, security_setup
 from simulators.meter import SimulatedMeter
 
 DEVICE_NAME, SERIAL_NUMBER, ASSOCIATION = Obis(0, 0, 42, 0, 0), Obis(0, 0, 96, 1, 0), Obis(0, 0, 40, 0, 0)
@@ -59,12 +78,16 @@ class CosemObjects:
         *,
         ignores_selection: bool = False,
         counter: Callable[[], int] = lambda: 0,
+        security: Callable[[], Security] = Security,
         loses_blocks: int = 0,
+        relay_stops: bool = False,
     ) -> None:
         check_model(meter.model)
         self.at_ms = meter.installed_at_ms
         self.meter = meter
-        self.state = MeterState(event_logs(meter), ImageTransfer(loses_blocks))
+        self.state = MeterState(event_logs(meter), Counting(meter, relay_stops), ImageTransfer(loses_blocks))
+        self._security = security
+        self._limiter: Limiter | None = None
         self._counter = counter
         settings = meter.model.dlms
         assert settings is not None  # check_model has seen to it.
@@ -77,6 +100,12 @@ class CosemObjects:
         named = (key for key in self._objects if key != ASSOCIATION_SN)  # That one is at FA00, always.
         self.short_names = {key: BASE_STEP * (place + 1) for place, key in enumerate(named)}
         """Base names by class and logical name, for clients that refer by short names."""
+
+    def advance(self, at_ms: int) -> None:
+        """Let the time be ``at_ms``; what was due until then happens."""
+        self.at_ms = at_ms
+        if self._limiter is not None:
+            self._limiter.advance(at_ms)
 
     def get(self, client_sap: int, attribute: Attribute, selection: Selection | None) -> Found:
         """Return an attribute as of :attr:`at_ms`, or why not."""
@@ -132,18 +161,33 @@ class CosemObjects:
             CosemObject(ClassId.SAP_ASSIGNMENT, 0, SAP_ASSIGNMENT, {2: fixed(self._saps(name))}, public=True),
             CosemObject(ClassId.DATA, 0, self._counter_obis, {2: at_time(self._counted)}, public=True),
             clock_object(self.state),
-            relay_object(self.state, self._relay_obis),
+            *self._relay_objects(),
+            security_setup(self._security),
+            *(demand_object(obis, self.state.counting) for obis in demand_registers(meter)),
+            billing_scripts(self.state.counting, demand_registers(meter)),
             push_object(self.state, self.push_columns()),
             *self.state.image.to_objects(),
             *(self._register(each.obis) for each in meter.model.measurements),
         ]
-        profiles = energy_profiles(meter, ignores_selection=ignores_selection)
+        profiles = energy_profiles(self.state.counting, ignores_selection=ignores_selection)
         if meter.model.profile is not None:
             found.append(CosemObject(ClassId.DATA, 0, STATUS.obis, {2: fixed(unsigned(0))}))
-        found += [each.to_object() for each in profiles]
+        captures = {2: capture(self.state.counting)}
+        found += [(replace(each, methods=captures) if each.obis == BILLING else each).to_object() for each in profiles]
         for group_e, log in self.state.logs.items():
             found += [_event_code(group_e, log), log.buffer().to_object()]
         return found
+
+    def _relay_objects(self) -> list[CosemObject]:
+        """Return relay and scripts, and the limiter of a meter that knows its power."""
+        state = self.state
+        relay = relay_object(state, self._relay_obis)
+        if self.meter.model.measurement(ACTIVE_POWER) is None:
+            return [relay, disconnect_scripts(relay)]
+        self._limiter = Limiter(
+            state.counting, relay, lambda: state.relay is ControlState.CONNECTED, state.logs[DISCONNECTS]
+        )
+        return [relay, disconnect_scripts(relay), self._limiter.to_object()]
 
     def _register(self, obis: Obis) -> CosemObject:
         scaler_unit = _SCALERS[base_unit(obis)].to_data()
@@ -153,7 +197,7 @@ class CosemObjects:
 
     def register(self, obis: Obis, at_ms: int) -> Data:
         """Return the value of a register, attribute 2 of class 3."""
-        value = self.meter.value(obis, at_ms)
+        value = self.state.counting.value(obis, at_ms)
         if obis.c in _SIGNED:
             return Data(Tag.DOUBLE_LONG, max(min(value, 0x7FFF_FFFF), -0x8000_0000))
         return double_long_unsigned(value & 0xFFFF_FFFF)

@@ -7,8 +7,8 @@ Source: DLMS UA 1000-1 (Blue Book), 4.3.6, class 7.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -21,13 +21,13 @@ from protocols.dlms.selective import CLOCK, CaptureObject, Entries, Range, decod
 from protocols.dlms.xdlms.references import Selection
 from protocols.errors import ProtocolError, RemoteProtocolError
 from protocols.obis import Obis
-from simulators.dlms.cosem import CosemObject, at_time, fixed
+from simulators.dlms.cosem import CosemObject, Method, at_time, fixed
 
 DAY_MS = 86_400_000
 DEVIATION_MINUTES = -420  # from Vietnam's time to UTC
 LOCAL_MS = -DEVIATION_MINUTES * 60_000
 SORT_FIFO = 1
-_DATE_TIME_HEAD = bytes((Tag.OCTET_STRING, 12))
+DATE_TIME_HEAD = bytes((Tag.OCTET_STRING, 12))
 
 
 class Grid(Protocol):
@@ -96,6 +96,7 @@ class ProfileBuffer:
     since_ms: int = -1  # rows are after this time
     period_s: int = 0
     ignores_selection: bool = False
+    methods: Mapping[int, Method] = field(default_factory=dict)
 
     def to_object(self) -> CosemObject:
         """Return the COSEM object."""
@@ -113,6 +114,7 @@ class ProfileBuffer:
                 7: at_time(lambda at_ms: double_long_unsigned(len(self.kept(at_ms)))),
                 8: fixed(double_long_unsigned(self.rows_max)),
             },
+            methods=self.methods,
             selective=frozenset((2,)),
         )
 
@@ -155,7 +157,7 @@ class ProfileBuffer:
         parts = [bytes((Tag.STRUCTURE, len(columns)))]
         for column in columns:
             clock = column is CLOCK or column == CLOCK
-            parts.append(_DATE_TIME_HEAD + clock_octets(at_ms) if clock else self.cell(column, number, at_ms))
+            parts.append(DATE_TIME_HEAD + clock_octets(at_ms) if clock else self.cell(column, number, at_ms))
         return b"".join(parts)
 
 

@@ -9,15 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from protocols.dlms.control import MAXIMUM_DEMANDS
 from protocols.dlms.data import Tag
 from protocols.dlms.selective import CLOCK, CaptureObject
 from protocols.meters.model import CosemAttribute, Group
 from protocols.obis import Obis
 from simulators.chance import below, key_of
-from simulators.dlms.profile_buffer import DAY_MS, Grid, Moments, Months, Periods, ProfileBuffer
+from simulators.dlms.counting import Counting
+from simulators.dlms.profile_buffer import DATE_TIME_HEAD, DAY_MS, Grid, Moments, Periods, ProfileBuffer, clock_octets
 from simulators.meter import SimulatedMeter
 
 DAYS_KEPT, DAILY_ROWS_MAX, BILLING_ROWS_MAX, EVENTS_MAX = 60, 100, 24, 200
+EXTENDED_REGISTER, CAPTURE_TIME = 4, 5  # class and attribute, Blue Book 4.3.3
 DAILY, BILLING = Obis(1, 0, 99, 2, 0), Obis(0, 0, 98, 1, 0)
 STATUS = CaptureObject(1, Obis(0, 0, 96, 10, 1), 2)  # the status register of profile 1 (Blue Book 6.2.46)
 STANDARD, FRAUD, DISCONNECTS, POWER_QUALITY = 0, 1, 2, 4  # value group E of 0.0.99.98.e and 0.0.96.11.e
@@ -95,8 +98,9 @@ def event_logs(meter: SimulatedMeter) -> dict[int, EventLog]:
     }
 
 
-def energy_profiles(meter: SimulatedMeter, *, ignores_selection: bool = False) -> list[ProfileBuffer]:
-    """Return load profile (if the model has one), daily and monthly registers."""
+def energy_profiles(counting: Counting, *, ignores_selection: bool = False) -> list[ProfileBuffer]:
+    """Return load profile (if the model has one), daily registers, those at the end of each billing period."""
+    meter = counting.meter
     registers = [
         CaptureObject(each.at.class_id, each.obis, each.at.attribute)
         for each in meter.model.measurements
@@ -106,7 +110,12 @@ def energy_profiles(meter: SimulatedMeter, *, ignores_selection: bool = False) -
     def cell(column: CaptureObject, _number: int, at_ms: int) -> bytes:
         if column == STATUS:
             return _STATUS_GOOD
-        value = meter.value(column.obis, at_ms) & 0xFFFF_FFFF  # a register of 32 bits rolls over
+        if column.class_id == EXTENDED_REGISTER:
+            watts, ended_ms = counting.ended_demand(MAXIMUM_DEMANDS[column.obis], at_ms)
+            if column.index == CAPTURE_TIME:
+                return DATE_TIME_HEAD + clock_octets(ended_ms)
+            return _NUMBER.pack(Tag.DOUBLE_LONG_UNSIGNED, watts)
+        value = counting.value(column.obis, at_ms) & 0xFFFF_FFFF  # a register of 32 bits rolls over
         return _NUMBER.pack(Tag.DOUBLE_LONG_UNSIGNED, value)
 
     def profile(obis: Obis, columns: Iterable[CaptureObject], grid: Grid, rows: int, period_s: int) -> ProfileBuffer:
@@ -115,7 +124,7 @@ def energy_profiles(meter: SimulatedMeter, *, ignores_selection: bool = False) -
 
     found = [
         profile(DAILY, registers, Periods(DAY_MS), DAILY_ROWS_MAX, DAY_MS // 1000),
-        profile(BILLING, registers, Months(), BILLING_ROWS_MAX, 0),
+        profile(BILLING, [*registers, *_demands(counting)], counting.billing, BILLING_ROWS_MAX, 0),
     ]
     load = meter.model.profile
     if load is not None:
@@ -123,3 +132,16 @@ def energy_profiles(meter: SimulatedMeter, *, ignores_selection: bool = False) -
         period_s = load.interval_ms // 1000
         found.insert(0, profile(load.obis, (STATUS, *registers), Periods(load.interval_ms), rows, period_s))
     return found
+
+
+def demand_registers(meter: SimulatedMeter) -> tuple[Obis, ...]:
+    """Return the registers of the highest demand that a meter has: of what its model counts."""
+    return tuple(obis for obis, energy in MAXIMUM_DEMANDS.items() if meter.model.measurement(energy) is not None)
+
+
+def _demands(counting: Counting) -> list[CaptureObject]:
+    return [
+        CaptureObject(EXTENDED_REGISTER, obis, index)
+        for obis in demand_registers(counting.meter)
+        for index in (2, CAPTURE_TIME)
+    ]

@@ -112,6 +112,21 @@ def test_an_attribute_is_written_and_a_method_invoked(tcp):
     assert answer("dlms", "action", "70:0.0.96.3.10:2", "integer", "0", *tcp)["done"]
 
 
+def test_the_billing_period_ends_with_yes_only_and_what_it_did_is_read_back(serial):
+    asked = congto("dlms", "reset", *serial)
+    assert (asked.returncode, "nothing was done" in asked.stdout) == (1, True)
+    done = answer("dlms", "reset", "--yes", *serial)
+    before, after = ({(one["obis"], one["index"]): one for one in done[when]} for when in ("before", "after"))
+    assert after["0.0.98.1.0", 7]["raw"] == before["0.0.98.1.0", 7]["raw"] + 1
+    assert before["1.0.1.6.0", 2]["base"]["value"] > after["1.0.1.6.0", 2]["raw"] == 0
+    again = congto("dlms", "reset", "--yes", *serial)
+    assert (again.returncode, "temporary-failure" in again.stderr) == (5, True)
+    assert congto("dlms", "reset", "--script", "0", *serial).returncode == 2
+    shown = congto("dlms", "reset", *serial).stdout
+    assert "highest demand" in shown
+    assert "2026-10-07 12:00:00" in shown
+
+
 def test_an_image_is_written_with_yes_only_resumed_and_activated(tmp_path, serial, tcp):
     content = bytes(range(256)) * 3
     good, bad = tmp_path / "good", tmp_path / "bad"
