@@ -104,7 +104,9 @@ def _describe(*, running: bool, pid: int | None) -> str:
 
 
 def _known_dsn(directory: Path) -> str:
-    dsn = os.environ.get("CONGTO_DSN") or lifecycle.status(directory).dsn
+    dsn = lifecycle.status(directory).dsn or os.environ.get(
+        "CONGTO_DSN", ""
+    )  # the directory was named, or is the usual one
     if not dsn:
         raise UsageError(f"{directory} has no database yet; begin with: congto runtime up --dir {directory}")
     return dsn
