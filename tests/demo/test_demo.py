@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,15 +60,16 @@ def processes_naming(directory: Path) -> list[str]:
     return found
 
 
-def short_directory() -> Path:
-    """A new directory that any user may enter, short enough for sockets."""
-    directory = Path(tempfile.mkdtemp(prefix="congto-"))
-    directory.chmod(0o755)
-    return directory / "demo"
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Name a new directory that the servers' user can reach, short enough for sockets."""
+    parent = Path(tempfile.mkdtemp(prefix="congto-"))
+    parent.chmod(0o711)
+    yield parent / "demo"
+    shutil.rmtree(parent)
 
 
-def test_a_month_of_a_village_is_read_stored_and_billed_every_figure_holds_and_it_goes_on_live():
-    directory = short_directory()
+def test_a_month_of_a_village_is_read_stored_and_billed_every_figure_holds_and_it_goes_on_live(directory: Path):
     with demo("--json", "--keep", str(directory)) as process:
         line = wait_for_line(process, '{"holds"')  # the progress bar shares the terminal's line
         check_figures(json.loads(line[line.index("{") :]))
@@ -98,8 +100,7 @@ def check_page(base: str, token: str) -> None:
         assert len(json.load(answer)["items"]) >= 24
 
 
-def test_ctrl_c_pressed_by_an_impatient_hand_in_the_middle_of_the_month_leaves_no_process():
-    directory = short_directory()
+def test_ctrl_c_pressed_by_an_impatient_hand_in_the_middle_of_the_month_leaves_no_process(directory: Path):
     with demo("--once", "--keep", str(directory)) as process:
         wait_for_line(process, "the month")
         for _ in range(5):
@@ -109,8 +110,7 @@ def test_ctrl_c_pressed_by_an_impatient_hand_in_the_middle_of_the_month_leaves_n
     assert processes_naming(directory) == []
 
 
-def test_a_terminal_that_is_closed_leaves_no_process():
-    directory = short_directory()
+def test_a_terminal_that_is_closed_leaves_no_process(directory: Path):
     with demo("--once", "--keep", str(directory)) as process:
         wait_for_line(process, "ingest, API and agents")
         assert process.stdout is not None
@@ -120,9 +120,8 @@ def test_a_terminal_that_is_closed_leaves_no_process():
     assert processes_naming(directory) == []
 
 
-def test_a_demo_that_is_killed_takes_its_programs_with_it():
+def test_a_demo_that_is_killed_takes_its_programs_with_it(directory: Path):
     """The servers stay, as they would after a power cut; ``congto runtime`` can stop or recover them."""
-    directory = short_directory()
     with demo("--once", "--keep", str(directory)) as process:
         wait_for_line(process, "the month")
         process.kill()
