@@ -17,6 +17,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NamedTuple
 
 from protocols.errors import UnavailableError, UsageError
@@ -53,6 +54,7 @@ OWN_PACKAGES = ("billing_core", "deploy", "edge_agent", "ingest_server", "protoc
 def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """Return the parser; the arguments of the commands in ``names`` are filled in, which imports their modules."""
     parser = argparse.ArgumentParser(prog="congto", description="From electricity meters to bills.")
+    parser.add_argument("--version", action="version", version=f"congto {version('congto')}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         sub = subparsers.add_parser(name, help=command.purpose, description=command.purpose.capitalize() + ".")
