@@ -46,6 +46,8 @@ from simulators.dlms.profile_buffer import clock_value
 from simulators.dlms.profiles import (
     BILLING,
     DISCONNECTS,
+    POWER_DOWN,
+    STANDARD,
     STATUS,
     EventLog,
     demand_registers,
@@ -57,6 +59,11 @@ from simulators.meter import SimulatedMeter
 
 DEVICE_NAME, SERIAL_NUMBER, ASSOCIATION = Obis(0, 0, 42, 0, 0), Obis(0, 0, 96, 1, 0), Obis(0, 0, 40, 0, 0)
 SAP_ASSIGNMENT, INVOCATION_COUNTER = Obis(0, 0, 41, 0, 0), Obis(0, 0, 43, 1, 0)
+POWER_FAILURES = Obis(0, 0, 96, 7, 21)  # in any phase
+RATIOS = (
+    Obis(1, 0, 0, 4, 2),
+    Obis(1, 0, 0, 4, 3),
+)  # of current and voltage transformers; these meters measure directly
 MANUFACTURER = "CTO"  # invented; not a registered FLAG identification
 BASE_STEP = 0x100  # short names: room for 32 attributes
 
@@ -174,6 +181,9 @@ class CosemObjects:
             found.append(CosemObject(ClassId.DATA, 0, STATUS.obis, {2: fixed(unsigned(0))}))
         captures = {2: capture(self.state.counting)}
         found += [(replace(each, methods=captures) if each.obis == BILLING else each).to_object() for each in profiles]
+        found += [CosemObject(ClassId.DATA, 0, obis, {2: fixed(long_unsigned(1))}) for obis in RATIOS]
+        failures = at_time(lambda at_ms: long_unsigned(self.state.logs[STANDARD].count(POWER_DOWN, at_ms) & 0xFFFF))
+        found.append(CosemObject(ClassId.DATA, 0, POWER_FAILURES, {2: failures}))
         for group_e, log in self.state.logs.items():
             found += [_event_code(group_e, log), log.buffer().to_object()]
         return found

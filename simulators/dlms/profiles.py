@@ -82,6 +82,10 @@ class EventLog:
 
         return ProfileBuffer(log_obis(self.group_e), (CLOCK, code), Moments(times), cell, EVENTS_MAX)
 
+    def count(self, code: int, at_ms: int) -> int:
+        """Return how often a code was written until a time."""
+        return sum(when <= at_ms and each == code for when, each in self.events(at_ms))
+
     def last_code(self, at_ms: int) -> int:
         """Return the newest code, 255 when nothing happened yet."""
         codes = [code for when, code in self.events(at_ms) if when <= at_ms]

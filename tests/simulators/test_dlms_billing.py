@@ -25,7 +25,7 @@ from protocols.obis import Obis
 from simulators.dlms.billing import ACTIVE_POWER, DISCONNECT_SCRIPTS, LIMITER
 from simulators.dlms.counting import Billings
 from simulators.dlms.meter import CIPHERED_SAP, DlmsMeter, Manners
-from simulators.dlms.profiles import BILLING, DISCONNECTS, log_obis
+from simulators.dlms.profiles import BILLING, DISCONNECTS, POWER_DOWN, STANDARD, log_obis
 from simulators.dlms.security_setup import SECURITY_SETUP
 from simulators.vietnam_days import SLOT_MS
 from tests.simulators.meters import INSTALLED, NOW, meter
@@ -238,3 +238,14 @@ def test_the_security_setup_tells_policy_suite_and_titles():
     assert other == policy
     plain = with_meter(lambda shell, _device: [shell.value(64, str(SECURITY_SETUP), index) for index in (2, 3)])
     assert plain == [enum(0), enum(0)]
+
+
+def test_power_failures_are_those_of_the_log_and_transformers_have_the_ratio_one():
+    def talk(shell, _device):
+        log = [integer_of(items_of(row)[1]) for row in items_of(shell.value(7, str(log_obis(STANDARD)), 2))]
+        ratios = [shell.value(1, obis, 2) for obis in ("1.0.0.4.2", "1.0.0.4.3")]
+        return log, integer_of(shell.value(1, "0.0.96.7.21", 2)), ratios
+
+    log, failures, ratios = with_meter(talk)
+    assert log.count(POWER_DOWN) == failures > 0
+    assert ratios == [long_unsigned(1)] * 2
