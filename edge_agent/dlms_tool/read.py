@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -132,12 +133,13 @@ async def read_with_scalers(session: MeterSession, wanted: Sequence[Attribute]) 
 
 
 async def read_scalers(session: MeterSession, registers: Sequence[Attribute]) -> dict[Attribute, ScalerUnit]:
-    """Return the scaler and unit of each register that has one."""
+    """Return the scaler and unit of each register that has one that can be used."""
     scalers: dict[Attribute, ScalerUnit] = {}
     asked = [Attribute(one.class_id, one.obis, SCALER_UNIT_INDEX[ClassId(one.class_id)]) for one in registers]
     for register, answer in zip(registers, await _get(session, asked), strict=True):
         if isinstance(answer, GetResult):
-            scalers[register] = scaler_unit_of(answer.value)
+            with contextlib.suppress(RemoteProtocolError):  # One that cannot be used costs its own register, no other.
+                scalers[register] = scaler_unit_of(answer.value)
     return scalers
 
 
