@@ -235,6 +235,8 @@ async def associated(target: Target, *, trace: bool) -> AsyncIterator[MeterSessi
     shown = _new_trace(target) if trace else None
     line = await _open(target, shown)
     client = DlmsClient(target.link, target.association, target.quirks)
+    if shown is not None:
+        shown.know(client.short_names)
     session = MeterSession(line, client, target, shown)
     try:
         await session.connect()

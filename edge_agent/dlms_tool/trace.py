@@ -1,29 +1,30 @@
 """Frames as they pass, explained; what is secret is left out.
 
-Three nets: an APDU that carries a secret by its nature (AARQ, the proof's password, a SET or ACTION on an association
-or a security setup) is shown without its octets; the fields that hold secrets are not shown; and every known key or
-secret, should it appear anywhere else, is blotted out.
+Three nets: of what is not known to be harmless (:mod:`edge_agent.dlms_tool.secrecy`) neither octets nor values are
+shown; of the association's APDUs the fields that hold secrets are not; and every known key or secret, should it appear
+anywhere else, is blotted out.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from edge_agent.dlms_tool.layers import tree
+from edge_agent.dlms_tool.secrecy import NOT_SHOWN, Secrecy, bare
 from protocols.dlms import acse
+from protocols.dlms.acse import Mechanism
 from protocols.dlms.association import Association
-from protocols.dlms.ciphering import Keys, is_ciphered
+from protocols.dlms.ciphering import DED_TAGS, GENERAL_DED, Keys, is_ciphered
 from protocols.dlms.hdlc.frames import Address, Frame, FrameReader, FrameType
 from protocols.dlms.hdlc.sequence import LLC_COMMAND, LLC_RESPONSE
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.quirks import Quirks
+from protocols.dlms.short_names import ShortNames
 from protocols.dlms.translate import Circumstances, translate
 from protocols.dlms.wrapper import Wrapped, WrapperReader
 from protocols.errors import ProtocolError, RemoteProtocolError
 
-NOT_SHOWN = "(not shown)"
 _UNSHOWN_KEYS = frozenset({"plaintext", "ciphered", "user_information", "user_information_plain", "dedicated_key"})
-_SECRET_CLASSES = frozenset({15, 12, 64})  # associations and security setup: secrets are set and keys handed over
-_VALUES = ("data", "parameters", "raw_data", "results", "return")
+_DEDICATED = frozenset(bytes((tag,)) for tag in DED_TAGS.values()) | {bytes((GENERAL_DED,))}
 _ACSE = frozenset({acse.AARQ, acse.AARE, acse.RLRQ, acse.RLRE})
 
 
@@ -52,7 +53,11 @@ class Trace:
             False: ciphering.peer_title if ciphering else None,
         }
         self._ways = {out: _Way(hdlc) for out in (True, False)}
-        self._secret_asked = False
+        self._secrecy = Secrecy(quirks)
+
+    def know(self, names: ShortNames) -> None:
+        """Take the short names that the client learns, to know what is asked by them."""
+        self._secrecy.names = names
 
     def sent(self, data: bytes) -> None:
         """Show what was written."""
@@ -71,18 +76,21 @@ class Trace:
             if isinstance(message, RemoteProtocolError):
                 self._line(f"{_arrow(out)} broken: {message}")
             elif isinstance(message, Wrapped):
-                hidden = self._is_hidden(message.apdu, out)
-                octets = NOT_SHOWN if hidden else message.encode().hex()
+                open_ = self._may_show(message.apdu, out)
+                octets = message.encode().hex() if open_ else NOT_SHOWN
                 self._line(f"{_arrow(out)} wPort {message.source} to {message.destination}  {octets}")
-                self._explain(message.apdu, out)
+                self._explain(message.apdu, out, open_)
             else:
                 self._frame(message, out)
 
     def _frame(self, frame: Frame, out: bool) -> None:
         way = self._ways[out]
-        if frame.type in (FrameType.I, FrameType.UI):
+        carries = frame.type in (FrameType.I, FrameType.UI) and bool(frame.information)
+        in_one = not way.joined and not frame.segmented
+        if carries:
             way.joined += frame.information
-        hidden = self._is_hidden(way.apdu, out)
+        whole = way.apdu if way.joined and not frame.segmented else None
+        open_ = whole is not None and self._may_show(whole, out)  # A part cannot be judged.
         kind = frame.type.name if frame.type is not None else f"control {frame.control:02x}"
         numbers = (
             {
@@ -95,25 +103,24 @@ class Trace:
         )
         flags = (" P/F" if frame.poll_final else "") + (" segmented" if frame.segmented else "")
         stations = f"{_station(frame.source)} to {_station(frame.destination)}"
-        octets = NOT_SHOWN if hidden and frame.information else frame.encode().hex()
+        octets = NOT_SHOWN if carries and not open_ else frame.encode().hex()
         self._line(f"{_arrow(out)} {kind}{numbers}{flags}  {stations}  {octets}")
-        if way.joined and not frame.segmented:
-            apdu = way.apdu
+        if whole is not None:
             way.joined.clear()
-            self._explain(apdu, out)
+            if open_ and not in_one:
+                self._line(f"     joined: {whole.hex()}")
+            self._explain(whole, out, open_)
 
-    def _is_hidden(self, apdu: bytes, out: bool) -> bool:
-        """Return whether an APDU, perhaps only its beginning, may carry a secret in the clear."""
-        if not out:
-            return self._secret_asked
-        of_class = int.from_bytes(apdu[3:5], "big") if apdu[:1] in (b"\xc1", b"\xc3") else -1
-        return apdu[:1] == bytes((acse.AARQ,)) or of_class in _SECRET_CLASSES
+    def _keys_for(self, apdu: bytes) -> Keys | None:
+        return (self._dedicated if apdu[:1] in _DEDICATED else None) or self._keys
 
-    def _explain(self, apdu: bytes, out: bool) -> None:
+    def _may_show(self, apdu: bytes, out: bool) -> bool:
+        return self._secrecy.may_show(apdu, self._keys_for(apdu), self._titles[out], out=out)
+
+    def _explain(self, apdu: bytes, out: bool, open_: bool) -> None:
         layer = "acse" if apdu[:1] and apdu[0] in _ACSE else "cipher" if is_ciphered(apdu) else "xdlms"
-        dedicated = self._dedicated if (apdu[:1] and 0xD0 <= apdu[0] <= 0xD7) or apdu[:1] == b"\xdc" else None
         shown: dict[str, Any] | None = None
-        for keys in (dedicated or self._keys, None):
+        for keys in (self._keys_for(apdu), None):
             try:
                 shown = translate(apdu, layer, Circumstances(keys, self._titles[out], quirks=self._quirks))
                 break
@@ -125,26 +132,9 @@ class Trace:
         title = shown.get("responding_ap_title")
         if not out and title and self._titles[False] is None:
             self._titles[False] = bytes.fromhex(title)
-        for line in tree(self._without_secrets(shown, out)):
+        kept = shown if open_ or layer == "acse" else bare(shown)
+        for line in tree(_without_secrets(kept)):
             self._line(f"     {line}")
-
-    def _without_secrets(self, shown: dict[str, Any], out: bool) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
-        about = shown.get("attribute") or shown.get("method") or {}
-        if out:
-            secret_get = str(shown.get("apdu", "")).startswith("get") and about.get("class_id") in _SECRET_CLASSES
-            self._secret_asked = bool(secret_get and about.get("class_id") != 64 and about.get("index") == 7)
-        hidden = (out and about.get("class_id") in _SECRET_CLASSES) or (not out and self._secret_asked)
-        for key, value in shown.items():
-            if key in _UNSHOWN_KEYS:
-                continue
-            if (hidden and key in _VALUES) or (key == "authentication_value" and shown.get("mechanism") == 1):
-                kept[key] = NOT_SHOWN
-            elif isinstance(value, dict):
-                kept[key] = self._without_secrets(value, out) if "apdu" in value else value
-            else:
-                kept[key] = value
-        return kept
 
     def _line(self, text: str) -> None:
         for blot in self._blots:
@@ -179,6 +169,18 @@ class _Way:
                 return
             assert isinstance(message, Frame | Wrapped)
             yield message
+
+
+def _without_secrets(shown: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in shown.items():
+        if key in _UNSHOWN_KEYS:
+            continue
+        if key == "authentication_value" and shown.get("mechanism", 0) < Mechanism.HIGH:
+            kept[key] = NOT_SHOWN  # a password; later mechanisms have a challenge there
+        else:
+            kept[key] = _without_secrets(value) if isinstance(value, dict) else value
+    return kept
 
 
 def _station(address: Address) -> str:
