@@ -87,6 +87,7 @@ class DlmsDuties:
             found = await work()
             await self._session.leave()
         except FAILURES as error:
+            await self._session.abandon()
             return f"{what}: {error}"
         return found
 

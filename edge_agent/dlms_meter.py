@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from edge_agent.dlms_session import FAILURES, DlmsSession
 from edge_agent.meter import Answer, ProfileValue
 from protocols.dlms import profile
+from protocols.dlms.codes import DataAccessResult
 from protocols.dlms.data import Data, integer_of
 from protocols.dlms.objects import ScalerUnit, scaler_unit_of, to_base
 from protocols.dlms.plan import read_attributes, read_profile, results_of
@@ -51,6 +52,7 @@ class DlmsMeter:
             results = await self._get([_attribute(each) for each in wanted], granted)
             await self._session.leave()
         except FAILURES as error:
+            await self._session.abandon()
             return Answer((), failure=str(error))
         values: list[tuple[Measurement, int]] = []
         for measurement, result in zip(wanted, results, strict=True):
@@ -82,11 +84,12 @@ class DlmsMeter:
             ):
                 event = await self._session.ask(request)
                 if not isinstance(event, BufferResult):
-                    return f"load profile {shape.obis}: {refusal(event)}"
+                    raise RemoteProtocolError(f"load profile {shape.obis}: {refusal(event)}")
                 buffer = profile.decode_buffer(event.octets, column_count=len(columns))
                 found += self._interpret(buffer, columns, period_s)
             await self._session.leave()
         except FAILURES as error:
+            await self._session.abandon()
             return str(error)
         return tuple(found)
 
@@ -132,14 +135,17 @@ class DlmsMeter:
         return refusals
 
     async def _get(self, attributes: Sequence[Attribute], granted: Associated) -> list[GetResult | DataAccessError]:
+        """Return a value or a refusal for each; what a meter read by short names does not list costs no other."""
         results: list[GetResult | DataAccessError] = []
-        for request in read_attributes(attributes, granted.conformance, list_items_max=self._list_items_max):
+        listed = [each for each in attributes if self._session.lists(each)]
+        for request in read_attributes(listed, granted.conformance, list_items_max=self._list_items_max):
             event = await self._session.ask(request)
             found = results_of(event)
             if not found:
                 raise RemoteProtocolError(f"the meter answers a GET with {refusal(event)}")
             results += found
-        return results
+        told = dict(zip(listed, results, strict=True))
+        return [told.get(each) or DataAccessError(each, DataAccessResult.OBJECT_UNDEFINED) for each in attributes]
 
     def _value(self, measurement: Measurement, result: GetResult | DataAccessError) -> int | str:
         if isinstance(result, DataAccessError):

@@ -21,29 +21,34 @@ from edge_agent.dlms_entry import Entry
 from edge_agent.failures import LineLostError, NoCountersError, NoReplyError
 from protocols.dlms.association import ClientState
 from protocols.dlms.client import DlmsClient
+from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import integer_of
 from protocols.dlms.link import NEED_DATA, LinkDown
 from protocols.dlms.plan import ends
 from protocols.dlms.quirks import Quirks
 from protocols.dlms.services import (
+    Act,
+    ActionRefused,
     Associated,
     AssociationRefused,
     Connect,
     DataAccessError,
     Event,
     Get,
+    GetBuffer,
     GetResult,
     Release,
     Request,
 )
-from protocols.dlms.short_names import OBJECT_LIST
+from protocols.dlms.short_names import OBJECT_LIST, UnknownMethodError, UnlistedError
+from protocols.dlms.xdlms.references import Attribute
 from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
 from protocols.errors import RemoteProtocolError
 
 KEPT_S = 60.0  # meters end a silent link themselves after 120 s (COSEM class 23, inactivity_time_out, default)
 EXCHANGE_S_MAX = 120.0  # a day's profile of a four-channel meter takes 4 s at 9600 baud, at 300 baud under 120 s
 BROKEN_ANSWERS_MAX = 20  # of one exchange; a line that bad is given up
-FAILURES = (NoReplyError, RemoteProtocolError, NoCountersError)
+FAILURES = (NoReplyError, RemoteProtocolError, NoCountersError, UnlistedError, UnknownMethodError)
 """Why a meter could not be read; after each the session is closed."""
 
 
@@ -117,7 +122,11 @@ class DlmsSession:
             if not isinstance(listed, GetResult):
                 await self._give_up()
                 raise RemoteProtocolError(f"the meter does not tell its short names: {_words(listed)}")
-            self._entry.learn_names(client, listed.value)
+            try:
+                self._entry.learn_names(client, listed.value)
+            except RemoteProtocolError:
+                await self._give_up()
+                raise
         return event
 
     async def _recover_counter(self, retries: int) -> None:
@@ -139,8 +148,16 @@ class DlmsSession:
             self._client = None
             raise RemoteProtocolError(f"no association as public client, to ask for our counter: {_words(event)}")
 
+    def lists(self, attribute: Attribute) -> bool:
+        """Whether the meter can be asked for ``attribute``: by short names, only for what it listed."""
+        client = self._client
+        return not self._entry.access.settings.short_names or client is None or client.short_names.knows(attribute)
+
     async def ask(self, request: Request) -> Event:
-        """Return the outcome of ``request``; raise one of :data:`FAILURES`, after which all is closed."""
+        """Return the outcome of ``request``; raise one of :data:`FAILURES`, after which all is closed.
+
+        One object that a meter read by short names did not list is refused as the meter would: object-undefined.
+        """
         client = self._client
         assert client is not None
         try:
@@ -149,7 +166,14 @@ class DlmsSession:
         except TimeoutError as error:
             await self._give_up()
             raise NoReplyError(f"no end of the answer within {EXCHANGE_S_MAX:.0f} s") from error
-        except (RemoteProtocolError, LineLostError, NoCountersError):
+        except UnlistedError:
+            if isinstance(request, Get | GetBuffer):
+                return DataAccessError(request.attribute, DataAccessResult.OBJECT_UNDEFINED)
+            if isinstance(request, Act):
+                return ActionRefused(request.method, ActionResult.OBJECT_UNDEFINED)
+            await self._give_up()
+            raise
+        except (RemoteProtocolError, LineLostError, NoCountersError, UnknownMethodError):
             await self._give_up()
             raise
         if isinstance(event, LinkDown) and not isinstance(request, Release):
@@ -169,6 +193,11 @@ class DlmsSession:
                 await self.ask(Release())
             self._client = None
         await self._entry.note(client)
+
+    async def abandon(self) -> None:
+        """Leave after a failure, if that has not closed all; another failure does not hide it."""
+        with contextlib.suppress(*FAILURES):
+            await self.leave()
 
     async def _give_up(self) -> None:
         client, self._client = self._client, None

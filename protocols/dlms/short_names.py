@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from protocols.dlms.data import Data, integer_of, items_of, octets_of
 from protocols.dlms.xdlms.references import Attribute
-from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
 from protocols.obis import Obis
 
 ASSOCIATION_BASE = 0xFA00  # Blue Book 4.1.3: reserved base names
@@ -19,16 +19,33 @@ PARAMETER = 1  # the selector by which READ invokes a method that returns someth
 ATTRIBUTES_MAX = 32  # no class of Blue Book 4 with short names has more
 STEP = 8
 
-# Offsets of methods by class and index, Blue Book 4.3 and 4.5, column "short name".
+# Offsets of methods by class and index, Blue Book 4.3 and 4.5, column "short name"; those of clock and script table
+# compared with getActionInfo of Gurux.DLMS.Python (GXDLMS.py) and its like in GuruxDLMS.c (dlms.c): first method at 60
+# and 20, each further one eight on.
 METHODS: Mapping[tuple[int, int], int] = {
     (12, 8): 0x58,  # association SN: reply_to_HLS_authentication
     (3, 1): 0x28,  # register: reset
     (4, 1): 0x38,  # extended register: reset
     (7, 1): 0x58,  # profile generic: reset
     (7, 2): 0x60,  # profile generic: capture
+    (8, 1): 0x60,  # clock: adjust_to_quarter
+    (8, 2): 0x68,  # clock: adjust_to_measuring_period
+    (8, 3): 0x70,  # clock: adjust_to_minute
+    (8, 4): 0x78,  # clock: adjust_to_preset_time
+    (8, 5): 0x80,  # clock: preset_adjusting_time
+    (8, 6): 0x88,  # clock: shift_time
+    (9, 1): 0x20,  # script table: execute
     (70, 1): 0x20,  # disconnect control: remote_disconnect
     (70, 2): 0x28,  # disconnect control: remote_reconnect
 }
+
+
+class UnlistedError(LocalProtocolError):
+    """An object has no short name: the meter did not list it, or its list was not learned."""
+
+
+class UnknownMethodError(UsageError):
+    """A method cannot be invoked by a short name, because where its class has it is not known here."""
 
 
 class ShortNames:
@@ -38,23 +55,31 @@ class ShortNames:
         self.bases: dict[tuple[int, Obis], int] = {ASSOCIATION: ASSOCIATION_BASE, **(bases or {})}
 
     def name(self, attribute: Attribute) -> int:
-        """Return the short name of ``attribute``; LocalProtocolError when its object is not known."""
+        """Return the short name of ``attribute``; UnlistedError when its object is not known."""
         base = self._base(attribute)
         if not 1 <= attribute.index <= ATTRIBUTES_MAX:
             raise LocalProtocolError(f"{attribute} has no short name: indices are 1 to {ATTRIBUTES_MAX}")
         return (base + STEP * (attribute.index - 1)) & 0xFFFF
 
     def method_name(self, method: Attribute) -> int:
-        """Return the short name of ``method``; LocalProtocolError when the object or the method is not known."""
-        offset = METHODS.get((method.class_id, method.index))
+        """Return the short name of ``method``; UnlistedError when its object is not known, else UnknownMethodError."""
+        base, offset = self._base(method), METHODS.get((method.class_id, method.index))
         if offset is None:
-            raise LocalProtocolError(f"method {method} has no short name that is known here; expected {list(METHODS)}")
-        return (self._base(method) + offset) & 0xFFFF
+            known = ", ".join(f"{class_id}:{index}" for class_id, index in sorted(METHODS))
+            raise UnknownMethodError(
+                f"method not known here: class {method.class_id}, method {method.index} of {method.obis} by short "
+                f"names; expected class:method {known}; or use logical names"
+            )
+        return (base + offset) & 0xFFFF
+
+    def knows(self, attribute: Attribute) -> bool:
+        """Whether the object of ``attribute``, or of a method, has a name."""
+        return (attribute.class_id, attribute.obis) in self.bases
 
     def _base(self, attribute: Attribute) -> int:
         base = self.bases.get((attribute.class_id, attribute.obis))
         if base is None:
-            raise LocalProtocolError(
+            raise UnlistedError(
                 f"{attribute} has no short name: read the object list ({OBJECT_LIST}) and learn it first"
             )
         return base

@@ -1,6 +1,6 @@
 """A COSEM object of a simulated meter: a table of what can be read, written and invoked, and by whom."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -53,9 +53,18 @@ class CosemObject:
 
     def entry(self) -> Data:
         """Return the object's element of the object list (Blue Book 4.4.4)."""
+        return structure(
+            long_unsigned(self.class_id),
+            unsigned(self.version),
+            octets(self.obis.to_octets()),
+            structure(*self.rights()),
+        )
+
+    def rights(self, methods: Iterable[int] | None = None) -> tuple[Data, Data]:
+        """Return the access to attributes, and to methods: all, or those of ``methods``."""
         null = Data(Tag.NULL_DATA, None)
         selectors = array(integer(1), integer(2))
-        rights = (
+        attributes = (
             structure(
                 integer(index),
                 enum(READ_WRITE if index in self.writes else READ_ONLY),
@@ -63,13 +72,8 @@ class CosemObject:
             )
             for index in sorted({1, *self.reads})
         )
-        methods = (structure(integer(index), enum(1)) for index in sorted(self.methods))
-        return structure(
-            long_unsigned(self.class_id),
-            unsigned(self.version),
-            octets(self.obis.to_octets()),
-            structure(array(*rights), array(*methods)),
-        )
+        invoked = self.methods.keys() if methods is None else self.methods.keys() & set(methods)
+        return array(*attributes), array(*(structure(integer(index), enum(1)) for index in sorted(invoked)))
 
 
 def fixed(value: Data) -> Read:

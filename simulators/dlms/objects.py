@@ -26,6 +26,7 @@ from protocols.dlms.objects import ClassId, ScalerUnit
 from protocols.dlms.responder import Found
 from protocols.dlms.selective import CLOCK, CaptureObject
 from protocols.dlms.short_names import ASSOCIATION as ASSOCIATION_SN
+from protocols.dlms.short_names import ASSOCIATION_BASE, METHODS
 from protocols.dlms.xdlms.references import Attribute, Selection
 from protocols.errors import UsageError
 from protocols.meters.model import CosemAttribute, Group, MeterModel
@@ -104,8 +105,9 @@ class CosemObjects:
         for each in self._make(ignores_selection):
             self._objects[each.class_id, each.obis] = each
         self._codes = {obis for _, obis in self._objects}
-        named = (key for key in self._objects if key != ASSOCIATION_SN)  # That one is at FA00, always.
-        self.short_names = {key: BASE_STEP * (place + 1) for place, key in enumerate(named)}
+        named = (key for key in self._objects if key[1] != ASSOCIATION)  # By short names that one is of class 12.
+        bases = {key: BASE_STEP * (place + 1) for place, key in enumerate(named)}
+        self.short_names = {ASSOCIATION_SN: ASSOCIATION_BASE, **bases}
         """Base names by class and logical name, for clients that refer by short names."""
 
     def advance(self, at_ms: int) -> None:
@@ -160,9 +162,10 @@ class CosemObjects:
     def _make(self, ignores_selection: bool) -> list[CosemObject]:
         meter = self.meter
         name = octets(f"{MANUFACTURER}{meter.serial:0>13}".encode())  # a logical device name has 16 octets
+        short_lists = {2: at_time(self._short_list), 3: at_time(self._short_rights)}
         found = [
             CosemObject(ClassId.ASSOCIATION_LN, 1, ASSOCIATION, {2: at_time(self._object_list)}, public=True),
-            CosemObject(ClassId.ASSOCIATION_SN, 0, ASSOCIATION_SN[1], {2: at_time(self._short_list)}, public=True),
+            CosemObject(ClassId.ASSOCIATION_SN, 1, ASSOCIATION_SN[1], short_lists, public=True),
             _data(DEVICE_NAME, name),
             _data(SERIAL_NUMBER, octets(meter.serial.encode())),
             CosemObject(ClassId.SAP_ASSIGNMENT, 0, SAP_ASSIGNMENT, {2: fixed(self._saps(name))}, public=True),
@@ -227,7 +230,7 @@ class CosemObjects:
         return array(
             *(
                 structure(
-                    Data(Tag.LONG, base - 0x1_0000 if base > 0x7FFF else base),
+                    _base_name(base),
                     long_unsigned(class_id),
                     unsigned(self._objects[class_id, obis].version),
                     octets(obis.to_octets()),
@@ -235,6 +238,18 @@ class CosemObjects:
                 for (class_id, obis), base in self.short_names.items()
             )
         )
+
+    def _short_rights(self, _at_ms: int) -> Data:
+        """Return access_rights_list of the association (Blue Book 4.4.3): of methods, those that have a name here."""
+        rights = []
+        for key, base in self.short_names.items():
+            named = [index for class_id, index in METHODS if class_id == key[0]]
+            rights.append(structure(_base_name(base), *self._objects[key].rights(named)))
+        return array(*rights)
+
+
+def _base_name(base: int) -> Data:
+    return Data(Tag.LONG, base - 0x1_0000 if base > 0x7FFF else base)
 
 
 def _data(obis: Obis, value: Data) -> CosemObject:
