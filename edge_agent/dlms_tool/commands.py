@@ -26,7 +26,10 @@ ACTIONS = {
     "decode": ("decode", "explain a frame, an APDU, a push or a value"),
     "vectors": ("vectors", "run test vectors and say which of them hold"),
 }
-STATUS_HELP = "Exit status: 2 the call, 3 the line, 4 the protocol, 5 refused by the meter."
+STATUS_HELP = (
+    "Exit status: 0 done, 1 not done, or there is nothing (no rows, a change beyond --limit, --yes missing), "
+    "2 the call, 3 the line, 4 the protocol, 5 refused by the meter."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -105,6 +105,8 @@ def _requests(
         first, _, last = arguments.entries.partition("-")
         if not first.isdecimal() or not (last or "0").isdecimal() or int(first) < 1:
             raise UsageError(f"--entries {arguments.entries}: expected FIRST-LAST, such as 1-48")
+        if 0 < int(last or "0") < int(first):
+            raise UsageError(f"--entries {arguments.entries}: the first is after the last; expected such as 1-48")
         return [GetBuffer(attribute, Entries(int(first), int(last or first)).selection())]
     if arguments.from_at and arguments.days is not None:
         raise UsageError("give --from or --days")

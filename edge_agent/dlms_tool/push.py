@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_key_arguments(parser, "key", "encryption key, as hex", direct=False)
     keys.add_key_arguments(parser, "auth-key", "authentication key, as hex", direct=False)
     parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite; default 0")
+    target.add_quirks(parser)
     parser.add_argument("--count", type=int, default=0, help="end after so many pushes; default: go on until Ctrl-C")
     parser.add_argument("--wait", type=float, metavar="S", help="end with status 3 when nothing came for S seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each push")
@@ -47,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     link = PushLink(arguments.link or ("hdlc" if arguments.serial else "wrapper"))
     if (link is PushLink.WRAPPER) == bool(arguments.serial):
         raise UsageError(f"--link {link.value}: on a serial line expected hdlc or mbus, over TCP and UDP wrapper")
-    known = _security(arguments)
+    known, quirks = _security(arguments), target.quirks_of(arguments.quirk)
     printed = _Printer(arguments, known)
-    asyncio.run(_listen(arguments, printed, lambda: PushReceiver(link, known)))
+    asyncio.run(_listen(arguments, printed, lambda: PushReceiver(link, known, quirks)))
     return 0
 
 

@@ -10,6 +10,7 @@ from protocols.errors import CongtoError
 
 PROTOCOL_STATUS, REFUSED_STATUS = 4, 5
 
+OTHER_PROTECTION = "or the meter wants other protection: --protect, --suite"
 _SEE_LIST = "`congto dlms list` shows the objects this client sees and its rights"
 _STRONGER = f"this client has no right to it; {_SEE_LIST}; try another --client or a stronger --auth"
 _BY_CODE: dict[str, str] = {
@@ -35,9 +36,10 @@ _BY_WORD: tuple[tuple[str, str], ...] = (
     ("application-context", "try --protect both with keys, --protect none without, or --short-names"),
     ("calling-ap-title", "the meter does not know our --system-title"),
     ("invocation-counter-error", "our counter is behind the meter's: give --recover-counter"),
-    ("deciphering-error", "the keys or --system-title are not what the meter has; --key, --auth-key, --suite?"),
+    ("deciphering-error", f"the keys or --system-title are not what the meter has, {OTHER_PROTECTION}"),
     ("service-not-supported", "the meter does not do that service; try without --columns and with --no-lists"),
     ("no-reason-given", "often the secret, the client or its keys: try --client 16 --auth none to see that it answers"),
+    ("FRMR", "meter and client disagree on the link: a smaller --info-octets, --window 1; who else is on this line?"),
     ("DM", "the meter is there but takes no link for this client or now: another --client, or wait two minutes"),
     ("object-undefined", _BY_CODE["object-undefined"]),
     ("object-access", _STRONGER),

@@ -29,6 +29,7 @@ from protocols.iec62056_21.session import (
 REACTION_S = 2.2
 SETTLING_S = 0.3  # IEC 62056-21, 6.4.2: 200 ms reaction time before the line may turn
 BROKEN_MAX = 5  # unreadable messages of one exchange before it is given up
+HEARD_MAX = 1024  # octets kept, to tell noise from silence
 _SPEEDS = {300: termios.B300, 600: termios.B600, 1200: termios.B1200, 2400: termios.B2400, 4800: termios.B4800,
            9600: termios.B9600, 19200: termios.B19200}  # fmt: skip
 
@@ -58,7 +59,7 @@ async def ask(port: SerialPort, client: Client, request: Request | None, timeout
     NoReplyError for silence, RemoteProtocolError for noise.
     """
     octets = b"" if request is None else client.send(request)
-    speed, broken = client.baud, 0
+    speed, broken, heard = client.baud, 0, bytearray()
     await port.write(octets)
     await asyncio.sleep(len(octets) * port.settings.character_s)
     if isinstance(request, Select):
@@ -71,7 +72,7 @@ async def ask(port: SerialPort, client: Client, request: Request | None, timeout
         except RemoteProtocolError as error:
             last, broken = error, broken + 1
             if broken > BROKEN_MAX:
-                raise
+                raise _noise(error) from error
             await port.write(client.data_to_send())
             continue
         if event is not NEED_DATA:
@@ -79,12 +80,25 @@ async def ask(port: SerialPort, client: Client, request: Request | None, timeout
                 raise LocalProtocolError("more blocks of a partial read are not asked for")
             assert not isinstance(event, type(NEED_DATA))
             if isinstance(event, Silent):
-                raise last or NoReplyError(event.reason)
+                raise _noise(last) if last else _why_silent(event.reason, bytes(heard), octets)
             return event
         try:
-            client.receive_data(await port.read(loop.time() + max(timeout_s, REACTION_S)))
+            data = await port.read(loop.time() + max(timeout_s, REACTION_S))
+            heard += data[: HEARD_MAX - len(heard)]
+            client.receive_data(data)
         except NoReplyError:
             client.receive_silence()
+
+
+def _why_silent(reason: str, heard: bytes, said: bytes) -> Exception:
+    """Return what a silence means: after octets that came to nothing the line is alive, unless they are an echo."""
+    if heard.removeprefix(said):
+        return _noise(f"{len(heard)} octets came, none of them a whole message (they begin {heard[:8].hex()})")
+    return NoReplyError(reason)
+
+
+def _noise(found: object) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{found}: noise, or the meter wants another --baud or --no-parity")
 
 
 async def sign_on(port: SerialPort, client: Client, address: str, timeout_s: float) -> Identification:

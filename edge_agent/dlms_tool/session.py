@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from edge_agent.dlms_tool.refusals import RefusedError, advice_on, refusal_of
+from edge_agent.dlms_tool.refusals import OTHER_PROTECTION, RefusedError, advice_on, refusal_of
 from edge_agent.dlms_tool.serial_port import enter_hdlc, open_for_sign_on
 from edge_agent.dlms_tool.target import Target, TcpPlace
 from edge_agent.dlms_tool.trace import Trace
@@ -91,7 +91,8 @@ class MeterSession:
         event = await self.ask(Connect())
         if isinstance(event, AssociationRefused):
             behind = "; or our counter is behind the meter's: --recover-counter" if self._target.counters else ""
-            raise RefusedError(f"no association: the meter says {event.words}{advice_on(event.words)}{behind}")
+            other = f"; {OTHER_PROTECTION}" if self._target.association.is_ciphered else ""
+            raise RefusedError(f"no association: the meter says {event.words}{advice_on(event.words)}{behind}{other}")
         assert isinstance(event, Associated)
         self.granted = event
         self._require_news()
@@ -205,7 +206,9 @@ class MeterSession:
 
     def _why_down(self, event: LinkDown) -> Exception:
         reason = event.reason or "the link went down"
-        if "(DM)" in reason or "(FRMR" in reason:
+        if "(FRMR" in reason:
+            return RemoteProtocolError(f"{reason}{advice_on(reason)}")
+        if "(DM)" in reason:
             return RefusedError(f"{reason}{advice_on(reason)}")
         if self._broken is not None:
             return RemoteProtocolError(f"no usable answer: {self._broken}{self._hint(str(self._broken))}")

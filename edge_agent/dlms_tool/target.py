@@ -20,7 +20,7 @@ from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.hls import Signer
 from protocols.dlms.protection import Ciphering
-from protocols.dlms.quirks import STRICT, Quirks, RangeDeviation
+from protocols.dlms.quirks import NUMBER_BOUNDS, STRICT, Quirks, RangeDeviation
 from protocols.dlms.wrapper import WrapperParameters
 from protocols.errors import LocalProtocolError, UsageError
 from protocols.obis import Obis
@@ -292,7 +292,7 @@ def _signer(arguments: argparse.Namespace) -> Signer:
 
 
 def _quirk_names() -> list[str]:
-    return [*_SWITCHES, "days_per_range_max=N", "fixed_invoke_id=N", "range_deviation=unspecified"]
+    return [*_SWITCHES, *(f"{name}=N" for name in NUMBER_BOUNDS), "range_deviation=unspecified"]
 
 
 def quirks_of(texts: list[str]) -> Quirks:
@@ -302,7 +302,10 @@ def quirks_of(texts: list[str]) -> Quirks:
         name, _, value = text.replace("-", "_").partition("=")
         if name in _SWITCHES and not value:
             fields[name] = True
-        elif name in ("days_per_range_max", "fixed_invoke_id") and value.isdecimal() and int(value) < 1000:
+        elif name in NUMBER_BOUNDS:
+            least, most = NUMBER_BOUNDS[name]
+            if not value.isdecimal() or not least <= int(value) <= most:
+                raise UsageError(f"--quirk {text}: expected a number from {least} to {most}, such as {name}={least}")
             fields[name] = int(value)
         elif name == "range_deviation" and value in [one.value for one in RangeDeviation]:
             fields[name] = RangeDeviation(value)

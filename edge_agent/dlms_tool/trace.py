@@ -14,7 +14,7 @@ from protocols.dlms import acse
 from protocols.dlms.acse import Mechanism
 from protocols.dlms.association import Association
 from protocols.dlms.ciphering import DED_TAGS, GENERAL_DED, Keys, is_ciphered
-from protocols.dlms.hdlc.frames import Address, Frame, FrameReader, FrameType
+from protocols.dlms.hdlc.frames import Frame, FrameReader, FrameType
 from protocols.dlms.hdlc.sequence import LLC_COMMAND, LLC_RESPONSE
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.quirks import Quirks
@@ -102,7 +102,7 @@ class Trace:
             else ""
         )
         flags = (" P/F" if frame.poll_final else "") + (" segmented" if frame.segmented else "")
-        stations = f"{_station(frame.source)} to {_station(frame.destination)}"
+        stations = f"{frame.source} to {frame.destination}"
         octets = NOT_SHOWN if carries and not open_ else frame.encode().hex()
         self._line(f"{_arrow(out)} {kind}{numbers}{flags}  {stations}  {octets}")
         if whole is not None:
@@ -181,10 +181,6 @@ def _without_secrets(shown: dict[str, Any]) -> dict[str, Any]:
         else:
             kept[key] = _without_secrets(value) if isinstance(value, dict) else value
     return kept
-
-
-def _station(address: Address) -> str:
-    return str(address.upper) if address.lower is None else f"{address.upper}/{address.lower}"
 
 
 def _arrow(out: bool) -> str:

@@ -4,6 +4,7 @@ Each field names the meter it was seen with. A quirk widens what is accepted or 
 it never lets a value through that was not said.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -70,3 +71,5 @@ class Quirks:
 
 
 STRICT = Quirks()
+NUMBER_BOUNDS: Mapping[str, tuple[int, int]] = {"days_per_range_max": (1, 1000), "fixed_invoke_id": (0, 15)}
+"""The quirks that are a number or not there: least and most. An invoke-id has four bits."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocols.dlms.acse import Mechanism
-from protocols.dlms.quirks import STRICT, Quirks, RangeDeviation
+from protocols.dlms.quirks import NUMBER_BOUNDS, STRICT, Quirks, RangeDeviation
 from protocols.errors import UsageError
 
 MECHANISMS: Mapping[str, Mechanism] = {
@@ -26,8 +26,6 @@ AUTHENTICATED_ENCRYPTED: Mapping[str, tuple[bool, bool]] = {
     "encrypted": (False, True),
     "authenticated and encrypted": (True, True),
 }
-NUMBER_MAX = 1000
-NUMBERS = ("days_per_range_max", "fixed_invoke_id")  # quirks that are a number or not there
 
 
 def quirks_of(written: Mapping[str, bool | int | str], where: str) -> Quirks:
@@ -49,9 +47,10 @@ def _quirk(name: str, value: bool | int | str, where: str) -> Any:
         if value not in words:
             raise UsageError(f"{where}: found {value!r}; expected one of {', '.join(words)}")
         return RangeDeviation(value)
-    if name in NUMBERS:
-        if type(value) is not int or not 0 < value <= NUMBER_MAX:
-            raise UsageError(f"{where}: found {value!r}; expected 1 to {NUMBER_MAX}")
+    if name in NUMBER_BOUNDS:
+        least, most = NUMBER_BOUNDS[name]
+        if type(value) is not int or not least <= value <= most:
+            raise UsageError(f"{where}: found {value!r}; expected {least} to {most}")
         return value
     if type(value) is not bool:
         raise UsageError(f"{where}: found {value!r}; expected true or false")

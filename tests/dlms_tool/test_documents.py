@@ -45,3 +45,11 @@ def test_the_guide_takes_a_bare_meter_to_its_load_curve(tmp_path):
     assert "CTO" in said[0]
     assert "█" in said[3]
     assert "1.8.0" in said[-1]
+
+
+def test_every_exit_status_is_in_the_help_and_in_the_guide():
+    said = " ".join(congto("dlms", "--help").stdout.split())
+    for status in range(1, 6):
+        assert re.search(rf"[,:] {status} \w", said), said
+        assert f"\n| {status} | " in GUIDE
+    assert "no rows, a change beyond --limit, --yes missing" in said

@@ -15,11 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from protocols.dlms.hdlc.frames import POLL_FINAL, Address, Frame, FrameType
+from protocols.dlms.hdlc.sequence import LLC_RESPONSE
 from tests.dlms_tool.processes import DEADLINE_S, congto, sim
 
 pytestmark = pytest.mark.integration
-GOLDEN = Path(__file__).parent.parent / "golden" / "dlms" / "push.json"
-PUSHES = {vector["name"]: vector for vector in json.loads(GOLDEN.read_text(encoding="utf-8"))}
+GOLDEN = Path(__file__).parent.parent / "golden" / "dlms"
+PUSHES, ODD_PUSHES = (
+    {vector["name"]: vector for vector in json.loads((GOLDEN / name).read_text(encoding="utf-8"))}
+    for name in ("push.json", "quirks/push.json")
+)
 
 
 class Listener:
@@ -104,6 +109,24 @@ def test_captured_pushes_are_read_from_a_serial_line_and_from_datagrams():
             sender.sendto(header + apdu, (host, int(port)))
         values = {value["obis"]: value for value in ear.heard()[0]["values"]}
     assert values["1.0.32.7.0"]["text"] == "229.2 V"
+
+
+@pytest.mark.parametrize("name", list(ODD_PUSHES))
+def test_pushes_that_break_the_rules_are_read_with_their_quirk(name):
+    vector = ODD_PUSHES[name]
+    octets = bytes.fromhex(vector["hex"])
+    if vector["link"] == "raw":
+        octets = Frame(Address(16), Address(1), FrameType.UI | POLL_FINAL, LLC_RESPONSE + octets).encode()
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    with listener("--serial", os.ttyname(slave), "--count", "1", "--quirk", vector["quirk"]) as ear:
+        os.write(master, octets)
+        shown = json.dumps(ear.heard()[0])
+    os.close(slave)
+    os.close(master)
+    for obis, value in vector["expected"].items():
+        name_and_value = re.compile(rf"{bytes(map(int, obis.split('.'))).hex()}.{{0,60}}[^0-9]{value}[^0-9]")
+        assert name_and_value.search(shown), (obis, value)
 
 
 def test_silence_ends_the_wait_with_a_message():

@@ -93,6 +93,8 @@ def test_ciphered_meters_are_read_in_every_suite_and_a_trace_shows_no_key(tmp_pa
         wrong = meter.read(*words, METER_KEY="00" * (32 if suite == "2" else 16))
         assert wrong.returncode in (4, 5), wrong.stderr
         assert "key" in wrong.stderr
+        weaker = meter.read(*words, "--protect", "authenticate")
+        assert (weaker.returncode, "wants other protection: --protect, --suite" in weaker.stderr) == (5, True), weaker
         assert meter.read(*words).returncode == 0
 
 

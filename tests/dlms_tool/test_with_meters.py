@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.dlms.hdlc.frames import Address, Frame, FrameType
+from protocols.dlms.hdlc.frames import POLL_FINAL, Address, Frame, FrameType
 from tests.dlms_tool.processes import LOW, SECRET, answer, congto, sim
 
 pytestmark = pytest.mark.integration
@@ -170,10 +170,12 @@ def test_a_wrong_secret_is_told_in_the_standards_words_and_never_shown(tcp, seri
         (("set", "8:0.0.1.0.0:3", "long", "99999"), 2, "does not fit"),
         (("set", "8:0.0.1.0.0:3", "kilo", "1"), 2, "expected one of"),
         (("read", "1.2"), 2, "expected"),
+        (("profile", "--entries", "5-1"), 2, "--entries 5-1: the first is after the last"),
+        (("push", "--quirk", "fixed_invoke_id=99", "--tcp-listen", "127.0.0.1:0"), 2, "from 0 to 15"),
     ],
 )
 def test_what_the_meter_refuses_and_what_cannot_be_asked_differ_in_status(tcp, words, status, said):
-    done = congto("dlms", *words, *tcp)
+    done = congto("dlms", *words, *(() if words[0] == "push" else tcp))
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
 
 
@@ -238,18 +240,24 @@ def answering(reply: bytes) -> Iterator[str]:
         os.close(master)
 
 
+def ua_of(physical: int) -> bytes:
+    return Frame(Address(1), Address(1, physical, 2), FrameType.UA | POLL_FINAL).encode()
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
         (b"\xff\x00\x13" * 9, "27 octets came, none of them an answer"),
         (bytes.fromhex("7ea00802250321736b4c7e"), "the line is disturbed"),
-        # UA of server 1/18, as the one at 1/17 is asked
-        (None, "another meter answers"),
+        (ua_of(18), "server 1/18 answered, expected 1/17; another meter answers"),
+        (
+            Frame(Address(1), Address(1, 17, 2), FrameType.FRMR | POLL_FINAL, b"\x10\x10\x01").encode(),
+            "rejects a frame (FRMR 101001); meter and client disagree on the link",
+        ),
     ],
 )
 def test_noise_and_another_meters_answer_break_the_protocol(reply, said):
-    other = Frame(Address(1), Address(1, 18, 2), FrameType.UA | 0x10).encode()
-    with answering(reply or other) as name:
+    with answering(reply) as name:
         place = ("--serial", name, "--server", "1/17", "--timeout", "0.3", "--retries", "0")
         done = congto("dlms", "read", "1.0.1.8.0", *place, *LOW)
     assert (done.returncode, said in done.stderr) == (4, True), done.stderr
@@ -265,6 +273,8 @@ def test_noise_and_another_meters_answer_break_the_protocol(reply, said):
         (("--server", "1/17"), "the wrapper knows one wPort"),
         (("--timeout", "0"), "--timeout"),
         (("--quirk", "sloppy"), "expected one of"),
+        (("--quirk", "fixed_invoke_id=16"), "fixed_invoke_id=16: expected a number from 0 to 15"),
+        (("--quirk", "days_per_range_max=0"), "days_per_range_max=0: expected a number from 1 to 1000"),
         (("--mode-e",), "for serial ports"),
         (("--key-env", "METER_KEY", "--auth-key-env", "METER_KEY"), "--counters FILE is needed"),
     ],

@@ -1,7 +1,10 @@
 """``congto iec62056-21 read`` and mode E against simulated meters on a pseudo-terminal."""
 
 import os
+import pty
 import termios
+import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +68,25 @@ def test_registers_are_read_in_programming_mode_with_the_password_only(port):
 def test_what_cannot_be_read_says_why(port, words, status, said):
     done = congto("iec62056-21", "read", "--serial", port, *words)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+
+
+@pytest.mark.parametrize("noise", [b"\xff\x00\x7f" * 5, b"\x33\x41\x42" * 5], ids=["odd parity", "no message"])
+def test_noise_is_told_from_silence_and_names_what_to_try(noise):
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+
+    def answer_with_noise() -> None:
+        os.read(master, 100)
+        os.write(master, noise)
+
+    meter = threading.Thread(target=answer_with_noise)
+    meter.start()
+    done = congto("iec62056-21", "read", "--serial", os.ttyname(slave), "--timeout", "0.1")
+    meter.join()
+    os.close(slave)
+    os.close(master)
+    assert (done.returncode, "noise" in done.stderr) == (4, True), done.stderr
+    assert "another --baud or --no-parity" in done.stderr
 
 
 def test_a_port_that_is_not_there_is_a_fault_of_the_line(tmp_path):

@@ -68,6 +68,9 @@ class Address:
         if not 0 <= self.upper < 1 << bits or not 0 <= (self.lower or 0) < 1 << bits:
             raise LocalProtocolError(f"address {self.upper}/{self.lower} does not fit into {self.size} octets")
 
+    def __str__(self) -> str:
+        return str(self.upper) if self.lower is None else f"{self.upper}/{self.lower}"
+
     def encode(self) -> bytes:
         """Return the octets: seven bits each, the last one marked by its lowest bit."""
         if self.lower is None:
