@@ -8,6 +8,7 @@ import argparse
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -89,20 +90,23 @@ class Peer:
     """One long-lived process that decodes lot after lot."""
 
     def __init__(self) -> None:
-        command = [str(environment("pydlms") / "python"), "-c", driver("pydlms_decode")]
+        command = [str(environment("pydlms") / "python"), "-u", "-c", driver("pydlms_decode")]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def ask(self, lines: list[str]) -> list[str]:
-        """Return the answers to ``lines``; they are handed over in small lots, so that neither end's pipe fills."""
+        """Return the answers to ``lines``; a thread writes them, so that full pipes keep nobody waiting."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        answers = []
-        for at in range(0, len(lines), 40):
-            part = lines[at : at + 40]
-            self._process.stdin.write("".join(f"{line}\n" for line in part))
-            self._process.stdin.flush()
-            answers += [self._process.stdout.readline().rstrip("\n") for _ in part]
+        writer = threading.Thread(target=self._tell, args=("".join(f"{line}\n" for line in lines),))
+        writer.start()
+        answers = [self._process.stdout.readline().rstrip("\n") for _ in lines]
+        writer.join()
         return answers
+
+    def _tell(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
 
     def close(self) -> None:
         """End the process."""
