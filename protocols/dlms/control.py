@@ -70,9 +70,22 @@ def relay_state_of(results: Sequence[GetResult | DataAccessError]) -> RelayState
     return RelayState(values[0].content is True, ControlState(number))
 
 
-def set_clock(at: datetime, *, deviation_minutes: int = -420, obis: Obis = CLOCK_OBIS) -> Set:
-    """Return the request that sets the clock to the instant ``at``; the deviation leads from local time to UTC."""
-    return Set(Attribute(CLOCK_CLASS, obis, 2), date_time_data(encode_date_time(at, deviation_minutes)))
+def set_clock(
+    at: datetime,
+    *,
+    deviation_minutes: int = -420,
+    said_deviation_minutes: int | None = None,
+    status: int = 0,
+    obis: Obis = CLOCK_OBIS,
+) -> Set:
+    """Return the request that sets the clock to the instant ``at``; the deviation leads from local time to UTC.
+
+    A meter with a quirk about its deviation is told ``said_deviation_minutes`` and ``status``, in its own way.
+    """
+    octets = encode_date_time(at, deviation_minutes, status=status)
+    said = deviation_minutes if said_deviation_minutes is None else said_deviation_minutes
+    octets = octets[:9] + said.to_bytes(2, "big", signed=True) + octets[11:]
+    return Set(Attribute(CLOCK_CLASS, obis, 2), date_time_data(octets))
 
 
 def shift_clock(seconds: int, *, obis: Obis = CLOCK_OBIS) -> Act:

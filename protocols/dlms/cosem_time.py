@@ -53,13 +53,7 @@ class CosemDateTime:
         RemoteProtocolError
             When it is not one instant: a wildcard, a rule, an impossible date, or no deviation.
         """
-        deviation = self.deviation_minutes
-        if deviation is None:
-            deviation = assumed_deviation_minutes
-        elif inverted:
-            deviation = -deviation
-        if winter and deviation is not None and self.status != STATUS_UNSPECIFIED and self.status & STATUS_DST:
-            deviation -= 60
+        deviation = self.true_deviation(assumed_deviation_minutes, inverted=inverted, winter=winter)
         year, month, day, hour, minute = self.year, self.month, self.day, self.hour, self.minute
         if year is None or month is None or day is None or hour is None or minute is None or deviation is None:
             raise RemoteProtocolError(f"{self} is not one instant; expected a date, a time and a deviation")
@@ -68,6 +62,19 @@ class CosemDateTime:
             return local + timedelta(minutes=deviation)
         except (ValueError, OverflowError) as error:
             raise RemoteProtocolError(f"{self} is no date: {error}") from error
+
+    def true_deviation(
+        self, assumed_deviation_minutes: int | None = None, *, inverted: bool = False, winter: bool = False
+    ) -> int | None:
+        """Return the minutes that lead from this local time to UTC; the parameters are those of :meth:`at`."""
+        deviation = self.deviation_minutes
+        if deviation is None:
+            deviation = assumed_deviation_minutes
+        elif inverted:
+            deviation = -deviation
+        if winter and deviation is not None and self.status != STATUS_UNSPECIFIED and self.status & STATUS_DST:
+            deviation -= 60
+        return deviation
 
     def __str__(self) -> str:
         def two(value: int | None) -> str:

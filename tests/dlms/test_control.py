@@ -14,7 +14,7 @@ from protocols.dlms.control import (
     shift_clock,
     switch,
 )
-from protocols.dlms.cosem_time import date_time_of
+from protocols.dlms.cosem_time import date_time_of, decode_date_time
 from protocols.dlms.data import Data, Tag, enum, unsigned
 from protocols.dlms.plan import results_of
 from protocols.dlms.services import ActionDone, DataAccessError, GetList, GetResult, SetDone
@@ -78,3 +78,12 @@ def test_setting_the_clock_asks_for_the_attribute_of_the_published_frame() -> No
     (vector,) = (v for v in load("hdlc") if v["name"] == "hdlc-i-set-clock-time")
     apdu = bytes.fromhex(vector["expected"]["frames"][0]["info"])[3:]
     assert apdu[3:14] == CLOCK_TIME.encode() + b"\0\x09"
+
+
+def test_a_meter_with_a_quirk_about_its_deviation_is_told_the_time_in_its_own_way() -> None:
+    summer = decode_date_time(bytes.fromhex("07ea0704ff0c0000ffffc480"))  # 12:00, deviation -60, summer time
+    assert (summer.true_deviation(winter=True), summer.true_deviation(inverted=True)) == (-120, 60)
+    request = set_clock(summer.at(winter=True), deviation_minutes=-120, said_deviation_minutes=-60, status=0x80)
+    said = date_time_of(request.value)
+    assert (said.hour, said.deviation_minutes, said.status) == (12, -60, 0x80)
+    assert said.at(winter=True) == summer.at(winter=True)

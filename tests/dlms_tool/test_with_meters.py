@@ -8,6 +8,7 @@ import threading
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,18 @@ def test_the_clock_is_read_set_and_adjusted_within_a_limit_only(tcp):
     back = ("--set", "2026-10-07T12:00:00")
     assert answer("dlms", "clock", *back, *tcp)["changed"]
     assert congto("dlms", "clock", "--adjust", "--limit", "1000", *tcp).returncode == 2
+
+
+def test_the_clock_is_read_and_set_with_the_meters_quirk(tcp):
+    quirk = ("--quirk", "inverted_deviation")
+    plain = answer("dlms", "clock", *tcp)
+    odd = answer("dlms", "clock", *tcp, *quirk)
+    assert (plain["deviation_minutes"], odd["deviation_minutes"]) == (-420, 420)
+    assert datetime.fromisoformat(odd["at"]) - datetime.fromisoformat(plain["at"]) == timedelta(hours=14)
+    there = ("--set", "2026-10-08T02:00:30+07:00", "--limit", "60")
+    assert answer("dlms", "clock", *there, *tcp, *quirk)["at"] == "2026-10-07T19:00:30Z"
+    assert answer("dlms", "clock", *tcp)["at"] == "2026-10-07T05:00:30Z"  # the sign is still the meter's own
+    assert answer("dlms", "clock", "--set", "2026-10-07T12:00:00", *tcp)["changed"]
 
 
 def test_the_relay_opens_only_with_yes_and_is_believed_only_when_read_back(serial):
