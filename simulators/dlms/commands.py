@@ -17,6 +17,7 @@ from protocols.dlms.wrapper import Wrapped
 from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import UsageError
 from simulators.chance import key_of
+from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.hdlc_line import HdlcMeters, LinkFaults
 from simulators.dlms.keys import MeterKeys, derive_keys, read_keys, write_keys
 from simulators.dlms.meter import DlmsMeter, Manners, needs_keys
@@ -61,6 +62,9 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--keys-out", type=Path, metavar="FILE", help="derive keys from the seed; write them to a new FILE"
     )
     dlms.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep the meters' invocation counters in FILE (owner-only)"
+    )
+    dlms.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -97,7 +101,9 @@ async def _serve(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
         check_model(each.model)
     keys = _keys(arguments, meters)
     manners = _manners(arguments)
-    dlms_meters = [DlmsMeter(each, arguments.secret.encode(), keys.get(each.address), manners) for each in meters]
+    counters = CounterFile(arguments.state) if arguments.state is not None else None
+    secret = arguments.secret.encode()
+    dlms_meters = [DlmsMeter(each, secret, keys.get(each.address), manners, counters) for each in meters]
     now_ms = clock_of(arguments.at, arguments.speed, time.monotonic)
     faults, link_faults = parse_faults(arguments.fault)
     rng = Random(key_of(arguments.seed, "faults"))

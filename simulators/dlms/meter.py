@@ -5,7 +5,7 @@ for each mechanism, plain (32 + mechanism) and ciphered (48 + mechanism), and tw
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -24,6 +24,7 @@ from protocols.errors import RemoteProtocolError, UsageError
 from protocols.meters.model import MeterModel
 from protocols.obis import Obis
 from simulators.chance import key_of
+from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.keys import MeterKeys
 from simulators.dlms.objects import CosemObjects
 from simulators.dlms.profile_buffer import clock_octets
@@ -64,7 +65,10 @@ class _OneCounter(Protection):
 
 
 class DlmsMeter:
-    """A meter, the secret of its low-level security (empty where the model needs none), perhaps keys."""
+    """A meter, the secret of its low-level security (empty where the model needs none), perhaps keys.
+
+    With ``counters`` its invocation counters outlive the program.
+    """
 
     def __init__(
         self,
@@ -72,11 +76,13 @@ class DlmsMeter:
         secret: bytes,
         keys: MeterKeys | None = None,
         manners: Manners | None = None,
+        counters: CounterFile | None = None,
     ) -> None:
         self.meter = meter
         self.secret = secret
         self.keys = keys
         self.manners = manners or Manners()
+        self._counters = counters
         self.protections: dict[int, Protection] = {}
         self._policies: dict[int, Policy] | None = None
         self._sequence: Iterator[int] = iter(())
@@ -102,11 +108,13 @@ class DlmsMeter:
         """Return the policies, made when the meter is first spoken to; from then on it counts."""
         if self._policies is None:
             first = max(0, at_ms - COUNTER_EPOCH_MS) // 1000
-            self._sequence = iter(range(first, COUNTER_MAX + 1))
+            kept, address = self._counters, self.meter.address
+            self._sequence = iter(range(first, COUNTER_MAX + 1)) if kept is None else kept.sequence(address, first)
             self._policies = self._make_policies(first)
             for sap, policy in self._policies.items():
                 if policy.ciphering is not None:
-                    self.protections[sap] = _OneCounter(policy.ciphering, self._sequence)
+                    self.protections[sap] = one = _OneCounter(policy.ciphering, self._sequence)
+                    one.received_counter = -1 if kept is None else kept.received(address, sap)
         return self._policies
 
     def notification(self, at_ms: int, *, ciphered: bool = False) -> bytes:
@@ -130,7 +138,11 @@ class DlmsMeter:
     def answer(self, server: DlmsServer, data: bytes, at_ms: int) -> bytes:
         """Return what the meter says to octets, all of it as of one moment; what breaks the rules stays unanswered."""
         self.objects.advance(at_ms)
-        return serve(server, data)
+        reply = serve(server, data)
+        if self._counters is not None:
+            received = {sap: each.received_counter for sap, each in self.protections.items()}
+            self._counters.note(self.meter.address, received)  # Before the answer shows that they were accepted.
+        return reply
 
     def _highest_counter(self) -> int:
         return max((each.received_counter for each in self.protections.values()), default=0)
@@ -153,10 +165,11 @@ class DlmsMeter:
         settings = model.dlms
         assert settings is not None
         if keys is None:
-            return policies(model, self.secret, self.objects.short_names)
-        found = {settings.public_client_sap: Policy(conformance=_conformance(model))}
+            return policies(model, self.secret, self.objects.short_names, manners)
+        octets_max = manners.pdu_octets_max
+        found = {settings.public_client_sap: Policy(conformance=_conformance(model), pdu_octets_max=octets_max)}
         if settings.short_names:
-            found = policies(model, self.secret, self.objects.short_names)
+            found = policies(model, self.secret, self.objects.short_names, manners)
         own = mechanism_of(model) if manners.mechanism is None else manners.mechanism
         more = EVERYTHING if settings.with_list else EVERYTHING & ~Conformance.MULTIPLE_REFERENCES
         names = self.objects.short_names
@@ -166,8 +179,8 @@ class DlmsMeter:
         for each in Mechanism:
             found[PLAIN_SAP + each] = self._policy(each, False, EVERYTHING, first_counter)
             found[CIPHERED_SAP + each] = self._policy(each, True, EVERYTHING, first_counter)
-        found[SHORT_SAP] = Policy(conformance=SHORT_NAMES, context=Context.SN, short_names=names)
-        found[SHORT_LOW_SAP] = Policy(Mechanism.LOW, self.secret, SHORT_NAMES, context=Context.SN, short_names=names)
+        short = Policy(Mechanism.LOW, self.secret, SHORT_NAMES, octets_max, Context.SN, short_names=names)
+        found[SHORT_SAP], found[SHORT_LOW_SAP] = replace(short, mechanism=Mechanism.NONE, secret=b""), short
         return found
 
     def _policy(
@@ -205,25 +218,30 @@ def serve(server: DlmsServer, data: bytes) -> bytes:
 
 
 def policies(
-    model: MeterModel, secret: bytes, short_names: Mapping[tuple[int, Obis], int] | None = None
+    model: MeterModel,
+    secret: bytes,
+    short_names: Mapping[tuple[int, Obis], int] | None = None,
+    manners: Manners | None = None,
 ) -> dict[int, Policy]:
     """Return which clients a meter without keys admits, by SAP: everybody as public client, its own by its model.
 
     UsageError when the model's own client needs keys.
     """
-    settings = model.dlms
+    settings, manners = model.dlms, manners or Manners()
     assert settings is not None
-    if needs_keys(model):
-        raise UsageError(
-            f"model {model.key} is entered by {settings.mechanism}, security {settings.security}: give keys"
-        )
-    conformance, mechanism = _conformance(model), mechanism_of(model)
+    mechanism = mechanism_of(model) if manners.mechanism is None else manners.mechanism
+    if settings.security != "none" or manners.ciphered or mechanism >= Mechanism.HIGH_GMAC:
+        word, what = mechanism.name.lower().replace("_", "-"), " and logical names" if settings.short_names else ""
+        raise UsageError(f"model {model.key} is entered by {word}, security {settings.security}: give keys{what}")
+    conformance, octets_max = _conformance(model), manners.pdu_octets_max
     secret = b"" if mechanism is Mechanism.NONE else secret
     if settings.short_names:
-        own = Policy(mechanism, secret, SHORT_NAMES, context=Context.SN, short_names=dict(short_names or {}))
+        names = dict(short_names or {})
+        own = Policy(mechanism, secret, SHORT_NAMES, octets_max, context=Context.SN, short_names=names)
     else:
-        own = Policy(mechanism, secret, conformance)
-    return {settings.public_client_sap: Policy(conformance=conformance), settings.client_sap: own}
+        own = Policy(mechanism, secret, conformance, octets_max)
+    public = Policy(conformance=conformance, pdu_octets_max=octets_max)
+    return {settings.public_client_sap: public, settings.client_sap: own}
 
 
 def mechanism_of(model: MeterModel) -> Mechanism:
