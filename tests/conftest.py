@@ -13,10 +13,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from deploy.runtime import lifecycle
 from deploy.runtime.lifecycle import Running
+
+# A property says nothing about the pace of the machine; what does is measured by `make bench`.
+settings.register_profile("congto", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("congto")
 
 
 @pytest.fixture(scope="session")
