@@ -12,11 +12,12 @@ from protocols.dlms.control import ControlState, RelayState
 from protocols.dlms.data import Data, integer
 from protocols.dlms.explain import explain_data
 from protocols.dlms.services import Act, ActionDone, DataAccessError, GetResult, Set, SetDone
-from protocols.dlms.xdlms.references import Attribute
+from protocols.dlms.xdlms.references import SECRET_CLASSES, Attribute
 from protocols.errors import RemoteProtocolError, UsageError
 from protocols.obis import Obis
 
 CONTROL_MODES = "control_mode (attribute 4) says which ways the meter allows; 0 means: always connected"
+VALUE_HELP = "a number, text, hex or a time; a secret as @env:VAR or @file:PATH"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     if action == "set":
         parser.add_argument("item", metavar="[CLASS:]OBIS:INDEX", help="the attribute, such as 8:0.0.1.0.0:3")
         parser.add_argument("type", metavar="TYPE", help=f"one of {', '.join(items.VALUE_TYPES)}")
-        parser.add_argument("value", metavar="VALUE", nargs="?", default="", help="a number, text, hex or a time")
+        parser.add_argument("value", metavar="VALUE", nargs="?", default="", help=VALUE_HELP)
         keys.add_key_arguments(parser, "value", "VALUE, when it is a secret", direct=False)
     elif action == "action":
         parser.add_argument("item", metavar="[CLASS:]OBIS:INDEX", help="the method, such as 70:0.0.96.3.10:2")
         parser.add_argument("type", metavar="TYPE", nargs="?", help="of the parameter; default integer 0")
-        parser.add_argument("value", metavar="VALUE", nargs="?", default="", help="of the parameter")
+        parser.add_argument("value", metavar="VALUE", nargs="?", default="", help=VALUE_HELP)
         parser.add_argument("--no-parameter", action="store_true", help="send none")
     else:
         parser.add_argument("--relay", default=str(control.RELAY_OBIS), metavar="OBIS", help="default 0.0.96.3.10")
@@ -56,12 +57,13 @@ async def _set(arguments: argparse.Namespace) -> int:
     hidden = keys.text_of(argparse.Namespace(**{**vars(arguments), "value": None}), "value")
     if hidden is not None and arguments.value:
         raise UsageError("give VALUE or --value-env or --value-file")
-    value = items.parse_value(arguments.type, arguments.value if hidden is None else hidden, arguments.deviation)
+    value = _value(arguments, attribute, hidden)
+    is_secret = attribute.class_id in SECRET_CLASSES
     async with associated(target.parse(arguments), trace=arguments.trace) as session:
         event = await session.ask(Set(attribute, value))
         if not isinstance(event, SetDone):
             raise refusal_of(event, f"SET {attribute}") or RemoteProtocolError(f"found {type(event).__name__}")
-        after = await session.ask_back(attribute)
+        after = None if is_secret else await session.ask_back(attribute)
     _print_done(arguments, f"{attribute} written", attribute, after)
     return 0
 
@@ -74,13 +76,25 @@ async def _act(arguments: argparse.Namespace) -> int:
     if arguments.no_parameter:
         parameter = None
     elif arguments.type:
-        parameter = items.parse_value(arguments.type, arguments.value, arguments.deviation)
+        parameter = _value(arguments, method)
     async with associated(target.parse(arguments), trace=arguments.trace) as session:
         event = await session.ask(Act(method, parameter))
         if not isinstance(event, ActionDone):
             raise refusal_of(event, f"ACTION {method}") or RemoteProtocolError(f"found {type(event).__name__}")
     _print_done(arguments, f"{method} done", method, event.value)
     return 0
+
+
+def _value(arguments: argparse.Namespace, about: Attribute, hidden: str | None = None) -> Data:
+    """Return the value to send; one that may be a secret is in no message."""
+    text, is_named = keys.value_of(arguments.value) if hidden is None else (hidden, True)
+    try:
+        return items.parse_value(arguments.type, text, arguments.deviation)
+    except UsageError:
+        if not is_named and about.class_id not in SECRET_CLASSES:
+            raise
+    words = ", ".join(items.VALUE_TYPES)
+    raise UsageError(f"VALUE (not shown) is no {arguments.type}; expected one of {words}; an octet-string as hex")
 
 
 def _print_done(arguments: argparse.Namespace, words: str, about: Attribute, value: Data | None) -> None:

@@ -115,7 +115,7 @@ def _number(kind: str, text: str) -> int:
 
 def _octets(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        return bytes.fromhex(text.removeprefix("0x"))
     except ValueError as error:
         raise UsageError(f"{text[:40]!r}: expected pairs of hex digits") from error
 

@@ -46,6 +46,16 @@ def text_of(arguments: argparse.Namespace, name: str, environment: Mapping[str, 
     return None
 
 
+def value_of(text: str, environment: Mapping[str, str] = os.environ) -> tuple[str, bool]:
+    """Return the value that ``text`` is or names, as ``@env:VAR`` or ``@file:PATH``, and whether it is named."""
+    kind, _, name = text.partition(":")
+    if kind == "@env":
+        if name not in environment:
+            raise UsageError(f"{text}: there is no such environment variable")
+        return environment[name].strip(), True
+    return (content_of("VALUE", Path(name)).strip(), True) if kind == "@file" else (text, False)
+
+
 def content_of(option: str, path: Path, *, private: bool = True) -> str:
     """Return the text of a file; UsageError when it can't be read, or when it is private and others can read it."""
     try:

@@ -14,11 +14,10 @@ from protocols.dlms.quirks import Quirks
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.xdlms import access, action, general_block, get, initiate, notifications, refusals, short
 from protocols.dlms.xdlms import set as set_service
-from protocols.dlms.xdlms.references import Attribute
+from protocols.dlms.xdlms.references import SECRET_CLASSES, Attribute
 from protocols.errors import ProtocolError
 
 NOT_SHOWN = "(not shown)"
-SECRET_CLASSES = frozenset({12, 15, 64})  # associations and security setup: secrets are set and keys handed over
 _HARMLESS = frozenset(
     (
         "apdu", "plain_apdu", "type", "invoke_id", "confirmed", "high_priority", "long_invoke_id", "attribute",

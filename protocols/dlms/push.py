@@ -32,6 +32,7 @@ from protocols.dlms.xdlms.general_block import BlockAssembly, GeneralBlock
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.errors import RemoteProtocolError
 
+_HEAD_OCTETS = 2  # of an APDU: tag, and flags that a meter's pushes have in common
 PAUSE_S_MAX = 5  # Iskraemeco AM550 was seen to pause 3 s between the HDLC parts of one push
 
 
@@ -125,9 +126,14 @@ class PushReceiver:
         return self._events.popleft()
 
     def _from_hdlc(self, frame: Frame) -> bytes | None:
-        """Join segmented UI frames; only the first of a push has an LLC header with every maker."""
+        """Join segmented UI frames; only the first of a push has an LLC header with every maker.
+
+        Some makers repeat it. But a frame that begins as the open push began is the next one: the last frame was lost.
+        """
         if frame.type is not FrameType.UI:
             raise RemoteProtocolError(f"control field {frame.control:#04x} on a line of pushes, expected UI (03, 13)")
+        if self._frames and frame.information.startswith(LLC_RESPONSE + self._frames[:_HEAD_OCTETS]):
+            self._frames.clear()
         if len(self._frames) + len(frame.information) > APDU_OCTETS_MAX:
             self._frames.clear()
             raise RemoteProtocolError(f"a push of more than {APDU_OCTETS_MAX} octets")

@@ -13,8 +13,14 @@ from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import Data
 from protocols.dlms.link import LinkDown, LinkUp
 from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
-from protocols.dlms.xdlms.references import Attribute, Selection
+from protocols.dlms.xdlms.references import SECRET_CLASSES, Attribute, Selection
 from protocols.dlms.xdlms.refusals import ConfirmedServiceError, ExceptionResponse
+
+
+def _shown(attribute: Attribute, value: Data | None) -> str:
+    """Return what a repr shows of a value: nothing where it may be a secret."""
+    return "<not shown>" if attribute.class_id in SECRET_CLASSES and value is not None else repr(value)
+
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
@@ -55,6 +61,10 @@ class Set:
     value: Data
     selection: Selection | None = None
 
+    def __repr__(self) -> str:
+        value = _shown(self.attribute, self.value)
+        return f"Set(attribute={self.attribute!r}, value={value}, selection={self.selection!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class SetList:
@@ -69,6 +79,9 @@ class Act:
 
     method: Attribute
     parameter: Data | None = None
+
+    def __repr__(self) -> str:
+        return f"Act(method={self.method!r}, parameter={_shown(self.method, self.parameter)})"
 
 
 @dataclass(frozen=True, slots=True)

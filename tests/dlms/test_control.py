@@ -15,9 +15,9 @@ from protocols.dlms.control import (
     switch,
 )
 from protocols.dlms.cosem_time import date_time_of, decode_date_time
-from protocols.dlms.data import Data, Tag, enum, unsigned
+from protocols.dlms.data import Data, Tag, enum, octets, unsigned
 from protocols.dlms.plan import results_of
-from protocols.dlms.services import ActionDone, DataAccessError, GetList, GetResult, SetDone
+from protocols.dlms.services import Act, ActionDone, DataAccessError, GetList, GetResult, Set, SetDone
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.obis import Obis
@@ -87,3 +87,13 @@ def test_a_meter_with_a_quirk_about_its_deviation_is_told_the_time_in_its_own_wa
     said = date_time_of(request.value)
     assert (said.hour, said.deviation_minutes, said.status) == (12, -60, 0x80)
     assert said.at(winter=True) == summer.at(winter=True)
+
+
+@pytest.mark.parametrize("class_id", [12, 15, 64])
+def test_a_request_that_may_carry_a_secret_does_not_show_it(class_id: int) -> None:
+    about = Attribute(class_id, Obis.parse("0.0.40.0.0"), 7)
+    assert "a new secret" not in repr((Set(about, octets(b"a new secret")), Act(about, octets(b"a new secret"))))
+    plain = Attribute(1, about.obis, 2)
+    shown = repr((Set(plain, octets(b"a name")), Act(plain, octets(b"a name")), Act(about)))
+    assert shown.count("b'a name'") == 2
+    assert shown.endswith("parameter=None))")

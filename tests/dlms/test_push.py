@@ -12,6 +12,7 @@ from protocols.dlms.ciphering import GENERAL_GLO, CipheredApdu, Keys, SecurityCo
 from protocols.dlms.data import double_long_unsigned, octets, structure
 from protocols.dlms.explain import explain_apdu
 from protocols.dlms.hdlc.frames import Address, Frame, FrameType
+from protocols.dlms.hdlc.sequence import LLC_RESPONSE
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.mbus import MbusFrame, MbusReader, encode_push
 from protocols.dlms.push import Locked, Pushed, PushEvent, PushLink, PushReceiver, PushSecurity
@@ -103,6 +104,16 @@ def sealed(counter: int, control: SecurityControl = BOTH, plaintext: bytes = NOT
 
 def on_wrapper(apdu: bytes) -> bytes:
     return Wrapped(1, 103, apdu).encode()
+
+
+def test_a_push_that_loses_its_last_segment_does_not_cost_the_next_one() -> None:
+    octets_ = LLC_RESPONSE + NOTIFICATION.encode()
+    pieces = [octets_[at : at + 128] for at in range(0, len(octets_), 128)]
+    frames = [
+        Frame(Address(16), Address(1, 17, 2), FrameType.UI | 0x10, piece, piece is not pieces[-1]).encode()
+        for piece in pieces
+    ]
+    assert events_of(PushReceiver(PushLink.HDLC), *frames[:-1], *frames) == [Pushed(NOTIFICATION)]
 
 
 def test_a_ciphered_push_in_general_blocks_arrives_once_and_never_again() -> None:

@@ -125,6 +125,23 @@ def test_an_attribute_is_written_and_a_method_invoked(tcp):
     assert answer("dlms", "action", "70:0.0.96.3.10:2", "integer", "0", *tcp)["done"]
 
 
+def test_a_new_secret_comes_from_the_environment_or_a_file_and_is_never_shown(tmp_path, tcp):
+    new = b"another secret".hex()
+    (tmp_path / "new").touch(mode=0o600)
+    (tmp_path / "new").write_text(f"0x{new}\n")
+    words = ("dlms", "set", "15:0.0.40.0.0:7", "octet-string")
+    for value in ("@env:NEW", f"@file:{tmp_path / 'new'}", f"0x{new}"):
+        done = congto(*words, value, "--trace", *tcp, environment={"NEW": new})
+        assert (done.returncode, "read-write-denied" in done.stderr) == (5, True), done.stderr  # sent, and refused
+        assert "apdu: set-request" in done.stderr
+        assert not any(text in done.stdout + done.stderr for text in (new, "another secret"))
+    for value in ("@env:NEW", "no-hex-but-secret"):
+        wrong = congto(*words, value, *tcp, environment={"NEW": "no-hex-but-secret"})
+        assert (wrong.returncode, "no-hex" in wrong.stderr) == (2, False), wrong.stderr
+    absent = congto(*words, "@env:NO_SUCH_VARIABLE", *tcp)
+    assert (absent.returncode, "no such environment variable" in absent.stderr) == (2, True)
+
+
 def test_the_billing_period_ends_with_yes_only_and_what_it_did_is_read_back(serial):
     asked = congto("dlms", "reset", *serial)
     assert (asked.returncode, "nothing was done" in asked.stdout) == (1, True)

@@ -11,6 +11,8 @@ from protocols.obis import Obis
 
 ITEMS_MAX = 255  # elements of one request with list; meters take 5 to 30, the agent asks for fewer
 
+SECRET_CLASSES = frozenset({12, 15, 64})  # associations and security setup: secrets are set and keys handed over
+
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
