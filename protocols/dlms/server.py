@@ -35,7 +35,7 @@ from protocols.dlms.responder_short import ShortResponder
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperServer, WrapperServerParameters
 from protocols.dlms.xdlms.general_block import GENERAL_BLOCK, decode_general_block
-from protocols.dlms.xdlms.notifications import DataNotification
+from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.dlms.xdlms.refusals import EXCEPTION, ExceptionResponse
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
@@ -140,6 +140,18 @@ class DlmsServer:
         """Return the octets of a push that is encoded already, and perhaps ciphered."""
         self._link.send_unconfirmed(client_sap, apdu)
         return self.data_to_send()
+
+    def send_event(self, client_sap: int, event: EventNotification) -> bytes:
+        """Return the octets that tell an associated client of ``event``, protected as all else; to be written now.
+
+        LocalProtocolError when the client is not associated: only :meth:`push` needs no association.
+        """
+        peer = self._peers.get(client_sap)
+        if peer is None or peer.state is not ServerState.OPEN or peer.policy is None:
+            raise LocalProtocolError(f"cannot tell client {client_sap} of an event: it is not associated")
+        protection = peer.protection if peer.policy.is_ciphered else None
+        apdu = event.encode()
+        return self.push_apdu(client_sap, apdu if protection is None else protection.seal(apdu))
 
     def next_event(self) -> ServerEvent | NeedData:
         """Answer what came next and tell what it was; NEED_DATA when nothing is left.

@@ -23,6 +23,7 @@ from simulators.dlms.keys import MeterKeys, derive_keys, read_keys, write_keys
 from simulators.dlms.meter import DlmsMeter, Manners, needs_keys
 from simulators.dlms.objects import check_model
 from simulators.dlms.tcp import DlmsTcpServer
+from simulators.dlms.udp import DlmsUdpServer
 from simulators.faults import FaultPlan
 from simulators.meter import SimulatedMeter
 from simulators.meter_arguments import (
@@ -44,10 +45,11 @@ PUSH_S_MIN = 1.0
 
 def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``dlms``."""
-    dlms = subparsers.add_parser("dlms", help="DLMS meters over HDLC on a pseudo-terminal, or over the TCP wrapper")
+    dlms = subparsers.add_parser("dlms", help="DLMS meters over HDLC on a pseudo-terminal, or over the wrapper")
     where = dlms.add_mutually_exclusive_group(required=True)
     where.add_argument("--port-link", type=Path, metavar="PATH", help="HDLC: the name that masters open")
     where.add_argument("--tcp", action="store_true", help="the TCP wrapper; addresses are wPorts")
+    where.add_argument("--udp", action="store_true", help="the wrapper over UDP; addresses are wPorts")
     add_listen(dlms)
     add_meter_arguments(dlms, "dlms_residential")
     add_line_arguments(dlms)
@@ -82,7 +84,7 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     dlms.add_argument(
         "--speed", type=float, default=1.0, help="seconds of the meters a second, 0 stands still; default 1"
     )
-    dlms.add_argument("--push", metavar="HOST:PORT", help="push over TCP to there; on a serial line: to 'line'")
+    dlms.add_argument("--push", metavar="[udp:]HOST:PORT", help="push to there; on a serial line: to 'line'")
     dlms.add_argument("--push-every", type=float, default=0.0, metavar="S", help="seconds; default: when asked to only")
     dlms.add_argument("--push-ciphered", action="store_true", help="pushes are ciphered; needs keys")
     dlms.set_defaults(serve=_serve)
@@ -107,12 +109,14 @@ async def _serve(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
     now_ms = clock_of(arguments.at, arguments.speed, time.monotonic)
     faults, link_faults = parse_faults(arguments.fault)
     rng = Random(key_of(arguments.seed, "faults"))
-    if arguments.tcp:
+    if arguments.tcp or arguments.udp:
         if link_faults != LinkFaults():
             raise UsageError("--fault dm and frmr: only HDLC has them; expected --port-link")
-        server = DlmsTcpServer(dlms_meters, now_ms, faults=faults, rng=rng)
+        server_of = DlmsUdpServer if arguments.udp else DlmsTcpServer
+        server = server_of(dlms_meters, now_ms, faults=faults, rng=rng)
         opened.push_async_callback(server.close)
-        place, line = await listen(server, arguments), None
+        ((_, at),) = (await listen(server, arguments)).items()
+        place, line = {"udp" if arguments.udp else "tcp": at}, None
     else:
         line = HdlcMeters(
             open_line(arguments, opened),
@@ -198,7 +202,7 @@ def parse_faults(words: list[str]) -> tuple[FaultPlan, LinkFaults]:
 
 
 class Pusher:
-    """Sends the meters' pushes over TCP, or in UI frames on their line."""
+    """Sends the meters' pushes over TCP or UDP, or in UI frames on their line."""
 
     def __init__(
         self,
@@ -209,9 +213,10 @@ class Pusher:
         *,
         ciphered: bool,
     ) -> None:
-        host, _, port = destination.rpartition(":")
+        host, _, port = destination.removeprefix("udp:").rpartition(":")
+        self._is_udp = destination.startswith("udp:")
         if (destination != "line" or line is None) and not (host and port.isdigit() and int(port) <= 0xFFFF):
-            raise UsageError(f"--push {destination}: expected HOST:PORT, or 'line' with --port-link")
+            raise UsageError(f"--push {destination}: expected HOST:PORT, udp:HOST:PORT, or 'line' with --port-link")
         self._host, self._port = host, int(port) if host else 0
         self._line = line if destination == "line" else None
         self._meters, self._now_ms, self._ciphered = meters, now_ms, ciphered
@@ -250,6 +255,13 @@ class Pusher:
 
     async def _send(self, octets: bytes) -> None:
         with contextlib.suppress(OSError):  # Nobody listens: a push is not repeated.
+            if self._is_udp:
+                there = (self._host, self._port)
+                loop = asyncio.get_running_loop()
+                transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=there)
+                transport.sendto(octets)
+                transport.close()
+                return
             _, writer = await asyncio.open_connection(self._host, self._port)
             writer.write(octets)
             await writer.drain()

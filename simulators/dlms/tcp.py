@@ -26,15 +26,7 @@ class DlmsTcpServer:
     ) -> None:
         self._faults = faults
         self._rng = rng or Random(0)
-        self._meters: dict[int, DlmsMeter] = {}
-        for each in meters:
-            address = each.meter.address
-            if address not in WPORTS:
-                raise UsageError(f"meter {each.meter.name}: wPort {address}; expected 1 to 65534")
-            if each.keys is None and needs_keys(each.meter.model):
-                raise UsageError(f"meter {each.meter.name}: its model's client needs keys")
-            if self._meters.setdefault(address, each) is not each:
-                raise UsageError(f"meter {each.meter.name}: wPort {address} is taken on this bus")
+        self._meters = by_wport(meters)
         self._now_ms = now_ms
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
@@ -57,6 +49,20 @@ class DlmsTcpServer:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+
+
+def by_wport(meters: Iterable[DlmsMeter]) -> dict[int, DlmsMeter]:
+    """Return the meters by their wPorts; UsageError when one has none of its own, or lacks the keys it needs."""
+    found: dict[int, DlmsMeter] = {}
+    for each in meters:
+        address = each.meter.address
+        if address not in WPORTS:
+            raise UsageError(f"meter {each.meter.name}: wPort {address}; expected 1 to 65534")
+        if each.keys is None and needs_keys(each.meter.model):
+            raise UsageError(f"meter {each.meter.name}: its model's client needs keys")
+        if found.setdefault(address, each) is not each:
+            raise UsageError(f"meter {each.meter.name}: wPort {address} is taken on this bus")
+    return found
 
 
 class _Connection(asyncio.Protocol):

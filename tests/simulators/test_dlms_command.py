@@ -148,3 +148,34 @@ def test_what_cannot_be_is_refused_with_its_cure(words, expected):
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 2
     assert re.search(re.escape(expected), done.stderr), done.stderr
+
+
+def test_the_command_serves_and_pushes_over_udp():
+    with socket.socket(type=socket.SOCK_DGRAM) as listener, socket.socket(type=socket.SOCK_DGRAM) as wire:
+        for each in (listener, wire):
+            each.bind(("127.0.0.1", 0))
+            each.settimeout(DEADLINE_S)
+        there = f"udp:127.0.0.1:{listener.getsockname()[1]}"
+        with sim("--udp", "--units", "5", "--push", there, "--at", AT, "--speed", "0") as said:
+            host, port = said["udp"].split(":")
+            wire.connect((host, int(port)))
+            wire.send(b"\0\1")  # no message: nothing is said to it
+            wire.send(b"\0\1\0\1\0\6\0\1\0")  # a wPort that is not there
+            client = DlmsClient(WrapperParameters(1, 5), Association(Mechanism.LOW, b"00000000"))
+            shell = Shell(client, wire.send, lambda: wire.recv(65536))
+            assert isinstance(shell.ask(Connect()), Associated)
+            energy = integer_of(shell.value(3, "1.0.1.8.0", 2))
+            assert energy > 0
+            assert isinstance(shell.ask(Act(Attribute(40, PUSH_SETUP, 1))), ActionDone)
+            receiver = PushReceiver(PushLink.WRAPPER, {})
+            receiver.receive_data(listener.recv(65536))
+            event = receiver.next_event()
+            assert isinstance(event, Pushed)
+            assert integer_of(items_of(items_of(event.notification.data)[1])[1]) == energy
+            with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+                stranger.connect((host, int(port)))
+                stranger.settimeout(DEADLINE_S)
+                refused = DlmsClient(WrapperParameters(1, 5), Association(Mechanism.LOW, b"wrong"))
+                there = Shell(refused, stranger.send, lambda: stranger.recv(65536))
+                assert not isinstance(there.ask(Connect()), Associated)
+            assert integer_of(shell.value(3, "1.0.1.8.0", 2)) == energy  # another address is another client
