@@ -4,6 +4,7 @@ A key is hex. A secret is text, or ``0x`` and hex. A file that holds either must
 """
 
 import argparse
+import json
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from protocols.errors import UsageError
 
 FILE_OCTETS_MAX = 4096  # a key or a secret is one line
+KEYS_FILE_OCTETS_MAX = 1 << 20  # a thousand meters and more
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -46,6 +48,49 @@ def text_of(arguments: argparse.Namespace, name: str, environment: Mapping[str, 
     return None
 
 
+def add_keys_file(parser: argparse._ActionsContainer) -> None:
+    """Add ``--keys`` and ``--unit``."""
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="keys, title and suite, as `congto sim dlms --keys-out` writes them"
+    )
+    parser.add_argument("--unit", metavar="UNIT", help="which meter of --keys; default: the only one")
+
+
+def with_keys_file(arguments: argparse.Namespace, *, secret: bool = False) -> argparse.Namespace:
+    """Return the arguments with what the file of ``--keys`` says of the unit; with ``secret`` its secret, too."""
+    if arguments.keys is None:
+        if arguments.unit is not None:
+            raise UsageError("--unit goes with --keys FILE")
+        return arguments
+    where = f"--keys {arguments.keys}"
+    try:
+        units = json.loads(content_of("--keys", arguments.keys, octets_max=KEYS_FILE_OCTETS_MAX))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: is no JSON; expected what `congto sim dlms --keys-out` writes") from error
+    if not isinstance(units, dict) or not units:
+        raise UsageError(f"{where}: expected an object with a member for each unit")
+    unit = arguments.unit or (next(iter(units)) if len(units) == 1 else None)
+    held = units.get(unit)
+    if not isinstance(held, dict):
+        raise UsageError(f"{where}: has units {', '.join(units)}; give one of them as --unit")
+    given = vars(arguments) | {"key": _text(held, "encryption_key", where)}
+    given["auth_key"] = _text(held, "authentication_key", where)
+    given["meter_title"] = arguments.meter_title or _text(held, "system_title", where)
+    given["suite"] = held.get("suite", 0)
+    if given["suite"] not in (0, 1, 2) or arguments.suite not in (0, given["suite"]):
+        raise UsageError(f"{where}: unit {unit} has security suite {given['suite']}, asked for was {arguments.suite}")
+    if secret:
+        given["secret"] = "0x" + _text(held, "secret", where)
+    return argparse.Namespace(**given)
+
+
+def _text(held: Mapping[str, object], name: str, where: str) -> str:
+    text = held.get(name)
+    if not isinstance(text, str):
+        raise UsageError(f"{where}: the unit has no {name}")
+    return text
+
+
 def value_of(text: str, environment: Mapping[str, str] = os.environ) -> tuple[str, bool]:
     """Return the value that ``text`` is or names, as ``@env:VAR`` or ``@file:PATH``, and whether it is named."""
     kind, _, name = text.partition(":")
@@ -56,18 +101,18 @@ def value_of(text: str, environment: Mapping[str, str] = os.environ) -> tuple[st
     return (content_of("VALUE", Path(name)).strip(), True) if kind == "@file" else (text, False)
 
 
-def content_of(option: str, path: Path, *, private: bool = True) -> str:
+def content_of(option: str, path: Path, *, private: bool = True, octets_max: int = FILE_OCTETS_MAX) -> str:
     """Return the text of a file; UsageError when it can't be read, or when it is private and others can read it."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if private and stat.S_ISREG(mode) and mode & _OTHERS:
                 raise UsageError(f"{option} {path}: others can read it; chmod 600 {path}")
-            content = file.read(FILE_OCTETS_MAX + 1)
+            content = file.read(octets_max + 1)
     except OSError as error:
         raise UsageError(f"{option} {path}: can't be read: {error.strerror}") from error
-    if len(content) > FILE_OCTETS_MAX:
-        raise UsageError(f"{option} {path}: more than {FILE_OCTETS_MAX} octets, expected one line or a PEM")
+    if len(content) > octets_max:
+        raise UsageError(f"{option} {path}: more than {octets_max} octets")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

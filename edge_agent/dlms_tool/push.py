@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--meter-title", metavar="HEX", help="system title of the meter that the keys are of")
     keys.add_key_arguments(parser, "key", "encryption key, as hex", direct=False)
     keys.add_key_arguments(parser, "auth-key", "authentication key, as hex", direct=False)
+    keys.add_keys_file(parser)
     parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite; default 0")
     target.add_quirks(parser)
     parser.add_argument("--count", type=int, default=0, help="end after so many pushes; default: go on until Ctrl-C")
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     link = PushLink(arguments.link or ("hdlc" if arguments.serial else "wrapper"))
     if (link is PushLink.WRAPPER) == bool(arguments.serial):
         raise UsageError(f"--link {link.value}: on a serial line expected hdlc or mbus, over TCP and UDP wrapper")
-    known, quirks = _security(arguments), target.quirks_of(arguments.quirk)
+    known, quirks = _security(keys.with_keys_file(arguments)), target.quirks_of(arguments.quirk)
     printed = _Printer(arguments, known)
     asyncio.run(_listen(arguments, printed, lambda: PushReceiver(link, known, quirks)))
     return 0

@@ -131,6 +131,7 @@ def _add_security(group: argparse._ActionsContainer) -> None:
     group.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite; default 0")
     keys.add_key_arguments(group, "key", "global unicast encryption key, as hex", direct=False)
     keys.add_key_arguments(group, "auth-key", "global authentication key, as hex", direct=False)
+    keys.add_keys_file(group)
     group.add_argument("--system-title", metavar="HEX", default=OUR_TITLE, help=f"ours; default {OUR_TITLE}")
     group.add_argument("--meter-title", metavar="HEX", help="the meter's, if another one must not be taken")
     group.add_argument("--dedicated-key", action="store_true", help="a fresh key for this association alone")
@@ -156,6 +157,9 @@ def _parse(arguments: argparse.Namespace) -> Target:
     place = tcp_place(arguments.tcp, "--tcp") if arguments.tcp else serial_place(arguments)
     if isinstance(place, TcpPlace) and arguments.mode_e:
         raise UsageError("--mode-e is for serial ports: over TCP nobody can change the speed of the line")
+    wants_secret = AUTHENTICATIONS[arguments.auth] in WITH_SECRET
+    has_secret = arguments.secret_env is not None or arguments.secret_file is not None
+    arguments = keys.with_keys_file(arguments, secret=wants_secret and not has_secret)
     association, secrets = _association(arguments)
     counters = None
     if association.ciphering is not None and _uses_counters(association):
@@ -248,7 +252,7 @@ def _ciphering(arguments: argparse.Namespace, mechanism: Mechanism) -> tuple[Cip
     assert title is not None
     if key is None:
         if protect != "none" or mechanism is Mechanism.HIGH_GMAC:
-            raise UsageError("ciphering and high-gmac need --key-env or --key-file, and mostly --auth-key-…")
+            raise UsageError("ciphering and high-gmac need --keys, --key-env or --key-file, and mostly --auth-key-…")
         if mechanism not in (Mechanism.HIGH_SHA256, Mechanism.HIGH_ECDSA):
             return None, False
         size = 32 if arguments.suite == 2 else 16  # These need titles, and no key of ours.

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,19 @@ def test_the_page_of_supported_features_is_what_the_code_holds():
 
 @pytest.mark.integration
 def test_the_guide_takes_a_bare_meter_to_its_load_curve(tmp_path):
-    places = {"/tmp/meter": str(tmp_path / "meter"), "/tmp/head": str(tmp_path / "head")}
+    names = ("meter", "head", "secured", "keys.json", "counters.json")
+    places = {f"/tmp/{name}": str(tmp_path / name) for name in names}
     commands = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
     simulator = [places.get(word, word) for word in commands.pop(0)[1:]]
-    head = re.search(r"`congto (sim iec62056-21[^`]*)`", GUIDE)
-    assert head
-    heads_words = [places.get(word, word) for word in shlex.split(head[1])]
+    others = [
+        [places.get(word, word) for word in shlex.split(found)[1:]]
+        for found in re.findall(r"`congto (sim [^`]*--units[^`]*)`", GUIDE)
+    ]
+    assert [words[0] for words in others] == ["dlms", "iec62056-21"]
     environment, said = {}, []
-    with sim(*simulator[1:], "--unpaced"), sim(*heads_words[1:], "--unpaced"):
+    with ExitStack() as running:
+        for words in (simulator[1:], *others):
+            running.enter_context(sim(*words, "--unpaced"))
         for words in commands:
             if words[0] == "export":
                 name, _, value = words[1].partition("=")
@@ -41,7 +47,7 @@ def test_the_guide_takes_a_bare_meter_to_its_load_curve(tmp_path):
             done = congto(*(places.get(word, word) for word in words[1:]), environment=environment)
             assert done.returncode == 0, (words, done.stderr)
             said.append(done.stdout)
-    assert len(said) == 7
+    assert len(said) == 9
     assert "CTO" in said[0]
     assert "█" in said[3]
     assert "1.8.0" in said[-1]

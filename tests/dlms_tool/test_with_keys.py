@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from edge_agent.dlms_tool.counters import RESERVED_AT_ONCE, CounterFile
+from edge_agent.dlms_tool.keys import with_keys_file
 from protocols.errors import UsageError
 from tests.dlms_tool.processes import DEADLINE_S, congto, owner_only, sim
 
@@ -67,6 +69,10 @@ def test_shared_secrets_prove_both_sides_and_a_wrong_one_is_refused(tmp_path, me
         done = meter.read(*words, "--trace")
         assert done.returncode == 0, done.stderr
         assert meter.holds_no_key(done.stderr)
+        of_file = meter.read(
+            *meter.place, "--auth", mechanism, "--keys", str(tmp_path / "keys.json"), "--protect", "none"
+        )
+        assert of_file.returncode == 0, of_file.stderr
         wrong = meter.read(*words, METER_SECRET="wrong")
         assert wrong.returncode == 5, wrong.stderr
         assert "no association" in wrong.stderr
@@ -96,6 +102,28 @@ def test_ciphered_meters_are_read_in_every_suite_and_a_trace_shows_no_key(tmp_pa
         weaker = meter.read(*words, "--protect", "authenticate")
         assert (weaker.returncode, "wants other protection: --protect, --suite" in weaker.stderr) == (5, True), weaker
         assert meter.read(*words).returncode == 0
+
+
+@pytest.mark.integration
+def test_the_file_of_the_simulators_keys_is_taken_as_it_is(tmp_path):
+    with secured(tmp_path, "--auth", "high-gmac", "--ciphered", suite="2") as meter:
+        place = (*meter.place[:-4], "--timeout", "2", "--auth", "high-gmac", *meter.counters)
+        words = (*place, "--keys", str(tmp_path / "keys.json"))
+        for more in ((), ("--unit", "17"), ("--suite", "2")):
+            done = meter.read(*words, *more)
+            assert done.returncode == 0, done.stderr
+        for more, said in ((("--unit", "18"), "has units 17"), (("--suite", "1"), "has security suite 2")):
+            done = meter.read(*words, *more)
+            assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        done = meter.read(*place, "--unit", "17")
+        assert (done.returncode, "goes with --keys" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"17": 1}', '{"17": {"encryption_key": 1}}'])
+def test_a_file_without_keys_is_refused_by_its_name(tmp_path, content):
+    path = owner_only(tmp_path / "keys.json", content)
+    with pytest.raises(UsageError, match=r"--keys .*keys\.json"):
+        with_keys_file(Namespace(keys=path, unit=None, meter_title=None, suite=0))
 
 
 @pytest.mark.integration
