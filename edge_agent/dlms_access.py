@@ -82,6 +82,8 @@ class Access:
             conformance &= ~Conformance.MULTIPLE_REFERENCES
         if self.settings.general:
             conformance |= Conformance.GENERAL_PROTECTION
+        if self.settings.general_blocks:
+            conformance |= Conformance.GENERAL_BLOCK_TRANSFER
         return Association(
             self.mechanism,
             self.secret.octets if self.secret is not None else b"",

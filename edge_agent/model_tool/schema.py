@@ -178,6 +178,7 @@ def dlms() -> Schema:
             "suite": integer(0, 2),
             "general": FLAG,
             "dedicated_key": FLAG,
+            "general_blocks": FLAG,
             "counter": OBIS,
             "public_client_sap": integer(1, 127),
             "relay": OBIS,

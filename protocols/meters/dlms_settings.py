@@ -28,6 +28,7 @@ class DlmsSettings:
     ``info_octets`` and ``window`` are proposed for HDLC: larger ones make load profiles faster where the meter has
     them. With ``address_octets`` 1 the meter's address is its logical device. ``association`` is "as needed" (kept
     when the meter is read again soon), "kept" (until the meter ends it) or "reopened" (for each reading anew).
+    With ``general_blocks`` what is longer than a PDU is asked for in general blocks, if the meter grants them.
     ``security`` protects every APDU; ``counter`` is the object in which the meter tells the public client our
     invocation counter. ``quirks`` are fields of ``protocols.dlms.quirks.Quirks``.
     """
@@ -46,6 +47,7 @@ class DlmsSettings:
     suite: int = 0
     general: bool = False
     dedicated_key: bool = False
+    general_blocks: bool = False
     counter: Obis | None = None
     public_client_sap: int = PUBLIC_CLIENT_SAP
     relay: Obis | None = None
@@ -85,6 +87,7 @@ def parse_dlms(table: Table) -> DlmsSettings:
         suite=table.integer("suite", 0, 2, default=0),
         general=table.take("general", bool, default=False),
         dedicated_key=table.take("dedicated_key", bool, default=False),
+        general_blocks=table.take("general_blocks", bool, default=False),
         counter=_obis(table, "counter"),
         public_client_sap=table.integer("public_client_sap", 1, 127, default=PUBLIC_CLIENT_SAP),
         relay=_obis(table, "relay"),

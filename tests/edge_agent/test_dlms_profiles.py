@@ -164,3 +164,26 @@ def test_an_association_is_kept_or_reopened_as_the_model_wants(wanted: str, link
     assert found == EXPECTED
     assert [answer.failure for answer in answers] == [None] * 3
     assert meter.links == links  # four readings, all within a second
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_general_blocks_are_used_where_the_model_asks_for_them_and_the_meter_grants_them(asked: bool) -> None:
+    async def go() -> tuple[Conformance, tuple[ProfileValue, ...] | str, list[str]]:
+        assert MODEL.dlms is not None
+        meter = Peculiar()
+        granting = Policy(conformance=LOGICAL_NAMES | Conformance.GENERAL_BLOCK_TRANSFER, pdu_octets_max=40)
+        pty = PtyMeter(DlmsServer(HdlcServerParameters(1, 17), {1: granting}, meter), meter)
+        line = SerialLine(LineSettings(pty.port, 9600, "N", 1, paced=False))
+        access = Access(replace(MODEL.dlms, mechanism="none", general_blocks=asked), quirks_of({}, "test"))
+        entry = Entry(access, lambda client_sap, retries: HdlcParameters(client_sap, 1, 17, 2, retries_max=retries))
+        session = DlmsSession(line, entry, reply_timeout_s=2.0)
+        granted = await session.open(retries=2)
+        found = await DlmsMeter(session, MODEL).read_profile(BEGIN_MS, BEGIN_MS + ROWS * PERIOD_S * 1000 - 1)
+        line.close()
+        pty.close()
+        return granted.conformance, found, meter.requests
+
+    conformance, found, requests = asyncio.run(go())
+    assert found == EXPECTED
+    assert (Conformance.GENERAL_BLOCK_TRANSFER in conformance) == asked
+    assert ("GeneralBlock" in requests) == asked  # a question longer than the meter's PDU goes in two
