@@ -252,7 +252,7 @@ def _ciphering(arguments: argparse.Namespace, mechanism: Mechanism) -> tuple[Cip
     assert title is not None
     if key is None:
         if protect != "none" or mechanism is Mechanism.HIGH_GMAC:
-            raise UsageError("ciphering and high-gmac need --keys, --key-env or --key-file, and mostly --auth-key-…")
+            raise UsageError("ciphering and high-gmac need --key-env or --key-file, and mostly --auth-key-…; or --keys")
         if mechanism not in (Mechanism.HIGH_SHA256, Mechanism.HIGH_ECDSA):
             return None, False
         size = 32 if arguments.suite == 2 else 16  # These need titles, and no key of ours.
