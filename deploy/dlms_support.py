@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import get_args
 
 from edge_agent.dlms_tool.layers import NAMES as LAYERS
-from edge_agent.dlms_tool.target import AUTHENTICATIONS
 from protocols.dlms import quirks, services
 from protocols.dlms.acse import Context
 from protocols.dlms.ciphering import KEY_OCTETS, NAMES
@@ -26,7 +25,7 @@ from protocols.dlms.hdlc.negotiation import INFO_OCTETS_MAX, WINDOW_MAX
 from protocols.dlms.objects import UNITS, ClassId
 from protocols.dlms.push import PushLink
 from protocols.iec62056_21.messages import BAUDS, BAUDS_B, Mode
-from simulators.dlms.commands import MECHANISMS
+from protocols.meters.dlms_rules import MECHANISMS
 from simulators.dlms.hdlc_line import LinkFaults
 from simulators.faults import FaultPlan
 
@@ -92,16 +91,8 @@ def _contexts() -> list[tuple[str, str, str]]:
 
 
 def _mechanisms() -> list[tuple[str, str, str, str]]:
-    simulated = {mechanism: name for name, mechanism in MECHANISMS.items()}
-    return [
-        (
-            _word(mechanism),
-            str(int(mechanism)),
-            f"`{name}`",
-            f"`{simulated[mechanism]}`" if mechanism in simulated else "",
-        )
-        for name, mechanism in AUTHENTICATIONS.items()
-    ]
+    # The tool's --auth and the simulator's take the same words, from one table.
+    return [(_word(each), str(int(each)), f"`{name}`", f"`{name}`") for name, each in MECHANISMS.items()]
 
 
 def _suites() -> list[tuple[str, str, str]]:

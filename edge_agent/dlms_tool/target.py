@@ -23,19 +23,9 @@ from protocols.dlms.protection import Ciphering
 from protocols.dlms.quirks import NUMBER_BOUNDS, STRICT, Quirks, RangeDeviation
 from protocols.dlms.wrapper import WrapperParameters
 from protocols.errors import LocalProtocolError, UsageError
+from protocols.meters.dlms_rules import MECHANISMS, WITH_SECRET
 from protocols.obis import Obis
 
-AUTHENTICATIONS: dict[str, Mechanism] = {
-    "none": Mechanism.NONE,
-    "low": Mechanism.LOW,
-    "high": Mechanism.HIGH,
-    "high-md5": Mechanism.HIGH_MD5,
-    "high-sha1": Mechanism.HIGH_SHA1,
-    "high-gmac": Mechanism.HIGH_GMAC,
-    "high-sha256": Mechanism.HIGH_SHA256,
-    "high-ecdsa": Mechanism.HIGH_ECDSA,
-}
-WITH_SECRET = frozenset({Mechanism.LOW, Mechanism.HIGH, Mechanism.HIGH_MD5, Mechanism.HIGH_SHA1, Mechanism.HIGH_SHA256})
 PROTECTIONS = {"none": (False, False), "authenticate": (True, False), "encrypt": (False, True), "both": (True, True)}
 PUBLIC_CLIENT = 16  # IEC 62056-5-3, annex B
 OUR_TITLE = b"CTO\0\0\0\0\x01".hex()  # CTO is invented, not a registered FLAG identification
@@ -102,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     who.add_argument("--server", default="1", metavar="LOGICAL[/PHYSICAL]", help="server address; over TCP the wPort")
     who.add_argument("--address-octets", type=int, choices=(1, 2, 4), help="of the server; default: as few as can be")
-    who.add_argument("--auth", choices=tuple(AUTHENTICATIONS), default="none", help="authentication; default none")
+    who.add_argument("--auth", choices=tuple(MECHANISMS), default="none", help="authentication; default none")
     keys.add_key_arguments(who, "secret", "password or shared secret, text or 0x and hex", direct=False)
     who.add_argument("--short-names", action="store_true", help="short-name referencing (Landis+Gyr ZMD400)")
     who.add_argument("--no-lists", action="store_true", help="one attribute a request, whatever the meter grants")
@@ -157,7 +147,7 @@ def _parse(arguments: argparse.Namespace) -> Target:
     place = tcp_place(arguments.tcp, "--tcp") if arguments.tcp else serial_place(arguments)
     if isinstance(place, TcpPlace) and arguments.mode_e:
         raise UsageError("--mode-e is for serial ports: over TCP nobody can change the speed of the line")
-    wants_secret = AUTHENTICATIONS[arguments.auth] in WITH_SECRET
+    wants_secret = MECHANISMS[arguments.auth] in WITH_SECRET
     has_secret = arguments.secret_env is not None or arguments.secret_file is not None
     arguments = keys.with_keys_file(arguments, secret=wants_secret and not has_secret)
     association, secrets = _association(arguments)
@@ -219,7 +209,7 @@ def _link(arguments: argparse.Namespace, hdlc: bool) -> HdlcParameters | Wrapper
 
 
 def _association(arguments: argparse.Namespace) -> tuple[Association, tuple[bytes, ...]]:
-    mechanism = AUTHENTICATIONS[arguments.auth]
+    mechanism = MECHANISMS[arguments.auth]
     secret = keys.secret_of(arguments)
     if (secret is not None) != (mechanism in WITH_SECRET):
         need = "needs --secret-env or --secret-file" if secret is None else "takes no secret"

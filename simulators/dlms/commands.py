@@ -16,6 +16,7 @@ from protocols.dlms.acse import Mechanism
 from protocols.dlms.wrapper import Wrapped
 from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import UsageError
+from protocols.meters.dlms_rules import MECHANISMS
 from simulators.chance import key_of
 from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.hdlc_line import HdlcMeters, LinkFaults
@@ -38,7 +39,6 @@ from simulators.meter_arguments import (
 )
 from simulators.world_server import system_ms
 
-MECHANISMS = {each.name.lower().replace("_", "-"): each for each in Mechanism}
 PUSH_WPORT = 103  # IEC 62056-5-3, annex B: the client that takes pushes at the consumer's interface
 PUSH_S_MIN = 1.0
 
