@@ -7,9 +7,11 @@ sees all. By short names an object's base follows from its place in the list.
 Source: DLMS UA 1000-1 (Blue Book), 4.3.2 register, 4.4.3 and 4.4.4 associations; 6.2 names.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.control import RELAY_OBIS, ControlState
 from protocols.dlms.data import (
@@ -105,6 +107,9 @@ class CosemObjects:
         for each in self._make(ignores_selection):
             self._objects[each.class_id, each.obis] = each
         self._codes = {obis for _, obis in self._objects}
+        # Meters with other objects have another firmware: clients may keep what one firmware lists.
+        listed = b"".join(axdr.encode(each.entry()) for each in self._objects.values())
+        self.state.image.firmware += b"-" + hashlib.sha256(listed).hexdigest()[:8].encode()
         named = (key for key in self._objects if key[1] != ASSOCIATION)  # By short names that one is of class 12.
         bases = {key: BASE_STEP * (place + 1) for place, key in enumerate(named)}
         self.short_names = {ASSOCIATION_SN: ASSOCIATION_BASE, **bases}
