@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from protocols.meters.model import Measurement, MeterModel, ModbusRegister, RegisterType
+from protocols.modbus.values import NET_QUANTITIES
 from protocols.obis import UNIT_FACTORS
 
 ENERGY = 8  # OBIS value group D: time integral
@@ -50,7 +51,7 @@ def counter_of(model: MeterModel, measurement: Measurement) -> Counter | None:
         if measurement.at.exponent_at is not None:
             rollover = None  # the power of ten decides, and may change
     return Counter(
-        monotonic=rules.monotonic,
+        monotonic=rules.monotonic and measurement.obis.c not in NET_QUANTITIES,
         width_bits=width_bits,
         resolution=rules.resolution_wh or resolution,
         rollover=rollover,
