@@ -19,6 +19,7 @@ from edge_agent.clock import Clock, SystemClock, WorldClock
 from edge_agent.config import AgentConfig, BusConfig
 from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog
+from edge_agent.mqtt_connection import MqttConnector
 from edge_agent.publisher import Publisher
 from edge_agent.push_ports import PushPorts
 from edge_agent.pushes import PushDesk
@@ -79,7 +80,15 @@ async def _run_tasks(config: AgentConfig, store: Store, log: EventLog, stop: asy
     async def open_one(bus: BusConfig) -> OpenLine:
         return await open_line(bus, config.counters, desk.tap(bus))
 
-    publisher = Publisher(config, store, log, now_ms=now_ms, version=version("congto"), chance=SystemRandom())
+    publisher = Publisher(
+        config,
+        store,
+        log,
+        connect=MqttConnector(config.gateway, config.broker),
+        now_ms=now_ms,
+        version=version("congto"),
+        chance=SystemRandom(),
+    )
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         udp, tcp = await PushPorts(desk).open(config.push, stack)
         if udp or tcp:

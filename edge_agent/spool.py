@@ -17,7 +17,7 @@ healed later, because its last slot does not move.
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -103,11 +103,29 @@ class DayTaken:
     digest: int
 
 
+def connect_file(path: Path) -> sqlite3.Connection:
+    """Return a connection to the spool's file: no transactions of its own, usable from any thread."""
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+def draw_generation() -> str:
+    """Return the name of a new generation."""
+    return secrets.token_hex(8)
+
+
 class Spool:
     """An open spool. Its methods may be called from any thread, one at a time runs."""
 
-    def __init__(self, path: Path, gateway: str, octets_max: int) -> None:
-        """Open or begin the spool at ``path``.
+    def __init__(
+        self,
+        path: Path,
+        gateway: str,
+        octets_max: int,
+        *,
+        connect: Callable[[Path], sqlite3.Connection] = connect_file,
+        draw_generation: Callable[[], str] = draw_generation,
+    ) -> None:
+        """Open or begin the spool at ``path``, through ``connect``; ``draw_generation`` names a new one.
 
         Raises
         ------
@@ -120,7 +138,8 @@ class Spool:
         self._gateway = gateway
         self._octets_max = octets_max
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        self._draw_generation = draw_generation
+        self._db = connect(path)
         try:
             self._prepare()
         except BaseException:
@@ -165,7 +184,7 @@ class Spool:
                 SET_META,
                 [
                     ("gateway", self._gateway),
-                    ("generation", secrets.token_hex(8)),
+                    ("generation", self._draw_generation()),
                     ("last_sequence", 0),
                     ("taken", 0),
                 ],

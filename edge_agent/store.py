@@ -4,7 +4,7 @@ of the lines, and a word to whoever waits when something has changed.
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from edge_agent.failures import SpoolFullError
 from edge_agent.log import Recurring
@@ -15,11 +15,12 @@ from protocols.errors import UnavailableError
 class Store:
     """A spool and its thread."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, executor: Executor | None = None) -> None:
+        """Work on ``spool`` in ``executor``, one thing at a time; in a thread of its own if there is none."""
         self.spool = spool
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "spool")
+        self._thread = ThreadPoolExecutor(1, "spool") if executor is None else executor
         self._loop = asyncio.get_running_loop()
 
     async def commit(self, cycle: Cycle, bus: str, recurring: Recurring) -> bool:

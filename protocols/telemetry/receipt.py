@@ -17,8 +17,8 @@ were taken, and their digest, so that the server can see whether it has just the
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import Enum
 from itertools import pairwise
@@ -77,7 +77,8 @@ class DayTaken(NamedTuple):
 class Status:
     """What a gateway says of itself; ``spooled`` batches wait for a receipt, ``taken`` readings were ever spooled.
 
-    ``days`` are the last days of which it keeps count and digest, ascending; empty if it does not say.
+    ``days`` are the last days of which it keeps count and digest, ascending; empty if it does not say. ``agent`` is
+    what it says of itself beyond the contract: statistics for people, which nothing depends on.
     """
 
     gateway: str
@@ -88,14 +89,16 @@ class Status:
     taken: int
     version: str
     days: tuple[DayTaken, ...] = ()
+    agent: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Return the message."""
         fields = {("at" if key == "at_ms" else key): value for key, value in asdict(self).items()}
         days = [[each.on.isoformat(), each.readings, f"{each.digest:0{DIGEST_DIGITS}x}"] for each in self.days]
         message = {"schema": STATUS_SCHEMA, **fields, "state": self.state.value, "days": days}
-        if not days:
-            del message["days"]
+        for key in ("days", "agent"):
+            if not message[key]:
+                del message[key]
         return _dump(message)
 
 
@@ -128,6 +131,9 @@ def decode_receipt(payload: bytes) -> Receipt:
 def decode_status(payload: bytes) -> Status:
     """Return the status in ``payload``; raise :class:`RemoteProtocolError` if it breaks the contract."""
     message = _load(payload, STATUS_SCHEMA)
+    agent = message.get("agent", {})
+    if type(agent) is not dict:
+        raise RemoteProtocolError(f"agent: expected an object, found {type(agent).__name__}")
     try:
         state = State(message.get("state"))
     except ValueError:
@@ -141,6 +147,7 @@ def decode_status(payload: bytes) -> Status:
         taken=take_integer(message, "taken"),
         version=take_text(message, "version"),
         days=take_days(message.get("days", [])),
+        agent=agent,
     )
 
 

@@ -44,7 +44,7 @@ def decoded(kind, data):
     status = decode_status(data)
     said = {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
     days = [[each.on.isoformat(), each.readings, each.digest] for each in said.pop("days")]
-    return said | ({"days": days} if days else {})
+    return {key: value for key, value in (said | {"days": days}).items() if value or key not in ("days", "agent")}
 
 
 def encoded(kind, said):
