@@ -6,7 +6,7 @@ from edge_agent.failures import NoReplyError
 from edge_agent.meter import Answer, ProfileValue
 from protocols.errors import RemoteProtocolError
 from protocols.meters.model import Group, Measurement, MeterModel
-from protocols.modbus.messages import ExceptionCode, ExceptionReply, ReadRegisters, RegistersReply, Reply
+from protocols.modbus.messages import ExceptionCode, ExceptionReply, ReadRegisters, RegistersReply, Reply, Request
 from protocols.modbus.plan import LineCost, PlannedRead, plan_reads, split_at_holes
 from protocols.modbus.values import Unusable, decode_value
 
@@ -18,7 +18,7 @@ class Link(Protocol):
 
     cost: LineCost
 
-    async def exchange(self, request: ReadRegisters, *, probe: bool = False) -> Reply:
+    async def exchange(self, request: Request, *, probe: bool = False) -> Reply:
         """Return the answer to ``request``."""
         ...
 

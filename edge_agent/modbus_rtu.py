@@ -18,9 +18,9 @@ import asyncio
 from edge_agent.failures import NoReplyError
 from edge_agent.serial_line import SerialLine
 from protocols.errors import RemoteProtocolError
-from protocols.modbus.messages import ReadRegisters, Reply
+from protocols.modbus.messages import Reply, Request
 from protocols.modbus.plan import LineCost, serial_cost
-from protocols.modbus.rtu import NEED_DATA, REPLY_OVERHEAD_OCTETS, REQUEST_OCTETS, RtuClient
+from protocols.modbus.rtu import FRAME_OVERHEAD_OCTETS, NEED_DATA, RtuClient
 
 LATE_ANSWER_S = 10.0  # no meter, adapter or radio bridge we know of holds an answer longer
 TURNAROUND_US = 20_000.0  # typical; meters take 5 to 250 ms
@@ -38,10 +38,10 @@ class RtuLink:
         self._silence_s = self.cost.silence_us / 1e6 if settings.paced else 0.0
         self._client = RtuClient()
         self._loop = asyncio.get_running_loop()
-        self._unanswered: dict[tuple[int, int, int], tuple[ReadRegisters, float]] = {}
+        self._unanswered: dict[tuple[int, int, int], tuple[Request, float]] = {}
         self._left_alone_until: dict[int, float] = {}
 
-    async def exchange(self, request: ReadRegisters, *, probe: bool = False) -> Reply:
+    async def exchange(self, request: Request, *, probe: bool = False) -> Reply:
         """Return the answer to ``request``.
 
         Raises
@@ -54,8 +54,9 @@ class RtuLink:
         await self._wait_for_turn(request)
         await self._line.keep_silence(self._silence_s)
         self._line.discard()
-        await self._line.write(self._client.send(request))
-        characters = REQUEST_OCTETS + REPLY_OVERHEAD_OCTETS + 2 * request.count
+        frame = self._client.send(request)
+        await self._line.write(frame)
+        characters = len(frame) + FRAME_OVERHEAD_OCTETS + request.reply_octets_max
         answered_by = self._loop.time() + characters * self._line.settings.character_s + self._reply_timeout_s
         given_up_at = answered_by if probe else answered_by + self._reply_timeout_s
         try:
@@ -80,18 +81,17 @@ class RtuLink:
                 return event
             self._client.receive_data(await self._line.read(deadline))
 
-    async def _wait_for_turn(self, request: ReadRegisters) -> None:
+    async def _wait_for_turn(self, request: Request) -> None:
         before, since = self._unanswered.get(request.shape, (request, 0.0))
         if before != request and self._loop.time() < since + self._late_answer_s:
             raise NoReplyError(
-                f"unit {request.unit}: registers from {request.address} not asked: the answer to those from "
-                f"{before.address}, of the same length, may still come"
+                f"unit {request.unit}: {request} not asked: the answer to {before}, of the same length, may still come"
             )
         until = self._left_alone_until.pop(request.unit, 0.0)
         if until > self._loop.time():
             await self._drain(until)
 
-    def _note_unanswered(self, request: ReadRegisters, answered_by: float) -> None:
+    def _note_unanswered(self, request: Request, answered_by: float) -> None:
         self._unanswered[request.shape] = (request, self._loop.time())
         self._left_alone_until[request.unit] = answered_by + self._reply_timeout_s
 

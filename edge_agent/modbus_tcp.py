@@ -4,13 +4,16 @@ Here a reply carries the number of its question, which pymodbus checks; a connec
 answered is closed all the same, so that a late answer dies with it. pymodbus' exceptions are translated here only.
 """
 
+from collections.abc import Awaitable
+
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.mei_message import ReadDeviceInformationResponse
 
 from edge_agent.failures import LineLostError, NoReplyError
 from protocols.errors import RemoteProtocolError
-from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters, RegistersReply, Reply
+from protocols.modbus.messages import ExceptionReply, Function, ReadIdentification, Reply, Request
 from protocols.modbus.plan import LineCost
 
 # A register costs next to nothing on Ethernet, a question its round trip and the meter's own time.
@@ -27,28 +30,41 @@ class TcpLink:
             host, port=port, timeout=reply_timeout_s, retries=0, reconnect_delay=0, name=self._place
         )
 
-    async def exchange(self, request: ReadRegisters, *, probe: bool = False) -> Reply:  # noqa: ARG002, as RtuLink's
+    async def exchange(self, request: Request, *, probe: bool = False) -> Reply:  # noqa: ARG002, as RtuLink's
         """Return the answer to ``request``; raise as :meth:`edge_agent.modbus_rtu.RtuLink.exchange` does."""
         if not self._client.connected and not await self._client.connect():
             raise LineLostError(f"{self._place}: no connection")
-        read = (
-            self._client.read_holding_registers
-            if request.function is Function.READ_HOLDING
-            else self._client.read_input_registers
-        )
         try:
-            answer: ModbusPDU = await read(request.address, count=request.count, device_id=request.unit)
+            answer: ModbusPDU = await self._ask(request)
         except ModbusException as error:
             self._client.close()
             raise NoReplyError(f"{self._place}, unit {request.unit}: no reply: {error}") from error
         if isinstance(answer, ExceptionResponse):
             return ExceptionReply(request, answer.exception_code)
-        if answer.isError() or len(answer.registers) != request.count:
+        if answer.isError():
+            self._client.close()
+            raise RemoteProtocolError(f"{self._place}, unit {request.unit}: found {answer}, expected {request}")
+        if isinstance(answer, ReadDeviceInformationResponse):
+            answer.number_of_objects = 0  # encode() counts them once more
+        pdu = bytes((answer.function_code,)) + answer.encode()
+        if not pdu.startswith(request.reply_head) or len(pdu) != request.reply_length(pdu):
             self._client.close()
             raise RemoteProtocolError(
-                f"{self._place}, unit {request.unit}: {len(answer.registers)} registers, expected {request.count}"
+                f"{self._place}, unit {request.unit}: a reply of {len(pdu)} octets, expected {request}"
             )
-        return RegistersReply(request, b"".join(register.to_bytes(2, "big") for register in answer.registers))
+        return request.parse(pdu)
+
+    def _ask(self, request: Request) -> Awaitable[ModbusPDU]:
+        client, unit = self._client, request.unit
+        if isinstance(request, ReadIdentification):
+            return client.read_device_information(read_code=request.category, object_id=request.first, device_id=unit)
+        read = {
+            Function.READ_COILS: client.read_coils,
+            Function.READ_DISCRETE: client.read_discrete_inputs,
+            Function.READ_HOLDING: client.read_holding_registers,
+            Function.READ_INPUT: client.read_input_registers,
+        }[request.function]
+        return read(request.address, count=request.count, device_id=unit)
 
     def close(self) -> None:
         """Close the connection."""

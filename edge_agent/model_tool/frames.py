@@ -9,8 +9,8 @@ from protocols.errors import LocalProtocolError, ProtocolError, UsageError
 from protocols.meters.evidence import Frame
 from protocols.meters.model import CosemAttribute, Measurement, MeterModel, ModbusRegister, Protocol, RegisterType
 from protocols.modbus.messages import FUNCTION_OF_TABLE as FUNCTIONS
-from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters
-from protocols.modbus.rtu import NEED_DATA, REQUEST_OCTETS, RtuClient, encode_reply, encode_request
+from protocols.modbus.messages import Function, ReadRegisters, RegistersReply
+from protocols.modbus.rtu import REQUEST_OCTETS, RtuClient, encode_reply, encode_request
 from protocols.modbus.values import Unusable, decode_value, encode_value, exponent_of
 
 FLOATS = (RegisterType.FLOAT32, RegisterType.FLOAT64)
@@ -36,7 +36,7 @@ def _check_modbus(model: MeterModel, frame: Frame) -> Iterator[str]:
     client.send(request)
     client.receive_data(frame.reply)
     reply = client.next_event()
-    if reply is NEED_DATA or isinstance(reply, ExceptionReply):
+    if not isinstance(reply, RegistersReply):
         yield f"reply: found {frame.reply.hex(' ')}; expected {2 * request.count} octets of registers"
         return
     if encode_reply(reply) != frame.reply:

@@ -113,7 +113,7 @@ def test_too_few_registers_are_never_values() -> None:
 
     answer = asyncio.run(with_server(short, work))
     assert getattr(answer, "values", None) == ()
-    assert "expected 4" in str(getattr(answer, "failure", ""))
+    assert "expected registers 72 to 75" in str(getattr(answer, "failure", ""))
 
 
 def test_nobody_listening_is_a_lost_line() -> None:
