@@ -11,6 +11,7 @@ from protocols.dlms import control
 from protocols.dlms.control import ControlState, RelayState
 from protocols.dlms.data import Data, integer
 from protocols.dlms.explain import explain_data
+from protocols.dlms.objects import SCALER_UNIT_INDEX
 from protocols.dlms.services import Act, ActionDone, DataAccessError, GetResult, Set, SetDone
 from protocols.dlms.xdlms.references import SECRET_CLASSES, Attribute
 from protocols.errors import RemoteProtocolError, UsageError
@@ -64,6 +65,8 @@ async def _set(arguments: argparse.Namespace) -> int:
         if not isinstance(event, SetDone):
             raise refusal_of(event, f"SET {attribute}") or RemoteProtocolError(f"found {type(event).__name__}")
         after = None if is_secret else await session.ask_back(attribute)
+        if (attribute.class_id, attribute.index) in SCALER_UNIT_INDEX.items():
+            await session.remembered.forget_scalers()
     _print_done(arguments, f"{attribute} written", attribute, after)
     return 0
 

@@ -9,12 +9,9 @@ from edge_agent.dlms_tool import screen, target
 from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms.data import Data, integer_of, items_of, octets_of
 from protocols.dlms.objects import ClassId, ObjectEntry, decode_object_list
-from protocols.dlms.short_names import OBJECT_LIST
-from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import RemoteProtocolError
 from protocols.obis import Obis
 
-CURRENT_ASSOCIATION = Attribute(15, Obis(0, 0, 40, 0, 0), 2)
 # Blue Book 4.4.4, access_mode of versions 0 to 2; version 3 has bits: 1 read, 2 write, then what a request needs.
 _MODES = {0: "", 1: "r", 2: "w", 3: "rw", 4: "r!", 5: "w!", 6: "rw!"}
 _METHOD_MODES = {0: "", 1: "x", 2: "x!"}
@@ -85,9 +82,8 @@ async def _list(where: target.Target, *, trace: bool) -> tuple[tuple[ObjectEntry
 async def read_object_list(session: MeterSession) -> tuple[ObjectEntry, ...]:
     """Return what the association lists."""
     if session.target.association.uses_short_names:
-        value = await session.get(OBJECT_LIST, "object list")
-        return tuple(_short_entry(element) for element in items_of(value))
-    return decode_object_list(await session.get(CURRENT_ASSOCIATION, "object list"))
+        return tuple(_short_entry(element) for element in items_of(await session.remembered.object_list()))
+    return decode_object_list(await session.remembered.object_list())
 
 
 def _short_entry(element: Data) -> ObjectEntry:

@@ -11,7 +11,6 @@ from typing import Any
 
 from edge_agent.dlms_tool import items, screen, target
 from edge_agent.dlms_tool.pushed_values import text_of
-from edge_agent.dlms_tool.read import read_scalers
 from edge_agent.dlms_tool.refusals import refusal_of
 from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms import profile
@@ -172,7 +171,7 @@ def _of(attribute: Attribute, index: int) -> Attribute:
 async def _scalers(session: MeterSession, columns: Sequence[CaptureObject]) -> tuple[ScalerUnit | None, ...]:
     """Return the scaler of each column that is a register's value."""
     registers = [Attribute(one.class_id, one.obis, 2) for one in columns if _is_register(one)]
-    scalers = await read_scalers(session, list(dict.fromkeys(registers)))
+    scalers = await session.remembered.scalers(list(dict.fromkeys(registers)))
     return tuple(scalers.get(Attribute(one.class_id, one.obis, one.index)) for one in columns)
 
 

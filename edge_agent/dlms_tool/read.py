@@ -2,13 +2,13 @@
 
 import argparse
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from edge_agent.dlms_tool import items, screen, target
+from edge_agent.dlms_tool.asking import get_all
 from edge_agent.dlms_tool.listing import read_object_list
 from edge_agent.dlms_tool.pushed_values import text_of
 from edge_agent.dlms_tool.refusals import RefusedError, refusal_of
@@ -16,8 +16,7 @@ from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms.cosem_time import date_time_of
 from protocols.dlms.data import Data, Tag, float_of
 from protocols.dlms.explain import explain_data
-from protocols.dlms.objects import SCALER_UNIT_INDEX, ClassId, ScalerUnit, scaler_unit_of, to_base
-from protocols.dlms.plan import LIST_ITEMS_DEFAULT, read_attributes, results_of
+from protocols.dlms.objects import SCALER_UNIT_INDEX, ClassId, ScalerUnit, to_base
 from protocols.dlms.services import DataAccessError, GetResult
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import RemoteProtocolError
@@ -124,23 +123,12 @@ async def _read(where: target.Target, wanted: Sequence[Attribute], *, trace: boo
 
 async def read_with_scalers(session: MeterSession, wanted: Sequence[Attribute]) -> list[Reading]:
     """Return the readings of ``wanted`` in order; registers with their scaler and unit."""
-    values = await _get(session, wanted)
+    values = await get_all(session, wanted)
     registers = [
         one for one, result in zip(wanted, values, strict=True) if isinstance(result, GetResult) and _has_scaler(one)
     ]
-    scalers = await read_scalers(session, registers)
+    scalers = await session.remembered.scalers(registers)
     return [_reading(result, scalers) for result in values]
-
-
-async def read_scalers(session: MeterSession, registers: Sequence[Attribute]) -> dict[Attribute, ScalerUnit]:
-    """Return the scaler and unit of each register that has one that can be used."""
-    scalers: dict[Attribute, ScalerUnit] = {}
-    asked = [Attribute(one.class_id, one.obis, SCALER_UNIT_INDEX[ClassId(one.class_id)]) for one in registers]
-    for register, answer in zip(registers, await _get(session, asked), strict=True):
-        if isinstance(answer, GetResult):
-            with contextlib.suppress(RemoteProtocolError):  # One that cannot be used costs its own register, no other.
-                scalers[register] = scaler_unit_of(answer.value)
-    return scalers
 
 
 def _has_scaler(attribute: Attribute) -> bool:
@@ -153,15 +141,3 @@ def _reading(result: GetResult | DataAccessError, scalers: dict[Attribute, Scale
     if isinstance(result, GetResult):
         return Reading(result.attribute, result.value, scalers.get(result.attribute))
     return Reading(result.attribute, refused=str(refusal_of(result, str(result.attribute))))
-
-
-async def _get(session: MeterSession, attributes: Sequence[Attribute]) -> list[GetResult | DataAccessError]:
-    results: list[GetResult | DataAccessError] = []
-    at_once = LIST_ITEMS_DEFAULT if session.target.lists else 1
-    for request in read_attributes(attributes, session.granted.conformance, list_items_max=at_once):
-        event = await session.ask(request)
-        found = results_of(event)
-        if not found:
-            raise refusal_of(event, "GET") or RemoteProtocolError(f"GET: found {type(event).__name__}")
-        results += found
-    return results

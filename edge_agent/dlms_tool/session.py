@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from edge_agent.dlms_tool.refusals import OTHER_PROTECTION, RefusedError, advice_on, refusal_of
+from edge_agent.dlms_tool.remembered import Remembered
 from edge_agent.dlms_tool.serial_port import enter_hdlc, open_for_sign_on
 from edge_agent.dlms_tool.target import Target, TcpPlace
 from edge_agent.dlms_tool.trace import Trace
@@ -34,7 +35,6 @@ from protocols.dlms.services import (
     Release,
     Request,
 )
-from protocols.dlms.short_names import OBJECT_LIST
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
@@ -75,6 +75,7 @@ class MeterSession:
         self._broken: RemoteProtocolError | None = None
         self._counters_stop = target.association.ciphering.counters.stop if target.association.ciphering else 0
         self.granted: Associated
+        self.remembered = Remembered(self, client, target.memory)
 
     @property
     def client(self) -> DlmsClient:
@@ -97,7 +98,7 @@ class MeterSession:
         self.granted = event
         self._require_news()
         if self._target.association.uses_short_names:
-            self._client.short_names.learn(await self.get(OBJECT_LIST, "object list, for the base names"))
+            await self.remembered.learn_names()
 
     def _require_news(self) -> None:
         """The meter's title is known only now, and with it the counter that its answers must be above."""

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from edge_agent.dlms_cache import DlmsCache
 from edge_agent.dlms_tool import keys
 from edge_agent.dlms_tool.counters import CounterFile
 from edge_agent.serial_line import LineSettings
@@ -32,6 +34,7 @@ OUR_TITLE = b"CTO\0\0\0\0\x01".hex()  # CTO is invented, not a registered FLAG i
 COUNTER_OBIS = Obis(0, 0, 43, 1, 0)
 CHALLENGE_OCTETS = 16  # IEC 62056-5-3, 5.7.4: 8 to 64
 ONE_OCTET_MAX, TWO_OCTETS_MAX = 0x7F, 0x3FFF  # IEC 62056-46, 6.4.2.3: seven bits of each octet are address
+_MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SWITCHES = sorted(name for name in Quirks.__slots__ if isinstance(getattr(STRICT, name), bool))
 
 
@@ -41,6 +44,21 @@ class TcpPlace:
 
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept of meters, and as whom and where it was seen. With ``fresh`` it is written only."""
+
+    cache: DlmsCache
+    model: str
+    fresh: bool
+    association: tuple[tuple[str, str], ...]
+    place: str
+
+    def subject(self, kind: str, of: str, firmware: str = "") -> dict[str, str]:
+        """Return what something is kept under."""
+        return {"kind": kind, "of": of, "firmware": firmware, **dict(self.association)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +76,16 @@ class Target:
     counter_obis: Obis
     lists: bool
     secrets: tuple[bytes, ...]
+    memory: Memory | None
 
     def as_public_client(self) -> "Target":
         """Return the same meter asked by the public client."""
         return replace(
-            self, link=replace(self.link, client_sap=PUBLIC_CLIENT), association=Association(), counters=None
+            self,
+            link=replace(self.link, client_sap=PUBLIC_CLIENT),
+            association=Association(),
+            counters=None,
+            memory=None,
         )
 
     def with_counters(self, counters: range) -> "Target":
@@ -98,8 +121,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--no-lists", action="store_true", help="one attribute a request, whatever the meter grants")
     add_quirks(who)
     _add_security(parser.add_argument_group("ciphering"))
+    _add_memory(parser.add_argument_group("what is kept of meters"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--trace", action="store_true", help="show each frame and what it means on stderr; no secrets")
+
+
+def _add_memory(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--fresh", action="store_true", help="read object list and scalers anew, whatever is kept")
+    group.add_argument("--model", metavar="NAME", help="share the kept object list among meters of this model")
+    group.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where lists and scalers are kept; default ~/.cache/congto/dlms"
+    )
 
 
 def add_quirks(parser: argparse._ActionsContainer) -> None:
@@ -171,6 +203,29 @@ def _parse(arguments: argparse.Namespace) -> Target:
         counter_obis=Obis.parse(arguments.counter_object),
         lists=not arguments.no_lists,
         secrets=secrets,
+        memory=_memory(arguments),
+    )
+
+
+def _memory(arguments: argparse.Namespace) -> Memory:
+    """Return what is kept of meters: in ``--cache``, else in the user's own directory for such things."""
+    hdlc = (
+        arguments.serial or arguments.framing == "hdlc"
+    )  # A wPort is often the meter's address behind a concentrator.
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    if arguments.model and not _MODEL.fullmatch(arguments.model):
+        raise UsageError(f"--model {arguments.model}: expected up to 64 letters, digits, '.', '-' or '_'")
+    seen_as = (
+        ("client", str(arguments.client)),
+        ("logical device", arguments.server.partition("/")[0] if hdlc else ""),
+        ("referencing", "short names" if arguments.short_names else "logical names"),
+    )
+    return Memory(
+        cache=DlmsCache(arguments.cache or Path(home) / "congto" / "dlms"),
+        model=arguments.model or "",
+        fresh=arguments.fresh,
+        association=seen_as,
+        place=f"{arguments.serial or arguments.tcp} {arguments.server}",
     )
 
 

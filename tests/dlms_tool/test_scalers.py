@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from edge_agent.dlms_tool.read import read_with_scalers
+from edge_agent.dlms_tool.remembered import Remembered
 from edge_agent.dlms_tool.session import MeterSession
 from protocols.dlms.codes import DataAccessResult
 from protocols.dlms.data import NULL, Data, array, double_long_unsigned, structure
@@ -55,6 +56,7 @@ class InMemory:
         granted = line.client.granted
         assert granted is not None
         self.granted, self.target = granted, argparse.Namespace(lists=True)
+        self.remembered = Remembered(self, line.client, None)
 
     async def ask(self, request: Request) -> Event:
         return self._line.ask(request)[-1]
