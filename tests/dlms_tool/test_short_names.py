@@ -21,14 +21,22 @@ from protocols.obis import Obis
 from tests.dlms_tool.processes import LOW, SECRET, answer, congto
 
 ENERGY = (3, Obis(1, 0, 1, 8, 0))
-BASES = {ASSOCIATION: 0xFA00, ENERGY: 0x3108}
+NAME = (1, Obis(0, 0, 42, 0, 0))
+BASES = {ASSOCIATION: 0xFA00, ENERGY: 0x3108, NAME: 0x3200}
+EXCHANGED = {ASSOCIATION: 0xFA00, NAME: 0x3108, ENERGY: 0x3200}
 
 
 class Shelf:
-    """One register and the list that names it."""
+    """One register, the meter's name, and the list that names them."""
+
+    def __init__(self) -> None:
+        self.name, self.bases, self.lists_read = b"LGZ1", BASES, 0
 
     def get(self, _sap: int, attribute: Attribute, _selection: Selection | None) -> Data | DataAccessResult:
+        if attribute == Attribute(*NAME, 2):
+            return octets(self.name)
         if attribute == OBJECT_LIST:
+            self.lists_read += 1
             return array(
                 *(
                     structure(
@@ -37,7 +45,7 @@ class Shelf:
                         integer(0),
                         octets(obis.to_octets()),
                     )
-                    for (class_id, obis), base in BASES.items()
+                    for (class_id, obis), base in self.bases.items()
                 )
             )
         values = {2: double_long_unsigned(123_456), 3: ScalerUnit(1, 30).to_data()}
@@ -55,9 +63,12 @@ class Shelf:
         return ActionResult.READ_WRITE_DENIED, None
 
 
+SHELF = Shelf()
+
+
 async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    policy = Policy(Mechanism.LOW, SECRET.encode(), SHORT_NAMES, context=Context.SN, short_names=BASES)
-    server = DlmsServer(WrapperServerParameters(1), {1: policy}, Shelf())
+    policy = Policy(Mechanism.LOW, SECRET.encode(), SHORT_NAMES, context=Context.SN, short_names=SHELF.bases)
+    server = DlmsServer(WrapperServerParameters(1), {1: policy}, SHELF)
     while data := await reader.read(4096):
         server.receive_data(data)
         while server.next_event() is not NEED_DATA:
@@ -95,3 +106,22 @@ def test_registers_are_read_and_listed_by_short_names(place):
     assert by_logical_names.returncode == 5
     assert "application-context" in by_logical_names.stderr
     assert "--short-names" in by_logical_names.stderr
+
+
+@pytest.mark.integration
+def test_short_names_are_kept_and_an_exchanged_meter_is_not_asked_by_the_names_of_another(place, tmp_path):
+    words = ("--tcp", place, "--short-names", "--cache", tmp_path, *LOW)
+
+    def energy() -> tuple[int, int]:
+        before = SHELF.lists_read
+        (reading,) = answer("dlms", "read", "1.0.1.8.0", *words)["readings"]
+        return reading["base"]["value"], SHELF.lists_read - before
+
+    assert [energy(), energy()] == [(1_234_560, 1), (1_234_560, 0)]
+    SHELF.name, SHELF.bases = b"LGZ2", EXCHANGED
+    try:
+        assert [energy(), energy()] == [(1_234_560, 1), (1_234_560, 0)]
+        listed = {entry["obis"]: entry for entry in answer("dlms", "list", *words)["objects"]}
+        assert listed["1.0.1.8.0"]["base_name"] == 0x3200
+    finally:
+        SHELF.name, SHELF.bases = b"LGZ1", BASES
