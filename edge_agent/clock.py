@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -36,11 +37,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The computer's clock."""
+    """The computer's clock, ``time_ns``; while it is waited for it is looked at each ``recheck_s``."""
+
+    def __init__(self, time_ns: Callable[[], int] = time.time_ns, recheck_s: float = RECHECK_S) -> None:
+        self._time_ns = time_ns
+        self._recheck_s = recheck_s
 
     def now_ms(self) -> int:
         """Return the present time in milliseconds since 1970 UTC."""
-        return time.time_ns() // 1_000_000
+        return self._time_ns() // 1_000_000
 
     async def wait_until(self, at_ms: int) -> None:
         """Return when ``at_ms`` has come by the clock, even if it is set meanwhile, earlier if it is set back."""
@@ -51,7 +56,7 @@ class SystemClock:
             if left_ms <= 0 or now_ms < latest_ms - SET_BACK_MS:
                 return
             latest_ms = now_ms
-            await asyncio.sleep(min(left_ms / 1000, RECHECK_S))
+            await asyncio.sleep(min(left_ms / 1000, self._recheck_s))
 
     async def close(self) -> None:
         """Do nothing."""
