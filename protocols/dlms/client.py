@@ -326,21 +326,17 @@ class DlmsClient:
         if self._uses_general_blocks:
             octets = LONG_OCTETS_MAX  # What is longer than the meter's PDU goes in general blocks, whatever it is.
         invoke = Invoke(self._invoke_id if fixed is None else fixed)
+        set_blocks = Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance
+        action_blocks = Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance
         exchange: Exchange
         if self._association.uses_short_names:
-            exchange = begin_short(request, self.short_names, octets)
+            exchange = begin_short(request, self.short_names, octets, set_blocks)
         elif isinstance(request, ActList):
-            exchange = ActListExchange(request, invoke, octets)
+            exchange = ActListExchange(request, invoke, octets, action_blocks)
         elif isinstance(request, Access):
             exchange = AccessExchange(request, invoke.id, octets)
         else:
-            exchange = begin(
-                request,
-                invoke,
-                octets,
-                Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE in granted.conformance,
-                Conformance.BLOCK_TRANSFER_WITH_ACTION in granted.conformance,
-            )
+            exchange = begin(request, invoke, octets, set_blocks, action_blocks)
         first = exchange.start()
         self._step(ClientStep.REQUEST)
         self._exchange = exchange

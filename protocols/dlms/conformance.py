@@ -52,6 +52,7 @@ SHORT_NAMES = (
     Conformance.READ
     | Conformance.WRITE
     | Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+    | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.PARAMETERIZED_ACCESS
 )

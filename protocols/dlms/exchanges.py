@@ -28,7 +28,7 @@ from protocols.dlms.services import (
 )
 from protocols.dlms.xdlms import action, get
 from protocols.dlms.xdlms import set as set_service
-from protocols.dlms.xdlms.references import Attribute, Block, Invoke
+from protocols.dlms.xdlms.references import Attribute, Block, Invoke, encode_values
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 Simple: TypeAlias = Get | GetBuffer | GetList | Set | SetList | Act
@@ -172,7 +172,7 @@ class SetExchange:
         if len(whole) <= self._pdu_octets:
             return whole
         head = len(whole) - len(self._octets)
-        self._waiting = _blocks_for(self._octets, self._pdu_octets - head, self._may_block)
+        self._waiting = blocks_for(self._octets, self._pdu_octets, head, self._may_block)
         first = self._waiting.pop(0)
         return set_service.SetRequestFirstBlock(self._invoke, request.attribute, request.selection, first).encode()
 
@@ -180,11 +180,7 @@ class SetExchange:
         """Take a set-response."""
         if isinstance(response, set_service.SetResponseBlock) and self._waiting:
             _expect(response, set_service.SetResponseBlock, self._invoke, lambda r: r.invoke)
-            block = self._waiting[0]
-            if response.number != block.number - 1:
-                raise RemoteProtocolError(f"block {response.number} acknowledged, expected {block.number - 1}")
-            del self._waiting[0]
-            return set_service.SetRequestBlock(self._invoke, block).encode()
+            return set_service.SetRequestBlock(self._invoke, block_after(self._waiting, response.number)).encode()
         done = _expect(response, set_service.SetResponseNormal, self._invoke, lambda r: r.invoke)
         if done.result is DataAccessResult.SUCCESS and not self._waiting:
             return SetDone(self._request.attribute)
@@ -194,24 +190,35 @@ class SetExchange:
 
 
 class SetListExchange:
-    """SET of several attributes in one APDU."""
+    """SET of several attributes, in blocks when the values are longer than ``pdu_octets``."""
 
-    def __init__(self, request: SetList, invoke: Invoke, pdu_octets: int) -> None:
+    def __init__(self, request: SetList, invoke: Invoke, pdu_octets: int, blocks: bool) -> None:
         self._request = request
         self._invoke = invoke
+        self._waiting: list[Block] = []
         items = tuple((item.attribute, item.selection) for item in request.items)
         values = tuple(axdr.encode(item.value) for item in request.items)
         self._apdu = set_service.SetRequestList(invoke, items, values).encode()
         if len(self._apdu) > pdu_octets:
-            raise LocalProtocolError(f"a list of {len(self._apdu)} octets, the meter takes {pdu_octets}; write fewer")
+            joined = encode_values(values)
+            self._waiting = blocks_for(joined, pdu_octets, len(self._apdu) - len(joined), blocks)
+            self._apdu = set_service.SetRequestListFirstBlock(invoke, items, self._waiting.pop(0)).encode()
 
     def start(self) -> bytes:
-        """Return the APDU."""
+        """Return the first APDU."""
         return self._apdu
 
     def receive(self, response: object) -> bytes | Answer:
         """Take a set-response."""
+        if isinstance(response, set_service.SetResponseBlock) and self._waiting:
+            _expect(response, set_service.SetResponseBlock, self._invoke, lambda r: r.invoke)
+            return set_service.SetRequestBlock(self._invoke, block_after(self._waiting, response.number)).encode()
+        if isinstance(response, set_service.SetResponseNormal) and response.result is not DataAccessResult.SUCCESS:
+            _expect(response, set_service.SetResponseNormal, self._invoke, lambda r: r.invoke)
+            return SetListResult(tuple(written(item.attribute, response.result) for item in self._request.items))
         listed = _expect(response, set_service.SetResponseList, self._invoke, lambda r: r.invoke)
+        if self._waiting and DataAccessResult.SUCCESS in listed.results:
+            raise RemoteProtocolError("the meter reports success before the last block")
         if len(listed.results) != len(self._request.items):
             raise RemoteProtocolError(f"{len(listed.results)} answers to a list of {len(self._request.items)}")
         pairs = zip(self._request.items, listed.results, strict=True)
@@ -240,18 +247,15 @@ class ActionExchange:
         whole = action.ActionRequestNormal(self._invoke, self._request.method, self._octets).encode()
         if len(whole) <= self._pdu_octets or self._octets is None:
             return whole
-        self._waiting = _blocks_for(self._octets, self._pdu_octets - BLOCK_HEAD_OCTETS, self._may_block)
+        head = len(whole) - len(self._octets)
+        self._waiting = blocks_for(self._octets, self._pdu_octets, head, self._may_block)
         return action.ActionRequestFirstBlock(self._invoke, self._request.method, self._waiting.pop(0)).encode()
 
     def receive(self, response: object) -> bytes | Answer:
         """Take an action-response."""
         if isinstance(response, action.ActionResponseNext) and self._waiting:
             _expect(response, action.ActionResponseNext, self._invoke, lambda r: r.invoke)
-            block = self._waiting[0]
-            if response.number != block.number - 1:
-                raise RemoteProtocolError(f"block {response.number} acknowledged, expected {block.number - 1}")
-            del self._waiting[0]
-            return action.ActionRequestBlock(self._invoke, block).encode()
+            return action.ActionRequestBlock(self._invoke, block_after(self._waiting, response.number)).encode()
         if isinstance(response, action.ActionResponseBlock):
             _expect(response, action.ActionResponseBlock, self._invoke, lambda r: r.invoke)
             self._blocks.add(response.block)
@@ -274,14 +278,27 @@ def action_outcome(
     return ActionDone(method, None if returned is None else axdr.decode(returned))
 
 
-def _blocks_for(octets: bytes, room: int, allowed: bool) -> list[Block]:
-    size = room - BLOCK_HEAD_OCTETS
-    if not allowed or size < 1:
+def blocks_for(octets: bytes, pdu_octets: int, head_octets: int, allowed: bool) -> list[Block]:
+    """Return what is longer than the meter's PDU in blocks, before the first of which ``head_octets`` go.
+
+    LocalProtocolError when blocks were not agreed, or the head leaves them no room.
+    """
+    size = pdu_octets - head_octets - BLOCK_HEAD_OCTETS
+    if not allowed:
         raise LocalProtocolError(
-            f"a value of {len(octets)} octets is longer than the meter's PDU and no block transfer was agreed; "
-            "write it in parts"
+            f"{len(octets)} octets of values, the meter takes {pdu_octets} and no block transfer was agreed; "
+            "ask in parts"
         )
+    if size < 1:
+        raise LocalProtocolError(f"{head_octets} octets of names, the meter takes {pdu_octets}; ask in parts")
     return cut(octets, size)
+
+
+def block_after(waiting: list[Block], number: int) -> Block:
+    """Take the next of the ``waiting`` blocks; RemoteProtocolError when another was acknowledged than went before."""
+    if number != waiting[0].number - 1:
+        raise RemoteProtocolError(f"block {number} acknowledged, expected {waiting[0].number - 1}")
+    return waiting.pop(0)
 
 
 def begin(request: Simple, invoke: Invoke, pdu_octets: int, set_blocks: bool, action_blocks: bool) -> Exchange:
@@ -289,7 +306,7 @@ def begin(request: Simple, invoke: Invoke, pdu_octets: int, set_blocks: bool, ac
     if isinstance(request, Set):
         return SetExchange(request, invoke, pdu_octets, set_blocks)
     if isinstance(request, SetList):
-        return SetListExchange(request, invoke, pdu_octets)
+        return SetListExchange(request, invoke, pdu_octets, set_blocks)
     if isinstance(request, Act):
         return ActionExchange(request, invoke, pdu_octets, action_blocks)
     return GetExchange(request, invoke)

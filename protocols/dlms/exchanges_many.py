@@ -6,7 +6,7 @@ See :mod:`protocols.dlms.exchanges`.
 from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import NULL
-from protocols.dlms.exchanges import Assembly, LateAnswerError, action_outcome, written
+from protocols.dlms.exchanges import Assembly, LateAnswerError, action_outcome, block_after, blocks_for, written
 from protocols.dlms.octets import Cursor
 from protocols.dlms.services import (
     Access,
@@ -25,35 +25,54 @@ from protocols.dlms.services import (
 )
 from protocols.dlms.xdlms import access, action
 from protocols.dlms.xdlms.access import AccessItem, AccessKind
-from protocols.dlms.xdlms.references import Invoke
+from protocols.dlms.xdlms.references import Block, Invoke, encode_values
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 CONFIRMED_AND_URGENT = 0xC000_0000  # the two highest bits of a long invoke-id: response wanted, high priority
 
 
 class ActListExchange:
-    """ACTION of several methods; the answer may come in blocks."""
+    """ACTION of several methods; their parameters and the answer may go in blocks."""
 
-    def __init__(self, request: ActList, invoke: Invoke, pdu_octets: int) -> None:
+    def __init__(self, request: ActList, invoke: Invoke, pdu_octets: int, blocks: bool) -> None:
         self._request = request
         self._invoke = invoke
         self._blocks = Assembly()
+        self._waiting: list[Block] = []
         methods = tuple(item.method for item in request.items)
         parameters = tuple(axdr.encode(item.parameter or NULL) for item in request.items)
         self._apdu = action.ActionRequestList(invoke, methods, parameters).encode()
         if len(self._apdu) > pdu_octets:
-            raise LocalProtocolError(f"a list of {len(self._apdu)} octets, the meter takes {pdu_octets}; act on fewer")
+            joined = encode_values(parameters)
+            self._waiting = blocks_for(joined, pdu_octets, len(self._apdu) - len(joined), blocks)
+            self._apdu = action.ActionRequestListFirstBlock(invoke, methods, self._waiting.pop(0)).encode()
 
     def start(self) -> bytes:
-        """Return the APDU."""
+        """Return the first APDU."""
         return self._apdu
 
     def receive(self, response: object) -> bytes | Answer:
         """Take an action-response."""
-        if not isinstance(response, action.ActionResponseList | action.ActionResponseBlock):
+        if not isinstance(
+            response,
+            action.ActionResponseList
+            | action.ActionResponseBlock
+            | action.ActionResponseNext
+            | action.ActionResponseNormal,
+        ):
             raise RemoteProtocolError(f"found {type(response).__name__}, expected ActionResponseList")
         if response.invoke.id != self._invoke.id:
             raise LateAnswerError(f"an answer to invoke-id {response.invoke.id}, expected {self._invoke.id}")
+        if isinstance(response, action.ActionResponseNext):
+            if not self._waiting:
+                raise RemoteProtocolError(f"block {response.number} acknowledged, nothing was left to send")
+            return action.ActionRequestBlock(self._invoke, block_after(self._waiting, response.number)).encode()
+        if isinstance(response, action.ActionResponseNormal):
+            if response.result is ActionResult.SUCCESS:
+                raise RemoteProtocolError("one success, expected an answer for each method")
+            return ActListResult(tuple(ActionRefused(item.method, response.result) for item in self._request.items))
+        if self._waiting:
+            raise RemoteProtocolError("the meter answers before the last block")
         if isinstance(response, action.ActionResponseBlock):
             self._blocks.add(response.block)
             if not response.block.last:

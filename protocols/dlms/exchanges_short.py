@@ -7,7 +7,7 @@ a late one cannot be told from the right one but by what it answers; over HDLC t
 from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import integer
-from protocols.dlms.exchanges import Assembly, Exchange, outcome, value_or_refusal, written
+from protocols.dlms.exchanges import Assembly, Exchange, block_after, blocks_for, outcome, value_or_refusal, written
 from protocols.dlms.octets import Cursor
 from protocols.dlms.services import (
     Access,
@@ -16,19 +16,18 @@ from protocols.dlms.services import (
     ActionRefused,
     ActList,
     Answer,
-    DataAccessError,
     Get,
     GetBuffer,
     GetList,
     ListResult,
     Service,
     Set,
-    SetDone,
     SetList,
     SetListResult,
 )
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.xdlms.get import OneResult
+from protocols.dlms.xdlms.references import Block
 from protocols.dlms.xdlms.short import (
     ReadNext,
     ReadRequest,
@@ -36,7 +35,9 @@ from protocols.dlms.xdlms.short import (
     ReadResponseBlock,
     Variable,
     WriteRequest,
+    WriteRequestBlock,
     WriteResponse,
+    WriteResponseNext,
     decode_results,
 )
 from protocols.errors import LocalProtocolError, RemoteProtocolError
@@ -78,63 +79,88 @@ class ReadExchange:
         return outcome(self._request, results[0])
 
 
+class _Outgoing:
+    """A WRITE on its way, in blocks when it is longer than ``pdu_octets``."""
+
+    def __init__(self, request: WriteRequest, pdu_octets: int, blocks: bool) -> None:
+        self.first = request.encode()
+        self._waiting: list[Block] = []
+        if len(self.first) > pdu_octets:
+            self._waiting = blocks_for(self.first[1:], pdu_octets, 0, blocks)
+            self.first = WriteRequestBlock(self._waiting.pop(0)).encode()
+
+    def receive(self, response: object, wanted: int) -> bytes | tuple[DataAccessResult, ...]:
+        """Take a write-response; return the next block or the ``wanted`` results."""
+        if isinstance(response, WriteResponseNext) and self._waiting:
+            return WriteRequestBlock(block_after(self._waiting, response.number)).encode()
+        if not isinstance(response, WriteResponse):
+            raise RemoteProtocolError(f"found {type(response).__name__}, expected WriteResponse")
+        results = response.results
+        if self._waiting:
+            if DataAccessResult.SUCCESS in results or len(results) != 1:
+                raise RemoteProtocolError("the meter reports results before the last block")
+            return results * wanted  # One refusal of the block is one of all that was to be written.
+        if len(results) != wanted:
+            raise RemoteProtocolError(f"{len(results)} results of {wanted} variables")
+        return results
+
+
 class WriteListExchange:
     """WRITE of several variables."""
 
-    def __init__(self, request: SetList, names: ShortNames, pdu_octets: int) -> None:
+    def __init__(self, request: SetList, names: ShortNames, pdu_octets: int, blocks: bool) -> None:
         self._request = request
         variables = tuple(Variable(names.name(item.attribute), item.selection) for item in request.items)
-        self._apdu = WriteRequest(variables, tuple(axdr.encode(item.value) for item in request.items)).encode()
-        if len(self._apdu) > pdu_octets:
-            raise LocalProtocolError(f"a WRITE of {len(self._apdu)} octets, the meter takes {pdu_octets}")
+        values = tuple(axdr.encode(item.value) for item in request.items)
+        self._outgoing = _Outgoing(WriteRequest(variables, values), pdu_octets, blocks)
 
     def start(self) -> bytes:
         """Return the first APDU."""
-        return self._apdu
+        return self._outgoing.first
 
     def receive(self, response: object) -> bytes | Answer:
         """Take a write-response."""
-        if not isinstance(response, WriteResponse) or len(response.results) != len(self._request.items):
-            raise RemoteProtocolError(f"found {type(response).__name__}, expected a WriteResponse of as many results")
-        pairs = zip(self._request.items, response.results, strict=True)
+        results = self._outgoing.receive(response, len(self._request.items))
+        if isinstance(results, bytes):
+            return results
+        pairs = zip(self._request.items, results, strict=True)
         return SetListResult(tuple(written(item.attribute, result) for item, result in pairs))
 
 
 class WriteExchange:
     """WRITE of one variable: an attribute's value, or a method's parameter."""
 
-    def __init__(self, request: Set | Act, names: ShortNames, pdu_octets: int) -> None:
+    def __init__(self, request: Set | Act, names: ShortNames, pdu_octets: int, blocks: bool) -> None:
         self._request = request
         if isinstance(request, Set):
             variable, value = Variable(names.name(request.attribute), request.selection), request.value
         else:
             variable, value = Variable(names.method_name(request.method)), request.parameter or integer(0)
-        self._apdu = WriteRequest((variable,), (axdr.encode(value),)).encode()
-        if len(self._apdu) > pdu_octets:
-            raise LocalProtocolError(f"a WRITE of {len(self._apdu)} octets, the meter takes {pdu_octets}")
+        self._outgoing = _Outgoing(WriteRequest((variable,), (axdr.encode(value),)), pdu_octets, blocks)
 
     def start(self) -> bytes:
         """Return the first APDU."""
-        return self._apdu
+        return self._outgoing.first
 
     def receive(self, response: object) -> bytes | Answer:
         """Take a write-response."""
-        if not isinstance(response, WriteResponse) or len(response.results) != 1:
-            raise RemoteProtocolError(f"found {type(response).__name__}, expected a WriteResponse of one result")
-        (result,) = response.results
-        done = result is DataAccessResult.SUCCESS
+        results = self._outgoing.receive(response, 1)
+        if isinstance(results, bytes):
+            return results
+        (result,) = results
         if isinstance(self._request, Set):
-            return SetDone(self._request.attribute) if done else DataAccessError(self._request.attribute, result)
-        known = ActionResult.lookup(int(result)) or ActionResult.OTHER_REASON
-        return ActionDone(self._request.method, None) if done else ActionRefused(self._request.method, known)
+            return written(self._request.attribute, result)
+        if result is DataAccessResult.SUCCESS:
+            return ActionDone(self._request.method, None)
+        return ActionRefused(self._request.method, ActionResult.lookup(int(result)) or ActionResult.OTHER_REASON)
 
 
-def begin_short(request: Service, names: ShortNames, pdu_octets: int) -> Exchange:
+def begin_short(request: Service, names: ShortNames, pdu_octets: int, blocks: bool) -> Exchange:
     """Return the exchange that carries out ``request`` by short names; LocalProtocolError for what they lack."""
     if isinstance(request, ActList | Access):
         raise LocalProtocolError(f"short names have no {type(request).__name__}: ask for one thing at a time")
     if isinstance(request, SetList):
-        return WriteListExchange(request, names, pdu_octets)
+        return WriteListExchange(request, names, pdu_octets, blocks)
     if isinstance(request, Set | Act):
-        return WriteExchange(request, names, pdu_octets)
+        return WriteExchange(request, names, pdu_octets, blocks)
     return ReadExchange(request, names)

@@ -230,6 +230,9 @@ def _set_request(apdu: set_service.SetRequest) -> Explained:
     if isinstance(apdu, set_service.SetRequestList):
         values = [explain_data(axdr.decode(value)) for value in apdu.values]
         return _head("set-request", "with-list", apdu.invoke) | {"list": _listed(apdu.items), "data": values}
+    if isinstance(apdu, set_service.SetRequestListFirstBlock):
+        listed = {"list": _listed(apdu.items)}
+        return _head("set-request", "with-list-and-first-datablock", apdu.invoke) | listed | _block(apdu.block)
     if isinstance(apdu, set_service.SetRequestFirstBlock):
         fields = {"attribute": _reference(apdu.attribute), "access": _access(apdu.selection)}
         return _head("set-request", "with-first-datablock", apdu.invoke) | fields | _block(apdu.block)
@@ -254,6 +257,9 @@ def _action_request(apdu: action.ActionRequest) -> Explained:
         asked = zip(apdu.methods, apdu.parameters, strict=True)
         listed = [{"method": _reference(one), "parameters": explain_data(axdr.decode(given))} for one, given in asked]
         return _head("action-request", "with-list", apdu.invoke) | {"list": listed}
+    if isinstance(apdu, action.ActionRequestListFirstBlock):
+        methods: Explained = {"list": [{"method": _reference(one)} for one in apdu.methods]}
+        return _head("action-request", "with-list-and-first-pblock", apdu.invoke) | methods | _block(apdu.block)
     if isinstance(apdu, action.ActionRequestBlock):
         return _head("action-request", "with-pblock", apdu.invoke) | _block(apdu.block)
     method = {"method": _reference(apdu.method)}
@@ -326,6 +332,10 @@ def _short(apdu: short.ShortRequest | short.ShortResponse) -> Explained:
     if isinstance(apdu, short.WriteRequest):
         values = [explain_data(axdr.decode(value)) for value in apdu.values]
         return {"apdu": "write-request", "list": [_variable(variable) for variable in apdu.variables], "data": values}
+    if isinstance(apdu, short.WriteRequestBlock):
+        return {"apdu": "write-request", "type": "write-data-block-access"} | _block(apdu.block)
+    if isinstance(apdu, short.WriteResponseNext):
+        return {"apdu": "write-response", "type": "block-number", "block_number": apdu.number}
     if isinstance(apdu, short.ReadResponseBlock):
         return {"apdu": "read-response", "type": "data-block-result"} | _block(apdu.block)
     if isinstance(apdu, short.WriteResponse):

@@ -136,6 +136,17 @@ class Protection:
         """Protect with ``key`` from now on: both sides agreed on it."""
         self._dedicated = Keys(key, self._ciphering.keys.authentication)
 
+    def use_keys(self, keys: Keys) -> None:
+        """Protect with new global keys from now on: they were transferred. An open association goes on under them.
+
+        Under a new encryption key the peer may count from anywhere; under the old one it goes on.
+        """
+        if keys.encryption != self._ciphering.keys.encryption:
+            self.received_counter = -1
+        self._ciphering = replace(self._ciphering, keys=keys)
+        if self._dedicated is not None:
+            self._dedicated = Keys(self._dedicated.encryption, keys.authentication)
+
     def seal(self, plaintext: bytes) -> bytes:
         """Return ``plaintext``, an APDU, protected."""
         ciphering = self._ciphering

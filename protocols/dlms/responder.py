@@ -3,7 +3,8 @@
 It holds what spans several APDUs: the blocks of a long answer under way, the blocks of a long value coming in.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from protocols.dlms import axdr
@@ -11,9 +12,10 @@ from protocols.dlms.codes import ActionResult, DataAccessResult, ServiceError, S
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import NULL, Data
 from protocols.dlms.exchanges import BLOCK_HEAD_OCTETS, Assembly, cut
+from protocols.dlms.octets import Cursor
 from protocols.dlms.xdlms import access, action, get
 from protocols.dlms.xdlms import set as set_service
-from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection
+from protocols.dlms.xdlms.references import Attribute, Block, Invoke, Selection, decode_values
 from protocols.dlms.xdlms.refusals import ExceptionResponse
 from protocols.errors import RemoteProtocolError
 
@@ -36,11 +38,11 @@ class Objects(Protocol):
 
 @dataclass(slots=True)
 class _Incoming:
-    """A long SET or ACTION coming in."""
+    """A long SET or ACTION coming in, of one target or a list."""
 
-    target: Attribute
-    selection: Selection | None
-    blocks: Assembly
+    targets: tuple[tuple[Attribute, Selection | None], ...]
+    is_list: bool
+    blocks: Assembly = field(default_factory=Assembly)
 
 
 class Responder:
@@ -56,33 +58,17 @@ class Responder:
 
     def answer(self, request: object) -> bytes:
         """Return the APDU that answers ``request``."""
+        needed = _NEEDED.get(type(request))
+        if needed is None or needed not in self._conformance:
+            return _UNSUPPORTED
         if isinstance(request, get.GetRequestNormal | get.GetRequestNext | get.GetRequestList):
-            if Conformance.GET in self._conformance:
-                return self._get(request)
-        elif isinstance(
-            request,
-            set_service.SetRequestNormal
-            | set_service.SetRequestFirstBlock
-            | set_service.SetRequestBlock
-            | set_service.SetRequestList,
-        ):
-            if Conformance.SET in self._conformance:
-                return self._set(request)
-        elif (
-            isinstance(
-                request,
-                action.ActionRequestNormal
-                | action.ActionRequestNext
-                | action.ActionRequestList
-                | action.ActionRequestFirstBlock
-                | action.ActionRequestBlock,
-            )
-            and Conformance.ACTION in self._conformance
-        ):
-            return self._act(request)
-        elif isinstance(request, access.AccessRequest) and Conformance.ACCESS in self._conformance:
+            return self._get(request)
+        if isinstance(request, access.AccessRequest):
             return self._access(request)
-        return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
+        if isinstance(request, set_service.SetRequest):
+            return self._set(request)
+        assert isinstance(request, action.ActionRequest)  # Nothing else is in the table.
+        return self._act(request)
 
     # -- GET ----------------------------------------------------------------------------------------------------------
 
@@ -97,8 +83,6 @@ class Responder:
             if len(whole) <= self._pdu_octets or isinstance(result, DataAccessResult):
                 return whole
             return self._first_block(invoke, result, whole)
-        if Conformance.MULTIPLE_REFERENCES not in self._conformance:
-            return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
         results = tuple(self._look_up(attribute, selection) for attribute, selection in request.items)
         whole = get.GetResponseList(invoke, results).encode()
         if len(whole) <= self._pdu_octets:
@@ -143,8 +127,10 @@ class Responder:
             results = tuple(self._write(attribute, value, selection) for (attribute, selection), value in pairs)
             return set_service.SetResponseList(invoke, results).encode()
         if isinstance(request, set_service.SetRequestFirstBlock):
-            self._incoming = _Incoming(request.attribute, request.selection, Assembly())
-        incoming = self._incoming
+            self._incoming = _Incoming(((request.attribute, request.selection),), is_list=False)
+        elif isinstance(request, set_service.SetRequestListFirstBlock):
+            self._incoming = _Incoming(request.items, is_list=True)
+        incoming, number = self._incoming, request.block.number
         if incoming is None:
             return set_service.SetResponseNormal(invoke, DataAccessResult.NO_LONG_SET_IN_PROGRESS).encode()
         try:
@@ -152,12 +138,21 @@ class Responder:
         except RemoteProtocolError:
             self._incoming = None
             failed = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
-            return set_service.SetResponseNormal(invoke, failed, request.block.number).encode()
+            return set_service.SetResponseNormal(invoke, failed, number).encode()
         if not request.block.last:
-            return set_service.SetResponseBlock(invoke, request.block.number).encode()
+            return set_service.SetResponseBlock(invoke, number).encode()
         self._incoming = None
-        result = self._write(incoming.target, incoming.blocks.whole(), incoming.selection)
-        return set_service.SetResponseNormal(invoke, result, request.block.number).encode()
+        if not incoming.is_list:
+            ((attribute, selection),) = incoming.targets
+            result = self._write(attribute, incoming.blocks.whole(), selection)
+            return set_service.SetResponseNormal(invoke, result, number).encode()
+        values = _values_in(incoming)
+        if values is None:
+            results = (DataAccessResult.TYPE_UNMATCHED,) * len(incoming.targets)
+        else:
+            pairs = zip(incoming.targets, values, strict=True)
+            results = tuple(self._write(attribute, value, selection) for (attribute, selection), value in pairs)
+        return set_service.SetResponseList(invoke, results, number).encode()
 
     def _write(self, attribute: Attribute, octets: bytes, selection: Selection | None) -> DataAccessResult:
         try:
@@ -183,7 +178,9 @@ class Responder:
         if isinstance(request, action.ActionRequestNormal):
             return self._invoke(invoke, request.method, request.parameter)
         if isinstance(request, action.ActionRequestFirstBlock):
-            self._incoming = _Incoming(request.method, None, Assembly())
+            self._incoming = _Incoming(((request.method, None),), is_list=False)
+        elif isinstance(request, action.ActionRequestListFirstBlock):
+            self._incoming = _Incoming(tuple((method, None) for method in request.methods), is_list=True)
         incoming = self._incoming
         if incoming is None:
             return action.ActionResponseNormal(invoke, ActionResult.NO_LONG_ACTION_IN_PROGRESS).encode()
@@ -195,19 +192,28 @@ class Responder:
         if not request.block.last:
             return action.ActionResponseNext(invoke, request.block.number).encode()
         self._incoming = None
-        return self._invoke(invoke, incoming.target, incoming.blocks.whole())
+        methods = tuple(method for method, _ in incoming.targets)
+        if not incoming.is_list:
+            return self._invoke(invoke, methods[0], incoming.blocks.whole())
+        values = _values_in(incoming)
+        if values is None:
+            return action.ActionResponseNormal(invoke, ActionResult.TYPE_UNMATCHED).encode()
+        return self._act_list(action.ActionRequestList(invoke, methods, values))
 
     def _invoke(self, invoke: Invoke, method: Attribute, parameter: bytes | None) -> bytes:
         result, octets = self._outcome(method, parameter)
         whole = action.ActionResponseNormal(invoke, result, octets).encode()
+        if len(whole) > self._pdu_octets and Conformance.BLOCK_TRANSFER_WITH_ACTION not in self._conformance:
+            return action.ActionResponseNormal(invoke, result, DataAccessResult.DATA_BLOCK_UNAVAILABLE).encode()
         return self._acted(invoke, whole, action.encode_outcome(result, octets))
 
     def _act_list(self, request: action.ActionRequestList) -> bytes:
-        if Conformance.MULTIPLE_REFERENCES not in self._conformance:
-            return ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
         pairs = zip(request.methods, request.parameters, strict=True)
         outcomes = tuple(self._outcome(method, None if octets == b"\0" else octets) for method, octets in pairs)
         whole = action.ActionResponseList(request.invoke, outcomes).encode()
+        if len(whole) > self._pdu_octets and Conformance.BLOCK_TRANSFER_WITH_ACTION not in self._conformance:
+            untold = tuple((result, DataAccessResult.DATA_BLOCK_UNAVAILABLE) for result, _ in outcomes)
+            return action.ActionResponseList(request.invoke, untold).encode()
         return self._acted(request.invoke, whole, action.encode_outcomes(outcomes))
 
     def _outcome(self, method: Attribute, parameter: bytes | None) -> tuple[ActionResult, bytes | None]:
@@ -247,3 +253,38 @@ class Responder:
         if isinstance(found, DataAccessResult):
             return access.AccessOutcome(kind.GET, NULL, found)
         return access.AccessOutcome(kind.GET, axdr.decode(found), DataAccessResult.SUCCESS)
+
+
+def _values_in(incoming: _Incoming) -> tuple[bytes, ...] | None:
+    """Return the list of values that came in blocks, None when it is none or of another length."""
+    cursor = Cursor(incoming.blocks.whole())
+    try:
+        values = decode_values(cursor, len(incoming.targets), "targets")
+        cursor.end("the list of values")
+    except RemoteProtocolError:
+        return None
+    return values
+
+
+_C = Conformance
+_LONG_SET = _C.SET | _C.BLOCK_TRANSFER_WITH_SET_OR_WRITE
+_LONG_ACTION = _C.ACTION | _C.BLOCK_TRANSFER_WITH_ACTION
+_NEEDED: Mapping[type, Conformance] = {
+    get.GetRequestNormal: _C.GET,
+    get.GetRequestNext: _C.GET,
+    get.GetRequestList: _C.GET | _C.MULTIPLE_REFERENCES,
+    set_service.SetRequestNormal: _C.SET,
+    set_service.SetRequestList: _C.SET | _C.MULTIPLE_REFERENCES,
+    set_service.SetRequestFirstBlock: _LONG_SET,
+    set_service.SetRequestBlock: _LONG_SET,
+    set_service.SetRequestListFirstBlock: _LONG_SET | _C.MULTIPLE_REFERENCES,
+    action.ActionRequestNormal: _C.ACTION,
+    action.ActionRequestNext: _C.ACTION,
+    action.ActionRequestList: _C.ACTION | _C.MULTIPLE_REFERENCES,
+    action.ActionRequestFirstBlock: _LONG_ACTION,
+    action.ActionRequestBlock: _LONG_ACTION,
+    action.ActionRequestListFirstBlock: _LONG_ACTION | _C.MULTIPLE_REFERENCES,
+    access.AccessRequest: _C.ACCESS,
+}
+"""What must have been granted for a request to be answered."""
+_UNSUPPORTED = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()

@@ -4,7 +4,8 @@ from protocols.dlms import axdr
 from protocols.dlms.codes import ActionResult, DataAccessResult, ServiceError, StateError
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import Data
-from protocols.dlms.exchanges import BLOCK_HEAD_OCTETS, cut
+from protocols.dlms.exchanges import BLOCK_HEAD_OCTETS, Assembly, cut
+from protocols.dlms.octets import Cursor
 from protocols.dlms.responder import Objects
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.xdlms.get import OneResult
@@ -17,11 +18,15 @@ from protocols.dlms.xdlms.short import (
     ReadResponseBlock,
     Variable,
     WriteRequest,
+    WriteRequestBlock,
     WriteResponse,
+    WriteResponseNext,
+    decode_write_request,
     encode_results,
 )
 from protocols.errors import RemoteProtocolError
 
+_WRITE_BLOCKS = Conformance.WRITE | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
 _UNSUPPORTED = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED).encode()
 
 
@@ -37,6 +42,7 @@ class ShortResponder:
         self._pdu_octets = pdu_octets
         self._names = names
         self._outgoing: list[Block] = []
+        self._incoming: Assembly | None = None
 
     def answer(self, request: object) -> bytes:
         """Return the APDU that answers ``request``."""
@@ -44,10 +50,39 @@ class ShortResponder:
             return self._next(request.number)
         if isinstance(request, ReadRequest) and self._allows(Conformance.READ, request.variables):
             return self._read(request)
-        if isinstance(request, WriteRequest) and self._allows(Conformance.WRITE, request.variables):
-            pairs = zip(request.variables, request.values, strict=True)
-            return WriteResponse(tuple(self._write(variable, value) for variable, value in pairs)).encode()
+        if isinstance(request, WriteRequest):
+            self._incoming = None
+            return self._write_all(request)
+        if isinstance(request, WriteRequestBlock) and _WRITE_BLOCKS in self._conformance:
+            return self._take(request.block)
         return _UNSUPPORTED
+
+    def _write_all(self, request: WriteRequest) -> bytes:
+        if not self._allows(Conformance.WRITE, request.variables):
+            return _UNSUPPORTED
+        pairs = zip(request.variables, request.values, strict=True)
+        return WriteResponse(tuple(self._write(variable, value) for variable, value in pairs)).encode()
+
+    def _take(self, block: Block) -> bytes:
+        """Take a block of a long WRITE; the first begins anew, the last is answered as the whole."""
+        if block.number == 1 or self._incoming is None:
+            self._incoming = Assembly()
+        incoming = self._incoming
+        try:
+            incoming.add(block)
+        except RemoteProtocolError:
+            self._incoming = None
+            return WriteResponse((DataAccessResult.DATA_BLOCK_NUMBER_INVALID,)).encode()
+        if not block.last:
+            return WriteResponseNext(block.number).encode()
+        self._incoming = None
+        try:
+            request = decode_write_request(Cursor(incoming.whole()))
+        except RemoteProtocolError:
+            request = None
+        if not isinstance(request, WriteRequest):
+            return WriteResponse((DataAccessResult.LONG_SET_ABORTED,)).encode()
+        return self._write_all(request)
 
     def _allows(self, service: Conformance, variables: tuple[Variable, ...]) -> bool:
         return service in self._conformance and (

@@ -215,8 +215,6 @@ def test_several_attributes_are_written_in_one_request(make_line: Callable[..., 
     refused = DataAccessError(ABSENT, DataAccessResult.OBJECT_UNDEFINED)
     assert event == SetListResult((SetDone(SERIAL), refused, SetDone(IMPORT)))
     assert (objects.values[SERIAL], objects.values[IMPORT]) == (octets(b"a"), octets(b"c"))
-    with pytest.raises(LocalProtocolError, match="write fewer"):
-        line.client.send(SetList((Set(SERIAL, octets(bytes(70_000))),)))
 
 
 def test_a_pre_established_association_needs_no_aarq() -> None:

@@ -72,6 +72,7 @@ def ciphered_line(
     conformance: Conformance = LOGICAL_NAMES,
     short_names: Mapping[tuple[int, Obis], int] | None = None,
     dedicated: bytes | None = None,
+    pdu_octets: int = 0xFFFF,
     **both: Any,
 ) -> Line:
     pair = KEY_PAIRS[2:] if suite == 2 else KEY_PAIRS[:2]
@@ -92,6 +93,7 @@ def ciphered_line(
         mechanism,
         b"a shared secret!",
         conformance,
+        pdu_octets,
         context=context,
         short_names=names,
         ciphering=bring(SERVER_TITLE, suite, **both, **(server or {})),
@@ -363,3 +365,23 @@ def test_no_key_and_no_secret_is_in_a_repr() -> None:
 def test_a_configuration_that_cannot_work_is_refused_before_anything_is_sent(make: Callable[[], object]) -> None:
     with pytest.raises(LocalProtocolError):
         make()
+
+
+@pytest.mark.parametrize("dedicated", [None, bytes(range(50, 66))])
+def test_an_open_association_goes_on_under_new_keys_and_refuses_the_old_ones(dedicated: bytes | None) -> None:
+    line = connected(ciphered_line(dedicated=dedicated))
+    ours, theirs = line.client.protection, line.server.protection(1)
+    assert ours is not None
+    assert theirs is not None
+    new = Keys(bytes(range(16, 32)), bytes(range(32, 48)))
+    for side in (ours, theirs):
+        side.use_keys(new)
+    assert ours.received_counter == theirs.received_counter == -1
+    assert line.ask(Get(IMPORT)) == [GetResult(IMPORT, VALUE)]
+    assert line.broken == []
+    counter = theirs.received_counter
+    theirs.use_keys(Keys(new.encryption, bytes(16)))
+    assert theirs.received_counter == counter  # The encryption key is the same, so no counter comes twice.
+    line.server.receive_data(line.client.send(Get(IMPORT)))
+    with pytest.raises(RemoteProtocolError, match="authentication tag"):
+        line.server.next_event()

@@ -60,7 +60,14 @@ BASES = {
 }
 
 
-def short_line(objects: Shelf, *, known: bool = True, conformance: Conformance = SHORT_NAMES, pdu: int = 200) -> Line:
+def short_line(
+    objects: Shelf,
+    *,
+    known: bool = True,
+    conformance: Conformance = SHORT_NAMES,
+    pdu: int = 200,
+    server_pdu: int = 0xFFFF,
+) -> Line:
     association = Association(
         Mechanism.LOW,
         b"pw",
@@ -69,7 +76,7 @@ def short_line(objects: Shelf, *, known: bool = True, conformance: Conformance =
         Context.SN,
         short_names=BASES if known else {},
     )
-    policy = Policy(Mechanism.LOW, b"pw", conformance, context=Context.SN, short_names=BASES)
+    policy = Policy(Mechanism.LOW, b"pw", conformance, server_pdu, Context.SN, short_names=BASES)
     return tcp_line(objects, association, policy)
 
 

@@ -15,7 +15,9 @@ from protocols.dlms.xdlms.references import (
     decode_block,
     decode_invoke,
     decode_list_count,
+    decode_values,
     encode_list_count,
+    encode_values,
 )
 from protocols.errors import RemoteProtocolError
 
@@ -120,9 +122,20 @@ class ActionRequestList:
 
     def encode(self) -> bytes:
         """Return the APDU."""
-        methods = encode_list_count(len(self.methods)) + b"".join(method.encode() for method in self.methods)
-        parameters = encode_list_count(len(self.parameters)) + b"".join(self.parameters)
-        return bytes((REQUEST, 3, self.invoke.octet)) + methods + parameters
+        return bytes((REQUEST, 3, self.invoke.octet)) + encode_methods(self.methods) + encode_values(self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequestListFirstBlock:
+    """Begin to invoke several methods, their parameters in blocks; joined, the blocks are the list of parameters."""
+
+    invoke: Invoke
+    methods: tuple[Attribute, ...]
+    block: Block
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        return bytes((REQUEST, 5, self.invoke.octet)) + encode_methods(self.methods) + self.block.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +151,19 @@ class ActionResponseList:
 
 
 ActionRequest: TypeAlias = (
-    ActionRequestNormal | ActionRequestNext | ActionRequestList | ActionRequestFirstBlock | ActionRequestBlock
+    ActionRequestNormal
+    | ActionRequestNext
+    | ActionRequestList
+    | ActionRequestFirstBlock
+    | ActionRequestListFirstBlock
+    | ActionRequestBlock
 )
 ActionResponse: TypeAlias = ActionResponseNormal | ActionResponseBlock | ActionResponseList | ActionResponseNext
+
+
+def encode_methods(methods: tuple[Attribute, ...]) -> bytes:
+    """Return a list of methods."""
+    return encode_list_count(len(methods)) + b"".join(method.encode() for method in methods)
 
 
 def encode_outcomes(outcomes: tuple[tuple[ActionResult, OneResult | None], ...]) -> bytes:
@@ -195,18 +218,18 @@ def decode_request(cursor: Cursor) -> ActionRequest:
         request = ActionRequestNormal(invoke, method)
     elif kind == 2:
         request = ActionRequestNext(invoke, cursor.u32("a block number"))
-    elif kind == 3:
+    elif kind in (3, 5):
         methods = tuple(decode_attribute(cursor) for _ in range(decode_list_count(cursor, "a list of methods")))
-        count = decode_list_count(cursor, "a list of parameters")
-        if count != len(methods):
-            raise RemoteProtocolError(f"{count} parameters for {len(methods)} methods", offset=cursor.at)
-        request = ActionRequestList(invoke, methods, tuple(_value(cursor) for _ in range(count)))
+        if kind == 3:
+            request = ActionRequestList(invoke, methods, decode_values(cursor, len(methods), "methods"))
+        else:
+            request = ActionRequestListFirstBlock(invoke, methods, decode_block(cursor))
     elif kind == 4:
         request = ActionRequestFirstBlock(invoke, decode_attribute(cursor), decode_block(cursor))
     elif kind == 6:
         request = ActionRequestBlock(invoke, decode_block(cursor))
     else:
-        raise RemoteProtocolError(f"action-request of kind {kind}, expected 1 to 4 or 6", offset=1)
+        raise RemoteProtocolError(f"action-request of kind {kind}, expected 1 to 6", offset=1)
     cursor.end("the action-request")
     return request
 
@@ -227,9 +250,3 @@ def decode_response(cursor: Cursor) -> ActionResponse:
         raise RemoteProtocolError(f"action-response of kind {kind}, expected 1 to 4", offset=1)
     cursor.end("the action-response")
     return response
-
-
-def _value(cursor: Cursor) -> bytes:
-    start = cursor.at
-    cursor.data()
-    return cursor.octets[start : cursor.at]

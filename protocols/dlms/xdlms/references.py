@@ -122,6 +122,26 @@ def decode_list_count(cursor: Cursor, what: str) -> int:
     return count
 
 
+def decode_values(cursor: Cursor, wanted: int, what: str) -> tuple[bytes, ...]:
+    """Decode a list of values, one for each of ``wanted`` things; return the octets of each."""
+    count = decode_list_count(cursor, "a list of values")
+    if count != wanted:
+        raise RemoteProtocolError(f"{count} values for {wanted} {what}", offset=cursor.at)
+    return tuple(decode_value(cursor) for _ in range(count))
+
+
+def decode_value(cursor: Cursor) -> bytes:
+    """Walk through one value; return its octets."""
+    start = cursor.at
+    cursor.data()
+    return cursor.octets[start : cursor.at]
+
+
+def encode_values(values: tuple[bytes, ...]) -> bytes:
+    """Return a list of values."""
+    return encode_list_count(len(values)) + b"".join(values)
+
+
 def encode_list_count(count: int) -> bytes:
     """Return how many elements follow."""
     if count > ITEMS_MAX:

@@ -16,8 +16,11 @@ from protocols.dlms.xdlms.references import (
     decode_block,
     decode_invoke,
     decode_list_count,
+    decode_value,
+    decode_values,
     encode_access,
     encode_list_count,
+    encode_values,
 )
 from protocols.errors import RemoteProtocolError
 
@@ -68,7 +71,7 @@ class SetRequestBlock:
 
 @dataclass(frozen=True, slots=True)
 class SetRequestList:
-    """Write several attributes; ``octets`` is their values in A-XDR, in order, one after the other."""
+    """Write several attributes; ``values`` are in A-XDR, one for each, in order."""
 
     invoke: Invoke
     items: tuple[tuple[Attribute, Selection | None], ...]
@@ -76,9 +79,20 @@ class SetRequestList:
 
     def encode(self) -> bytes:
         """Return the APDU."""
-        items = b"".join(attribute.encode() + encode_access(selection) for attribute, selection in self.items)
-        head = bytes((REQUEST, 4, self.invoke.octet)) + encode_list_count(len(self.items)) + items
-        return head + encode_list_count(len(self.values)) + b"".join(self.values)
+        return bytes((REQUEST, 4, self.invoke.octet)) + encode_items(self.items) + encode_values(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class SetRequestListFirstBlock:
+    """Begin to write several attributes in blocks; joined, they are the list of values."""
+
+    invoke: Invoke
+    items: tuple[tuple[Attribute, Selection | None], ...]
+    block: Block
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        return bytes((REQUEST, 5, self.invoke.octet)) + encode_items(self.items) + self.block.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +138,15 @@ class SetResponseList:
         return bytes((RESPONSE, 4, self.invoke.octet)) + results + self.number.to_bytes(4, "big")
 
 
-SetRequest: TypeAlias = SetRequestNormal | SetRequestFirstBlock | SetRequestBlock | SetRequestList
+SetRequest: TypeAlias = (
+    SetRequestNormal | SetRequestFirstBlock | SetRequestBlock | SetRequestList | SetRequestListFirstBlock
+)
 SetResponse: TypeAlias = SetResponseNormal | SetResponseBlock | SetResponseList
+
+
+def encode_items(items: tuple[tuple[Attribute, Selection | None], ...]) -> bytes:
+    """Return a list of attributes with their selections."""
+    return encode_list_count(len(items)) + b"".join(one.encode() + encode_access(selection) for one, selection in items)
 
 
 def decode_request(cursor: Cursor) -> SetRequest:
@@ -135,20 +156,20 @@ def decode_request(cursor: Cursor) -> SetRequest:
     if kind in (1, 2):
         attribute, selection = decode_attribute(cursor), decode_access(cursor)
         if kind == 1:
-            request = SetRequestNormal(invoke, attribute, _value(cursor), selection)
+            request = SetRequestNormal(invoke, attribute, decode_value(cursor), selection)
         else:
             request = SetRequestFirstBlock(invoke, attribute, selection, decode_block(cursor))
     elif kind == 3:
         request = SetRequestBlock(invoke, decode_block(cursor))
-    elif kind == 4:
+    elif kind in (4, 5):
         count = decode_list_count(cursor, "a list of attributes")
         items = tuple((decode_attribute(cursor), decode_access(cursor)) for _ in range(count))
-        found = decode_list_count(cursor, "a list of values")
-        if found != count:
-            raise RemoteProtocolError(f"{found} values for {count} attributes", offset=cursor.at)
-        request = SetRequestList(invoke, items, tuple(_value(cursor) for _ in range(count)))
+        if kind == 4:
+            request = SetRequestList(invoke, items, decode_values(cursor, count, "attributes"))
+        else:
+            request = SetRequestListFirstBlock(invoke, items, decode_block(cursor))
     else:
-        raise RemoteProtocolError(f"set-request of kind {kind}, expected 1 to 4", offset=1)
+        raise RemoteProtocolError(f"set-request of kind {kind}, expected 1 to 5", offset=1)
     cursor.end("the set-request")
     return request
 
@@ -171,9 +192,3 @@ def decode_response(cursor: Cursor) -> SetResponse:
         raise RemoteProtocolError(f"set-response of kind {kind}, expected 1 to 5", offset=1)
     cursor.end("the set-response")
     return response
-
-
-def _value(cursor: Cursor) -> bytes:
-    start = cursor.at
-    cursor.data()
-    return cursor.octets[start : cursor.at]

@@ -1,7 +1,8 @@
 """Services by short names: READ and WRITE (IEC 62056-5-3, 7.3.2 and annex A).
 
 A variable is named by sixteen bits. Reads of several variables come back in order; what is too long for a PDU comes
-back in blocks, numbered from 1, whose octets together are the list of results.
+back in blocks, numbered from 1, whose octets together are the list of results. A WRITE too long for a PDU goes out in
+blocks, too: each is a WRITE of one octet-string, and the octets together are the lists of variables and of values.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TypeAlias
 
 from protocols.dlms import axdr
 from protocols.dlms.codes import DataAccessResult
+from protocols.dlms.data import octets, octets_of
 from protocols.dlms.octets import Cursor
 from protocols.dlms.xdlms.get import OneResult
 from protocols.dlms.xdlms.references import (
@@ -16,13 +18,16 @@ from protocols.dlms.xdlms.references import (
     Selection,
     decode_access_result,
     decode_list_count,
+    decode_value,
+    decode_values,
     encode_list_count,
+    encode_values,
 )
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
 READ_REQUEST, WRITE_REQUEST, READ_RESPONSE, WRITE_RESPONSE = 0x05, 0x06, 0x0C, 0x0D
-_VARIABLE, _PARAMETERIZED, _NEXT_BLOCK = 2, 4, 5
-_BLOCK_RESULT = 2
+_VARIABLE, _PARAMETERIZED, _NEXT_BLOCK, _WRITE_BLOCK = 2, 4, 5, 7
+_BLOCK_RESULT = _BLOCK_NUMBER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,30 @@ class WriteRequest:
 
     def encode(self) -> bytes:
         """Return the APDU."""
-        values = encode_list_count(len(self.values)) + b"".join(self.values)
-        return bytes((WRITE_REQUEST,)) + _encode_variables(self.variables) + values
+        return bytes((WRITE_REQUEST,)) + _encode_variables(self.variables) + encode_values(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequestBlock:
+    """A block of a long WRITE."""
+
+    block: Block
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        head = bytes((WRITE_REQUEST, 1, _WRITE_BLOCK, self.block.last)) + self.block.number.to_bytes(2, "big")
+        return head + b"\1" + axdr.encode(octets(self.block.octets))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResponseNext:
+    """Block ``number`` of a long WRITE arrived; send the next one."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        """Return the APDU."""
+        return bytes((WRITE_RESPONSE, 1, _BLOCK_NUMBER)) + self.number.to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +139,8 @@ class WriteResponse:
         return bytes((WRITE_RESPONSE,)) + encode_list_count(len(parts)) + b"".join(parts)
 
 
-ShortRequest: TypeAlias = ReadRequest | ReadNext | WriteRequest
-ShortResponse: TypeAlias = ReadResponse | ReadResponseBlock | WriteResponse
+ShortRequest: TypeAlias = ReadRequest | ReadNext | WriteRequest | WriteRequestBlock
+ShortResponse: TypeAlias = ReadResponse | ReadResponseBlock | WriteResponse | WriteResponseNext
 
 
 def encode_results(results: tuple[OneResult, ...]) -> bytes:
@@ -133,9 +160,7 @@ def _one(cursor: Cursor) -> OneResult:
         return decode_access_result(cursor)
     if kind != 0:
         raise RemoteProtocolError(f"result of kind {kind}, expected 0 or 1", offset=cursor.at - 1)
-    start = cursor.at
-    cursor.data()
-    return cursor.octets[start : cursor.at]
+    return decode_value(cursor)
 
 
 def _encode_variables(variables: tuple[Variable, ...]) -> bytes:
@@ -180,25 +205,32 @@ def decode_read_response(cursor: Cursor) -> ReadResponse | ReadResponseBlock:
     return response
 
 
-def decode_write_request(cursor: Cursor) -> WriteRequest:
+def decode_write_request(cursor: Cursor) -> WriteRequest | WriteRequestBlock:
     """Decode what follows the tag."""
-    variables = tuple(_variable(cursor) for _ in range(decode_list_count(cursor, "a list of variables")))
-    count = decode_list_count(cursor, "a list of values")
-    if count != len(variables):
-        raise RemoteProtocolError(f"{count} values for {len(variables)} variables", offset=cursor.at)
-    values = []
-    for _ in range(count):
-        start = cursor.at
-        cursor.data()
-        values.append(cursor.octets[start : cursor.at])
+    count = decode_list_count(cursor, "a list of variables")
+    request: WriteRequest | WriteRequestBlock
+    if count == 1 and cursor.left and cursor.octets[cursor.at] == _WRITE_BLOCK:
+        cursor.u8("a variable-access-specification")
+        last, number = cursor.flag("last-block"), cursor.u16("a block number")
+        (piece,) = decode_values(cursor, 1, "variables")
+        request = WriteRequestBlock(Block(number, octets_of(axdr.decode(piece)), last))
+    else:
+        variables = tuple(_variable(cursor) for _ in range(count))
+        request = WriteRequest(variables, decode_values(cursor, count, "variables"))
     cursor.end("the write-request")
-    return WriteRequest(variables, tuple(values))
+    return request
 
 
-def decode_write_response(cursor: Cursor) -> WriteResponse:
+def decode_write_response(cursor: Cursor) -> WriteResponse | WriteResponseNext:
     """Decode what follows the tag."""
+    count = decode_list_count(cursor, "a list of results")
+    if count == 1 and cursor.left and cursor.octets[cursor.at] == _BLOCK_NUMBER:
+        cursor.u8("a result")
+        awaited = WriteResponseNext(cursor.u16("a block number"))
+        cursor.end("the write-response")
+        return awaited
     results = []
-    for _ in range(decode_list_count(cursor, "a list of results")):
+    for _ in range(count):
         failed = cursor.choice("a result")
         results.append(decode_access_result(cursor) if failed else DataAccessResult.SUCCESS)
     cursor.end("the write-response")
