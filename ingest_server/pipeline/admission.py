@@ -88,7 +88,7 @@ def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
     ``channels`` are those of the batch's gateway, ``None`` if the gateway is not registered. A row is refused if its
     meter or channel is not registered there, or if its time is more than a day ahead of ``now_ms``.
     """
-    header = Header(batch.gateway, batch.generation, batch.sequence)
+    header = batch.header
     ids = np.zeros(len(batch.channels), np.int32) if channels is None else channels.ids(batch.channels)
     rows = Rows(
         ids[_column(batch.channel)],

@@ -8,7 +8,8 @@ from ingest_server.pipeline.admission import Admission, Channels, admit
 from ingest_server.pipeline.message import Message, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
-from protocols.telemetry.receipt import Receipt, Status, ranges
+from protocols.telemetry.receipt import Receipt, Status
+from protocols.telemetry.sequences import join_ranges, ranges
 from protocols.telemetry.topics import Kind, Topic
 
 
@@ -47,8 +48,9 @@ class Bundle:
     """What one transaction stores. ``suspects`` numbers the admissions whose rows may be stored already.
 
     ``strangers`` counts the statuses of gateways that are not registered: there is no row to keep them in.
-    ``readmitted`` is the number in the quarantine of the message that is taken up, and so leaves it. ``imported`` says
-    that this is of a file and no gateway's; ``flags`` are what the file says of some readings' quality.
+    ``told`` are the messages of events that this settles. ``readmitted`` is the number in the quarantine of the message
+    that is taken up, and so leaves it. ``imported`` says that this is of a file and no gateway's; ``flags`` are what
+    the file says of some readings' quality.
     """
 
     admissions: Sequence[Admission] = ()
@@ -57,6 +59,7 @@ class Bundle:
     statuses: Sequence[GatewayStatus] = ()
     strangers: int = 0
     events: Sequence[GatewayEvent] = ()
+    told: Sequence[Header] = ()
     readmitted: int | None = None
     imported: Imported | None = None
     flags: Sequence[tuple[str, str, int, int, str]] = ()  # meter, OBIS code, time [ms since 1970], value, flag
@@ -64,17 +67,23 @@ class Bundle:
     def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
         """Return the batches that this settles: (gateway, generation) → closed ranges of sequences."""
         headers = [each.header for each in self.admissions] + [each.header for each in self.rejected if each.header]
-        sequences: dict[tuple[str, str], list[int]] = {}
+        sequences: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for header in headers:
-            sequences.setdefault(header.spool, []).append(header.sequence)
-        return {spool: ranges(found) for spool, found in sequences.items()}
+            sequences.setdefault(header.spool, []).extend(header.settles)
+        return {spool: join_ranges(found) for spool, found in sequences.items()}
 
     def receipts(self) -> list[tuple[str, bytes]]:
         """Return the receipts for what this settles: topics and payloads."""
-        return [
-            (str(Topic(gateway, Kind.RECEIPTS)), Receipt(gateway, generation, sequences).encode())
-            for (gateway, generation), sequences in self.batches().items()
-        ]
+        batches = self.batches()
+        told: dict[tuple[str, str], list[int]] = {}
+        for header in self.told:
+            told.setdefault(header.spool, []).append(header.sequence)
+        found = []
+        for gateway, generation in dict.fromkeys((*batches, *told)):
+            spool = (gateway, generation)
+            receipt = Receipt(gateway, generation, batches.get(spool, ()), ranges(told.get(spool, ())))
+            found.append((str(Topic(gateway, Kind.RECEIPTS)), receipt.encode()))
+        return found
 
 
 def make_bundle(
@@ -92,6 +101,7 @@ def make_bundle(
     rejected: list[Rejected] = []
     statuses: dict[str, GatewayStatus] = {}
     events: list[GatewayEvent] = []
+    told: list[Header] = []
     for message, decoded in arrivals:
         match decoded:
             case Batch():
@@ -101,6 +111,7 @@ def make_bundle(
             case EventMessage():
                 taken, refused = _admit_events(decoded, channels(decoded.header.gateway))
                 events += taken
+                told.append(decoded.header)
                 rejected += refused
             case Status():
                 statuses[decoded.gateway] = GatewayStatus(decoded, message.retained)
@@ -108,7 +119,7 @@ def make_bundle(
                 rejected.append(decoded)
     known = [each for gateway, each in statuses.items() if channels(gateway) is not None]
     suspects = find_suspects(admissions, highest)
-    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known), events=events)
+    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known), events=events, told=told)
 
 
 def _admit_events(
@@ -116,7 +127,7 @@ def _admit_events(
 ) -> tuple[Sequence[GatewayEvent], Sequence[Rejected]]:
     """Return the events of meters registered at the message's gateway, and a message of the others for the quarantine.
 
-    No receipt is due for them: their sequences are not those of the readings.
+    The latter's rejection names no batch: the whole message is receipted among the events.
     """
     header = message.header
     meters = {meter for meter, _ in channels or ()}
@@ -147,12 +158,12 @@ def find_suspects(admissions: Sequence[Admission], highest: Callable[[tuple[str,
         before = seen[spool] if spool in seen else highest(spool)
         if admission.may_collide or sequence <= before:
             suspects.add(number)
-        seen[spool] = max(before, sequence)
+        seen[spool] = max(before, admission.header.settles[-1][1])
     return frozenset(suspects)
 
 
 def refuse(arrival: Arrival, reason: str) -> Arrival:
     """Return ``arrival`` as one for the quarantine."""
     message, decoded = arrival
-    header = Header(decoded.gateway, decoded.generation, decoded.sequence) if isinstance(decoded, Batch) else None
+    header = decoded.header if isinstance(decoded, Batch) else None
     return Arrival(message, Rejected(message.topic, message.payload, reason, header))

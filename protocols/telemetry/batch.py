@@ -31,6 +31,7 @@ from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
 from protocols.obis import Obis
 from protocols.telemetry.fields import check_schema, take_generation, take_identifier
 from protocols.telemetry.reading import Quality, Reading
+from protocols.telemetry.sequences import SEQUENCE_MAX, Ranges
 from protocols.telemetry.strict_json import parse_object
 from protocols.telemetry.topics import check_identifiers
 
@@ -39,7 +40,6 @@ ROWS_MAX = 10_000  # a message of that many rows is about 60 kB; a gateway's cyc
 MESSAGE_OCTETS_MAX = 1 << 20  # the broker's message_size_limit is set to the same
 TEXT_OCTETS_MAX = 4 << 20  # 10,000 rows of 20-digit columns and as many channels, with room
 VALUE_MAX = (1 << 62) - 1
-SEQUENCE_MAX = (1 << 53) - 1  # exact in every JSON implementation
 AT_MS_MIN = 946_684_800_000  # 2000-01-01: no meter of ours is older
 AT_MS_MAX = 4_102_444_800_000  # 2100-01-01
 COMPRESS_FROM_OCTETS = 1024
@@ -51,7 +51,8 @@ QUALITY_MAX = sum(Quality)
 class Batch:
     """What one readings message says: four columns of one length, and the dictionary that ``channel`` points into.
 
-    ``at_ms`` is in milliseconds since 1970 UTC, ``value`` in the base unit of the channel's OBIS code.
+    ``at_ms`` is in milliseconds since 1970 UTC, ``value`` in the base unit of the channel's OBIS code. A message of
+    schema 2 may hold several batches joined: ``sequences`` are theirs, ``sequence`` is the first.
     """
 
     gateway: str
@@ -62,9 +63,15 @@ class Batch:
     at_ms: array[int]
     value: array[int]
     quality: array[int]
+    sequences: Ranges = ()
 
     def __len__(self) -> int:
         return len(self.channel)
+
+    @property
+    def header(self) -> Header:
+        """Whose batches these are."""
+        return Header(self.gateway, self.generation, self.sequence, self.sequences)
 
     def readings(self) -> Iterator[Reading]:
         """Yield the rows one by one."""
@@ -74,11 +81,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which batch of which gateway's spool a message carries."""
+    """Which batch of which gateway's spool a message carries; several joined if it says ``sequences``."""
 
     gateway: str
     generation: str
     sequence: int
+    sequences: Ranges = ()
+
+    @property
+    def settles(self) -> Ranges:
+        """The sequences that are settled when the message is."""
+        return self.sequences or ((self.sequence, self.sequence),)
 
     @property
     def spool(self) -> tuple[str, str]:

@@ -28,13 +28,13 @@ from protocols.telemetry.batch import (
     QUALITY_MAX,
     ROWS_MAX,
     SCHEMA,
-    SEQUENCE_MAX,
     VALUE_MAX,
     Batch,
     decode_batch,
     decompress,
     take_channels,
 )
+from protocols.telemetry.sequences import SEQUENCE_MAX
 from protocols.telemetry.strict_json import parse_object
 
 # What is remembered is bounded: a channel takes some 150 octets and a row 8, so all of it takes 60 MB at the very most.

@@ -18,8 +18,9 @@ from typing import Any
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
 from protocols.obis import Obis
-from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, SEQUENCE_MAX, Header, compress, decompress
+from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, Header, compress, decompress
 from protocols.telemetry.fields import check_schema, take_generation, take_identifier, take_integer, take_text
+from protocols.telemetry.sequences import SEQUENCE_MAX
 from protocols.telemetry.strict_json import parse_object
 
 SCHEMA = "congto.event.v1"

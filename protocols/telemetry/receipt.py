@@ -4,7 +4,7 @@ A receipt says which batches are committed in the database, or kept in the quara
 gateway may forget them. Sequences are given as closed ranges::
 
     {"schema": "congto.receipt.v1", "gateway": "gw-01", "generation": "5f0c2e9a1b7d4463",
-     "sequences": [[17, 21], [23, 23]]}
+     "sequences": [[17, 21], [23, 23]], "events": [[5, 5]]}
 
 The status is retained on its topic; the same message with ``"state": "offline"`` is the gateway's last will::
 
@@ -17,7 +17,7 @@ were taken, and their digest, so that the server can see whether it has just the
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import Enum
@@ -25,7 +25,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from protocols.errors import RemoteProtocolError
-from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, SEQUENCE_MAX, decompress
+from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, decompress
 from protocols.telemetry.fields import (
     INTEGER_MAX,
     check_schema,
@@ -34,11 +34,11 @@ from protocols.telemetry.fields import (
     take_integer,
     take_text,
 )
+from protocols.telemetry.sequences import Ranges, take_ranges
 from protocols.telemetry.strict_json import parse_object
 
 RECEIPT_SCHEMA = "congto.receipt.v1"
 STATUS_SCHEMA = "congto.status.v1"
-RANGES_MAX = 10_000
 DAYS_MAX = 62  # two months, in 3 kB
 DIGEST_DIGITS = 16
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -54,15 +54,22 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The batches of one spool generation that the gateway may forget, as closed ranges of their sequences."""
+    """The batches of one spool generation that the gateway may forget, as closed ranges of their sequences.
+
+    ``events`` are the messages of events that it may forget; they are numbered apart.
+    """
 
     gateway: str
     generation: str
-    sequences: tuple[tuple[int, int], ...]
+    sequences: Ranges
+    events: Ranges = ()
 
     def encode(self) -> bytes:
         """Return the message."""
-        return _dump({"schema": RECEIPT_SCHEMA, **asdict(self)})
+        message = {"schema": RECEIPT_SCHEMA, **asdict(self)}
+        if not self.events:
+            del message["events"]
+        return _dump(message)
 
 
 class DayTaken(NamedTuple):
@@ -102,30 +109,15 @@ class Status:
         return _dump(message)
 
 
-def ranges(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return ``sequences`` as ascending closed ranges."""
-    found: list[tuple[int, int]] = []
-    for sequence in sorted(set(sequences)):
-        if found and found[-1][1] == sequence - 1:
-            found[-1] = (found[-1][0], sequence)
-        else:
-            found.append((sequence, sequence))
-    return tuple(found)
-
-
 def decode_receipt(payload: bytes) -> Receipt:
     """Return the receipt in ``payload``; raise :class:`RemoteProtocolError` if it breaks the contract."""
     message = _load(payload, RECEIPT_SCHEMA)
-    found = message.get("sequences")
-    if type(found) is not list or len(found) > RANGES_MAX:
-        raise RemoteProtocolError(f"sequences: expected a list of at most {RANGES_MAX} ranges")
-    for pair in found:
-        if type(pair) is not list or [type(end) for end in pair] != [int, int]:
-            raise RemoteProtocolError(f"sequences: expected pairs of integers, found {str(pair)[:80]!r}")
-        if not 1 <= pair[0] <= pair[1] <= SEQUENCE_MAX:
-            raise RemoteProtocolError(f"sequences: {str(pair)[:80]} is not a range of sequences")
-    pairs = tuple((first, last) for first, last in found)
-    return Receipt(take_identifier(message, "gateway"), take_generation(message), pairs)
+    return Receipt(
+        take_identifier(message, "gateway"),
+        take_generation(message),
+        take_ranges(message, "sequences"),
+        take_ranges(message, "events") if "events" in message else (),
+    )
 
 
 def decode_status(payload: bytes) -> Status:

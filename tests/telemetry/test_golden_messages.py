@@ -11,11 +11,15 @@ import pytest
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import decode_batch, decode_header, decompress, encode_batch
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events, encode_events
+from protocols.telemetry.loss import Loss, Reason, decode_loss
 from protocols.telemetry.reading import Reading
-from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status, ranges
+from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status
+from protocols.telemetry.resend import Resend, decode_resend
+from protocols.telemetry.sequences import ranges
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = {path.stem: json.loads(path.read_bytes()) for path in sorted((TESTS / "golden/telemetry/v1").glob("*.json"))}
+SHOWN = ("readings", "receipt_events", "loss", "resend", "status_online", "status_offline", "status_days", "events")
 EVENT_FIELDS = MeterEvent.__slots__[1:]
 DOCUMENT = (TESTS.parent / "docs/contracts/mqtt.md").read_text(encoding="utf-8")
 
@@ -26,6 +30,15 @@ def payload(golden):
     return base64.b64decode("".join(golden["message_zstd_base64"]))
 
 
+def said_by(found):
+    """Return a message's fields, ranges as lists."""
+    return json.loads(json.dumps({name: getattr(found, name) for name in found.__slots__}, default=str))
+
+
+def paired(found):
+    return tuple((first, last) for first, last in found)
+
+
 def decoded(kind, data):
     if kind == "readings":
         batch = decode_batch(data)
@@ -34,7 +47,13 @@ def decoded(kind, data):
     if kind == "receipts":
         receipt = decode_receipt(data)
         sequences = [each for first, last in receipt.sequences for each in range(first, last + 1)]
-        return {"gateway": receipt.gateway, "generation": receipt.generation, "sequences": sequences}
+        events = [each for first, last in receipt.events for each in range(first, last + 1)]
+        said = {"gateway": receipt.gateway, "generation": receipt.generation, "sequences": sequences}
+        return said | ({"events": events} if events else {})
+    if kind == "losses":
+        return said_by(decode_loss(data)) | {"reason": decode_loss(data).reason.value}
+    if kind == "resends":
+        return said_by(decode_resend(data))
     if kind == "events":
         found = decode_events(data)
         events = [[event.kind.value, *(getattr(event, name) for name in EVENT_FIELDS)] for event in found.events]
@@ -52,7 +71,13 @@ def encoded(kind, said):
         readings = [Reading(*row) for row in said["readings"]]
         return encode_batch(said["gateway"], said["generation"], said["sequence"], readings)
     if kind == "receipts":
-        return Receipt(said["gateway"], said["generation"], ranges(said["sequences"])).encode()
+        told = (ranges(said["sequences"]), ranges(said.get("events", ())))
+        return Receipt(said["gateway"], said["generation"], *told).encode()
+    if kind == "losses":
+        return Loss(**{**said, "sequences": paired(said["sequences"]), "reason": Reason(said["reason"])}).encode()
+    if kind == "resends":
+        told = {name: paired(said[name]) for name in ("sequences", "events")}
+        return Resend(said["gateway"], said["generation"], **told).encode()
     if kind == "events":
         events = [
             MeterEvent(EventKind(kind), *fields, None if body is None else bytes.fromhex(body))
@@ -101,7 +126,4 @@ def test_whose_batch_it_is_can_be_told_from_its_header(name):
 
 def test_the_document_shows_golden_messages():
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
-    assert shown == [
-        GOLDEN[name]["message"]
-        for name in ("readings", "receipt", "status_online", "status_offline", "status_days", "events")
-    ]
+    assert shown == [GOLDEN[name]["message"] for name in SHOWN]

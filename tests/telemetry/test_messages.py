@@ -26,7 +26,8 @@ from protocols.telemetry.batch import (
 from protocols.telemetry.canonical import decode_canonical, decode_readings
 from protocols.telemetry.fields import INTEGER_MAX
 from protocols.telemetry.reading import Reading, reading_digest
-from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status, ranges
+from protocols.telemetry.receipt import DayTaken, Receipt, State, Status, decode_receipt, decode_status
+from protocols.telemetry.sequences import ranges
 from protocols.telemetry.topics import Kind, Topic, parse_topic
 
 GENERATION = "5f0c2e9a1b7d4463"
