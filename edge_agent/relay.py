@@ -3,22 +3,23 @@
 ::
 
     plan = await prepare(duties, connect=False, now_ms=...)     # the state before; show it to whoever decides
-    outcome = await carry_out(duties, plan, now_ms=...)         # within a minute
+    outcome = await carry_out(duties, plan, now_ms=...)         # within five minutes
 
 A relay is believed only when its state was read back. Carrying out one plan twice switches once: the second time the
 state is no longer the plan's.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from protocols.dlms.control import ControlState, RelayState
 from protocols.obis import Obis
 from protocols.telemetry.event import EventKind, MeterEvent
 
-PLAN_MS_MAX = 60_000  # people decide within a minute; later the house may be another one's
+PLAN_MS_MAX = 300_000  # a second person decides within five minutes; later the house may be another one's
 
 
+@runtime_checkable
 class Switchable(Protocol):
     """A meter with a relay; failures are in the answer, in words."""
 
@@ -49,26 +50,37 @@ class Switched:
     acted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NotSwitched:
+    """Why there is no state to tell; ``acted``: the meter was told to switch, and what it did is not known."""
+
+    reason: str
+    acted: bool
+
+
 async def prepare(meter: Switchable, *, connect: bool, now_ms: int) -> SwitchPlan | str:
     """Return the plan, or why there can be none. Nothing is switched."""
     state = await meter.read_relay()
     return state if isinstance(state, str) else SwitchPlan(connect, state, now_ms)
 
 
-async def carry_out(meter: Switchable, plan: SwitchPlan, *, now_ms: int) -> Switched | str:
+async def carry_out(meter: Switchable, plan: SwitchPlan, *, now_ms: int) -> Switched | NotSwitched:
     """Carry out ``plan`` if it is fresh and the relay stands as it did; return what was read back, or why not."""
-    if not 0 <= now_ms - plan.prepared_at_ms <= PLAN_MS_MAX:
-        return f"the plan is {(now_ms - plan.prepared_at_ms) // 1000} s old, at most {PLAN_MS_MAX // 1000} s hold"
+    age_ms = now_ms - plan.prepared_at_ms
+    if not 0 <= age_ms <= PLAN_MS_MAX:
+        return NotSwitched(f"the plan is {age_ms // 1000} s old, at most {PLAN_MS_MAX // 1000} s hold", acted=False)
     state = await meter.read_relay()
     if isinstance(state, str):
-        return state
+        return NotSwitched(state, acted=False)
     if state != plan.before:
-        return f"the relay has changed since the plan: {words(plan.before)} then, {words(state)} now"
+        reason = f"the relay has changed since the plan: {words(plan.before)} then, {words(state)} now"
+        return NotSwitched(reason, acted=False)
     if stands(state, connect=plan.connect):
         return Switched(state, obeyed=True, acted=False)
-    after = await meter.switch(connect=plan.connect)
+    said = await meter.switch(connect=plan.connect)
+    after = await meter.read_relay() if isinstance(said, str) else said
     if isinstance(after, str):
-        return f"{after}; what the relay did is not known: read it"
+        return NotSwitched(f"{said}; what the relay did is not known: read it", acted=True)
     return Switched(after, stands(after, connect=plan.connect), acted=True)
 
 
