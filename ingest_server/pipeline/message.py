@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from protocols.errors import RemoteProtocolError
-from protocols.telemetry.batch import Batch, Header, decode_header
+from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.canonical import decode_readings
 from protocols.telemetry.event import EventMessage, decode_events
+from protocols.telemetry.readings import decode_header
 from protocols.telemetry.receipt import Status, decode_status
 from protocols.telemetry.topics import Kind, parse_topic
 

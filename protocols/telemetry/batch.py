@@ -18,12 +18,13 @@ from __future__ import annotations  # array[int] is no expression before Python 
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, islice
 from operator import lt
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -47,6 +48,16 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 QUALITY_MAX = sum(Quality)
 
 
+class Clocks(NamedTuple):
+    """What the gateway knew of clocks when it took a batch: its own time, and meters' clocks less its own. [ms]"""
+
+    taken_at_ms: int | None = None
+    offsets_ms: Mapping[str, int] = MappingProxyType({})
+
+
+NO_CLOCKS = Clocks()
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one readings message says: four columns of one length, and the dictionary that ``channel`` points into.
@@ -64,6 +75,7 @@ class Batch:
     value: array[int]
     quality: array[int]
     sequences: Ranges = ()
+    clocks: Clocks = NO_CLOCKS
 
     def __len__(self) -> int:
         return len(self.channel)

@@ -14,9 +14,7 @@ from __future__ import annotations  # array[int] is no expression before Python 
 
 import re
 from array import array
-from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +32,11 @@ from protocols.telemetry.batch import (
     decompress,
     take_channels,
 )
+from protocols.telemetry.columns import is_columns
+from protocols.telemetry.planes import decode_planes
+from protocols.telemetry.remembered import RememberedChannels, remembered
 from protocols.telemetry.sequences import SEQUENCE_MAX
 from protocols.telemetry.strict_json import parse_object
-
-# What is remembered is bounded: a channel takes some 150 octets and a row 8, so all of it takes 60 MB at the very most.
-SHORT_OCTETS_MAX, SHORT_REMEMBERED = 2 << 10, 2048
-LONG_OCTETS_MAX, LONG_REMEMBERED = 32 << 10, 128
 
 _HEAD = re.compile(
     rb'\{"schema":"%s","gateway":"([A-Za-z0-9][A-Za-z0-9._-]{0,63})","generation":"([0-9a-f]{16})",'
@@ -48,16 +45,6 @@ _HEAD = re.compile(
 _INTEGERS = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(?:,-?(?:0|[1-9][0-9]{0,17}))*+")
 
 Column = NDArray[np.int64]
-T = TypeVar("T")
-
-
-class RememberedChannels(tuple[tuple[str, str], ...]):
-    """A message's channels, the same object for the same text, with room for what its reader has looked up of them.
-
-    So that is forgotten together with them.
-    """
-
-    looked_up: object = None
 
 
 class Bounded(NamedTuple):
@@ -73,14 +60,17 @@ class Bounded(NamedTuple):
 
 
 def decode_readings(payload: bytes) -> Batch:
-    """Return what a readings message says, as :func:`~protocols.telemetry.batch.decode_batch` does, and faster.
+    """Return what a readings message says, as :func:`~protocols.telemetry.readings.decode_readings` does, and faster.
 
     Raises
     ------
     RemoteProtocolError
         If anything in it breaks the contract.
     """
-    found = decode_canonical(decompress(payload))
+    text = decompress(payload)
+    if is_columns(text):
+        return decode_planes(text)
+    found = decode_canonical(text)
     return decode_batch(payload) if found is None else found
 
 
@@ -125,19 +115,7 @@ def decode_canonical(text: bytes) -> Batch | None:
     )
 
 
-def _remembered(parse: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Return ``parse`` with a memory of the texts that were met last; long ones are parsed each time."""
-    short, long = lru_cache(SHORT_REMEMBERED)(parse), lru_cache(LONG_REMEMBERED)(parse)
-
-    def remembered(text: bytes) -> T:
-        if len(text) <= SHORT_OCTETS_MAX:
-            return short(text)
-        return long(text) if len(text) <= LONG_OCTETS_MAX else parse(text)
-
-    return remembered
-
-
-@_remembered
+@remembered
 def _remembered_channels(text: bytes) -> RememberedChannels | None:
     """Return the channels in ``text`` if it is one JSON value, and a right one."""
     try:
@@ -147,7 +125,7 @@ def _remembered_channels(text: bytes) -> RememberedChannels | None:
         return None
 
 
-@_remembered
+@remembered
 def _remembered_column(text: bytes) -> Bounded | None:
     found = _integers(text)
     return None if found is None else _bounded(found)
