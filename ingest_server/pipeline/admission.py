@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ingest_server.pipeline.message import Rejected
 from protocols.telemetry.batch import Batch, Header, encode_batch
-from protocols.telemetry.canonical import RememberedChannels
 from protocols.telemetry.reading import Quality
+from protocols.telemetry.remembered import RememberedChannels
 from protocols.telemetry.topics import Kind, Topic
 
 AHEAD_MS_MAX = 86_400_000  # a clock that is a day ahead is wrong, not early
