@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psycopg
 
+from ingest_server.commands_run import add_leave_arguments, add_run_arguments, leave_session, run_ingest
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
-from protocols.errors import CongtoError, UnavailableError, UsageError
-from protocols.telemetry.topics import check_identifier
+from protocols.errors import UnavailableError, UsageError
 
 DAYS_MAX = 400  # of one look at gaps or completeness
 
@@ -20,22 +20,8 @@ DAYS_MAX = 400  # of one look at gaps or completeness
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of ``congto ingest``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    run_action = actions.add_parser("run", help="take messages from the broker and store them, until SIGTERM")
-    run_action.add_argument(
-        "--broker", metavar="URL", help="such as mqtt://127.0.0.1:1883, without a password (default: $CONGTO_BROKER)"
-    )
-    run_action.add_argument(
-        "--client-id",
-        default="congto-ingest",
-        metavar="ID",
-        help="fixed name at the broker, which keeps our session under it (default: %(default)s)",
-    )
-    run_action.add_argument(
-        "--metrics-port",
-        type=int,
-        metavar="PORT",
-        help="serve /metrics and /health on 127.0.0.1; 0 takes a free port (default: neither is served)",
-    )
+    add_run_arguments(actions.add_parser("run", help="take messages from the broker and store them, until SIGTERM"))
+    add_leave_arguments(actions.add_parser("leave", help="let the broker forget a session that nobody will continue"))
     top = actions.add_parser("top", help="show what a running ingest does, each second anew")
     top.add_argument("--metrics-port", type=int, required=True, metavar="PORT", help="as given to `congto ingest run`")
     top.add_argument("--seconds", type=int, metavar="N", help="end after so many (default: at Ctrl-C)")
@@ -65,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--to", dest="last_on", type=civil_date, metavar="DATE", help="last civil day (default: today)"
         )
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (run_action, migrate_action, readmit, digest, gaps, completeness, backup, restore):
+    for action in (migrate_action, readmit, digest, gaps, completeness, backup, restore):
         add_dsn_arguments(action)
 
 
@@ -80,7 +66,8 @@ def civil_date(text: str) -> date:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     actions = {
-        "run": _run,
+        "run": run_ingest,
+        "leave": leave_session,
         "top": _top,
         "migrate": _migrate,
         "readmit": _readmit,
@@ -100,25 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     except UnavailableError as missing:
         print(f"congto ingest: {missing}", file=sys.stderr)
         return 3
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from ingest_server import journal
-    from ingest_server.pipeline.run import ingest
-    from ingest_server.pipeline.settings import Settings, parse_broker
-
-    client_id = check_identifier(arguments.client_id, "--client-id")
-    settings = Settings(dsn_from(arguments), parse_broker(arguments.broker), client_id, arguments.metrics_port)
-    journal.configure()
-    try:
-        asyncio.run(ingest(settings))
-    except CongtoError:
-        raise
-    except Exception:
-        # The supervisor of the process starts it anew; what was not acknowledged comes again.
-        journal.LOG.critical(journal.fact("ingest.failed", exit_status=3), exc_info=True)
-        return 3
-    return 0
 
 
 def _top(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -27,6 +27,7 @@ from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.back_off import LAST_S, back_off_s
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
+from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import (
     KEEPALIVE_S,
     RECEIPTS_UNDER_WAY_MAX,
@@ -34,10 +35,11 @@ from ingest_server.pipeline.settings import (
     SESSION_EXPIRY_S,
     BrokerAddress,
 )
-from protocols.telemetry.topics import PREFIX, Kind
+from ingest_server.pipeline.tls import Credentials, tls_context
 
-FILTERS = [f"{PREFIX}/+/{kind.value}" for kind in (Kind.READINGS, Kind.STATUS, Kind.EVENTS)]
+FILTERS_A_PACKET = 1000  # 100 kB at most, a tenth of what a packet may have
 TICK_S = 1.0  # paho's keep-alive wants to be asked about once a second
+REFUSED_SHOWN_MAX = 3
 PACKETS_A_TURN_MAX = 32  # then others have their turn
 FLUSH_S = 2.0  # at the end, for the last receipts and acknowledgements
 
@@ -45,8 +47,12 @@ FLUSH_S = 2.0  # at the end, for the last receipts and acknowledgements
 class Broker:
     """Takes messages into ``inbox``, sends receipts, and acknowledges."""
 
-    def __init__(self, address: BrokerAddress, client_id: str, inbox: Inbox) -> None:
+    def __init__(
+        self, address: BrokerAddress, client_id: str, inbox: Inbox, filters: Sequence[str], credentials: Credentials
+    ) -> None:
         self._address = address
+        self._filters = list(filters)
+        self._asked: dict[int, list[str]] = {}  # subscriptions that the broker has not answered yet
         self._inbox = inbox
         inbox.drained = self._watch
         self._connection = 0
@@ -70,7 +76,7 @@ class Broker:
         client.username = address.username
         client.password = address.password
         if address.tls:
-            client.tls_set_context(ssl.create_default_context())
+            client.tls_set_context(tls_context(credentials))
 
     @property
     def ready(self) -> bool:
@@ -206,25 +212,57 @@ class Broker:
     # What paho calls.
 
     def _on_connect(
-        self, client: mqtt.Client, _userdata: object, flags: mqtt.ConnectFlags, reason: ReasonCode, _: Properties | None
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._note_failure(str(reason))
             return
         self._connection += 1
         LOG.info(fact("broker.connected", broker=self._address, session_present=flags.session_present))
+        self._asked.clear()
+        self._ask(self._filters)
+        if not self._filters:
+            self._is_ready()
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe to those of ``filters`` that are new, now and in each later connection."""
+        new = [each for each in filters if each not in set(self._filters)]
+        self._filters += new
+        if new and self._client.is_connected():
+            self._ask(new)
+            self._flush()
+
+    def _ask(self, filters: Sequence[str]) -> None:
         # What is retained is sent when the subscription is new; otherwise we have had it.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-        client.subscribe([(each, options) for each in FILTERS])
+        for at in range(0, len(filters), FILTERS_A_PACKET):
+            part = list(filters[at : at + FILTERS_A_PACKET])
+            _, number = self._client.subscribe([(each, options) for each in part])
+            if number is not None:
+                self._asked[number] = part
 
     def _on_subscribe(
-        self, client: mqtt.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _: Properties | None
+        self, client: mqtt.Client, _userdata: object, number: int, reasons: list[ReasonCode], _: Properties | None
     ) -> None:
-        refused = [topic for topic, reason in zip(FILTERS, reasons, strict=True) if reason.is_failure]
+        asked = self._asked.pop(number, [])
+        refused = [topic for topic, reason in zip(asked, reasons, strict=False) if reason.is_failure]
         if refused:
-            self._note_failure(f"subscription refused: {', '.join(refused)}; the broker's access list must allow it")
+            shown = ", ".join(refused[:REFUSED_SHOWN_MAX])
+            self._note_failure(f"subscription refused: {shown}; the broker's access list must allow it")
             client.disconnect()
             return
+        if not self._asked:
+            self._is_ready()
+
+    def _is_ready(self) -> None:
+        if self.ready:
+            return
+        tell("READY=1")
         self._ready_s = time.monotonic()
         self._failure_noted = False
         LOG.info(fact("ingest.ready", broker=self._address, connection=self._connection))

@@ -4,17 +4,37 @@ import asyncio
 import signal
 import time
 
+from ingest_server import journal
 from ingest_server.database.migrations import migrate
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.broker import Broker
 from ingest_server.pipeline.bundle import Bundle
+from ingest_server.pipeline.following import first_filters, follow
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline
+from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import WATCHDOG_EVERY_S, WATCHDOG_S, Settings
 from ingest_server.pipeline.watchdog import Stillness, watch
+from protocols.errors import CongtoError
+
+EXIT_FAILED = 3
+
+
+def run_here(settings: Settings) -> int:
+    """Run in this process until SIGTERM or SIGINT; return the exit status, and raise only what the caller explains."""
+    journal.configure()
+    try:
+        asyncio.run(ingest(settings))
+    except CongtoError:
+        raise
+    except Exception:
+        # The supervisor of the process starts it anew; what was not acknowledged comes again.
+        LOG.critical(fact("ingest.failed", exit_status=EXIT_FAILED), exc_info=True)
+        return EXIT_FAILED
+    return 0
 
 
 async def ingest(settings: Settings) -> None:
@@ -27,7 +47,8 @@ async def ingest(settings: Settings) -> None:
         LOG.info(fact("database.migrated", migrations=",".join(ran)))
 
     inbox = Inbox()
-    broker = Broker(settings.broker, settings.client_id, inbox)
+    filters = await asyncio.to_thread(first_filters, settings.dsn, settings.partition)
+    broker = Broker(settings.broker, settings.client_id, inbox, filters, settings.credentials)
 
     async def settled(messages: list[Message], bundle: Bundle) -> None:
         for topic, payload in bundle.receipts():
@@ -35,7 +56,7 @@ async def ingest(settings: Settings) -> None:
         broker.acknowledge(messages)
 
     pipeline = Pipeline(settings.dsn, inbox, settled)
-    watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S)
+    watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
     stillness = Stillness(time.monotonic())
 
@@ -52,10 +73,13 @@ async def ingest(settings: Settings) -> None:
 
     async def stop_when_asked() -> None:
         await asked.wait()
+        tell("STOPPING=1")
         pipeline.stop()
 
     async with asyncio.TaskGroup() as tasks:
-        endless = [tasks.create_task(each) for each in (broker.run(), pipeline.gather(), pipeline.counts.report())]
+        follows = follow(settings.dsn, settings.partition, broker.subscribe)
+        work = (broker.run(), pipeline.gather(), pipeline.counts.report(), follows)
+        endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
         await pipeline.store()
         for task in endless:

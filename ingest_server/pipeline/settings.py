@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ingest_server.pipeline.partition import Partition
+from ingest_server.pipeline.tls import Credentials
 from protocols.errors import UsageError
 from protocols.telemetry.topics import check_identifier
 
@@ -72,8 +74,12 @@ class Settings:
     broker: BrokerAddress
     client_id: str
     metrics_port: int | None = None  # on the loopback interface; 0 takes a free one, None is none
+    partition: Partition = field(default_factory=Partition)
+    credentials: Credentials = field(default_factory=Credentials)
 
     def __post_init__(self) -> None:
         check_identifier(self.client_id, "--client-id")
+        if self.credentials != Credentials() and not self.broker.tls:
+            raise UsageError("--tls-…: the broker's URL begins with mqtt://; certificates need mqtts://")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65_535:
             raise UsageError(f"--metrics-port {self.metrics_port}: expected 0 to 65535")

@@ -27,12 +27,22 @@ class Stillness:
         return now_s - self._since_s
 
 
-def watch(progress: Callable[[], object], waiting: Callable[[], bool], limit_s: float, every_s: float) -> None:
-    """End the process with status 3 once ``progress`` stands still for ``limit_s`` while something waits."""
+def watch(
+    progress: Callable[[], object],
+    waiting: Callable[[], bool],
+    limit_s: float,
+    every_s: float,
+    moving: Callable[[], None] = lambda: None,
+) -> None:
+    """End the process with status 3 once ``progress`` stands still for ``limit_s`` while something waits.
+
+    ``moving`` is called every ``every_s`` seconds as long as it has not.
+    """
 
     def look() -> None:
         stillness = Stillness(time.monotonic())
         while (still_s := stillness.after(time.monotonic(), progress(), waiting=waiting())) < limit_s:
+            moving()
             time.sleep(every_s)
         LOG.critical(fact("ingest.stuck", still_s=round(still_s), exit_status=EXIT_STUCK))
         os._exit(EXIT_STUCK)

@@ -70,6 +70,12 @@ class Ingest:
         self._process.kill()
         self._process.wait()
 
+    def kill_part(self, started: str) -> None:
+        """Kill the process that a line ``process.started`` names."""
+        found = re.search(r"pid=(\d+)", started)
+        assert found is not None
+        os.kill(int(found[1]), signal.SIGKILL)
+
     def end(self) -> tuple[int, str]:
         """Ask it to stop; return its exit status and all that it said."""
         assert self._process is not None
