@@ -14,6 +14,7 @@ from pathlib import Path
 
 import serial
 
+from edge_agent.exact_timer import ExactTimer
 from edge_agent.failures import LineLostError, NoReplyError
 
 # Linux, Documentation/admin-guide/devices.txt: the slaves of pseudo-terminals. They refuse parity and stop bits.
@@ -69,6 +70,7 @@ class SerialLine:
         _wait_for_first_octet(self._fd)
         os.set_blocking(self._fd, False)
         self._loop = asyncio.get_running_loop()
+        self._timer = ExactTimer()
         self._received = bytearray()
         self._waiter: asyncio.Future[None] | None = None
         self._lost: LineLostError | None = None
@@ -78,6 +80,7 @@ class SerialLine:
     def close(self) -> None:
         """Close the port."""
         self._loop.remove_reader(self._fd)
+        self._timer.close()
         self._port.close()
 
     def discard(self) -> int:
@@ -129,7 +132,7 @@ class SerialLine:
             left_s = self.quiet_since + silence_s - self._loop.time()
             if left_s <= 0:
                 return
-            await asyncio.sleep(left_s)
+            await self._timer.wait_until(self.quiet_since + silence_s)
 
     async def _readable(self, deadline: float) -> None:
         if self._lost is not None:
