@@ -1,0 +1,1 @@
+"""The agent and all around it in one process, seeded, in virtual time. See ``docs/campaigns/agent.md``."""

@@ -1,0 +1,261 @@
+"""The agent's process in the simulation: the real parts, wired as ``edge_agent.app`` wires them, and its supervisor.
+
+What is not real is below the agent's seams: disk, wires, network, the computer's clock. A life ends by being told to
+stop, by a failure that only a restart mends, by a kill or by a power cut; the next begins after a pause.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from edge_agent import spool as spool_module
+from edge_agent.bus import Bus, Line
+from edge_agent.clock import SystemClock
+from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.log import EventLog
+from edge_agent.modbus_meter import ModbusMeter
+from edge_agent.modbus_rtu import RtuLink
+from edge_agent.publisher import Publisher
+from edge_agent.spool import Cycle, Spool, open_spool
+from edge_agent.store import Store
+from protocols.errors import UnavailableError, UsageError
+from protocols.telemetry.reading import Reading
+from tests.simulation.disk import Disk
+from tests.simulation.line import SimulatedLine
+from tests.simulation.loop import LIFE, Life, VirtualLoop
+from tests.simulation.vfs import VFS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+RESTART_PAUSE_S = 5.0
+TASK_PAUSE_S = 10.0  # as edge_agent.app has it
+RECHECK_S = 30.0
+
+
+class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this system
+    """A path on the simulated disk, for what the agent does to files beside SQLite."""
+
+    disk: Disk
+
+    def exists(self, **_options: Any) -> bool:
+        return str(self) in self.disk.files
+
+    def stat(self, **_options: Any) -> Any:
+        file = self.disk.files.get(str(self))
+        if file is None:
+            raise FileNotFoundError(str(self))
+        return SimpleNamespace(st_size=len(file.data))
+
+    def replace(self, target: Any) -> Any:
+        self.disk.files[str(target)] = self.disk.files.pop(str(self))
+        return target
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        if self.disk.files.pop(str(self), None) is None and not missing_ok:
+            raise FileNotFoundError(str(self))
+
+
+class WatchedLog(EventLog):
+    """The agent's log, kept for the check of what was told."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def info(self, event: str, **fields: object) -> None:
+        self._world.told(event, fields)
+
+    warning = error = info
+
+    def crash(self, event: str, **fields: object) -> None:
+        self._world.told(event, fields)
+
+
+class RtuBusLine:
+    """An open line of Modbus meters, as ``edge_agent.lines`` builds it."""
+
+    def __init__(self, link: RtuLink, bus: BusConfig) -> None:
+        self.meters = {each.id: ModbusMeter(link, each.address, each.model) for each in bus.meters}
+        self.duties: dict[str, Any] = {}
+        self.close = link.close
+
+
+class ProfileBusLine:
+    """An open line of meters with load profiles."""
+
+    def __init__(self, meters: dict[str, Any]) -> None:
+        self.meters = meters
+        self.duties: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class AgentProcess:
+    """Starts the agent, kills it, starts it again."""
+
+    def __init__(self, world: "World", loop: VirtualLoop, context: Context, config: AgentConfig) -> None:
+        self._world, self._loop, self._context, self._config = world, loop, context, config
+        self._tasks: list[asyncio.Task[None]] = []
+        self.spools: list[Spool] = []
+        self.life = Life(0)
+        self.life.alive = False
+        self.store: Store | None = None
+        self.stop = asyncio.Event()
+        self.failures: list[BaseException] = []
+
+    def start(self) -> None:
+        """Begin a life."""
+        self.life = Life(self.life.number + 1)
+        context = self._context.copy()
+        context.run(LIFE.set, self.life)
+        task = self._loop.create_task(self._live(), context=context)
+        self._tasks.append(task)
+
+    def kill(self, *, notice: bool = True) -> None:
+        """End the life between two steps: nothing of it runs again. Without ``notice`` the broker goes on waiting."""
+        if self.life.alive:
+            self._end(notice=notice)
+
+    def _end(self, *, notice: bool) -> None:
+        self.life.alive = False
+        self.store = None
+        VFS.forget_shared_memory()
+        self._world.wires.detach_all()
+        if notice:
+            self._world.broker.lose_connection()
+
+    def kill_and_restart(self, pause_s: float = RESTART_PAUSE_S) -> None:
+        """Kill; the supervisor starts it again."""
+        self.kill()
+        self.start_later(pause_s)
+
+    def bury(self) -> None:
+        """Close what dead lives left open; their files are closed to them."""
+        self.kill()
+        for spool in self.spools:
+            spool.close()
+
+    def start_later(self, pause_s: float) -> None:
+        """Start after a pause, if nobody has before."""
+        self._loop.call_later(pause_s, self.start_if_dead, context=self._context)
+
+    def start_if_dead(self) -> None:
+        """Start unless it lives, or has no power."""
+        if not self.life.alive and not self._world.power_off:
+            self.start()
+
+    async def _live(self) -> None:
+        """Live as ``edge_agent.app`` does; whatever ends it, the supervisor starts the next life."""
+        try:
+            await self._run()
+        except* (UnavailableError, sqlite3.DatabaseError) as group:
+            self._world.told("agent.failed", {"reason": _first(group)})
+        except* UsageError as group:
+            self.failures.append(_first(group))
+        except* Exception as group:  # a mistake of the agent's that not even its supervisor caught
+            self.failures.append(_first(group))
+        self._end(notice=True)
+        if not self.stop.is_set():
+            self.start_later(RESTART_PAUSE_S)
+
+    async def _run(self) -> None:
+        world = self._world
+        log = WatchedLog(world)
+        spool, damaged = open_spool(self._config.spool, self._config.gateway, self._config.spool_octets_max)
+        if damaged is not None:
+            world.spool_set_aside(spool.generation)
+            log.error("spool.set_aside", path=damaged, generation=spool.generation)
+        world.spool_opened(spool)
+        store = world.parts.store(spool)
+        watch(spool, world.taken)
+        self.spools.append(spool)
+        self.store, self.stop = store, asyncio.Event()
+        try:
+            await self._run_tasks(store, log)
+        finally:
+            if self.life.alive:
+                store.close()
+
+    async def _run_tasks(self, store: Store, log: EventLog) -> None:
+        world = self._world
+        clock = SystemClock(world.time_ns, RECHECK_S)
+        leave = asyncio.Event()
+        publisher = world.parts.publisher(
+            self._config,
+            store,
+            log,
+            connect=world.broker.connect,
+            now_ms=clock.now_ms,
+            version="simulation",
+            chance=Random(world.rng.getrandbits(32)),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._supervise("publisher", lambda: publisher.run(leave), leave))
+            buses = [
+                tasks.create_task(
+                    self._supervise(
+                        bus.id,
+                        lambda bus=bus: world.parts.bus(bus, clock, store, log, self._open_line).run(self.stop),
+                        self.stop,
+                    )
+                )
+                for bus in self._config.buses
+            ]
+            await asyncio.gather(*buses)
+            leave.set()
+
+    async def _open_line(self, bus: BusConfig) -> Line:
+        if bus.id == "modbus":
+            link = self._world.parts.link(SimulatedLine(self._world.wires), bus.reply_timeout_s)
+            return RtuBusLine(link, bus)
+        return ProfileBusLine(self._world.profile_meters)
+
+    async def _supervise(self, task: str, run: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await run()
+            except* (UnavailableError, sqlite3.DatabaseError):
+                raise
+            except* Exception as group:
+                self.failures.append(_first(group))
+                await asyncio.sleep(TASK_PAUSE_S)
+
+
+class Parts:
+    """The agent's own classes. A planted bug puts another in the place of one."""
+
+    bus: Any = Bus
+    store: Any = Store
+    publisher: Any = Publisher
+    link: Any = RtuLink
+
+
+def watch(spool: Spool, taken: Callable[[Spool, list[Reading], int], None]) -> None:
+    """Let ``taken`` know what the spool has claimed: the readings of each commit, and its first number."""
+    commit = spool.commit
+
+    def watched(cycle: Cycle) -> Any:
+        readings, first = list(cycle.readings), spool.last_sequence + 1
+        result = commit(cycle)
+        taken(spool, readings, first)
+        return result
+
+    spool.commit = watched  # type: ignore[method-assign]
+
+
+def seed_generations(rng: Random) -> None:
+    """Let generations be drawn from the schedule's chance."""
+    spool_module.secrets = SimpleNamespace(token_hex=lambda octets: rng.randbytes(octets).hex())  # type: ignore[assignment]
+
+
+def _first(group: BaseException) -> BaseException:
+    error = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,189 @@
+"""A pair of wires with Modbus meters on it, in virtual time, below the agent's own serial line.
+
+Octets take their time. What a meter answers may come late, twice, in pieces, cut short, with flipped bits, behind
+noise or glued to the next answer, or not at all; an adapter may give the master its own question back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from enum import Enum
+from random import Random
+
+from edge_agent.failures import LineLostError
+from edge_agent.serial_line import UNREAD_OCTETS_MAX, LineSettings, SerialLine
+from protocols.modbus.crc import crc16
+from simulators.modbus.slave import ModbusSlave
+from tests.simulation.meters import TrueMeter, slave_of
+
+LATE_S_MAX = 8.0  # less than the master's patience with a question of one shape (modbus_rtu.LATE_ANSWER_S)
+SILENCE_CHARACTERS = 3.5
+SILENCE_TOLERANCE_S = 1e-6
+
+
+class Trouble(Enum):
+    """What happens to an answer on its way."""
+
+    DROP = "drop"
+    LATE = "late"
+    TOO_LATE = "too late"  # after the master has given up, or while a probe's quarantine lasts
+    CORRUPT = "corrupt"
+    TRUNCATE = "truncate"
+    SPLIT = "split"
+    DUPLICATE = "duplicate"
+    DUPLICATE_LATE = "duplicate late"
+    NOISE = "noise"
+    GLUE = "glue"  # it is held back and comes just before the next answer
+    TRAILING = "trailing"
+
+
+class Wires:
+    """The physical line: meters by unit, what is wrong with it just now, and who has it open."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, context: Context, settings: LineSettings, meters: list[TrueMeter]
+    ) -> None:
+        self._loop, self._context = loop, context
+        self.settings = settings
+        self.rng = Random(0)
+        self._slaves: dict[int, tuple[TrueMeter, ModbusSlave]] = {
+            meter.address: (meter, slave_of(meter)) for meter in meters
+        }
+        self.trouble: dict[Trouble, float] = {}
+        self.echo = False
+        self.unplugged = False
+        self.turnaround_s = 0.02
+        self.note: Callable[[str], None] = lambda _what: None
+        self.silence_violations = 0
+        self._held = b""
+        self._line: SimulatedLine | None = None
+        self._last_octet_s = -1.0
+
+    def attach(self, line: "SimulatedLine") -> None:
+        """Let ``line`` hear the wires; whoever had them before is gone."""
+        if self.unplugged:
+            raise LineLostError("unplugged")
+        self._line = line
+
+    def detach(self, line: "SimulatedLine") -> None:
+        """Let it hear no more."""
+        if self._line is line:
+            self._line = None
+
+    def detach_all(self) -> None:
+        """Nobody hears them any more: the process is gone."""
+        self._line = None
+
+    def unplug(self) -> None:
+        """Take the adapter away."""
+        self.unplugged = True
+        if self._line is not None:
+            self._line.lose()
+            self._line = None
+
+    def hear_master(self, data: bytes) -> None:
+        """Take a question; it is over when its last octet has passed."""
+        now_s = self._loop.time()
+        if now_s - self._last_octet_s < SILENCE_CHARACTERS * self.settings.character_s - SILENCE_TOLERANCE_S:
+            self.silence_violations += 1
+        end_s = now_s + len(data) * self.settings.character_s
+        self._last_octet_s = end_s
+        self._loop.call_at(end_s, self._answer, data, context=self._context)
+
+    def _answer(self, frame: bytes) -> None:
+        if self.echo:
+            self._deliver(frame)
+        found = self._slaves.get(frame[0])
+        if found is None or len(frame) < 4 or crc16(frame[:-2]) != frame[-2:] or found[0].silent:
+            return
+        reply = frame[:1] + found[1].answer(frame[1:-2], 0)
+        reply += crc16(reply)
+        self._send(reply)
+
+    def _send(self, reply: bytes) -> None:
+        """Put an answer on the wires, through what is wrong with them."""
+        rng = self.rng
+        kind = next((each for each, share in self.trouble.items() if rng.random() < share), None)
+        begin_s = self.turnaround_s * (0.5 + rng.random())
+        if kind is not None:
+            self.note(f"line {kind.value}")
+        if kind is Trouble.DROP:
+            return
+        if kind is Trouble.GLUE and not self._held:
+            self._held = reply
+            return
+        if kind in (Trouble.LATE, Trouble.TOO_LATE):
+            begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else rng.uniform(0.3, LATE_S_MAX)
+        elif kind is Trouble.CORRUPT:
+            bit = rng.randrange(8 * len(reply))
+            changed = bytearray(reply)
+            changed[bit // 8] ^= 1 << bit % 8
+            reply = bytes(changed)
+        elif kind is Trouble.TRUNCATE:
+            reply = reply[: rng.randrange(1, len(reply))]
+        elif kind is Trouble.NOISE:
+            reply = rng.randbytes(rng.randrange(1, 8)) + reply
+        elif kind is Trouble.TRAILING:
+            reply += rng.randbytes(rng.randrange(1, 6))
+        elif kind is Trouble.DUPLICATE:
+            reply += reply
+        elif kind is Trouble.DUPLICATE_LATE:
+            self._later(rng.uniform(0.05, LATE_S_MAX), reply)
+        reply, self._held = self._held + reply, b""
+        if kind is Trouble.SPLIT or rng.random() < 0.1:
+            middle = rng.randrange(len(reply) + 1)
+            self._later(begin_s, reply[:middle])
+            begin_s += middle * self.settings.character_s + rng.uniform(0, 0.3 if kind is Trouble.SPLIT else 0.001)
+            self._later(begin_s, reply[middle:])
+        else:
+            self._later(begin_s, reply)
+
+    def _later(self, begin_s: float, data: bytes) -> None:
+        end_s = begin_s + len(data) * self.settings.character_s
+        self._loop.call_later(end_s, self._deliver, data, context=self._context)
+
+    def _deliver(self, data: bytes) -> None:
+        if self._line is not None and data:  # a master that was not there yet has not heard it
+            self._last_octet_s = self._loop.time()
+            self._line.feed(data)
+
+
+class SimulatedLine(SerialLine):
+    """The agent's serial line without a descriptor: octets come from the wires and go to them."""
+
+    def __init__(self, wires: Wires) -> None:
+        self.settings = wires.settings
+        self._tap = None
+        self._wires = wires
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._waiter = None
+        self._lost = None
+        self.quiet_since = self._loop.time()
+        wires.attach(self)
+
+    def close(self) -> None:
+        """Let go of the wires."""
+        self._wires.detach(self)
+
+    async def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        if self._lost is not None:
+            raise self._lost
+        self._wires.hear_master(data)
+        self.quiet_since = self._loop.time() + len(data) * self.settings.character_s
+
+    def feed(self, data: bytes) -> None:
+        """Take what comes from the wires."""
+        self.quiet_since = self._loop.time()
+        self._received += data
+        del self._received[:-UNREAD_OCTETS_MAX]
+        self._wake()
+
+    def lose(self) -> None:
+        """Be gone."""
+        self._lost = LineLostError("simulated: lost: end of file")
+        self._wake()
+
+    def _take(self) -> None:
+        """There is no descriptor to read: what has come was fed."""

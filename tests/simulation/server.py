@@ -1,0 +1,128 @@
+"""A stub of the ingest server and its database: commits whole messages, gives receipts, may be restored from a backup.
+
+It stores a reading once by its key, keeps a conflict beside it, and never overwrites: as the real one does. Beyond
+that it watches the agent: one sequence of a generation never means two batches, one key never two values.
+
+After a restore, and whenever numbers are missing below the highest it has seen, it asks for them again, and again,
+until they have come or are declared lost.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from protocols.telemetry.batch import decode_batch
+from protocols.telemetry.event import decode_events
+from protocols.telemetry.loss import Loss, decode_loss, is_loss
+from protocols.telemetry.reading import Reading
+from protocols.telemetry.receipt import Receipt, decode_status
+from protocols.telemetry.resend import Resend
+from protocols.telemetry.sequences import SEQUENCE_MAX, Ranges, ranges
+
+Key = tuple[str, str, int]
+ASKS_AFTER_RESTORE = 3
+
+
+@dataclass(slots=True)
+class Database:
+    """What is committed: readings by key; the sequences that came or were declared lost, by generation; conflicts."""
+
+    readings: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    settled: dict[str, set[int]] = field(default_factory=dict)
+    conflicts: list[tuple[Reading, int]] = field(default_factory=list)
+
+    def copy(self) -> "Database":
+        """Return a backup."""
+        settled = {generation: set(found) for generation, found in self.settled.items()}
+        return Database(dict(self.readings), settled, list(self.conflicts))
+
+
+class Server:
+    """Takes messages from the broker in order, commits, gives receipts."""
+
+    def __init__(self, gateway: str, send: Callable[[bytes], None]) -> None:
+        self._gateway = gateway
+        self._send = send
+        self.database = Database()
+        self.backup = Database()
+        self.rng = Random(0)
+        self.receipts_lost = 0.0
+        self.messages = 0
+        self.losses: list[Loss] = []
+        self.reused: list[tuple[str, Ranges]] = []
+        self.doubled: list[Reading] = []
+        self._contents: dict[tuple[str, Ranges], tuple[Reading, ...]] = {}
+        self._generations: dict[str, int] = {}  # and how often it is still asked for all that a restore may have lost
+
+    def take(self, payloads: Iterable[bytes]) -> None:
+        """Commit what these messages of readings and losses carry, in one transaction, and say so."""
+        done: dict[str, set[int]] = {}
+        for payload in payloads:
+            self.messages += 1
+            if is_loss(payload):
+                loss = decode_loss(payload)
+                self.losses.append(loss)
+                generation, settles = loss.generation, loss.sequences
+            else:
+                batch = decode_batch(payload)
+                generation, settles = batch.generation, batch.header.settles
+                self._store_batch(generation, settles, tuple(batch.readings()))
+            self._generations.setdefault(generation, 0)
+            numbers = {number for first, last in settles for number in range(first, last + 1)}
+            self.database.settled.setdefault(generation, set()).update(numbers)
+            done.setdefault(generation, set()).update(numbers)
+        for generation, numbers in done.items():
+            self._receipt(Receipt(self._gateway, generation, ranges(numbers)))
+
+    def take_events(self, payload: bytes) -> None:
+        """Give a receipt for a message of events."""
+        message = decode_events(payload)
+        self._receipt(Receipt(self._gateway, message.generation, (), ((message.sequence, message.sequence),)))
+
+    def take_status(self, payload: bytes) -> None:
+        """Learn of a generation."""
+        self._generations.setdefault(decode_status(payload).generation, 0)
+
+    def back_up(self) -> None:
+        """Keep the present state."""
+        self.backup = self.database.copy()
+
+    def restore(self) -> None:
+        """Go back to the backup."""
+        self.database = self.backup.copy()
+        self._generations = dict.fromkeys(self._generations, ASKS_AFTER_RESTORE)
+
+    def lacks(self) -> dict[str, Ranges]:
+        """Return what is missing of each generation, as far as one knows."""
+        found = {}
+        for generation, asks in self._generations.items():
+            settled = self.database.settled.get(generation, set())
+            highest = max(settled, default=0)
+            missing = ranges(set(range(1, highest + 1)) - settled)
+            if asks:
+                missing = (*missing, (highest + 1, SEQUENCE_MAX))
+            if missing:
+                found[generation] = missing
+        return found
+
+    def ask_again(self) -> None:
+        """Ask for what is missing."""
+        for generation, missing in self.lacks().items():
+            self._send(Resend(self._gateway, generation, missing).encode())
+        self._generations = {generation: max(asks - 1, 0) for generation, asks in self._generations.items()}
+
+    def _receipt(self, receipt: Receipt) -> None:
+        if self.rng.random() >= self.receipts_lost:
+            self._send(receipt.encode())
+
+    def _store_batch(self, generation: str, settles: Ranges, readings: tuple[Reading, ...]) -> None:
+        if self._contents.setdefault((generation, settles), readings) != readings:
+            self.reused.append((generation, settles))
+        settled = self.database.settled.get(generation, set())
+        if all(number in settled for first, last in settles for number in range(first, last + 1)):
+            return  # by its numbers: as the real server does, whose duplicates cost nothing
+        for reading in readings:
+            key = (reading.meter, reading.obis, reading.measured_at_ms)
+            stored = self.database.readings.setdefault(key, (reading.value, reading.quality))
+            if stored[0] != reading.value:
+                self.database.conflicts.append((reading, stored[0]))

@@ -1,0 +1,244 @@
+"""One schedule: a world made from a seed, run with its faults, healed, and left to drain."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from random import Random
+
+from edge_agent.config import AgentConfig, parse_config
+from edge_agent.serial_line import LineSettings
+from edge_agent.spool import Spool
+from protocols.telemetry.reading import Reading
+from tests.simulation.agent import AgentProcess, DiskPath, Parts, seed_generations
+from tests.simulation.broker import Broker
+from tests.simulation.disk import Disk
+from tests.simulation.faults import Fault, draw_faults
+from tests.simulation.injection import Injector
+from tests.simulation.line import Wires
+from tests.simulation.loop import NothingLeftError, VirtualLoop
+from tests.simulation.meters import ENERGY, ProfileMeter, TrueMeter
+from tests.simulation.vfs import VFS
+
+HERE = Path(__file__).parent
+EPOCH_MS = 1_767_225_600_000  # 2026-01-01
+EVERY_MS = 120_000
+SLOTS_MIN, SLOTS_MAX = 2, 7
+DRAIN_S_MAX = (
+    300.0  # for the backlog, after everything is healed: reconnecting, sending again, a restored server's gaps
+)
+AGAIN_S_MAX = 2400.0  # for every meter to be read again: one long silent is probed each half hour only
+SETTLE_S = 12.0  # at least: until then late answers are on their way
+STEP_S = 10.0
+FAREWELL_S = 12.0
+SPOOL_OCTETS_SMALL = 12_000
+
+
+@cache
+def configuration() -> AgentConfig:
+    """Return the configuration of every schedule."""
+    return parse_config((HERE / "agent.toml").read_text(encoding="utf-8"), "agent.toml", HERE, {"SECRET": "1"})
+
+
+@dataclass(slots=True)
+class Jump:
+    """From ``at_s`` on the computer's clock is ahead of the true time by ``ahead_ms``."""
+
+    at_s: float
+    ahead_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reading that the spool has claimed to hold, in one of the batches numbered ``first`` to ``last``."""
+
+    reading: Reading
+    generation: str
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Record:
+    """What the judge needs to know of what happened."""
+
+    claims: list[Claim] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)
+    facts: list[tuple[float, str, dict[str, object]]] = field(default_factory=list)
+    jumps: list[Jump] = field(default_factory=list)
+    flips: int = 0
+    set_aside: int = 0
+    octets_max: int = 0
+    spooled_octets_max: int = 0
+    drained_after_s: float | None = None
+    spooled_at_end: int = -1
+
+
+class World:
+    """Everything of one schedule."""
+
+    def __init__(self, seed: int, parts: Parts, *, faults: list[Fault] | None = None, trace: bool = False) -> None:
+        self.seed, self.parts = seed, parts
+        self.rng = Random(seed)
+        self.record = Record()
+        self.power_off = False
+        self.healed_s = 0.0
+        self.trace: list[str] | None = [] if trace else None
+        self._hash = hashlib.blake2b(digest_size=8)
+        self.loop = VirtualLoop(lambda: self.rng.uniform(0.001, 0.03))
+        self.context = copy_context()
+        self.disk = Disk()
+        self.length_s = self.rng.randint(SLOTS_MIN, SLOTS_MAX) * EVERY_MS / 1000
+        self.faults = draw_faults(self.rng, self.length_s) if faults is None else faults
+        self.start_s = self.rng.uniform(0, EVERY_MS / 1000)
+        self.loop.now_s = self.start_s
+        self.record.jumps.append(Jump(0.0, 0))
+        self._build()
+
+    def _build(self) -> None:
+        config = configuration()
+        small = self.rng.random() < 0.15
+        path = DiskPath("/disk/spool.sqlite")
+        DiskPath.disk = self.disk
+        self.config = replace(
+            config, spool=path, spool_octets_max=SPOOL_OCTETS_SMALL if small else config.spool_octets_max
+        )
+        self.meters: dict[str, TrueMeter] = {}
+        for number, meter in enumerate(meter for bus in config.buses for meter in bus.meters):
+            self.meters[meter.id] = TrueMeter(
+                meter, number, now_s=self.loop.time, epoch_ms=EPOCH_MS, gateway_ms=self.gateway_ms
+            )
+        modbus = next(bus for bus in config.buses if bus.id == "modbus")
+        assert isinstance(modbus.place, LineSettings)
+        on_wires = [self.meters[each.id] for each in modbus.meters]
+        self.wires = Wires(self.loop, self.context, modbus.place, on_wires)
+        self.wires.rng = Random(self.rng.getrandbits(32))
+        self.wires.note = self.note
+        self.broker = Broker(self.loop, self.context, config.gateway)
+        self.broker.rng = Random(self.rng.getrandbits(32))
+        self.broker.server.rng = Random(self.rng.getrandbits(32))
+        self.profile_meters = {
+            "C": ProfileMeter(self.meters["C"], asyncio.sleep, Random(self.rng.getrandbits(32)), EVERY_MS)
+        }
+        self.process = AgentProcess(self, self.loop, self.context, self.config)
+
+    def time_ns(self) -> int:
+        """Return what the computer's clock says."""
+        return self.gateway_ms() * 1_000_000
+
+    def gateway_ms(self) -> int:
+        """Return the computer's clock in milliseconds since 1970."""
+        return EPOCH_MS + round(self.loop.now_s * 1000) + self.record.jumps[-1].ahead_ms
+
+    def set_clock(self, ahead_ms: int) -> None:
+        """Set the computer's clock."""
+        self.record.jumps.append(Jump(self.loop.now_s, ahead_ms))
+        self.note(f"clock ahead {ahead_ms}")
+
+    def note(self, what: str) -> None:
+        """Add a line to the trace, of which the hash is kept."""
+        line = f"{self.loop.now_s:.4f} {what}"
+        self._hash.update(line.encode())
+        if self.trace is not None:
+            self.trace.append(line)
+
+    def told(self, event: str, fields: dict[str, object]) -> None:
+        """Take a line of the agent's log."""
+        if not self.process.life.alive:
+            return
+        self.record.told[event] += 1
+        self.record.facts.append((self.loop.now_s, event, fields))
+        self.note(event if self.trace is None else f"{event} {fields}")
+
+    def taken(self, spool: Spool, readings: list[Reading], first: int) -> None:
+        """Take what a commit has claimed."""
+        if not self.process.life.alive:
+            return
+        self.record.claims += [Claim(each, spool.generation, first, spool.last_sequence) for each in readings]
+        self.note(f"taken {len(readings)} up to {spool.last_sequence}")
+        self.record.octets_max = max(self.record.octets_max, self.disk.octets())
+        self.record.spooled_octets_max = max(self.record.spooled_octets_max, spool.octets)
+
+    def spool_opened(self, spool: Spool) -> None:
+        """Note a spool's beginning."""
+        self.note(f"spool {spool.generation} batches {spool.batches} last {spool.last_sequence}")
+
+    def spool_set_aside(self, generation: str) -> None:
+        """Note that the agent found its spool damaged."""
+        self.record.set_aside += 1
+        self.note(f"spool set aside for {generation}")
+
+    def hash(self) -> str:
+        """Return a digest of all that happened, in order."""
+        return self._hash.hexdigest()
+
+    def run(self) -> "World":
+        """Run the schedule to its end."""
+        with VFS.mounted(self.disk, Random(self.rng.getrandbits(32))):
+            seed_generations(Random(self.rng.getrandbits(32)))
+            asyncio.set_event_loop(self.loop)
+            injector = Injector(self)
+            try:
+                self._drive(injector)
+            finally:
+                self.loop.on_step = None
+                self.process.bury()
+                asyncio.set_event_loop(None)
+        return self
+
+    def _drive(self, injector: Injector) -> None:
+        injector.arrange()
+        self.process.start()
+        self._run_until(self.start_s + self.length_s)
+        injector.heal()
+        self.note("healed")
+        healed_s = self.healed_s = self.loop.now_s
+        self._run_until(healed_s + SETTLE_S)
+        while self.loop.now_s < healed_s + AGAIN_S_MAX:
+            if self.record.drained_after_s is None and self._is_drained():
+                self.record.drained_after_s = self.loop.now_s - healed_s
+            if self._is_drained() and (self.loop.now_s > healed_s + DRAIN_S_MAX or not self.unread()):
+                break
+            self._run_until(self.loop.now_s + STEP_S)
+        self.process.stop.set()
+        self._run_until(self.loop.now_s + FAREWELL_S)
+        self.record.spooled_at_end = self.process.spools[-1].batches if self.process.spools else -1
+        self.note(f"end: {self.record.spooled_at_end} spooled, {len(self.broker.server.database.readings)} stored")
+
+    def _is_drained(self) -> bool:
+        store = self.process.store
+        return (
+            store is not None and store.spool.batches == 0 and store.spool.generation not in self.broker.server.lacks()
+        )
+
+    def unread(self) -> list[tuple[str, str]]:
+        """Return the counters that have not been read since all was healed; none if the clock was wrong."""
+        if any(abs(each.ahead_ms) >= EVERY_MS // 2 for each in self.record.jumps):
+            return []
+        stored = self.broker.server.database.readings
+        read = {key[:2] for key in stored if key[2] > EPOCH_MS + self.healed_s * 1000}
+        return [
+            (name, str(each.obis))
+            for name, meter in self.meters.items()
+            for each in meter.model.measurements
+            if each.obis.d == ENERGY and (name, str(each.obis)) not in read
+        ]
+
+    def _run_until(self, at_s: float) -> None:
+        """Let time pass until ``at_s``."""
+        over = self.loop.create_future()
+        timer = self.context.run(self.loop.call_at, at_s, over.set_result, None)
+        try:
+            self.loop.run_until_complete(over)
+        except NothingLeftError as error:
+            raise AssertionError("the world stands still") from error
+        finally:
+            timer.cancel()
+
+
+def run_schedule(seed: int, parts: Parts | None = None, *, trace: bool = False) -> World:
+    """Run the schedule of ``seed``."""
+    return World(seed, parts or Parts(), trace=trace).run()
