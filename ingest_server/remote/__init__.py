@@ -1,0 +1,1 @@
+"""Asking gateways: commands recorded, published, answered."""
