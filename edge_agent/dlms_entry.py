@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 
 from edge_agent.counters import Lease
 from edge_agent.dlms_access import Access
+from edge_agent.dlms_memory import MeterMemory
 from edge_agent.failures import NoCountersError
 from protocols.dlms.association import Association
 from protocols.dlms.client import DlmsClient
@@ -13,6 +14,7 @@ from protocols.dlms.data import Data
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.objects import ClassId
 from protocols.dlms.services import Get
+from protocols.dlms.short_names import ShortNames
 from protocols.dlms.wrapper import WrapperParameters
 from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import UnavailableError, UsageError
@@ -26,11 +28,14 @@ LinkMaker: TypeAlias = Callable[[int, int], HdlcParameters | WrapperParameters]
 class Entry:
     """The way into one meter."""
 
-    def __init__(self, access: Access, link: LinkMaker, lease: Lease | None = None) -> None:
+    def __init__(
+        self, access: Access, link: LinkMaker, lease: Lease | None = None, memory: MeterMemory | None = None
+    ) -> None:
         assert (lease is not None) == access.uses_counters
         self.access = access
         self._link = link
         self._lease = lease
+        self.memory = memory
         self._client: DlmsClient | None = None
         self._names: dict[tuple[int, Obis], int] = {}
 
@@ -87,6 +92,12 @@ class Entry:
         """Take the short names from the meter's object list."""
         client.short_names.learn(object_list)
         self._names.update(client.short_names.bases)
+
+    def forget_names(self, client: DlmsClient) -> None:
+        """Drop the short names: they are another meter's."""
+        self._names.clear()
+        client.short_names.bases.clear()
+        client.short_names.bases.update(ShortNames().bases)
 
     async def top_up(self, client: DlmsClient) -> None:
         """See to it that ``client`` may send its next message."""

@@ -15,15 +15,19 @@ has no numbers, so there a request that was not answered ends the connection.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Protocol
 
+from edge_agent.dlms_cache import FIRMWARE, LOGICAL_DEVICE_NAME, Identity, identity_of
 from edge_agent.dlms_entry import Entry
 from edge_agent.failures import LineLostError, NoCountersError, NoReplyError
+from protocols.dlms import axdr
 from protocols.dlms.association import ClientState
 from protocols.dlms.client import DlmsClient
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.data import integer_of
 from protocols.dlms.link import NEED_DATA, LinkDown
+from protocols.dlms.objects import ScalerUnit
 from protocols.dlms.plan import ends
 from protocols.dlms.quirks import Quirks
 from protocols.dlms.services import (
@@ -87,6 +91,7 @@ class DlmsSession:
         self._client: DlmsClient | None = None
         self._used_at = -KEPT_S
         self._keep = False
+        self._who: Identity | None = None
         self._refused: RemoteProtocolError | None = None  # what came last and broke the rules
 
     @property
@@ -117,17 +122,67 @@ class DlmsSession:
             self._client = None
             self._entry.note_refusal()
             raise RemoteProtocolError(f"no association: {_words(event)}")
-        if not self._entry.knows_names():
-            listed = await self.ask(Get(OBJECT_LIST))
-            if not isinstance(listed, GetResult):
-                await self._give_up()
-                raise RemoteProtocolError(f"the meter does not tell its short names: {_words(listed)}")
-            try:
-                self._entry.learn_names(client, listed.value)
-            except RemoteProtocolError:
-                await self._give_up()
-                raise
+        if not self._entry.knows_names() and not await self._recall_names(client):
+            await self._ask_names(client)
         return event
+
+    async def _recall_names(self, client: DlmsClient) -> bool:
+        """Take the short names that are kept, if the meter that answers by them is the one they were kept of."""
+        kept = await self._entry.memory.load() if self._entry.memory is not None else None
+        if kept is None or not kept.objects:
+            return False
+        is_same = False
+        with contextlib.suppress(RemoteProtocolError):  # What is kept may be no list.
+            self._entry.learn_names(client, axdr.decode(kept.objects))
+            is_same = True
+        try:
+            is_same = is_same and str(await self.who()) == kept.identity
+        except FAILURES:  # Asked by another meter's names, a meter may answer anything; it is asked by none next time.
+            self._distrust(client)
+            raise
+        if not is_same:
+            self._distrust(client)
+        return is_same
+
+    def _distrust(self, client: DlmsClient) -> None:
+        assert self._entry.memory is not None
+        self._entry.memory.distrust()
+        self._entry.forget_names(client)
+        self._who = None
+
+    async def _ask_names(self, client: DlmsClient) -> None:
+        listed = await self.ask(Get(OBJECT_LIST))
+        if not isinstance(listed, GetResult):
+            await self._give_up()
+            raise RemoteProtocolError(f"the meter does not tell its short names: {_words(listed)}")
+        try:
+            self._entry.learn_names(client, listed.value)
+        except RemoteProtocolError:
+            await self._give_up()
+            raise
+        if self._entry.memory is not None:
+            await self._entry.memory.keep(await self.who(), names=axdr.encode(listed.value))
+
+    async def who(self) -> Identity:
+        """Return who the meter says it is; it is asked once, and what it does not tell stays empty."""
+        if self._who is None:
+            self._who = Identity("")
+            told = [await self.ask(Get(each)) for each in (LOGICAL_DEVICE_NAME, FIRMWARE)]
+            name, firmware = (each.value if isinstance(each, GetResult) else None for each in told)
+            self._who = identity_of(name, firmware, self._entry.access.meter_title, None)
+        return self._who
+
+    async def recall_scalers(self) -> Mapping[Attribute, ScalerUnit]:
+        """Return the scalers that are kept of the meter that answers; none when it is another one."""
+        kept = await self._entry.memory.load() if self._entry.memory is not None else None
+        if kept is None or not kept.scalers or str(await self.who()) != kept.identity:
+            return {}
+        return kept.scalers
+
+    async def keep_scalers(self, scalers: Mapping[Attribute, ScalerUnit]) -> None:
+        """Keep what the meter told of its scalers."""
+        if self._entry.memory is not None:
+            await self._entry.memory.keep(await self.who(), scalers=scalers)
 
     async def _recover_counter(self, retries: int) -> None:
         """Ask as public client for the last counter that the meter accepted from us."""
