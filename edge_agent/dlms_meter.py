@@ -22,6 +22,7 @@ from protocols.telemetry.batch import VALUE_MAX
 RETRIES = 2
 REGISTER_CLASSES = (3, 4)  # Blue Book 4.3.2 and 4.3.3: attribute 2 value, 3 scaler and unit
 SCALER_ATTRIBUTE = 3
+QUESTIONS_OF_IDENTITY = 2  # logical device name and firmware, before what is kept of a meter is believed
 PROFILE_CLASS = 7  # Blue Book 4.3.6: attribute 2 buffer, 3 capture objects, 4 capture period in seconds
 DEVIATION_MINUTES = -420  # Vietnam is UTC+7 all year; for meters whose clock does not say its deviation
 
@@ -36,6 +37,7 @@ class DlmsMeter:
         self._list_items_max = model.dlms.list_items_max if model.dlms.with_list else 1
         self._quirks = session.quirks
         self._scalers: dict[Attribute, ScalerUnit] = {}
+        self._keeps: bool | None = None
         self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
 
     async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
@@ -121,6 +123,7 @@ class DlmsMeter:
 
     async def _learn_scalers(self, registers: Sequence[Attribute], granted: Associated) -> dict[str, str]:
         """Read the scalers that are not known yet; return why some can't be."""
+        await self._recall_scalers(registers, granted)
         unknown = [each for each in registers if each not in self._scalers]
         results = await self._get([Attribute(each.class_id, each.obis, SCALER_ATTRIBUTE) for each in unknown], granted)
         refusals: dict[str, str] = {}
@@ -132,7 +135,17 @@ class DlmsMeter:
                 self._scalers[register] = scaler_unit_of(result.value)
             except RemoteProtocolError as error:  # One that cannot be used costs its own column, no other.
                 refusals[str(register.obis)] = f"scaler: {error}"
+        if self._keeps and unknown:
+            await self._session.keep_scalers(self._scalers)
         return refusals
+
+    async def _recall_scalers(self, registers: Sequence[Attribute], granted: Associated) -> None:
+        """Take the scalers kept from before a restart, where that saves more questions than it takes to be sure."""
+        if self._keeps is None:
+            questions = read_attributes(registers, granted.conformance, list_items_max=self._list_items_max)
+            self._keeps = len(questions) > QUESTIONS_OF_IDENTITY
+            if self._keeps:
+                self._scalers.update(await self._session.recall_scalers())
 
     async def _get(self, attributes: Sequence[Attribute], granted: Associated) -> list[GetResult | DataAccessError]:
         """Return a value or a refusal for each; what a meter read by short names does not list costs no other."""

@@ -8,6 +8,7 @@ from edge_agent.config import BusConfig, MeterConfig, TcpPlace
 from edge_agent.counters import Lease
 from edge_agent.dlms_duties import DlmsDuties
 from edge_agent.dlms_entry import Entry
+from edge_agent.dlms_memory import MeterMemory
 from edge_agent.dlms_meter import DlmsMeter
 from edge_agent.dlms_session import ByteLine, DlmsSession
 from edge_agent.meter import Meter
@@ -82,7 +83,9 @@ def _entry(meter: MeterConfig, parameters: LinkParameters, counters: Path) -> En
     lease = None
     if access.uses_counters and access.keys is not None and access.title is not None:
         lease = Lease(counters, meter.id, access.keys.encryption, access.title)
-    return Entry(access, lambda client_sap, retries: parameters(meter, client_sap, retries), lease)
+    kept = counters.with_name(f"{counters.name.removesuffix('.counters')}.objects")
+    memory = MeterMemory(kept, meter.id, meter.model.key, access.settings.client_sap)
+    return Entry(access, lambda client_sap, retries: parameters(meter, client_sap, retries), lease, memory)
 
 
 def _hdlc_parameters(meter: MeterConfig, client_sap: int, retries: int) -> HdlcParameters:
