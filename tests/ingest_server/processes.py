@@ -4,6 +4,7 @@ import os
 import queue
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -103,7 +104,7 @@ class Ingest:
 class Gateway:
     """Sends batches in order and keeps each until its receipt comes, as an agent does."""
 
-    def __init__(self, broker_url: str, name: str) -> None:
+    def __init__(self, broker_url: str, name: str, context: ssl.SSLContext | None = None) -> None:
         self.name = name
         self.generation = uuid.uuid4().hex[:16]
         self.sent: list[Reading] = []
@@ -113,6 +114,8 @@ class Gateway:
         self._heard = threading.Condition()
         self._client = client = mqtt.Client(CallbackAPIVersion.VERSION2, f"{name}-agent", protocol=mqtt.MQTTv5)
         client.reconnect_delay_set(1, 1)
+        if context is not None:
+            client.tls_set_context(context)
         client.on_connect = lambda client, *_: client.subscribe(f"congto/v1/{name}/receipts", 1)
         client.on_subscribe = lambda *_: self._on_subscribe()
         client.on_message = self._on_receipt
