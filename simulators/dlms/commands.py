@@ -64,7 +64,10 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--keys-out", type=Path, metavar="FILE", help="derive keys from the seed; write them to a new FILE"
     )
     dlms.add_argument(
-        "--state", type=Path, metavar="FILE", help="keep the meters' invocation counters in FILE (owner-only)"
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep invocation counters, and keys that were transferred, in FILE (owner-only)",
     )
     dlms.add_argument(
         "--fault",
@@ -104,6 +107,8 @@ async def _serve(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
     keys = _keys(arguments, meters)
     manners = _manners(arguments)
     counters = CounterFile(arguments.state) if arguments.state is not None else None
+    if counters is not None:
+        opened.callback(counters.close)
     secret = arguments.secret.encode()
     dlms_meters = [DlmsMeter(each, secret, keys.get(each.address), manners, counters) for each in meters]
     now_ms = clock_of(arguments.at, arguments.speed, time.monotonic)

@@ -34,6 +34,8 @@ class MeterKeys:
     secret: bytes = field(repr=False)  # of the HIGH mechanisms
     client_private: int = field(repr=False)
     server_private: int = field(repr=False)
+    master: bytes = field(default=b"", repr=False)
+    """Wraps the keys that are transferred; without it none are taken."""
 
     def signer(self) -> Signer:
         """Return the meter's keys for HIGH_ECDSA."""
@@ -51,6 +53,7 @@ class MeterKeys:
             "encryption_key": self.keys.encryption.hex(),
             "authentication_key": self.keys.authentication.hex(),
             "secret": self.secret.hex(),
+            "master_key": self.master.hex(),
             "client_private_key": f"{self.client_private:x}",
             "server_private_key": f"{self.server_private:x}",
             "server_public_key": public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex(),
@@ -71,6 +74,7 @@ def derive_keys(seed: int, name: str, serial: str, suite: int) -> MeterKeys:
         secret=octets("secret", SECRET_OCTETS),
         client_private=int.from_bytes(octets("client", 30), "big") + 1,  # 240 bits are below either curve's order
         server_private=int.from_bytes(octets("server", 30), "big") + 1,
+        master=octets("master", size),
     )
 
 
@@ -112,7 +116,9 @@ def _parse(entry: Mapping[str, Any]) -> MeterKeys:
     keys = Keys(bytes.fromhex(entry["encryption_key"]), bytes.fromhex(entry["authentication_key"]))
     title = bytes.fromhex(entry["system_title"])
     size = KEY_OCTETS.get(suite)
-    if len(title) != 8 or size is None or {len(keys.encryption), len(keys.authentication)} != {size}:
+    master = bytes.fromhex(entry.get("master_key", ""))
+    lengths = {len(keys.encryption), len(keys.authentication)}
+    if len(title) != 8 or size is None or lengths != {size} or len(master) not in (0, size):
         raise ValueError("wrong lengths")
     return MeterKeys(
         title,
@@ -121,4 +127,5 @@ def _parse(entry: Mapping[str, Any]) -> MeterKeys:
         bytes.fromhex(entry["secret"]),
         int(entry["client_private_key"], 16),
         int(entry["server_private_key"], 16),
+        master,
     )

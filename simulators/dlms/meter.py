@@ -11,9 +11,10 @@ from random import Random
 
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.association import Policy
-from protocols.dlms.ciphering import COUNTER_MAX, SecurityControl
+from protocols.dlms.ciphering import COUNTER_MAX, Keys, SecurityControl
+from protocols.dlms.codes import ActionResult
 from protocols.dlms.conformance import LOGICAL_NAMES, SHORT_NAMES, Conformance
-from protocols.dlms.data import array, octets, structure
+from protocols.dlms.data import Data, array, octets, structure
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.protection import Ciphering, Protection
@@ -28,7 +29,7 @@ from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.keys import MeterKeys
 from simulators.dlms.objects import CosemObjects
 from simulators.dlms.profile_buffer import clock_octets
-from simulators.dlms.security_setup import AUTHENTICATED, ENCRYPTED, Security
+from simulators.dlms.security_setup import AUTHENTICATED, ENCRYPTED, Security, unwrapped
 from simulators.meter import SimulatedMeter
 
 PLAIN_SAP, CIPHERED_SAP, SHORT_SAP, SHORT_LOW_SAP = 32, 48, 64, 65
@@ -80,7 +81,11 @@ class DlmsMeter:
     ) -> None:
         self.meter = meter
         self.secret = secret
+        self._given = keys
         self.keys = keys
+        if counters is not None and keys is not None:
+            self.keys = replace(keys, keys=counters.keys(meter.address, keys.keys))
+        self._new_keys: Keys | None = None
         self.manners = manners or Manners()
         self._counters = counters
         self.protections: dict[int, Protection] = {}
@@ -96,6 +101,7 @@ class DlmsMeter:
             ignores_selection=self.manners.ignores_selection,
             counter=self._highest_counter,
             security=self._security_now,
+            transfer=self._take_keys,
             loses_blocks=self.manners.loses_blocks,
             relay_stops=self.manners.relay_stops,
         )
@@ -139,10 +145,37 @@ class DlmsMeter:
         """Return what the meter says to octets, all of it as of one moment; what breaks the rules stays unanswered."""
         self.objects.advance(at_ms)
         reply = serve(server, data)
+        if self._new_keys is not None:
+            self._use_keys(self._new_keys)
         if self._counters is not None:
             received = {sap: each.received_counter for sap, each in self.protections.items()}
             self._counters.note(self.meter.address, received)  # Before the answer shows that they were accepted.
         return reply
+
+    def _take_keys(self, parameter: Data) -> ActionResult:
+        if self.keys is None or not self.keys.master:
+            return ActionResult.READ_WRITE_DENIED
+        found = unwrapped(parameter, self.keys.keys, self.keys.master)
+        if isinstance(found, ActionResult):
+            return found
+        self._new_keys = found
+        return ActionResult.SUCCESS
+
+    def _use_keys(self, new: Keys) -> None:
+        """Let keys that were transferred be in force: for what is open, for what is opened, for pushes."""
+        assert self.keys is not None
+        assert self._given is not None
+        self._new_keys = None
+        self.keys = replace(self.keys, keys=new)
+        policies = self._policies or {}
+        for sap, policy in policies.items():
+            if policy.ciphering is not None:
+                policies[sap] = replace(policy, ciphering=replace(policy.ciphering, keys=new))
+        for protection in self.protections.values():
+            protection.use_keys(new)
+        if self._counters is not None:
+            received = {sap: each.received_counter for sap, each in self.protections.items()}
+            self._counters.note_keys(self.meter.address, self._given.keys, new, received)
 
     def _highest_counter(self) -> int:
         return max((each.received_counter for each in self.protections.values()), default=0)

@@ -35,8 +35,6 @@ from protocols.meters.model import CosemAttribute, Group, MeterModel
 from protocols.obis import Obis, base_unit
 from simulators.dlms.actuators import MeterState, clock_object, push_object, relay_object
 from simulators.dlms.billing import (
-    ACTIVE_POWER,
-    Limiter,
     billing_scripts,
     capture,
     demand_object,
@@ -44,7 +42,9 @@ from simulators.dlms.billing import (
 )
 from simulators.dlms.cosem import CosemObject, at_time, fixed
 from simulators.dlms.counting import Counting
+from simulators.dlms.demand import demand_objects
 from simulators.dlms.image_transfer import ImageTransfer
+from simulators.dlms.limiter import ACTIVE_POWER, Limiter
 from simulators.dlms.profile_buffer import clock_value
 from simulators.dlms.profiles import (
     BILLING,
@@ -58,6 +58,7 @@ from simulators.dlms.profiles import (
     event_logs,
 )
 from simulators.dlms.security_setup import Security, security_setup
+from simulators.dlms.tariff_calendar import TariffCalendar
 from simulators.meter import SimulatedMeter
 
 DEVICE_NAME, SERIAL_NUMBER, ASSOCIATION = Obis(0, 0, 42, 0, 0), Obis(0, 0, 96, 1, 0), Obis(0, 0, 40, 0, 0)
@@ -89,6 +90,7 @@ class CosemObjects:
         ignores_selection: bool = False,
         counter: Callable[[], int] = lambda: 0,
         security: Callable[[], Security] = Security,
+        transfer: Callable[[Data], ActionResult] = lambda _keys: ActionResult.READ_WRITE_DENIED,
         loses_blocks: int = 0,
         relay_stops: bool = False,
     ) -> None:
@@ -96,7 +98,8 @@ class CosemObjects:
         self.at_ms = meter.installed_at_ms
         self.meter = meter
         self.state = MeterState(event_logs(meter), Counting(meter, relay_stops), ImageTransfer(loses_blocks))
-        self._security = security
+        self._security, self._transfer = security, transfer
+        self._calendar = TariffCalendar(lambda: self.state.clock_ms)
         self._limiter: Limiter | None = None
         self._counter = counter
         settings = meter.model.dlms
@@ -118,6 +121,7 @@ class CosemObjects:
     def advance(self, at_ms: int) -> None:
         """Let the time be ``at_ms``; what was due until then happens."""
         self.at_ms = at_ms
+        self._calendar.advance(at_ms)
         if self._limiter is not None:
             self._limiter.advance(at_ms)
 
@@ -177,10 +181,12 @@ class CosemObjects:
             CosemObject(ClassId.DATA, 0, self._counter_obis, {2: at_time(self._counted)}, public=True),
             clock_object(self.state),
             *self._relay_objects(),
-            security_setup(self._security),
+            security_setup(self._security, self._transfer),
             *(demand_object(obis, self.state.counting) for obis in demand_registers(meter)),
             billing_scripts(self.state.counting, demand_registers(meter)),
             push_object(self.state, self.push_columns()),
+            *demand_objects(self.state.counting),
+            *self._calendar.to_objects(),
             *self.state.image.to_objects(),
             *(self._register(each.obis) for each in meter.model.measurements),
         ]
@@ -203,7 +209,11 @@ class CosemObjects:
         if self.meter.model.measurement(ACTIVE_POWER) is None:
             return [relay, disconnect_scripts(relay)]
         self._limiter = Limiter(
-            state.counting, relay, lambda: state.relay is ControlState.CONNECTED, state.logs[DISCONNECTS]
+            state.counting,
+            relay,
+            lambda: state.relay is ControlState.CONNECTED,
+            state.logs[DISCONNECTS],
+            lambda: state.clock_ms,
         )
         return [relay, disconnect_scripts(relay), self._limiter.to_object()]
 

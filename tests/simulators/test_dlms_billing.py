@@ -22,8 +22,9 @@ from protocols.dlms.objects import scaler_unit_of
 from protocols.dlms.services import Act, ActionDone, Get, Set, SetDone
 from protocols.dlms.xdlms.references import Attribute
 from protocols.obis import Obis
-from simulators.dlms.billing import ACTIVE_POWER, DISCONNECT_SCRIPTS, LIMITER
+from simulators.dlms.billing import DISCONNECT_SCRIPTS
 from simulators.dlms.counting import Billings
+from simulators.dlms.limiter import ACTIVE_POWER, LIMITER
 from simulators.dlms.meter import CIPHERED_SAP, DlmsMeter, Manners
 from simulators.dlms.profiles import BILLING, DISCONNECTS, POWER_DOWN, STANDARD, log_obis
 from simulators.dlms.security_setup import SECURITY_SETUP

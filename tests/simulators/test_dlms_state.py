@@ -1,10 +1,11 @@
 """``congto sim dlms --state``: a meter that was off takes no recording, repeats no counter; and what --pdu grants."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -97,22 +98,40 @@ def test_a_meter_that_was_off_takes_no_recording_and_repeats_no_counter(tmp_path
 
 
 def test_a_counter_is_on_the_disk_before_it_goes(tmp_path):
-    path = tmp_path / "state.json"
-    sent = CounterFile(path).sequence(17, 1000)
-    for expected in range(1000, 1000 + 2 * RESERVED):
-        assert next(sent) == expected
-        assert next(CounterFile(path).sequence(17, 0)) > expected
+    path, copy = tmp_path / "state.json", tmp_path / "as after a power cut.json"
+    with closing(CounterFile(path)) as kept:
+        sent = kept.sequence(17, 1000)
+        for expected in range(1000, 1000 + 2 * RESERVED):
+            assert next(sent) == expected
+            shutil.copy(path, copy)
+            with closing(CounterFile(copy)) as later:
+                assert next(later.sequence(17, 0)) > expected
 
 
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, COUNTER_MAX), min_size=1, max_size=20))
 def test_what_was_received_never_goes_back(tmp_path_factory, counters):
     path = tmp_path_factory.mktemp("state") / "state.json"
-    kept = CounterFile(path)
-    for counter in counters:
-        kept.note(17, {1: counter})
-    assert CounterFile(path).received(17, 1) == max(counters)
-    assert CounterFile(path).received(17, 2) == CounterFile(path).received(18, 1) == -1
+    with closing(CounterFile(path)) as kept:
+        for counter in counters:
+            kept.note(17, {1: counter})
+    with closing(CounterFile(path)) as kept:
+        assert kept.received(17, 1) == max(counters)
+        assert kept.received(17, 2) == kept.received(18, 1) == -1
+
+
+@pytest.mark.integration
+def test_two_simulators_on_one_state_are_refused_until_the_first_has_ended(tmp_path):
+    path = tmp_path / "state.json"
+    words = ["--tcp", "--units", "5", "--state", str(path)]
+    with sim(*words):
+        command = [sys.executable, "-m", "deploy.cli", "sim", "dlms", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert done.returncode == 2
+        assert "another simulator has these meters' state" in done.stderr
+        assert "Traceback" not in done.stderr
+    with sim(*words) as said:
+        assert "tcp" in said
 
 
 @pytest.mark.parametrize(
@@ -125,14 +144,21 @@ def test_what_was_received_never_goes_back(tmp_path_factory, counters):
         ('{"17": {"sent": 5000000000, "received": {}}}', 0o600, "no counters"),
         ('{"17": {"sent": 1, "received": {"1": true}}}', 0o600, "no counters"),
         ('{"17": {"received": {}}}', 0o600, "no counters"),
+        ('{"17": {"sent": 1, "received": {}, "keys": {}}}', 0o600, "no counters"),
+        (
+            '{"17": {"sent": 1, "received": {}, "keys": {"instead_of": "", "encryption": "x", "authentication": ""}}}',
+            0o600,
+            "no counters",
+        ),
     ],
 )
 def test_a_file_that_holds_no_counters_is_refused_with_its_cure(tmp_path, text, mode, expected):
     path = tmp_path / "state.json"
     path.write_text(text)
     path.chmod(mode)
-    with pytest.raises(UsageError, match=expected):
-        CounterFile(path)
+    for _ in range(2):  # The lock does not outlive a refusal.
+        with pytest.raises(UsageError, match=expected):
+            CounterFile(path)
     assert path.read_text() == text
 
 
