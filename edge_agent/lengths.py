@@ -1,0 +1,87 @@
+"""Two questions to one unit never have the same length while an answer to the first may still come.
+
+An answer shows unit, function and length, not which registers it holds. A meter, a repeater or an adapter that gives an
+answer late, or gives it twice, so deceives a master whose next question has the same length. Here it has another one:
+a question is lengthened by some registers, which are cut off again, until nothing else of that length was asked in the
+last :data:`edge_agent.modbus_rtu.LATE_ANSWER_S`. That costs four characters and no waiting.
+
+A meter may refuse the longer question because there are no such registers. That is remembered, and then time must do:
+see :class:`edge_agent.modbus_rtu.RtuLink`.
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+from protocols.meters.model import REGISTERS_PER_READ_MAX
+from protocols.modbus.messages import Function, ReadRegisters, Request
+
+STEP = 2  # meters that keep floats may refuse odd numbers of registers
+LONGER_MAX = 8  # steps that are tried
+REFUSED_MAX = 4096  # places remembered, for all units of a line
+
+
+@dataclass(slots=True)
+class _Asked:
+    """The last question of a length: when it was asked or answered, and when last it was not answered."""
+
+    request: Request
+    at_s: float
+    unanswered_s: float = -inf
+
+
+class Lengths:
+    """What was asked last with each length, on one line."""
+
+    def __init__(self, late_answer_s: float) -> None:
+        self._late_answer_s = late_answer_s
+        self._asked: dict[tuple[int, int, int], _Asked] = {}
+        self._refused: set[tuple[int, Function, int, int]] = set()
+
+    def rival(self, request: Request, now_s: float) -> Request | None:
+        """Return the other question whose answer may still come and be taken for that to ``request``, if any."""
+        last = self._asked.get(request.shape)
+        if last is None or last.request == request or now_s >= last.at_s + self._late_answer_s:
+            return None
+        return last.request
+
+    def distinct(self, request: Request, now_s: float) -> Request:
+        """Return ``request``, or a longer one that begins with it and has no rival; itself if there is none."""
+        if self.rival(request, now_s) is None or not isinstance(request, ReadRegisters):
+            return request
+        for steps in range(1, LONGER_MAX + 1):
+            count = request.count + STEP * steps
+            if count > REGISTERS_PER_READ_MAX or request.address + count > 0x10000:
+                break
+            longer = replace(request, count=count)
+            if _place(longer) not in self._refused and self.rival(longer, now_s) is None:
+                return longer
+        return request
+
+    def note(self, request: Request, now_s: float, *, answered: bool = True) -> None:
+        """Note that ``request`` was asked, or answered, or given up."""
+        last = self._asked.get(request.shape)
+        if last is None or last.request != request:
+            last = self._asked[request.shape] = _Asked(request, now_s)
+        last.at_s = now_s
+        if not answered:
+            last.unanswered_s = now_s
+
+    def late_until(self, request: Request) -> float:
+        """Return until when an answer may come that the last question of this length did not get in time."""
+        last = self._asked.get(request.shape)
+        return -inf if last is None else last.unanswered_s + self._late_answer_s
+
+    def doubled_until(self, request: Request, within_s: float) -> float:
+        """Return until when the answer to the last question of this length may come a second time."""
+        last = self._asked.get(request.shape)
+        return -inf if last is None else last.at_s + within_s
+
+    def refused(self, longer: ReadRegisters) -> None:
+        """Note that a meter has no registers where ``longer`` reaches."""
+        if len(self._refused) >= REFUSED_MAX:
+            self._refused.clear()
+        self._refused.add(_place(longer))
+
+
+def _place(request: ReadRegisters) -> tuple[int, Function, int, int]:
+    return (request.unit, request.function, request.address, request.count)
