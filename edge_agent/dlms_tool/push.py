@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from edge_agent.dlms_tool import keys, screen, target
+from edge_agent.dlms_tool import keys, places, screen, target
 from edge_agent.dlms_tool.pushed_values import values_in
 from edge_agent.failures import LineLostError, NoReplyError
 from edge_agent.serial_line import LineSettings, SerialLine
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--serial", metavar="PORT", help="a customer port (P1, HAN): HDLC, or M-Bus with --link mbus")
     where.add_argument("--tcp-listen", metavar="HOST:PORT", help="take TCP connections with the wrapper, port 0 any")
     where.add_argument("--udp-listen", metavar="HOST:PORT", help="take datagrams with the wrapper, port 0 any")
-    target.add_serial_arguments(parser)
+    places.add_serial_arguments(parser)
     parser.add_argument(
         "--link", choices=[link.value for link in PushLink], help="default hdlc on serial, else wrapper"
     )
@@ -128,14 +128,14 @@ def _to_json(event: Pushed, source: str) -> dict[str, Any]:
 
 async def _listen(arguments: argparse.Namespace, printed: _Printer, new: Callable[[], PushReceiver]) -> None:
     if arguments.serial:
-        listening = asyncio.ensure_future(_listen_serial(target.serial_place(arguments), printed, new()))
+        listening = asyncio.ensure_future(_listen_serial(places.serial_place(arguments), printed, new()))
     elif arguments.tcp_listen:
         listening = asyncio.ensure_future(
-            _listen_tcp(target.tcp_place(arguments.tcp_listen, "--tcp-listen"), printed, new)
+            _listen_tcp(places.tcp_place(arguments.tcp_listen, "--tcp-listen"), printed, new)
         )
     else:
         listening = asyncio.ensure_future(
-            _listen_udp(target.tcp_place(arguments.udp_listen, "--udp-listen"), printed, new)
+            _listen_udp(places.tcp_place(arguments.udp_listen, "--udp-listen"), printed, new)
         )
     done = asyncio.ensure_future(printed.done.wait())
     try:
@@ -175,7 +175,7 @@ async def _listen_serial(settings: LineSettings, printed: _Printer, receiver: Pu
         line.close()
 
 
-async def _listen_tcp(place: target.TcpPlace, printed: _Printer, new: Callable[[], PushReceiver]) -> None:
+async def _listen_tcp(place: places.TcpPlace, printed: _Printer, new: Callable[[], PushReceiver]) -> None:
     free = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -213,7 +213,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._receiver.receive_silence()
 
 
-async def _listen_udp(place: target.TcpPlace, printed: _Printer, new: Callable[[], PushReceiver]) -> None:
+async def _listen_udp(place: places.TcpPlace, printed: _Printer, new: Callable[[], PushReceiver]) -> None:
     loop = asyncio.get_running_loop()
     try:
         transport, _ = await loop.create_datagram_endpoint(

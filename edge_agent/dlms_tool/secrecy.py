@@ -2,7 +2,7 @@
 
 Octets and values are shown of APDUs that decode to their end, in the clear or opened, and whose every attribute and
 method is of a class that holds no secrets. Blocks and answers are judged as the question that they belong to, by its
-invoke-id; parts of APDUs in general blocks are never shown.
+invoke-id; parts of APDUs in general blocks are never shown, and what they carry is judged as a whole.
 """
 
 from typing import Any

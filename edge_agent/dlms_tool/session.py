@@ -10,17 +10,20 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from edge_agent.dlms_tool.places import TcpPlace, UdpPlace
 from edge_agent.dlms_tool.refusals import OTHER_PROTECTION, RefusedError, advice_on, refusal_of
 from edge_agent.dlms_tool.remembered import Remembered
 from edge_agent.dlms_tool.serial_port import enter_hdlc, open_for_sign_on
-from edge_agent.dlms_tool.target import Target, TcpPlace
+from edge_agent.dlms_tool.target import Target
 from edge_agent.dlms_tool.trace import Trace
 from edge_agent.failures import LineLostError, NoReplyError
 from edge_agent.serial_line import SerialLine
 from edge_agent.tcp_line import TcpLine
+from edge_agent.udp_line import UdpLine
 from protocols.dlms.association import ClientState
 from protocols.dlms.ciphering import COUNTER_MAX
 from protocols.dlms.client import DlmsClient
+from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import Data, integer_of
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.link import NEED_DATA, LinkDown
@@ -42,6 +45,9 @@ BROKEN_ANSWERS_MAX = 20  # of one exchange; a line that bad is given up
 EXCHANGE_S_MAX = 600.0  # a month's profile at 300 baud takes nine minutes
 RECOVERED_MAX = COUNTER_MAX - (1 << 24)  # what is told in the clear may be forged, and counters only ever go up
 COUNTERS_LEFT_MIN = 16  # more are reserved before fewer are left; one step of an exchange uses at most a window of them
+
+
+_GENERAL_BLOCKS = Conformance.GENERAL_BLOCK_TRANSFER
 
 
 class ByteLine(Protocol):
@@ -96,6 +102,10 @@ class MeterSession:
             raise RefusedError(f"no association: the meter says {event.words}{advice_on(event.words)}{behind}{other}")
         assert isinstance(event, Associated)
         self.granted = event
+        if _GENERAL_BLOCKS in self._target.association.conformance and _GENERAL_BLOCKS not in event.conformance:
+            print(
+                "congto: the meter grants no general block transfer; long answers come in its own way", file=sys.stderr
+            )
         self._require_news()
         if self._target.association.uses_short_names:
             await self.remembered.learn_names()
@@ -219,6 +229,11 @@ class MeterSession:
                 "noise, or another --baud or --parity; a meter behind an optical head may want --mode-e"
             )
         echo = ", only the echo of our own octets came" if self._heard else ""
+        if isinstance(self._target.place, UdpPlace):
+            return NoReplyError(
+                f"the meter is silent ({reason}); a datagram may be lost: try again; is it powered, does it take UDP, "
+                "is --server its wPort? Other --client or --tcp?"
+            )
         return NoReplyError(
             f"the meter is silent ({reason}{echo}); is it powered, are the wires the right way round, is "
             "--server right? Other --client, --baud, --parity, --address-octets, --mode-e or --framing?"
@@ -256,6 +271,8 @@ async def associated(target: Target, *, trace: bool) -> AsyncIterator[MeterSessi
 async def _open(target: Target, trace: Trace | None) -> ByteLine:
     if isinstance(target.place, TcpPlace):
         return await TcpLine.open(target.place.host, target.place.port, target.timeout_s)
+    if isinstance(target.place, UdpPlace):
+        return await UdpLine.open(target.place.host, target.place.port)
     if target.mode_e is None:
         return SerialLine(target.place)
     port = open_for_sign_on(target.place)

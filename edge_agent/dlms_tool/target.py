@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from edge_agent.dlms_cache import DlmsCache
-from edge_agent.dlms_tool import keys
+from edge_agent.dlms_tool import keys, places
 from edge_agent.dlms_tool.counters import CounterFile
+from edge_agent.dlms_tool.places import Place
 from edge_agent.serial_line import LineSettings
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.association import Association
@@ -24,6 +25,8 @@ from protocols.dlms.hls import Signer
 from protocols.dlms.protection import Ciphering
 from protocols.dlms.quirks import NUMBER_BOUNDS, STRICT, Quirks, RangeDeviation
 from protocols.dlms.wrapper import WrapperParameters
+from protocols.dlms.xdlms.general_block import WINDOW_MAX
+from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import LocalProtocolError, UsageError
 from protocols.meters.dlms_rules import MECHANISMS, WITH_SECRET
 from protocols.obis import Obis
@@ -35,15 +38,9 @@ COUNTER_OBIS = Obis(0, 0, 43, 1, 0)
 CHALLENGE_OCTETS = 16  # IEC 62056-5-3, 5.7.4: 8 to 64
 ONE_OCTET_MAX, TWO_OCTETS_MAX = 0x7F, 0x3FFF  # IEC 62056-46, 6.4.2.3: seven bits of each octet are address
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PDU_OCTETS_DEFAULT, BLOCK_WINDOW_DEFAULT = 0xFFFF, 3
+_PDU_HELP = "the longest APDU we take; longer answers come in blocks; default 65535"
 _SWITCHES = sorted(name for name in Quirks.__slots__ if isinstance(getattr(STRICT, name), bool))
-
-
-@dataclass(frozen=True, slots=True)
-class TcpPlace:
-    """A host and a port."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Memory:
 class Target:
     """Everything that the arguments say about the meter and the way to it."""
 
-    place: LineSettings | TcpPlace
+    place: Place
     link: HdlcParameters | WrapperParameters
     association: Association
     quirks: Quirks
@@ -98,10 +95,7 @@ class Target:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says where the meter is, who asks, and how it is shown."""
     line = parser.add_argument_group("the line")
-    where = line.add_mutually_exclusive_group(required=True)
-    where.add_argument("--serial", metavar="PORT", help="HDLC on a serial port, such as /dev/ttyUSB0")
-    where.add_argument("--tcp", metavar="HOST:PORT", help="a TCP connection, such as 192.0.2.7:4059")
-    add_serial_arguments(line)
+    places.add_arguments(line)
     line.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper", help="over TCP; default wrapper")
     line.add_argument("--mode-e", action="store_true", help="sign on at 300 baud and switch to HDLC (IEC 62056-21)")
     line.add_argument("--sign-on", metavar="ADDRESS", default="", help="device address in the sign-on; default none")
@@ -118,6 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--auth", choices=tuple(MECHANISMS), default="none", help="authentication; default none")
     keys.add_key_arguments(who, "secret", "password or shared secret, text or 0x and hex", direct=False)
     who.add_argument("--short-names", action="store_true", help="short-name referencing (Landis+Gyr ZMD400)")
+    who.add_argument("--pdu-size", type=int, default=PDU_OCTETS_DEFAULT, metavar="OCTETS", help=_PDU_HELP)
+    who.add_argument("--general-blocks", action="store_true", help="long APDUs in general blocks, if granted")
+    who.add_argument(
+        "--block-window", type=int, default=BLOCK_WINDOW_DEFAULT, metavar="N", help="of general blocks; default 3"
+    )
     who.add_argument("--no-lists", action="store_true", help="one attribute a request, whatever the meter grants")
     add_quirks(who)
     _add_security(parser.add_argument_group("ciphering"))
@@ -139,13 +138,6 @@ def add_quirks(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--quirk", action="append", default=[], metavar="NAME", help=f"relax a rule: {', '.join(_quirk_names())}"
     )
-
-
-def add_serial_arguments(line: argparse._ActionsContainer) -> None:
-    """Add how a serial port is set."""
-    line.add_argument("--baud", type=int, default=9600, help="speed; with --mode-e the highest; default 9600")
-    line.add_argument("--parity", choices=("N", "E", "O"), default="N", help="default N")
-    line.add_argument("--stop-bits", type=int, choices=(1, 2), default=1, help="default 1")
 
 
 def _add_security(group: argparse._ActionsContainer) -> None:
@@ -176,9 +168,7 @@ def parse(arguments: argparse.Namespace) -> Target:
 def _parse(arguments: argparse.Namespace) -> Target:
     if not 0 < arguments.timeout <= 600 or not 0 <= arguments.retries <= 20:
         raise UsageError("expected --timeout above 0 to 600 and --retries 0 to 20")
-    place = tcp_place(arguments.tcp, "--tcp") if arguments.tcp else serial_place(arguments)
-    if isinstance(place, TcpPlace) and arguments.mode_e:
-        raise UsageError("--mode-e is for serial ports: over TCP nobody can change the speed of the line")
+    place = places.place_of(arguments)
     wants_secret = MECHANISMS[arguments.auth] in WITH_SECRET
     has_secret = arguments.secret_env is not None or arguments.secret_file is not None
     arguments = keys.with_keys_file(arguments, secret=wants_secret and not has_secret)
@@ -225,23 +215,8 @@ def _memory(arguments: argparse.Namespace) -> Memory:
         model=arguments.model or "",
         fresh=arguments.fresh,
         association=seen_as,
-        place=f"{arguments.serial or arguments.tcp} {arguments.server}",
+        place=f"{arguments.serial or arguments.tcp or arguments.udp} {arguments.server}",
     )
-
-
-def serial_place(arguments: argparse.Namespace) -> LineSettings:
-    """Return the port and how it is set."""
-    if not 300 <= arguments.baud <= 921_600:
-        raise UsageError(f"--baud {arguments.baud}: expected 300 to 921600")
-    return LineSettings(arguments.serial, arguments.baud, arguments.parity, arguments.stop_bits)
-
-
-def tcp_place(text: str, option: str) -> TcpPlace:
-    """Return the host and port written ``HOST:PORT``."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 0xFFFF:
-        raise UsageError(f"{option} {text}: expected HOST:PORT, such as 192.0.2.7:4059")
-    return TcpPlace(host.strip("[]"), int(port))
 
 
 def _link(arguments: argparse.Namespace, hdlc: bool) -> HdlcParameters | WrapperParameters:
@@ -277,14 +252,24 @@ def _association(arguments: argparse.Namespace) -> tuple[Association, tuple[byte
         (True, True): Context.SN_CIPHERED,
     }[arguments.short_names, protected]
     services = SHORT_NAMES if arguments.short_names else LOGICAL_NAMES
+    if not PDU_OCTETS_MIN <= arguments.pdu_size <= PDU_OCTETS_DEFAULT:
+        raise UsageError(f"--pdu-size {arguments.pdu_size}: expected {PDU_OCTETS_MIN} to {PDU_OCTETS_DEFAULT}")
+    if not 1 <= arguments.block_window <= WINDOW_MAX:
+        raise UsageError(f"--block-window {arguments.block_window}: expected 1 to {WINDOW_MAX}")
+    if arguments.general_blocks and arguments.short_names:
+        raise UsageError("--general-blocks goes with logical names: READ and WRITE have blocks of their own")
+    services |= Conformance.GENERAL_PROTECTION if arguments.general else Conformance(0)
+    services |= Conformance.GENERAL_BLOCK_TRANSFER if arguments.general_blocks else Conformance(0)
     association = Association(
         mechanism,
         secret or b"",
-        services | (Conformance.GENERAL_PROTECTION if arguments.general else Conformance(0)),
+        services,
+        arguments.pdu_size,
         context=context,
         challenge=os.urandom(CHALLENGE_OCTETS) if mechanism >= Mechanism.HIGH else b"",
         ciphering=ciphering,
         signer=_signer(arguments) if mechanism is Mechanism.HIGH_ECDSA else None,
+        general_block_window=arguments.block_window,
     )
     held = ciphering and (ciphering.keys.encryption, ciphering.keys.authentication, ciphering.dedicated_key)
     return association, tuple(one for one in (secret, *(held or ())) if one and one.strip(b"\0"))

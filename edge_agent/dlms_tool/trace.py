@@ -17,10 +17,12 @@ from protocols.dlms.ciphering import DED_TAGS, GENERAL_DED, Keys, is_ciphered
 from protocols.dlms.hdlc.frames import Frame, FrameReader, FrameType
 from protocols.dlms.hdlc.sequence import LLC_COMMAND, LLC_RESPONSE
 from protocols.dlms.link import NEED_DATA
+from protocols.dlms.octets import Cursor
 from protocols.dlms.quirks import Quirks
 from protocols.dlms.short_names import ShortNames
 from protocols.dlms.translate import Circumstances, translate
 from protocols.dlms.wrapper import Wrapped, WrapperReader
+from protocols.dlms.xdlms.general_block import GENERAL_BLOCK, OCTETS_MAX, decode_general_block
 from protocols.errors import ProtocolError, RemoteProtocolError
 
 _UNSHOWN_KEYS = frozenset({"plaintext", "ciphered", "user_information", "user_information_plain", "dedicated_key"})
@@ -80,6 +82,7 @@ class Trace:
                 octets = message.encode().hex() if open_ else NOT_SHOWN
                 self._line(f"{_arrow(out)} wPort {message.source} to {message.destination}  {octets}")
                 self._explain(message.apdu, out, open_)
+                self._join(message.apdu, out)
             else:
                 self._frame(message, out)
 
@@ -110,6 +113,17 @@ class Trace:
             if open_ and not in_one:
                 self._line(f"     joined: {whole.hex()}")
             self._explain(whole, out, open_)
+            self._join(whole, out)
+
+    def _join(self, apdu: bytes, out: bool) -> None:
+        """Explain what general blocks carry when the last of them has passed."""
+        carried = self._ways[out].carried(apdu)
+        if carried is None:
+            return
+        count, whole = carried
+        open_ = self._may_show(whole, out)
+        self._line(f"     general blocks 1 to {count} joined: {whole.hex() if open_ else NOT_SHOWN}")
+        self._explain(whole, out, open_)
 
     def _keys_for(self, apdu: bytes) -> Keys | None:
         return (self._dedicated if apdu[:1] in _DEDICATED else None) or self._keys
@@ -149,6 +163,27 @@ class _Way:
         self._frames, self._wrapped = FrameReader(), WrapperReader()
         self._hdlc = hdlc
         self.joined = bytearray()
+        self._blocks, self._next_block = bytearray(), 1
+
+    def carried(self, apdu: bytes) -> tuple[int, bytes] | None:
+        """Return how many general blocks an APDU came in and what it is, when ``apdu`` is the last of them.
+
+        Blocks that come again, or after a gap, are passed over: what is missing is sent again from there.
+        """
+        if apdu[:1] != bytes((GENERAL_BLOCK,)):
+            return None
+        try:
+            block = decode_general_block(Cursor(apdu, 1))
+        except RemoteProtocolError:
+            return None
+        if block.number == 1:
+            self._blocks.clear()
+            self._next_block = 1
+        if block.number != self._next_block or not block.octets or len(self._blocks) > OCTETS_MAX:
+            return None
+        self._blocks += block.octets
+        self._next_block += 1
+        return (block.number, bytes(self._blocks)) if block.last else None
 
     @property
     def apdu(self) -> bytes:

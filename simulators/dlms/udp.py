@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, cast
 
 from protocols.dlms.server import DlmsServer
-from protocols.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperServerParameters
+from protocols.dlms.wrapper import HEADER_OCTETS, VERSION, Wrapped, WrapperReader, WrapperServerParameters
 from simulators.dlms.meter import DlmsMeter
 from simulators.dlms.tcp import by_wport
 from simulators.faults import NO_FAULTS, FaultPlan, disturb
@@ -45,6 +45,14 @@ class DlmsUdpServer:
         )
         return int(self._transport.get_extra_info("sockname")[1])
 
+    def tell(self) -> None:
+        """Let each meter tell its associated clients of events."""
+        at_ms = self._now_ms()
+        for (peer, wport), server in self._servers.items():
+            octets = self._meters[wport].tell(server, at_ms)
+            if octets and self._transport is not None:
+                self._transport.sendto(octets, peer)
+
     async def close(self) -> None:
         """Close the port."""
         if self._transport is not None:
@@ -63,7 +71,13 @@ class DlmsUdpServer:
         reply = dlms_meter.answer(self._server(dlms_meter, wport, peer, at_ms), datagram, at_ms)
         if not reply:
             return []
-        return [reply] if self._faults is NO_FAULTS else disturb(reply, self._faults, self._rng)
+        reader = WrapperReader()
+        reader.receive_data(reply)
+        replies: list[bytes] = []
+        while isinstance(wrapped := reader.next_wrapped(), Wrapped):
+            said = wrapped.encode()
+            replies += [said] if self._faults is NO_FAULTS else disturb(said, self._faults, self._rng)
+        return replies
 
     def _server(self, dlms_meter: DlmsMeter, wport: int, peer: Any, at_ms: int) -> DlmsServer:
         found = self._servers.pop((peer, wport), None)
