@@ -71,16 +71,14 @@ def note_asked(
     asked_at, expires_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (command.at_ms, command.expires_ms))
     meter = getattr(command.asked, "meter", None)
     row = (command.key, command.gateway, command.kind.value, meter, token, by, asked_at, expires_at, request)
-    with connection.transaction():
-        connection.execute(INSERT_COMMAND, row)
-        note_step(connection, command.key, by, "asked")
-    connection.commit()
+    connection.execute(INSERT_COMMAND, row)
+    note_step(connection, command.key, by, "asked")
 
 
 def note_step(
     connection: psycopg.Connection[TupleRow], key: str, by: str, what: str, outcome: str | None = None
 ) -> None:
-    """Record what was done with a command."""
+    """Record what was done with a command, and commit."""
     connection.execute(INSERT_STEP, {"key": key, "by": by, "what": what, "outcome": outcome})
     connection.commit()
 
