@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "iec62056-21": Command("edge_agent.iec_tool.commands", "read meters by characters, from 300 baud on"),
     "export": Command("ingest_server.bulk.commands_export", "write stored readings to a file, CSV or NEM12"),
     "import": Command("ingest_server.bulk.commands_import", "store the readings of a file, CSV or NEM12"),
+    "gateway": Command("ingest_server.remote.commands", "ask a gateway: read, switch, configure, and keep the record"),
     "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
     "model": Command("edge_agent.model_tool.commands", "list, show, test and begin meter models"),
     "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),
