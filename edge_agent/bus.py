@@ -1,30 +1,42 @@
-"""One bus and the one task that owns it: waits for the next slot, reads who is due, spools what they said.
+"""One bus and the one task that owns it: it asks who is due, spools what they said, and does the rest in idle time.
 
-A cycle reads every meter that is due, those that answer first, those that are silent last, and commits everything in
-one transaction. Then holes in the series of meters with a load profile are filled from it, a bounded piece a cycle
-(:mod:`edge_agent.healing`). What to do is decided in :mod:`edge_agent.policy`; here it is done.
+The task goes from question to question. Between two it does, in this order: what is urgent (:meth:`Bus.urgent`); what
+is due, the earliest deadline first (:mod:`edge_agent.schedule`); and when nothing is due, it commits what it has
+gathered, in one transaction, fills holes from load profiles as far as that fits before the next sample
+(:mod:`edge_agent.healing`), and sees to what is done daily (:mod:`edge_agent.tending`). So an urgent question and a
+sample that falls due wait for one transaction at most.
+
+To apply a new configuration to one bus: set the ``stop`` that was given to :meth:`Bus.run`, wait for its end (one
+transaction and a commit), make another :class:`Bus`. The others do not notice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
 
 from edge_agent import policy
 from edge_agent.clock import Clock
 from edge_agent.config import BusConfig, MeterConfig
 from edge_agent.failures import LineLostError
+from edge_agent.gathering import Gathering
 from edge_agent.healing import Healer
 from edge_agent.log import EventLog, Recurring
-from edge_agent.meter import Answer, Meter
-from edge_agent.spool import Cycle, Hole, SlotDone
+from edge_agent.meter import Answer, Fault, Meter, Question
+from edge_agent.schedule import Job, ProbeBudget, Standing, choose
+from edge_agent.series import Polled
+from edge_agent.statistics import BusStatistics, LoadMeter, MeterTally, bus_statistics
 from edge_agent.store import Store
 from edge_agent.tending import Duties, Tending
-from protocols.errors import ProtocolError
-from protocols.meters.model import Group
-from protocols.telemetry.reading import Reading
+from protocols.errors import ProtocolError, UnavailableError
 
+T = TypeVar("T")
 WAIT_MAX_MS = 3_600_000  # look at the clock again at least this often: it may have been set
+TRIES = 2  # of a question, but for a silent meter
+CYCLE_S_MAX = 10.0  # what was gathered is committed after so long even if the bus never rests
+URGENT_MAX = 64  # waiting at one time; more is refused
 
 
 class Line(Protocol):
@@ -42,27 +54,13 @@ class Line(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Series:
-    """One group of a meter's measurements: its interval, and the last slots that were attempted and stored."""
-
-    group: Group
-    every_ms: int
-    stored_ms: int | None
-    done_ms: int = 0
-
-
-@dataclass(slots=True)
-class Polled:
-    """A meter of the bus, and how it stands."""
+@dataclass(frozen=True, slots=True)
+class OpenMeter:
+    """What an urgent piece of work gets: a meter on the open line, and its clock, logs and relay if it has such."""
 
     config: MeterConfig
-    series: list[Series]
-    health: policy.Health = field(default_factory=policy.Health)
-
-    def due_ms(self) -> int:
-        """Return when the meter is due next."""
-        return min(policy.next_due(each.done_ms, each.every_ms, self.health) for each in self.series)
+    meter: Meter
+    duties: Duties | None
 
 
 class Bus:
@@ -78,163 +76,279 @@ class Bus:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._store = store
         self._log = log
         self._recurring = Recurring(log)
         self._open_line = open_line
         self._line: Line | None = None
-        self._lost: str | None = None  # why the line could not be opened in this cycle
+        self._loop = asyncio.get_running_loop()
         slots = store.slots()
-        self._polled = [
-            Polled(
-                meter,
-                [
-                    Series(group, every_ms, slots.get((meter.id, group.value)))
-                    for group, every_ms in meter.every_ms.items()
-                ],
-            )
-            for meter in config.meters
-        ]
-        self._healer = Healer(config, store, self._recurring, log)
+        self._polled = {meter.id: Polled(meter, slots) for meter in config.meters}
+        self._healer = Healer(config, store, self._recurring, log, self._loop.time)
         self._tending = Tending(config, clock, store, self._recurring, log)
+        self._budget = ProbeBudget(clock.now_ms())
+        self._tallies = {meter.id: MeterTally(meter.id) for meter in config.meters}
+        self._load = LoadMeter(self._loop.time())
+        self._gathering = Gathering(config.id, store, self._recurring, self._loop.time, self._tallies)
+        self._urgent: deque[tuple[str, Callable[[OpenMeter], Awaitable[object]], asyncio.Future[object]]] = deque()
+        self._called = asyncio.Event()
+        self._urgent_done = 0
+        self._running = False
+
+    async def urgent(self, meter: str, work: Callable[[OpenMeter], Awaitable[T]]) -> T:
+        """Do ``work`` with a meter of this bus before anything scheduled, between two transactions; return its result.
+
+        Raises
+        ------
+        LineLostError
+            If the line can't be opened or is lost on the way.
+        UnavailableError
+            If the bus does not run, or too much that is urgent waits.
+        Exception
+            Whatever ``work`` raises. A caller that no longer waits (cancelled) takes back what has not begun.
+        """
+        if not self._running:
+            raise UnavailableError(f"bus {self._config.id}: is not running")
+        if len(self._urgent) >= URGENT_MAX:
+            raise UnavailableError(f"bus {self._config.id}: {URGENT_MAX} urgent questions wait already; try later")
+        future: asyncio.Future[object] = self._loop.create_future()
+        self._urgent.append((meter, work, future))
+        self._called.set()
+        return await future  # type: ignore[return-value]  # the queue holds work of any result
+
+    def statistics(self) -> BusStatistics:
+        """Return what the bus and its meters have done so far."""
+        meters = tuple(
+            self._tallies[name].snapshot(polled.health.failures, silent=polled.health.silent)
+            for name, polled in self._polled.items()
+        )
+        return bus_statistics(
+            self._config.id,
+            meters,
+            line_open=self._line is not None,
+            load=self._load.share(self._loop.time()),
+            busy_s=self._load.busy_s,
+            probe_s=sum(tally.probe_s for tally in self._tallies.values()),
+            urgent=self._urgent_done,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll until ``stop`` is set; a cycle that has begun is finished."""
+        """Poll until ``stop`` is set; a transaction that has begun is finished, and what was gathered is committed."""
+        self._running = True
         try:
             await self._wait_for_sane_clock(stop)
             self._begin()
             while not stop.is_set():
+                await self._do_urgent()
                 now_ms = self._clock.now_ms()
-                read_ms = min(polled.due_ms() for polled in self._polled)
-                due_ms = min(read_ms, self._tending.due_ms() or read_ms)
-                if due_ms > now_ms + 2 * policy.DAY_MS:  # nobody is read less often than daily
-                    self._log.error("clock.went_back", bus=self._config.id, now_ms=now_ms, due_ms=due_ms)
-                    self._begin()
-                elif due_ms > now_ms:
-                    await unless_stopped(self._clock.wait_until(min(due_ms, now_ms + WAIT_MAX_MS)), stop)
-                elif read_ms <= now_ms:
-                    await self._cycle()
-                else:
-                    await self._tend()
+                job = choose(self._jobs(now_ms), now_ms)
+                if job is not None:
+                    await self._ask(self._polled[job.meter])
+                elif not await self._rest(now_ms):
+                    await self._wait_for_next(now_ms, stop)
+            await self._commit()
         finally:
+            self._running = False
+            self._refuse_urgent()
             self._close_line()
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
 
     async def _wait_for_sane_clock(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._clock.now_ms() < policy.CLOCK_SANE_FROM_MS:
             now_ms = self._clock.now_ms()
             self._recurring.failed("clock", "clock.not_set", bus=self._config.id, now_ms=now_ms)
-            await unless_stopped(self._clock.wait_until(now_ms + policy.PUNCTUAL_MS), stop)
+            await self._wait(now_ms + policy.PUNCTUAL_MS, stop)
         self._recurring.recovered("clock", "clock.not_set", "clock.set", bus=self._config.id)
+
+    async def _wait_for_next(self, now_ms: int, stop: asyncio.Event) -> None:
+        due_ms = self._next_due_ms(now_ms)
+        if due_ms > now_ms + 2 * policy.DAY_MS:  # nobody is read less often than daily
+            self._log.error("clock.went_back", bus=self._config.id, now_ms=now_ms, due_ms=due_ms)
+            self._begin()
+        else:
+            await self._wait(min(due_ms, now_ms + WAIT_MAX_MS), stop)
+
+    async def _wait(self, at_ms: int, stop: asyncio.Event) -> None:
+        """Wait for the clock, or for ``stop``; do what is urgent meanwhile."""
+        waiting = asyncio.ensure_future(self._clock.wait_until(at_ms))
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not waiting.done() and not stopping.done():
+                self._called.clear()
+                calling = asyncio.ensure_future(self._called.wait())
+                await asyncio.wait({waiting, stopping, calling}, return_when=asyncio.FIRST_COMPLETED)
+                calling.cancel()
+                await self._do_urgent()
+            if waiting.done():
+                waiting.result()
+        finally:
+            for task in (waiting, stopping):
+                task.cancel()
+            await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+    def _jobs(self, now_ms: int) -> list[Job]:
+        self._budget = self._budget.at(now_ms)
+        probe_ms = 1000 * self._config.reply_timeout_s
+        return [polled.job(now_ms, self._budget, probe_ms) for polled in self._polled.values()]
+
+    def _next_due_ms(self, now_ms: int) -> int:
+        read_ms = min(job.due_ms for job in self._jobs(now_ms))
+        return min(read_ms, self._tending.due_ms() or read_ms)
 
     def _begin(self) -> None:
         now_ms = self._clock.now_ms()
-        for polled in self._polled:
-            for series in polled.series:
-                series.done_ms = policy.first_due(now_ms, series.every_ms, series.stored_ms) - series.every_ms
+        for polled in self._polled.values():
+            polled.begin(now_ms)
         self._tending.begin()
+
+    # -- what is due --------------------------------------------------------------------------------------------------
+
+    async def _ask(self, polled: Polled) -> None:
+        """Ask one meter its next question."""
+        now_ms = self._clock.now_ms()
+        self._gathering.begin()
+        self._gathering.finish(polled, polled.expire(now_ms))
+        wanted = polled.open_due(now_ms)
+        probe = polled.health.failures > 0
+
+        async def ask(line: Line) -> tuple[Question, Answer] | None:
+            meter = line.meters[polled.config.id]
+            if wanted:
+                polled.add(meter.questions(wanted), now_ms)
+            return (
+                (polled.questions[0], await meter.ask(polled.questions[0], probe=probe)) if polled.questions else None
+            )
+
+        began_s = self._loop.time()
+        try:
+            asked = await self._on_line(ask)
+        except LineLostError as error:
+            self._give_up_cycle(str(error))
+            return
+        except ProtocolError as error:  # one meter's trouble, even if it is a mistake of ours, is not the others'
+            asked = (*polled.questions, Question((), 0.0))[0], Answer((), failure=str(error), fault=Fault.GARBLED)
+        if asked is None:  # the meter knows no question for what is wanted
+            self._gathering.finish(polled, polled.fail())
+        else:
+            self._note(polled, asked[1], self._loop.time() - began_s, probe=probe)
+            self._hear(polled, *asked, now_ms, tries=1 if polled.health.silent else TRIES)
+        if self._gathering.age_s() > CYCLE_S_MAX:
+            await self._commit()
+
+    def _note(self, polled: Polled, answer: Answer, took_s: float, *, probe: bool) -> None:
+        self._load.note(self._loop.time(), took_s)
+        self._tallies[polled.config.id].note(answer, took_s, self._clock.now_ms(), probe=probe, retry=polled.tried > 0)
+        if polled.standing is Standing.SILENT:
+            self._budget = self._budget.spend(1000 * took_s)
+
+    def _hear(self, polled: Polled, question: Question, answer: Answer, now_ms: int, *, tries: int) -> None:
+        """Take what a meter said, or what it did not."""
+        polled.refusals += answer.refusals
+        got = self._gathering.got(polled, answer, now_ms)
+        if answer.failure is None:
+            polled.health = policy.Health()
+            self._gathering.finish(polled, polled.take(question, got, answer.instead))
+            if not polled.questions:
+                self._gathering.report(polled, None)
+            return
+        polled.tried += 1
+        if polled.tried < tries:
+            return  # once more, but first come those that answer
+        finished = polled.fail()
+        has_values = any(each.got for each in finished)
+        polled.health = policy.Health() if has_values else policy.after_failure(polled.health, now_ms)
+        self._gathering.finish(polled, finished)
+        self._gathering.report(polled, answer.failure)
+
+    def _give_up_cycle(self, reason: str) -> None:
+        """The line can't be had: nobody who is due can be read. It is tried again when the next one is."""
+        now_ms = self._clock.now_ms()
+        self._recurring.failed(self._config.id, "bus.line_lost", bus=self._config.id, reason=reason)
+        for polled in self._polled.values():
+            polled.open_due(now_ms)
+            if polled.is_open:
+                self._gathering.begin()
+                self._gathering.finish(polled, polled.fail())
+                self._gathering.report(polled, reason)
+
+    async def _on_line(self, work: Callable[[Line], Awaitable[T]]) -> T:
+        """Do ``work`` on the open line. One that was open and is lost is opened again once, then LineLostError."""
+        for last in (self._line is None, True):
+            try:
+                if self._line is None:
+                    self._line = await self._open_line(self._config)
+                result = await work(self._line)
+            except LineLostError:
+                self._close_line()
+                if last:
+                    raise
+            else:
+                self._recurring.recovered(self._config.id, "bus.line_lost", "bus.line_opened", bus=self._config.id)
+                return result
+        raise AssertionError("unreachable: the second try returns or raises")
+
+    # -- what is urgent -----------------------------------------------------------------------------------------------
+
+    async def _do_urgent(self) -> None:
+        while self._urgent:
+            name, work, future = self._urgent.popleft()
+            if future.done():
+                continue  # nobody waits for it any more
+            began_s = self._loop.time()
+            try:
+                result = await self._on_line(partial(self._work, name, work))
+            except Exception as error:  # it is the caller's, who waits for it
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+            self._urgent_done += 1
+            self._load.note(self._loop.time(), self._loop.time() - began_s)
+
+    async def _work(self, name: str, work: Callable[[OpenMeter], Awaitable[object]], line: Line) -> object:
+        polled = self._polled.get(name)
+        if polled is None:
+            raise UnavailableError(f"meter {name}: is not on bus {self._config.id}")
+        return await work(OpenMeter(polled.config, line.meters[name], line.duties.get(name)))
+
+    def _refuse_urgent(self) -> None:
+        for _, _, future in self._urgent:
+            if not future.done():
+                future.set_exception(UnavailableError(f"bus {self._config.id}: was stopped"))
+        self._urgent.clear()
+
+    # -- idle time ----------------------------------------------------------------------------------------------------
+
+    async def _rest(self, now_ms: int) -> bool:
+        """Do a piece of what may wait; say whether there was any."""
+        if not self._gathering.is_empty:
+            await self._commit()
+            return True
+        began_s = self._loop.time()
+        done = False
+        if self._line is not None:
+            read_ms = min(job.due_ms for job in self._jobs(now_ms))
+            done = await self._healer.fill_piece(self._line.meters, read_ms - now_ms)
+        if not done and (due_ms := self._tending.due_ms()) is not None and due_ms <= now_ms:
+            await self._tend()
+            done = True
+        if done:
+            self._load.note(self._loop.time(), self._loop.time() - began_s)
+        return done
 
     async def _tend(self) -> None:
         """Do what is done daily, for meters that answer on a line that is open."""
-        silent = {polled.config.id for polled in self._polled if polled.health.failures}
+        silent = {name for name, polled in self._polled.items() if polled.health.failures}
         duties = {} if self._line is None else self._line.duties
         try:
             await self._tending.tend({name: each for name, each in duties.items() if name not in silent})
         except LineLostError:
-            self._close_line()  # the next cycle opens it again and tells if it can't
+            self._close_line()  # the next question opens it again and tells if it can't
 
-    async def _cycle(self) -> None:
-        began_s = asyncio.get_running_loop().time()
-        now_ms = self._clock.now_ms()
-        self._lost = None
-        due = sorted(
-            (each for each in self._polled if each.due_ms() <= now_ms),
-            key=lambda each: (each.health.silent, each.due_ms()),
-        )
-        cycle = Cycle()
-        answered = [polled for polled in due if await self._read(polled, cycle)]
-        if cycle.readings and await self._store.commit(cycle, self._config.id, self._recurring):
-            self._note_stored(due, cycle.slots)
-            self._healer.note(cycle.holes)
-        if self._line is not None:
-            await self._healer.fill([(each.config, self._line.meters[each.config.id]) for each in answered])
-        self._log.info(
-            "bus.cycle_finished",
-            bus=self._config.id,
-            meters=len(due),
-            read=len(answered),
-            failed=len(due) - len(answered),
-            readings=len(cycle.readings),
-            took_s=asyncio.get_running_loop().time() - began_s,
-        )
-
-    async def _read(self, polled: Polled, cycle: Cycle) -> bool:
-        """Read one meter into ``cycle``; say whether it answered in full."""
-        now_ms = self._clock.now_ms()
-        stamps: dict[Group, policy.Stamp] = {}
-        for series in polled.series:
-            if policy.next_due(series.done_ms, series.every_ms, polled.health) <= now_ms:
-                stamps[series.group] = policy.stamp(now_ms, series.every_ms)
-                series.done_ms = stamps[series.group].slot_ms
-        if not stamps:
-            return False  # the clock was set back since the cycle began
-        answer = await self._ask(polled, frozenset(stamps))
-        self._report(polled.config.id, answer)
-        if answer.failure is not None and not answer.values:
-            polled.health = policy.after_failure(polled.health, now_ms)
-            return False
-        polled.health = policy.Health()
-        self._take(polled, stamps, answer, cycle)
-        return answer.failure is None
-
-    async def _ask(self, polled: Polled, groups: frozenset[Group]) -> Answer:
-        """Read a meter. A line that was open and is lost is opened again once; one that can't be waits for a cycle."""
-        while self._lost is None:
-            opened_now = self._line is None
-            try:
-                if self._line is None:
-                    self._line = await self._open_line(self._config)
-                    self._recurring.recovered(self._config.id, "bus.line_lost", "bus.line_opened", bus=self._config.id)
-                return await self._line.meters[polled.config.id].read(groups, probe=polled.health.silent)
-            except LineLostError as error:
-                self._close_line()
-                if opened_now:
-                    self._lost = str(error)
-                    self._recurring.failed(self._config.id, "bus.line_lost", bus=self._config.id, reason=error)
-            except ProtocolError as error:  # one meter's trouble, even if it is a mistake of ours, is not the others'
-                return Answer((), failure=str(error))
-        return Answer((), failure=self._lost)
-
-    def _take(self, polled: Polled, stamps: dict[Group, policy.Stamp], answer: Answer, cycle: Cycle) -> None:
-        """Add what a meter said to ``cycle``. Half a billing reading is left out where a load profile has it whole."""
-        meter = polled.config
-        left_out = Group.BILLING if meter.heal and answer.failure is not None else None
-        for measurement, value in answer.values:
-            if measurement.group is not left_out:
-                at_ms = stamps[measurement.group].at_ms
-                cycle.readings.append(Reading(meter.id, str(measurement.obis), at_ms, value))
-        for series in polled.series:
-            if series.group in stamps and series.group is not left_out:
-                stamp = stamps[series.group]
-                cycle.slots.append(SlotDone(meter.id, series.group.value, stamp.slot_ms))
-                missed = policy.missed_slots(series.stored_ms, stamp, series.every_ms)
-                if missed and series.group is Group.BILLING and meter.heal:
-                    cycle.holes.append(Hole(meter.id, *missed))
-
-    def _note_stored(self, polled: list[Polled], slots: Iterable[SlotDone]) -> None:
-        series = {(each.config.id, one.group.value): one for each in polled for one in each.series}
-        for slot in slots:
-            series[slot.meter, slot.series].stored_ms = slot.slot_ms
-
-    def _report(self, meter: str, answer: Answer) -> None:
-        fields = {"bus": self._config.id, "meter": meter}
-        if answer.failure is None:
-            self._recurring.recovered(meter, "meter.not_read", "meter.answered", **fields)
-        else:
-            self._recurring.failed(meter, "meter.not_read", **fields, reason=answer.failure)
-        if answer.refusals:
-            self._recurring.failed(meter, "meter.refused", **fields, reason="; ".join(answer.refusals))
-        elif answer.failure is None:
-            self._recurring.recovered(meter, "meter.refused", "meter.complete", **fields)
+    async def _commit(self) -> None:
+        answered = await self._gathering.commit(self._polled, self._healer)
+        self._healer.may_ask(answered)
 
     def _close_line(self) -> None:
         if self._line is not None:

@@ -1,9 +1,6 @@
 """What a configuration will do, for ``congto agent check``."""
 
 from edge_agent.config import DAY_MS, AgentConfig, BusConfig, MeterConfig, TcpPlace
-from edge_agent.modbus_rtu import TURNAROUND_US
-from protocols.meters.model import Protocol
-from protocols.modbus.plan import plan_reads, serial_cost
 
 
 def describe(config: AgentConfig) -> str:
@@ -15,7 +12,7 @@ def describe(config: AgentConfig) -> str:
     if config.world is not None:
         lines.append(f"clock of the simulated world at {config.world}")
     for bus in config.buses:
-        lines += ["", f"bus {bus.id}: {_place(bus)}, {bus.protocol.value}, {len(bus.meters)} meters{_load(bus)}"]
+        lines += ["", f"bus {bus.id}: {_place(bus)}, {_protocols(bus)}, {len(bus.meters)} meters"]
         for meter in bus.meters:
             intervals = ", ".join(f"{group.value} every {_words(every)}" for group, every in meter.every_ms.items())
             lines.append(f"  {meter.id:<16} {meter.model.name}, address {meter.address}{_entered(meter)}: {intervals}")
@@ -32,6 +29,10 @@ def readings_a_day(meter: MeterConfig) -> int:
     )
 
 
+def _protocols(bus: BusConfig) -> str:
+    return " and ".join(sorted(each.value for each in bus.protocols))
+
+
 def _place(bus: BusConfig) -> str:
     if isinstance(bus.place, TcpPlace):
         return f"tcp {bus.place.host}:{bus.place.port}"
@@ -45,20 +46,6 @@ def _entered(meter: MeterConfig) -> str:
     settings = meter.access.settings
     ciphered = f", {settings.security} by suite {settings.suite}" if meter.access.is_ciphered else ""
     return f", {settings.mechanism}{ciphered}"
-
-
-def _load(bus: BusConfig) -> str:
-    """Return how much of a Modbus line's time the plan takes when every meter answers at once."""
-    if bus.protocol is not Protocol.MODBUS or isinstance(bus.place, TcpPlace):
-        return ""
-    cost = serial_cost(bus.place.baud, bus.place.bits_per_character, TURNAROUND_US)
-    busy_ms = 0.0
-    for meter in bus.meters:
-        for group, every_ms in meter.every_ms.items():
-            wanted = [each for each in meter.model.measurements if each.group is group]
-            reads = plan_reads(wanted, cost, registers_max=meter.model.registers_per_read_max)
-            busy_ms += sum(cost.transaction_us(read.count) for read in reads) / 1000 * (DAY_MS / every_ms)
-    return f", {100 * busy_ms / DAY_MS:.1f} % of the line's time"
 
 
 def _words(interval_ms: int) -> str:

@@ -4,20 +4,22 @@ See ``docs/contracts/agent-configuration.md``. Every error names the file, the k
 """
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_agent.dlms_access import Access, KeySource, from_environment, parse_access, parse_title
 from edge_agent.keys import KeyFile, parse_key_place
+from edge_agent.remote.settings import CommandsConfig, MetricsConfig, parse_commands, parse_metrics
 from edge_agent.secret import Secret
 from edge_agent.serial_line import LineSettings
 from protocols.dlms.control import SHIFT_S_MAX
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
-from protocols.meters.model import Group, MeterModel, Protocol
+from protocols.meters.model import Group, Measurement, MeterModel, Protocol, SerialSettings
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN
 from protocols.strict_toml import Table, parse_duration, parse_toml
 from protocols.telemetry.topics import check_identifier
@@ -31,6 +33,9 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 # IEC 62056-46, 6.4.2.3: 0x3FFF is all stations, 0x3FFE reserved; 1 to 15 are reserved too, but found in the field.
 DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX = 1, 0x3FFD
 WPORT_MAX = 0xFFFF
+DEVICE_ADDRESS = re.compile(r"[0-9A-Za-z ]{0,32}")  # IEC 62056-21, 6.3.1
+BAUD_MIN, BAUD_MAX = 300, 921_600
+INTERVALS_MAX = 6  # of one meter; the load of a bus is summed over all that may fall together
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +71,37 @@ class MeterConfig:
     access: Access | None
     heal: bool
     clock_limit_s: int | None = None
+    intervals: Mapping[str, int] = field(default_factory=dict)  # of single measurements, by their keys
+    line: LineSettings | None = None  # how the port is set while this meter is asked; None by TCP
+    device: str = ""  # IEC 62056-21: the device address of the sign-on
+
+    def interval_of(self, measurement: Measurement) -> int:
+        """Return how often ``measurement``, which is read, is read: its own interval, the model's, or its group's."""
+        own = self.intervals.get(measurement.key, measurement.every_ms)
+        return self.every_ms[measurement.group] if own is None else own
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What is read: the groups that have an interval, and what has one of its own in the configuration."""
+        return tuple(
+            each for each in self.model.measurements if each.group in self.every_ms or each.key in self.intervals
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class BusConfig:
-    """A line or a TCP place, and the meters behind it; all speak one protocol."""
+    """A line or a TCP place, and the meters behind it. By TCP all speak one protocol."""
 
     id: str
-    protocol: Protocol
     place: LineSettings | TcpPlace
     reply_timeout_s: float
     meters: tuple[MeterConfig, ...]
     push: bool = False
+
+    @property
+    def protocols(self) -> frozenset[Protocol]:
+        """What is spoken on it."""
+        return frozenset(meter.model.protocol for meter in self.meters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +122,11 @@ class AgentConfig:
     broker: BrokerConfig
     world: Path | None
     counters: Path
+    learned: Path
     buses: tuple[BusConfig, ...]
     push: PushConfig = PushConfig()
+    commands: CommandsConfig = field(default_factory=CommandsConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> AgentConfig:
@@ -138,8 +165,11 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
         counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
+        learned=directory / gateway.take("learned", str, default=f"{spool.name}.learned"),
         buses=tuple(_parse_bus(bus, source, models) for bus in top.tables("bus")),
         push=_parse_push(top.table("push", required=False)),
+        commands=parse_commands(top.table("commands", required=False)),
+        metrics=parse_metrics(top.table("metrics", required=False), directory),
     )
     gateway.finish()
     clock.finish()
@@ -180,37 +210,57 @@ def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str])
 def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfig:
     bus_id = _identifier(table, "id")
     tcp = "tcp" in table
-    meters = tuple(_parse_meter(meter, source, models, tcp) for meter in table.tables("meter"))
+    tables = list(table.tables("meter"))
+    meters = tuple(_parse_meter(meter, source, models, tcp) for meter in tables)
     if not meters:
         raise table.error("meter", "missing; a bus needs at least one [[bus.meter]]")
-    protocols = {meter.model.protocol for meter in meters}
-    if len(protocols) > 1:
-        raise table.error("meter", "Modbus and DLMS meters on one bus; put each protocol on a bus of its own")
-    first = meters[0].model.serial
     place: LineSettings | TcpPlace
     if tcp:
         place = _tcp_place(table, "tcp")
+        if len({meter.model.protocol for meter in meters}) > 1:
+            raise table.error("meter", "two protocols at one TCP place; give each a bus of its own")
     else:
-        place = LineSettings(
-            port=str(source.directory / table.take("port", str)),
-            baud=table.integer("baud", 300, 921_600, default=first.baud),
-            parity=table.take("parity", str, default=first.parity, choices=("N", "E", "O")),
-            stop_bits=table.integer("stop_bits", 1, 2, default=first.stop_bits),
-            paced=table.take("paced", bool, default=True),
+        first = meters[0].model.serial
+        place = _line(table, LineSettings(str(source.directory / table.take("port", str)), *astuple(first)))
+        place = replace(place, paced=table.take("paced", bool, default=True))
+        _check_settings(table, tables, meters)
+        meters = tuple(
+            replace(meter, line=_line(own, _bus_settings(table, place, meter.model.serial)))
+            for own, meter in zip(tables, meters, strict=True)
         )
-        _check_settings(table, meters)
+    for own in tables:
+        own.finish()
     bus = BusConfig(
         id=bus_id,
-        protocol=protocols.pop(),
         place=place,
         reply_timeout_s=_duration(table, "reply_timeout", "500ms", REPLY_TIMEOUT_MIN_MS, REPLY_TIMEOUT_MAX_MS) / 1000,
         meters=meters,
         push=False if tcp else table.take("push", bool, default=False),
     )
-    if bus.push and bus.protocol is not Protocol.DLMS:
-        raise table.error("push", "only DLMS meters push; leave this key out")
+    if bus.push and bus.protocols != {Protocol.DLMS}:
+        raise table.error("push", "only DLMS meters push, on a line of their own; leave this key out")
     table.finish()
     return bus
+
+
+def _line(table: Table, default: LineSettings) -> LineSettings:
+    """Return the line's settings as ``table`` says, and else ``default``."""
+    return replace(
+        default,
+        baud=table.integer("baud", BAUD_MIN, BAUD_MAX, default=default.baud),
+        parity=table.take("parity", str, default=default.parity, choices=("N", "E", "O")),
+        stop_bits=table.integer("stop_bits", 1, 2, default=default.stop_bits),
+    )
+
+
+def _bus_settings(table: Table, place: LineSettings, serial: SerialSettings) -> LineSettings:
+    """Return what a meter's line is set to if it says nothing itself: the bus's word, else its model's."""
+    return replace(
+        place,
+        baud=place.baud if "baud" in table else serial.baud,
+        parity=place.parity if "parity" in table else serial.parity,
+        stop_bits=place.stop_bits if "stop_bits" in table else serial.stop_bits,
+    )
 
 
 def _parse_push(table: Table) -> PushConfig:
@@ -230,14 +280,21 @@ def _tcp_place(table: Table, key: str) -> TcpPlace:
     return TcpPlace(host.strip("[]"), int(port))
 
 
-def _check_settings(table: Table, meters: tuple[MeterConfig, ...]) -> None:
-    """Refuse a line whose settings are left to the models when these disagree."""
+def _check_settings(table: Table, tables: Sequence[Table], meters: tuple[MeterConfig, ...]) -> None:
+    """Refuse a line whose settings are left to the models when those of one protocol disagree."""
     for key in ("baud", "parity", "stop_bits"):
-        wanted = {str(getattr(meter.model.serial, key)) for meter in meters}
-        if key not in table and len(wanted) > 1:
-            raise table.error(
-                key, f"the models on this bus are delivered with {', '.join(sorted(wanted))}; say which holds"
-            )
+        for protocol in {meter.model.protocol for meter in meters}:
+            wanted = {
+                str(getattr(meter.model.serial, key))
+                for own, meter in zip(tables, meters, strict=True)
+                if meter.model.protocol is protocol and key not in own
+            }
+            if key not in table and len(wanted) > 1:
+                raise table.error(
+                    key,
+                    f"the models on this bus are delivered with {', '.join(sorted(wanted))}; say which holds, "
+                    "here or at the meters",
+                )
 
 
 def _parse_meter(table: Table, source: KeySource, models: Path | None, tcp: bool) -> MeterConfig:
@@ -248,23 +305,51 @@ def _parse_meter(table: Table, source: KeySource, models: Path | None, tcp: bool
     every = {Group.BILLING: _interval(table, "every", "30m")}
     if "instantaneous_every" in table:
         every[Group.INSTANTANEOUS] = _interval(table, "instantaneous_every", "30m")
-    lowest, highest = UNIT_MIN, UNIT_MAX
-    if model.protocol is Protocol.DLMS:
-        lowest, highest = (1, WPORT_MAX) if tcp else (DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX)
     name = _identifier(table, "id")
+    address, device = _address(table, model, tcp)
     meter = MeterConfig(
         id=name,
         model=model,
-        address=table.integer("address", lowest, highest),
+        address=address,
+        device=device,
         every_ms=every,
         access=parse_access(table, name, model, source),
         heal=table.take("heal", bool, default=model.profile is not None),
         clock_limit_s=_clock_limit(table, model),
+        intervals=_intervals(table, model),
     )
+    count = len({meter.interval_of(each) for each in meter.measurements})
+    if count > INTERVALS_MAX:
+        raise table.error("intervals", f"{count} different intervals; at most {INTERVALS_MAX} of one meter are kept")
     if meter.heal and model.profile is None:
         raise table.error("heal", f"the model {model.key} has no load profile; leave this key out")
-    table.finish()
     return meter
+
+
+def _address(table: Table, model: MeterModel, tcp: bool) -> tuple[int, str]:
+    """Return the number of a Modbus or DLMS meter, or the characters that wake one of IEC 62056-21."""
+    if model.protocol is Protocol.IEC62056_21:
+        if tcp:
+            raise table.error("model", f"the model {model.key} is read on a serial line; give the bus a port")
+        device = table.take("address", str, default="")
+        if not DEVICE_ADDRESS.fullmatch(device):
+            raise table.error("address", f"found {device!r}; expected up to 32 digits, letters and spaces in quotes")
+        return 0, device
+    if model.protocol is Protocol.MODBUS:
+        return table.integer("address", UNIT_MIN, UNIT_MAX), ""
+    lowest, highest = (1, WPORT_MAX) if tcp else (DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX)
+    return table.integer("address", lowest, highest), ""
+
+
+def _intervals(table: Table, model: MeterModel) -> dict[str, int]:
+    own = table.table("intervals", required=False)
+    known = {each.key for each in model.measurements}
+    for name in own.names():
+        if name not in known:
+            raise own.error(name, f"the model {model.key} measures no such thing; it has {', '.join(sorted(known))}")
+    found = {name: _interval(own, name, "") for name in own.names()}
+    own.finish()
+    return found
 
 
 def _clock_limit(table: Table, model: MeterModel) -> int | None:
@@ -305,7 +390,9 @@ def _check_unique(top: Table, buses: tuple[BusConfig, ...]) -> None:
     _refuse_double(top, "bus", "port", [bus.place.port for bus in buses if isinstance(bus.place, LineSettings)])
     _refuse_double(top, "bus.meter", "id", [meter.id for bus in buses for meter in bus.meters])
     for bus in buses:
-        _refuse_double(top, f"bus {bus.id}", "address", [meter.address for meter in bus.meters])
+        for protocol in bus.protocols:
+            addresses = [meter.device or meter.address for meter in bus.meters if meter.model.protocol is protocol]
+            _refuse_double(top, f"bus {bus.id}", "address", addresses)
     count = sum(len(bus.meters) for bus in buses)
     if count > METERS_MAX:
         raise top.error("bus", f"{count} meters; a gateway reads up to {METERS_MAX}")

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from edge_agent.costs import line_cost, questions_of
 from edge_agent.dlms_session import FAILURES, DlmsSession
-from edge_agent.meter import Answer, ProfileValue
+from edge_agent.meter import Answer, ProfileValue, Question, fault_of
+from edge_agent.serial_line import LineSettings
 from protocols.dlms import profile
 from protocols.dlms.codes import DataAccessResult
 from protocols.dlms.data import Data, integer_of
@@ -30,8 +32,9 @@ DEVIATION_MINUTES = -420  # Vietnam is UTC+7 all year; for meters whose clock do
 class DlmsMeter:
     """One meter. Remembers the scalers of its registers and the shape of its load profile."""
 
-    def __init__(self, session: DlmsSession, model: MeterModel) -> None:
+    def __init__(self, session: DlmsSession, model: MeterModel, line: LineSettings | None = None) -> None:
         assert model.dlms is not None
+        self._cost = line_cost(line)
         self._session = session
         self._model = model
         self._list_items_max = model.dlms.list_items_max if model.dlms.with_list else 1
@@ -40,14 +43,22 @@ class DlmsMeter:
         self._keeps: bool | None = None
         self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
 
-    async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
-        """Read the measurements of ``groups``; once more if the meter has ended a session that was kept."""
-        kept = self._session.is_open
-        answer = await self._read(groups, probe=probe)
-        return await self._read(groups, probe=probe) if kept and answer.failure is not None else answer
+    def questions(self, wanted: Sequence[Measurement]) -> tuple[Question, ...]:
+        """Return what to ask for ``wanted``: one session reads all."""
+        return questions_of(self._model, wanted, self._cost)
 
-    async def _read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
-        wanted = [each for each in self._model.measurements if each.group in groups]
+    async def ask(self, question: Question, *, probe: bool) -> Answer:
+        """Read what ``question`` wants; once more if the meter has ended a session that was kept."""
+        kept = self._session.is_open
+        answer = await self._read(question.measurements, probe=probe)
+        return await self._read(question.measurements, probe=probe) if kept and answer.failure is not None else answer
+
+    async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
+        """Read the measurements of ``groups``, as :meth:`ask` does."""
+        (question,) = self.questions([each for each in self._model.measurements if each.group in groups])
+        return await self.ask(question, probe=probe)
+
+    async def _read(self, wanted: Sequence[Measurement], *, probe: bool) -> Answer:
         try:
             granted = await self._session.open(0 if probe else RETRIES)
             refusals = await self._learn_scalers([_attribute(each) for each in wanted], granted)
@@ -55,7 +66,7 @@ class DlmsMeter:
             await self._session.leave()
         except FAILURES as error:
             await self._session.abandon()
-            return Answer((), failure=str(error))
+            return Answer((), failure=str(error), fault=fault_of(error))
         values: list[tuple[Measurement, int]] = []
         for measurement, result in zip(wanted, results, strict=True):
             value = self._value(measurement, result)

@@ -1,14 +1,16 @@
 """Filling holes from load profiles: what a meter remembers of the slots in which it was not read.
 
-A hole begins in the same transaction as the reading that ended it, so it is known after any crash. It is asked for a
-UTC day at a time, and each piece is spooled and struck off in one transaction: no slot is taken twice. A slot of which
-the profile holds nothing is struck off too, and told.
+A hole begins in the same transaction as the reading that ended it, so it is known after any crash. It is asked for in
+pieces of a UTC day at most, each of which fits into the line's idle time before the next sample is due; each piece is
+spooled and struck off in one transaction: no slot is taken twice. A slot of which the profile holds nothing is struck
+off too, and told.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edge_agent import policy
 from edge_agent.config import BusConfig, MeterConfig
+from edge_agent.costs import profile_cost
 from edge_agent.failures import LineLostError
 from edge_agent.log import EventLog, Recurring
 from edge_agent.meter import Meter, ProfileValue
@@ -22,48 +24,65 @@ from protocols.telemetry.reading import Quality, Reading
 class Healer:
     """The holes of one bus."""
 
-    def __init__(self, bus: BusConfig, store: Store, recurring: Recurring, log: EventLog) -> None:
+    def __init__(
+        self, bus: BusConfig, store: Store, recurring: Recurring, log: EventLog, time_s: Callable[[], float]
+    ) -> None:
         self._bus = bus.id
         self._store = store
         self._recurring = recurring
         self._log = log
-        meters = {meter.id for meter in bus.meters if meter.heal}
-        self._holes = [hole for hole in store.holes() if hole.meter in meters]
+        self._time_s = time_s
+        self._configs = {meter.id: meter for meter in bus.meters if meter.heal}
+        self._holes = [hole for hole in store.holes() if hole.meter in self._configs]
+        self._answering: set[str] = set()
+        self._costs = {name: profile_cost(meter) for name, meter in self._configs.items()}
 
     def note(self, holes: Iterable[Hole]) -> None:
         """Remember holes that have just been stored."""
         self._holes.extend(holes)
 
-    async def fill(self, meters: Sequence[tuple[MeterConfig, Meter]]) -> None:
-        """Ask those of ``meters`` that have holes, up to a bounded number of pieces; the rest waits for next time."""
-        if not self._holes:
-            return
-        left = policy.HEAL_CHUNKS_MAX
-        for config, meter in meters:
-            for hole in [each for each in self._holes if each.meter == config.id]:
-                left = await self._fill_hole(config, meter, hole, left)
+    def may_ask(self, meters: Iterable[str]) -> None:
+        """Note that ``meters`` have just answered: those may be asked for their load profiles."""
+        self._answering.update(meters)
 
-    async def _fill_hole(self, config: MeterConfig, meter: Meter, hole: Hole, left: int) -> int:
-        """Fill ``hole`` piece by piece; return how many pieces may still be asked for."""
-        while left:
-            left -= 1
-            from_ms, to_ms = policy.heal_chunk(hole.from_ms, hole.to_ms)
-            found = await _read_profile(meter, from_ms, to_ms)
-            if isinstance(found, str):
-                self._recurring.failed(hole.meter, "meter.not_healed", bus=self._bus, meter=hole.meter, reason=found)
-                return 0
-            self._recurring.recovered(hole.meter, "meter.not_healed", "meter.healing", bus=self._bus, meter=hole.meter)
-            readings = readings_of(config, found, from_ms, to_ms)
-            piece = Hole(hole.meter, from_ms, to_ms)
-            if not await self._store.commit(Cycle(readings=readings, filled=[piece]), self._bus, self._recurring):
-                return 0
-            self._tell(config, piece, readings)
-            self._holes.remove(hole)
-            if to_ms >= hole.to_ms:
-                return left
-            hole = Hole(hole.meter, to_ms + 1, hole.to_ms)
-            self._holes.append(hole)
-        return 0
+    async def fill_piece(self, meters: Mapping[str, Meter], left_ms: int) -> bool:
+        """Ask for one piece that fits into ``left_ms`` of idle time; say whether there was one.
+
+        A meter whose profile could not be read is left alone until it has answered again.
+        """
+        for hole in self._holes:
+            if hole.meter not in self._answering:
+                continue
+            config = self._configs[hole.meter]
+            cost = self._costs[hole.meter]
+            every_ms = config.every_ms[Group.BILLING]
+            rows = cost.slots_in(left_ms)
+            if rows:
+                piece = policy.heal_chunk(hole.from_ms, hole.to_ms, every_ms, rows)
+                await self._fill(config, meters[hole.meter], hole, piece)
+                return True
+        return False
+
+    async def _fill(self, config: MeterConfig, meter: Meter, hole: Hole, piece: tuple[int, int]) -> None:
+        from_ms, to_ms = piece
+        began_s = self._time_s()
+        found = await _read_profile(meter, from_ms, to_ms)
+        if isinstance(found, str):
+            self._answering.discard(hole.meter)
+            self._recurring.failed(hole.meter, "meter.not_healed", bus=self._bus, meter=hole.meter, reason=found)
+            return
+        rows = (to_ms - from_ms) // config.every_ms[Group.BILLING] + 1
+        self._costs[hole.meter] = self._costs[hole.meter].learn(rows, 1000 * (self._time_s() - began_s))
+        self._recurring.recovered(hole.meter, "meter.not_healed", "meter.healing", bus=self._bus, meter=hole.meter)
+        readings = readings_of(config, found, from_ms, to_ms)
+        filled = Hole(hole.meter, from_ms, to_ms)
+        if not await self._store.commit(Cycle(readings=readings, filled=[filled]), self._bus, self._recurring):
+            self._answering.discard(hole.meter)
+            return
+        self._tell(config, filled, readings)
+        self._holes.remove(hole)
+        if to_ms < hole.to_ms:
+            self._holes.append(Hole(hole.meter, to_ms + 1, hole.to_ms))
 
     def _tell(self, config: MeterConfig, piece: Hole, readings: Sequence[Reading]) -> None:
         every_ms = config.every_ms[Group.BILLING]

@@ -1,8 +1,9 @@
 """Opens a bus's line and puts its meters behind it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from edge_agent.config import BusConfig, MeterConfig, TcpPlace
 from edge_agent.counters import Lease
@@ -11,16 +12,18 @@ from edge_agent.dlms_entry import Entry
 from edge_agent.dlms_memory import MeterMemory
 from edge_agent.dlms_meter import DlmsMeter
 from edge_agent.dlms_session import ByteLine, DlmsSession
+from edge_agent.learned import Learned
 from edge_agent.meter import Meter
 from edge_agent.modbus_meter import Link, ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.modbus_tcp import TcpLink
-from edge_agent.serial_line import SerialLine
+from edge_agent.serial_line import LineSettings, SerialLine
 from edge_agent.tcp_line import TcpLine
+from edge_agent.tuned_line import TunedLine
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.wrapper import WrapperParameters
-from protocols.meters.model import Protocol
+from protocols.meters.model import Protocol as Language
 
 CONNECT_TIMEOUT_S = 10.0
 ONE_OCTET_ADDRESS_MAX = 0x7F  # IEC 62056-46, 6.4.2.3: seven bits of each octet are address
@@ -28,6 +31,14 @@ ONE_OCTET_ADDRESS_MAX = 0x7F  # IEC 62056-46, 6.4.2.3: seven bits of each octet 
 
 Tap: TypeAlias = Callable[[bytes], None]
 LinkParameters: TypeAlias = Callable[[MeterConfig, int, int], HdlcParameters | WrapperParameters]
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class OpenLine:
@@ -41,40 +52,58 @@ class OpenLine:
         self.close = close
 
 
-async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None) -> OpenLine:
+async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None, learned: Path | None = None) -> OpenLine:
     """Return the open line of ``bus``; raise :class:`edge_agent.failures.LineLostError` if it can't be opened.
 
-    Invocation counters are kept in the directory ``counters``; ``tap`` hears all that comes on a serial line.
+    Invocation counters are kept in the directory ``counters``, what is learned of the meters in ``learned``; ``tap``
+    hears all that comes on a serial line.
     """
-    return _open_modbus(bus) if bus.protocol is Protocol.MODBUS else await _open_dlms(bus, counters, tap)
-
-
-def _open_modbus(bus: BusConfig) -> OpenLine:
-    link: Link
+    kept = Learned(bus, learned)
     if isinstance(bus.place, TcpPlace):
-        link = TcpLink(bus.place.host, bus.place.port, bus.reply_timeout_s)
-    else:
-        link = RtuLink(SerialLine(bus.place), bus.reply_timeout_s)
-    meters: dict[str, Meter] = {meter.id: ModbusMeter(link, meter.address, meter.model) for meter in bus.meters}
-    return OpenLine(meters, link.close)
-
-
-async def _open_dlms(bus: BusConfig, counters: Path, tap: Tap | None) -> OpenLine:
-    line: ByteLine
-    parameters: LinkParameters
-    if isinstance(bus.place, TcpPlace):
-        line = await TcpLine.open(bus.place.host, bus.place.port, CONNECT_TIMEOUT_S)
-        parameters = _wrapper_parameters
-    else:
-        line = SerialLine(bus.place, tap)
-        parameters = _hdlc_parameters
+        return await _open_tcp(bus, bus.place, counters, kept)
+    serial = SerialLine(bus.place, tap)
     meters: dict[str, Meter] = {}
     duties: dict[str, DlmsDuties] = {}
+    links: dict[LineSettings, RtuLink] = {}
     for meter in bus.meters:
-        session = DlmsSession(line, _entry(meter, parameters, counters), bus.reply_timeout_s)
-        meters[meter.id] = DlmsMeter(session, meter.model)
-        duties[meter.id] = DlmsDuties(session, meter.model)
-    return OpenLine(meters, line.close, duties)
+        assert meter.line is not None
+        tuned = TunedLine(serial, meter.line)
+        if meter.model.protocol is Language.MODBUS:
+            link = links.setdefault(meter.line, RtuLink(tuned, bus.reply_timeout_s))
+            meters[meter.id] = _modbus(meter, link, kept)
+        else:
+            meters[meter.id], duties[meter.id] = _dlms(meter, tuned, _hdlc_parameters, counters, bus.reply_timeout_s)
+    return OpenLine(meters, partial(_close, serial, kept), duties)
+
+
+async def _open_tcp(bus: BusConfig, place: TcpPlace, counters: Path, kept: Learned) -> OpenLine:
+    if bus.protocols == {Language.MODBUS}:
+        link = TcpLink(place.host, place.port, bus.reply_timeout_s)
+        meters: dict[str, Meter] = {meter.id: _modbus(meter, link, kept) for meter in bus.meters}
+        return OpenLine(meters, partial(_close, link, kept))
+    line = await TcpLine.open(place.host, place.port, CONNECT_TIMEOUT_S)
+    both = {meter.id: _dlms(meter, line, _wrapper_parameters, counters, bus.reply_timeout_s) for meter in bus.meters}
+    return OpenLine(
+        {name: meter for name, (meter, _) in both.items()},
+        line.close,
+        {name: duties for name, (_, duties) in both.items()},
+    )
+
+
+def _close(line: Closable, kept: Learned) -> None:
+    line.close()
+    kept.save()
+
+
+def _modbus(meter: MeterConfig, link: Link, kept: Learned) -> ModbusMeter:
+    return ModbusMeter(link, meter.address, meter.model, kept.of(meter.id), partial(kept.set, meter.id))
+
+
+def _dlms(
+    meter: MeterConfig, line: ByteLine, parameters: LinkParameters, counters: Path, reply_timeout_s: float
+) -> tuple[DlmsMeter, DlmsDuties]:
+    session = DlmsSession(line, _entry(meter, parameters, counters), reply_timeout_s)
+    return DlmsMeter(session, meter.model, meter.line), DlmsDuties(session, meter.model)
 
 
 def _entry(meter: MeterConfig, parameters: LinkParameters, counters: Path) -> Entry:

@@ -39,7 +39,7 @@ class Recurring:
     """Tells the first of a row of failures and the recovery, and is silent in between."""
 
     def __init__(self, log: EventLog) -> None:
-        self._log = log
+        self.log = log
         self._failing: dict[tuple[str, str], int] = {}
 
     def failed(self, subject: str, event: str, **fields: object) -> None:
@@ -47,13 +47,13 @@ class Recurring:
         key = (subject, event)
         self._failing[key] = self._failing.get(key, 0) + 1
         if self._failing[key] == 1:
-            self._log.error(event, **fields)
+            self.log.error(event, **fields)
 
     def recovered(self, subject: str, event: str, recovery: str, **fields: object) -> None:
         """Note that ``event`` of ``subject`` is over; write ``recovery`` if it had been told."""
         times = self._failing.pop((subject, event), 0)
         if times:
-            self._log.info(recovery, **fields, failures=times)
+            self.log.info(recovery, **fields, failures=times)
 
 
 def format_event(event: str, fields: dict[str, object]) -> str:

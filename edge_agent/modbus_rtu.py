@@ -8,41 +8,51 @@ comes. Hence:
   that comes can only be this one's. After an error on the line the same time is waited out;
 * a meter that has been silent for long is only probed: the line is free again after ``reply_timeout``, but that unit
   is left alone for as long again. An answer to the probe that comes meanwhile names its unit and is refused;
-* should an answer be later still: for :data:`LATE_ANSWER_S` after a question that was not answered, the unit is asked
-  no other question of the same shape (function and length). The same question may be asked: its answer is the same
-  registers. (Issue a plan whose questions differ in length, and this never costs anything; the built-in models do.)
+* should an answer be later still, or come twice: for :data:`LATE_ANSWER_S` the unit is asked no other question of the
+  same length. One that would have it is lengthened (:mod:`edge_agent.lengths`). Where the meter refuses that, it is not
+  asked while a late answer may come, and after an answer ``reply_timeout`` is waited for its double. The same question
+  may be asked at any time: its answer is the same registers.
 """
 
 import asyncio
 
+from edge_agent.costs import line_cost
 from edge_agent.failures import NoReplyError
+from edge_agent.lengths import Lengths
 from edge_agent.serial_line import SerialLine
+from edge_agent.tuned_line import TunedLine
 from protocols.errors import RemoteProtocolError
-from protocols.modbus.messages import Reply, Request
-from protocols.modbus.plan import LineCost, serial_cost
+from protocols.modbus.messages import ExceptionCode, ExceptionReply, ReadRegisters, RegistersReply, Reply, Request
+from protocols.modbus.plan import LineCost
 from protocols.modbus.rtu import FRAME_OVERHEAD_OCTETS, NEED_DATA, RtuClient
 
 LATE_ANSWER_S = 10.0  # no meter, adapter or radio bridge we know of holds an answer longer
-TURNAROUND_US = 20_000.0  # typical; meters take 5 to 250 ms
+
+_BEYOND = (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_DATA_VALUE)  # a question reaches too far
 
 
 class RtuLink:
     """Asks one question at a time on a line that it owns."""
 
-    def __init__(self, line: SerialLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S) -> None:
+    def __init__(
+        self, line: SerialLine | TunedLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S
+    ) -> None:
         settings = line.settings
-        self.cost: LineCost = serial_cost(settings.baud, settings.bits_per_character, TURNAROUND_US)
+        self.cost: LineCost = line_cost(settings)
+        self.turnaround_us: float | None = None
+        """How long the last answer took beyond its octets and the silence before them; None if that is not known."""
+        self.quarantine_s = 0.0
+        """How long nothing was sent because a late answer might still have come, in all."""
         self._line = line
         self._reply_timeout_s = reply_timeout_s
-        self._late_answer_s = late_answer_s
         self._silence_s = self.cost.silence_us / 1e6 if settings.paced else 0.0
         self._client = RtuClient()
         self._loop = asyncio.get_running_loop()
-        self._unanswered: dict[tuple[int, int, int], tuple[Request, float]] = {}
+        self._lengths = Lengths(late_answer_s)
         self._left_alone_until: dict[int, float] = {}
 
-    async def exchange(self, request: Request, *, probe: bool = False) -> Reply:
-        """Return the answer to ``request``.
+    async def exchange(self, request: Request, *, probe: bool = False, patience_s: float | None = None) -> Reply:
+        """Return the answer to ``request``. A meter known to be quick need not be waited for beyond ``patience_s``.
 
         Raises
         ------
@@ -51,19 +61,44 @@ class RtuLink:
         LineLostError
             If the line is gone.
         """
+        asked = self._lengths.distinct(request, self._loop.time())
+        reply = await self._exchange(asked, probe=probe, patience_s=patience_s)
+        if asked == request:
+            return reply
+        assert isinstance(asked, ReadRegisters)
+        assert isinstance(request, ReadRegisters)
+        if isinstance(reply, RegistersReply):
+            return RegistersReply(request, reply.data[: 2 * request.count])
+        assert isinstance(reply, ExceptionReply)
+        if reply.code not in _BEYOND:
+            return ExceptionReply(request, reply.code)
+        self._lengths.refused(asked)
+        return await self.exchange(request, probe=probe, patience_s=patience_s)
+
+    async def _exchange(self, request: Request, *, probe: bool, patience_s: float | None) -> Reply:
         await self._wait_for_turn(request)
+        frame = self._client.send(request)
         await self._line.keep_silence(self._silence_s)
         self._line.discard()
-        frame = self._client.send(request)
         await self._line.write(frame)
+        self._lengths.note(request, self._loop.time())
         characters = len(frame) + FRAME_OVERHEAD_OCTETS + request.reply_octets_max
-        answered_by = self._loop.time() + characters * self._line.settings.character_s + self._reply_timeout_s
+        characters_s = characters * self._line.settings.character_s
+        patience_s = min(self._reply_timeout_s, patience_s or self._reply_timeout_s)
+        asked_at = self._loop.time()
+        answered_by = asked_at + characters_s + patience_s
         given_up_at = answered_by if probe else answered_by + self._reply_timeout_s
+        self.turnaround_us = None
         try:
-            return await self._receive(given_up_at)
+            reply = await self._receive(given_up_at)
+            self._lengths.note(request, self._loop.time())
+            if isinstance(reply, RegistersReply):  # others have no length that is known beforehand
+                self.turnaround_us = 1e6 * max(0.0, self._loop.time() - asked_at - characters_s - self._silence_s)
+            return reply
         except NoReplyError as error:
             self._note_unanswered(request, answered_by)
-            waited_ms = round(1000 * (given_up_at - answered_by + self._reply_timeout_s))
+            self.quarantine_s += given_up_at - answered_by
+            waited_ms = round(1000 * (given_up_at - answered_by + patience_s))
             raise NoReplyError(f"unit {request.unit}: no reply within {waited_ms} ms") from error
         except RemoteProtocolError:
             self._note_unanswered(request, answered_by)
@@ -82,23 +117,29 @@ class RtuLink:
             self._client.receive_data(await self._line.read(deadline))
 
     async def _wait_for_turn(self, request: Request) -> None:
-        before, since = self._unanswered.get(request.shape, (request, 0.0))
-        if before != request and self._loop.time() < since + self._late_answer_s:
-            raise NoReplyError(
-                f"unit {request.unit}: {request} not asked: the answer to {before}, of the same length, may still come"
-            )
+        now_s = self._loop.time()
+        rival = self._lengths.rival(request, now_s)
+        if rival is not None:
+            if now_s < self._lengths.late_until(request):
+                raise NoReplyError(
+                    f"unit {request.unit}: {request} not asked: the answer to {rival}, of the same length, may still "
+                    "come, and the meter refuses a longer question"
+                )
+            await self._drain(self._lengths.doubled_until(request, self._reply_timeout_s))
         until = self._left_alone_until.pop(request.unit, 0.0)
         if until > self._loop.time():
             await self._drain(until)
 
     def _note_unanswered(self, request: Request, answered_by: float) -> None:
-        self._unanswered[request.shape] = (request, self._loop.time())
+        self._lengths.note(request, self._loop.time(), answered=False)
         self._left_alone_until[request.unit] = answered_by + self._reply_timeout_s
 
     async def _drain(self, until: float) -> None:
         """Listen until ``until`` and throw away what comes."""
+        began_s = self._loop.time()
         while self._loop.time() < until:
             try:
                 await self._line.read(until)
             except NoReplyError:
-                return
+                break
+        self.quarantine_s += self._loop.time() - began_s

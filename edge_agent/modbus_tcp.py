@@ -4,6 +4,7 @@ Here a reply carries the number of its question, which pymodbus checks; a connec
 answered is closed all the same, so that a late answer dies with it. pymodbus' exceptions are translated here only.
 """
 
+import asyncio
 from collections.abc import Awaitable
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -11,13 +12,10 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from pymodbus.pdu.mei_message import ReadDeviceInformationResponse
 
+from edge_agent.costs import TCP_COST
 from edge_agent.failures import LineLostError, NoReplyError
 from protocols.errors import RemoteProtocolError
 from protocols.modbus.messages import ExceptionReply, Function, ReadIdentification, Reply, Request
-from protocols.modbus.plan import LineCost
-
-# A register costs next to nothing on Ethernet, a question its round trip and the meter's own time.
-TCP_COST = LineCost(character_us=1.0, silence_us=0.0, turnaround_us=20_000.0)
 
 
 class TcpLink:
@@ -25,20 +23,31 @@ class TcpLink:
 
     def __init__(self, host: str, port: int, reply_timeout_s: float) -> None:
         self.cost = TCP_COST
+        self.turnaround_us: float | None = None
+        self.quarantine_s = 0.0  # a late answer dies with its connection: nothing is waited out
+        self._loop = asyncio.get_running_loop()
         self._place = f"{host}:{port}"
         self._client = AsyncModbusTcpClient(
             host, port=port, timeout=reply_timeout_s, retries=0, reconnect_delay=0, name=self._place
         )
 
-    async def exchange(self, request: Request, *, probe: bool = False) -> Reply:  # noqa: ARG002, as RtuLink's
+    async def exchange(
+        self,
+        request: Request,
+        *,
+        probe: bool = False,  # noqa: ARG002, as RtuLink's
+        patience_s: float | None = None,  # noqa: ARG002
+    ) -> Reply:
         """Return the answer to ``request``; raise as :meth:`edge_agent.modbus_rtu.RtuLink.exchange` does."""
         if not self._client.connected and not await self._client.connect():
             raise LineLostError(f"{self._place}: no connection")
+        began_s = self._loop.time()
         try:
             answer: ModbusPDU = await self._ask(request)
         except ModbusException as error:
             self._client.close()
             raise NoReplyError(f"{self._place}, unit {request.unit}: no reply: {error}") from error
+        self.turnaround_us = 1e6 * (self._loop.time() - began_s)
         if isinstance(answer, ExceptionResponse):
             return ExceptionReply(request, answer.exception_code)
         if answer.isError():

@@ -6,9 +6,11 @@ Pure: no clock, no port. Times are milliseconds since 1970 UTC by the agent's cl
 its slot's beginning is stamped with the beginning; a later one with the second in which it was taken, which lies
 strictly between this slot and the next. Each slot is read at most once, so one sample never gets two keys.
 
-**Silent meters.** A meter whose reading failed :data:`SILENT_AFTER` times in a row is silent: it is only probed, once
-and without a second try, not before a pause has passed that doubles from one minute to half an hour. So a meter read
-every half hour is still tried at every slot, and one read every ten seconds costs the bus next to nothing.
+**Silent meters.** A meter whose reading failed is not waited for beyond its reply timeout the next time, and comes
+after those that answer. After :data:`SILENT_AFTER` failures in a row it is silent: it is only probed, once, without a
+second try, not before a pause has passed that doubles from one minute to half an hour, and within the budget of
+:mod:`edge_agent.schedule`. So a meter read every half hour is still tried at every slot, and one read every ten seconds
+costs the bus next to nothing.
 """
 
 from dataclasses import dataclass
@@ -21,14 +23,13 @@ PROBE_PAUSE_MIN_MS = 60_000
 PROBE_PAUSE_MAX_MS = 1_800_000
 CLOCK_SANE_FROM_MS = 1_577_836_800_000  # 2020-01-01: before this the clock has not been set since power-on
 SLOT_AHEAD_MAX_MS = DAY_MS  # a slot that lies further ahead was written when the clock was wrong
-HEAL_CHUNKS_MAX = 4  # a cycle; a day of a four-channel profile takes about 4 s at 9600 baud
 RECONNECT_MIN_S = 0.2
 CLOCK_TOLERANCE_MS = 2000  # a meter tells whole seconds, and its answer takes its time
 CLOCK_GUARD_MS = 5000  # how far from a slot's ends a clock must stand before and after it is shifted
 CLOCK_TOLD_S = 60  # IEC 62054-21, 7.5: a clock drifts half a second a day; a minute is months of it, or a dead battery
 LOG_DAYS_FIRST = 7  # of an event log that was never read
 LOG_AHEAD_MS = DAY_MS  # the meter's clock may be ahead of ours
-TENDED_AT_ONCE_MAX = 4  # meters, before it is looked whether a reading is due
+TENDED_AT_ONCE_MAX = 1  # meters, before it is looked whether a reading is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ def stamp(now_ms: int, every_ms: int) -> Stamp:
     return Stamp(slot_ms, now_ms - now_ms % 1000, punctual=False)
 
 
+def time_in(slot_ms: int, every_ms: int, now_ms: int) -> int:
+    """Return the time that a value carries which is asked for now, for the slot at ``slot_ms``.
+
+    The slot's beginning, or the second in which it is taken; never a time that is another slot's.
+    """
+    if now_ms - slot_ms <= min(PUNCTUAL_MS, every_ms - 1):
+        return slot_ms
+    return min(now_ms - now_ms % 1000, slot_ms + every_ms - 1)
+
+
 def first_due(now_ms: int, every_ms: int, last_slot_ms: int | None) -> int:
     """Return when a meter is due after the start: in the slot that has just begun, if it was not read in it."""
     slot_ms = slot_of(now_ms, every_ms)
@@ -98,9 +109,13 @@ def missed_slots(last_slot_ms: int | None, read: Stamp, every_ms: int) -> tuple[
     return (first_ms, last_ms) if first_ms <= last_ms else None
 
 
-def heal_chunk(from_ms: int, to_ms: int) -> tuple[int, int]:
-    """Return the piece of a hole to ask for next: up to the end of its first UTC day, for some meters give no more."""
-    return (from_ms, min(to_ms, slot_of(from_ms, DAY_MS) + DAY_MS - 1))
+def heal_chunk(from_ms: int, to_ms: int, every_ms: int = DAY_MS, rows_max: int = 1) -> tuple[int, int]:
+    """Return the piece of a hole to ask for next.
+
+    Up to the end of its first UTC day, for some meters give no more, and no more than ``rows_max`` (at least 1) slots.
+    """
+    day_end_ms = slot_of(from_ms, DAY_MS) + DAY_MS - 1
+    return (from_ms, min(to_ms, day_end_ms, slot_of(from_ms + every_ms - 1, every_ms) + rows_max * every_ms - 1))
 
 
 def tend_due(now_ms: int, slot_ms: int) -> int:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import termios
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import serial
@@ -52,12 +52,12 @@ class SerialLine:
         self.settings = settings
         self._tap = tap
         try:
-            physical = os.major(Path(settings.port).stat().st_rdev) not in PSEUDO_TERMINAL_MAJORS
+            self._physical = os.major(Path(settings.port).stat().st_rdev) not in PSEUDO_TERMINAL_MAJORS
             self._port = serial.Serial(
                 settings.port,
                 settings.baud,
-                parity=settings.parity if physical else "N",
-                stopbits=settings.stop_bits if physical else 1,
+                parity=settings.parity if self._physical else "N",
+                stopbits=settings.stop_bits if self._physical else 1,
                 timeout=0,
                 exclusive=True,
             )
@@ -78,10 +78,28 @@ class SerialLine:
         self._loop.add_reader(self._fd, self._take)
 
     def close(self) -> None:
-        """Close the port."""
-        self._loop.remove_reader(self._fd)
-        self._timer.close()
-        self._port.close()
+        """Close the port, if it is open."""
+        if self._port.is_open:
+            self._loop.remove_reader(self._fd)
+            self._timer.close()
+            self._port.close()
+
+    async def set(self, settings: LineSettings) -> None:
+        """Let out what was sent, then set the port to the speed and parity of ``settings``; the port stays the same.
+
+        What has come is thrown away: it was said at another speed. LineLostError if the port refuses.
+        """
+        try:
+            if self._physical:
+                await asyncio.to_thread(termios.tcdrain, self._fd)
+            self._port.baudrate = settings.baud
+            if self._physical:
+                self._port.parity, self._port.stopbits = settings.parity, settings.stop_bits
+            _wait_for_first_octet(self._fd)
+        except (OSError, ValueError, termios.error) as error:
+            raise LineLostError(f"{self.settings.port}: can't be set to {settings.baud} baud: {error}") from error
+        self.settings = replace(settings, port=self.settings.port)
+        self.discard()
 
     def discard(self) -> int:
         """Throw away what has come and nobody waited for; return how many octets that were."""

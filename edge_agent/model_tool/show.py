@@ -7,7 +7,15 @@ from fractions import Fraction
 from edge_agent.model_tool.listing import add_models_argument, aligned
 from protocols.meters.catalogue import load_model
 from protocols.meters.counters import counter_of
-from protocols.meters.model import CosemAttribute, Group, Measurement, MeterModel, ModbusRegister, Protocol
+from protocols.meters.model import (
+    CosemAttribute,
+    DataSetAddress,
+    Group,
+    Measurement,
+    MeterModel,
+    ModbusRegister,
+    Protocol,
+)
 from protocols.modbus.plan import PlannedRead, plan_reads, serial_cost
 
 TURNAROUND_US = 50_000.0  # a slow meter's; real ones take 5 to 250 ms
@@ -56,6 +64,8 @@ def _row(measurement: Measurement) -> tuple[str, ...]:
     at = measurement.at
     if isinstance(at, CosemAttribute):
         where, kind, unit = f"class {at.class_id}", f"attribute {at.attribute}", measurement.unit
+    elif isinstance(at, DataSetAddress):
+        where, kind, unit = f"data set {at.address}", "", measurement.unit
     else:
         where = f"{at.table} 0x{at.address:04X} ({at.address})"
         orders = [f"{name} {order}" for name, order in (("words", at.word_order), ("bytes", at.byte_order))]

@@ -23,8 +23,10 @@ from protocols.meters.evidence import (
     parse_notes,
 )
 from protocols.obis import UNIT_FACTORS, Obis, base_unit
-from protocols.strict_toml import Table, parse_toml
+from protocols.strict_toml import Table, parse_duration, parse_toml
 
+DAY_MS = 86_400_000
+EVERY_MIN_MS = 1000  # of a measurement's own interval
 REGISTERS_PER_READ_MAX = 125  # Modbus Application Protocol V1.1b3, section 6.3; a model may allow fewer
 
 
@@ -33,6 +35,7 @@ class Protocol(Enum):
 
     MODBUS = "modbus"
     DLMS = "dlms"
+    IEC62056_21 = "iec62056_21"
 
 
 class Group(Enum):
@@ -97,15 +100,26 @@ class CosemAttribute:
 
 
 @dataclass(frozen=True, slots=True)
+class DataSetAddress:
+    """Where a meter of IEC 62056-21 tells a measurement: the address of the data set in its readout."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """One measurement of a model. ``unit`` is the meter's, ``base_unit(obis)`` the one that readings are kept in."""
+    """One measurement of a model. ``unit`` is the meter's, ``base_unit(obis)`` the one that readings are kept in.
+
+    ``every_ms`` is its own interval, where the group's makes no sense for it; a configuration may say another.
+    """
 
     key: str
     obis: Obis
     group: Group
     unit: str
-    at: ModbusRegister | CosemAttribute
+    at: ModbusRegister | CosemAttribute | DataSetAddress
     source: str
+    every_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +216,30 @@ def _parse_measurement(table: Table, key: str, protocol: Protocol, source: str) 
         obis=obis,
         group=Group(table.take("group", str, default="billing", choices=[each.value for each in Group])),
         unit=unit,
-        at=_parse_register(table) if protocol is Protocol.MODBUS else _parse_attribute(table),
+        at=_parse_place(table, protocol, obis),
         source=table.take("source", str, default=source),
+        every_ms=_parse_every(table),
     )
     table.finish()
     return measurement
+
+
+def _parse_place(table: Table, protocol: Protocol, obis: Obis) -> ModbusRegister | CosemAttribute | DataSetAddress:
+    if protocol is Protocol.MODBUS:
+        return _parse_register(table)
+    if protocol is Protocol.DLMS:
+        return _parse_attribute(table)
+    # IEC 62056-6-1, annex A.2: the usual shortened code; meters that write another one say so in the model.
+    return DataSetAddress(table.take("address", str, default=f"{obis.c}.{obis.d}.{obis.e}"))
+
+
+def _parse_every(table: Table) -> int | None:
+    if "every" not in table:
+        return None
+    every_ms = parse_duration(table.take("every", str), table.place("every"))
+    if every_ms < EVERY_MIN_MS or DAY_MS % every_ms:
+        raise table.error("every", "expected 1 s or more that divides a day: 1m, 15m, 30m, 1h, 1d …")
+    return every_ms
 
 
 def _parse_register(table: Table) -> ModbusRegister:

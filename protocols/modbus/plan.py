@@ -6,15 +6,19 @@ than a second question. Over the registers in the order of their addresses the c
 dynamic programming: the best plan for the first j is the best for some i < j and one question for the rest.
 
 Some devices refuse a question that touches a register they don't have. Such a question is divided where it bridged a
-hole (:func:`split_at_holes`); the caller remembers that.
+hole, else in two halves (:func:`cuts_for`): the caller remembers the *cuts*, places that no question reaches across.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from protocols.meters.model import REGISTERS_PER_READ_MAX, Measurement, ModbusRegister
 from protocols.modbus.messages import FUNCTION_OF_TABLE, Function
 from protocols.modbus.rtu import REPLY_OVERHEAD_OCTETS, REQUEST_OCTETS
+
+Cut: TypeAlias = tuple[int, int]  # a function code, and a register: no question has this one and the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +64,47 @@ def plan_reads(
     cost: LineCost,
     *,
     registers_max: int = REGISTERS_PER_READ_MAX,
-    bridge: bool = True,
+    cuts: Set[Cut] = frozenset(),
 ) -> tuple[PlannedRead, ...]:
-    """Return the cheapest questions for ``measurements``; without ``bridge`` no register is read that none asks for."""
+    """Return the cheapest questions for ``measurements`` none of which reaches across one of ``cuts``."""
     reads: list[PlannedRead] = []
     for table in ("input", "holding"):
         wanted = sorted(
             (each for each in measurements if _register(each).table == table), key=lambda each: _register(each).first
         )
-        reads += _plan_table(wanted, FUNCTION_OF_TABLE[table], cost, registers_max, bridge)
+        function = FUNCTION_OF_TABLE[table]
+        places = sorted(address for code, address in cuts if code == function)
+        reads += _plan_table(wanted, function, cost, registers_max, places)
     return tuple(reads)
 
 
-def split_at_holes(read: PlannedRead, cost: LineCost) -> tuple[PlannedRead, ...]:
-    """Return the questions into which ``read`` falls when nothing may be bridged; itself if it bridged nothing."""
-    return plan_reads(read.measurements, cost, registers_max=read.count, bridge=False)
+def cuts_for(read: PlannedRead) -> frozenset[Cut]:
+    """Return the cuts that divide ``read``, which a device refuses: at its holes, else in the middle; none for one."""
+    parts = read.measurements
+    holes: set[Cut] = set()
+    end = _end(parts[0])
+    for each in parts[1:]:
+        first = _register(each).first
+        if first > end:
+            holes.add((read.function, first))
+        end = max(end, _end(each))
+    if holes:
+        return frozenset(holes)
+    whole = [each for each in parts[1:] if _register(each).first > read.address]
+    return frozenset({(int(read.function), _register(whole[len(whole) // 2]).first)} if whole else ())
 
 
 def _plan_table(
-    wanted: Sequence[Measurement], function: Function, cost: LineCost, registers_max: int, bridge: bool
+    wanted: Sequence[Measurement], function: Function, cost: LineCost, registers_max: int, cuts: Sequence[int]
 ) -> list[PlannedRead]:
     best_us = [0.0]
     begins: list[int] = []
     for end in range(1, len(wanted) + 1):
         choices: list[tuple[float, int]] = []
         for begin in range(end - 1, -1, -1):
-            if not bridge and begin < end - 1 and _end(wanted[begin]) < _register(wanted[begin + 1]).first:
-                break
             count = _span(wanted[begin:end])
-            if count > registers_max:
+            first = _register(wanted[begin]).first
+            if end - begin > 1 and (count > registers_max or _is_cut(cuts, first, first + count)):
                 break
             choices.append((best_us[begin] + cost.transaction_us(count), begin))
         cheapest, begin = min(choices)
@@ -101,6 +117,12 @@ def _plan_table(
         reads.append(PlannedRead(function, _register(part[0]).first, _span(part), part))
         end = begins[end - 1]
     return reads[::-1]
+
+
+def _is_cut(cuts: Sequence[int], first: int, end: int) -> bool:
+    """Tell whether a question for the registers from ``first`` to before ``end`` reaches across a cut."""
+    at = bisect_right(cuts, first)
+    return at < len(cuts) and cuts[at] < end
 
 
 def _span(part: Sequence[Measurement]) -> int:

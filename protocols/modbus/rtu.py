@@ -33,6 +33,10 @@ LEADING_NOISE_MAX = 4
 TRAILING_NOISE_MAX = 2  # less than any frame has
 
 
+class ChecksumError(RemoteProtocolError):
+    """The reply's checksum is wrong: noise on the line."""
+
+
 class NeedData(Enum):
     """The reply is not complete yet."""
 
@@ -99,7 +103,7 @@ class RtuClient:
             return NEED_DATA
         frame, rest = bytes(buffer[:length]), len(buffer) - length
         if crc16(frame[:-2]) != frame[-2:]:
-            raise RemoteProtocolError(f"checksum {frame[-2:].hex()}: expected {crc16(frame[:-2]).hex()}", offset=start)
+            raise ChecksumError(f"checksum {frame[-2:].hex()}: expected {crc16(frame[:-2]).hex()}", offset=start)
         if rest > TRAILING_NOISE_MAX:
             raise RemoteProtocolError(f"{rest} octets after the reply: another frame was on the line", offset=length)
         self._request = None

@@ -1,15 +1,15 @@
 """Doubles of the agent's own seams: a clock that is moved by hand, and meters that answer what a test says."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_agent.config import BusConfig
 from edge_agent.dlms_duties import LogEntry
 from edge_agent.failures import LineLostError
-from edge_agent.meter import Answer, Meter, ProfileValue
+from edge_agent.meter import Answer, Fault, Meter, ProfileValue, Question
 from edge_agent.tending import Duties
 from protocols.meters.dlms_settings import EventLog
-from protocols.meters.model import Group, MeterModel
+from protocols.meters.model import Group, Measurement, MeterModel
 
 
 class StoppingClock:
@@ -45,15 +45,21 @@ class CountingMeter:
         self.probes = 0
         self.reads = 0
 
-    async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
+    def questions(self, wanted: Sequence[Measurement]) -> tuple[Question, ...]:
+        return (Question(tuple(wanted), 100.0),)
+
+    async def ask(self, question: Question, *, probe: bool) -> Answer:
         at_ms = self._clock.now_ms()
         self.reads += 1
         self.probes += probe
         self._clock.pass_ms(self._slow_ms)
         if self._failing(at_ms):
-            return Answer((), failure="no reply")
-        chosen = [each for each in self._model.measurements if each.group in groups]
-        return Answer(tuple((each, at_ms // 1000) for each in chosen))
+            return Answer((), failure="no reply", fault=Fault.SILENT)
+        return Answer(tuple((each, at_ms // 1000) for each in question.measurements))
+
+    async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
+        (question,) = self.questions([each for each in self._model.measurements if each.group in groups])
+        return await self.ask(question, probe=probe)
 
     async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:
         every_ms = 1_800_000

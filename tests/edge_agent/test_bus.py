@@ -127,7 +127,8 @@ def test_a_silent_meter_is_probed_and_the_other_loses_nothing(tmp_path: Path) ->
     outcome = run_bus(tmp_path, MIDNIGHT, MIDNIGHT + 8 * HOUR, absent)
     assert slots_of(outcome, "M-0002") == list(range(17))
     assert slots_of(outcome, "M-0001") == [0, 1, *range(10, 17)]
-    assert outcome.meters[0].probes == 6  # eight slots missed, the first three in full; then the one that answers
+    # Eight slots missed: the first in full, two in short and twice, five once; then the one that answers.
+    assert outcome.meters[0].probes == 2 * 2 + 5 + 1
 
 
 def test_what_was_missed_is_taken_from_the_load_profile_each_slot_once(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def test_no_wrong_value_however_late_the_answers() -> None:
     right, wrong, absent, late = asyncio.run(ask_often())
     assert wrong == 0, f"seed {SEED}"
     assert right == 150
-    assert absent > late > 20
+    assert absent > 20
+    assert late > 20
 
 
 def test_this_meter_does_deceive_a_master_that_only_flushes_and_waits() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protocols.meters.catalogue import load_model, model_keys
 from protocols.meters.model import Group, Measurement, ModbusRegister, Protocol, RegisterType
-from protocols.modbus.plan import LineCost, PlannedRead, plan_reads, serial_cost, split_at_holes
+from protocols.modbus.plan import LineCost, PlannedRead, cuts_for, plan_reads, serial_cost
 from protocols.obis import Obis
 
 costs = st.builds(
@@ -80,14 +80,27 @@ def test_each_measurement_is_read_once_and_found_in_its_reply(measurements: list
             assert int.from_bytes(raw[:2], "big") == each.at.address
 
 
+@given(wanted(), costs, st.data())
+def test_no_question_reaches_across_a_cut(measurements: list[Measurement], cost: LineCost, data: st.DataObject) -> None:
+    places = st.integers(0, 400).map(lambda address: (3, address))
+    cuts = data.draw(st.frozensets(places, max_size=6))
+    for read in plan_reads(measurements, cost, cuts=cuts):
+        inside = [at for _, at in cuts if read.address < at < read.address + read.count]
+        assert not inside or len(read.measurements) == 1
+
+
 @given(wanted(), costs)
-def test_without_bridging_no_register_is_read_that_none_asks_for(
+def test_a_refused_question_falls_apart_until_each_measurement_stands_alone(
     measurements: list[Measurement], cost: LineCost
 ) -> None:
-    asked = sum(each.at.type.registers for each in measurements if isinstance(each.at, ModbusRegister))
-    assert sum(read.count for read in plan_reads(measurements, cost, bridge=False)) == asked
-    for read in plan_reads(measurements, cost):
-        assert all(part.count <= read.count for part in split_at_holes(read, cost))
+    """A device that refuses everything teaches its cuts in a bounded number of questions, holes first."""
+    cuts: frozenset[tuple[int, int]] = frozenset()
+    for _ in range(2 * len(measurements)):
+        new = [found for read in plan_reads(measurements, cost, cuts=cuts) if (found := cuts_for(read))]
+        if not new:
+            break
+        cuts = cuts.union(*new)
+    assert all(len(read.measurements) == 1 for read in plan_reads(measurements, cost, cuts=cuts))
 
 
 def test_overlapping_registers_are_read_together() -> None:

@@ -1,0 +1,115 @@
+"""What a bus has read since its last commit: turned into readings, slots and holes, told, and committed as one.
+
+The canonical log line ``bus.cycle_finished`` is one commit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from edge_agent import policy
+from edge_agent.healing import Healer
+from edge_agent.log import Recurring
+from edge_agent.meter import Answer
+from edge_agent.series import Finished, Got, Polled
+from edge_agent.spool import Cycle, Hole, SlotDone
+from edge_agent.statistics import MeterTally
+from edge_agent.store import Store
+from protocols.meters.model import Group
+from protocols.telemetry.reading import Reading
+
+
+class Gathering:
+    """The cycle that is being gathered on one bus."""
+
+    def __init__(
+        self,
+        bus: str,
+        store: Store,
+        recurring: Recurring,
+        time_s: Callable[[], float],
+        tallies: Mapping[str, MeterTally],
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._recurring = recurring
+        self._time_s = time_s
+        self._tallies = tallies
+        self._cycle = Cycle()
+        self._asked: dict[str, bool] = {}
+        self._began_s: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no meter was read since the last commit."""
+        return self._began_s is None
+
+    def age_s(self) -> float:
+        """Return how long ago the first question of this cycle was asked."""
+        return 0.0 if self._began_s is None else self._time_s() - self._began_s
+
+    def begin(self) -> None:
+        """Note that a question is asked."""
+        if self._began_s is None:
+            self._began_s = self._time_s()
+
+    def got(self, polled: Polled, answer: Answer, now_ms: int) -> list[Got]:
+        """Return the values of ``answer`` with the times that they carry."""
+        found: list[Got] = []
+        for measurement, value in answer.values:
+            at_ms = polled.stamp(measurement, now_ms)
+            if at_ms is not None:
+                found.append(Got(measurement, value, at_ms, 0))
+        return found
+
+    def finish(self, polled: Polled, done: Iterable[Finished]) -> None:
+        """Take slots that are read. Half a billing reading is left out where a load profile has it whole."""
+        meter = polled.config
+        for each in done:
+            series = each.series
+            self._tallies[meter.id].count("slots_failed" if each.failed else "slots_read")
+            heals = series.key == Group.BILLING.value and meter.heal
+            if each.failed and (heals or not each.got):
+                continue
+            self._cycle.readings += [
+                Reading(meter.id, str(got.measurement.obis), got.at_ms, got.value, got.quality) for got in each.got
+            ]
+            self._cycle.slots.append(SlotDone(meter.id, series.key, each.stamp.slot_ms))
+            missed = policy.missed_slots(series.stored_ms, each.stamp, series.every_ms)
+            if missed and heals:
+                self._cycle.holes.append(Hole(meter.id, *missed))
+
+    def report(self, polled: Polled, failure: str | None) -> None:
+        """Tell how the reading of a meter ended, if that is news."""
+        name = polled.config.id
+        refusals, polled.refusals = polled.refusals, []
+        fields = {"bus": self._bus, "meter": name}
+        self._asked[name] = failure is None
+        if failure is None:
+            self._recurring.recovered(name, "meter.not_read", "meter.answered", **fields)
+        else:
+            self._recurring.failed(name, "meter.not_read", **fields, reason=failure)
+        if refusals:
+            self._recurring.failed(name, "meter.refused", **fields, reason="; ".join(refusals))
+        elif failure is None:
+            self._recurring.recovered(name, "meter.refused", "meter.complete", **fields)
+
+    async def commit(self, polled: Mapping[str, Polled], healer: Healer) -> list[str]:
+        """Spool what was gathered; return the meters that answered in full."""
+        cycle, self._cycle = self._cycle, Cycle()
+        asked, self._asked = self._asked, {}
+        took_s, self._began_s = self.age_s(), None
+        if not cycle.is_empty and await self._store.commit(cycle, self._bus, self._recurring):
+            for slot in cycle.slots:
+                polled[slot.meter].note_stored(slot.series, slot.slot_ms)
+            healer.note(cycle.holes)
+        answered = [name for name, in_full in asked.items() if in_full]
+        if asked:
+            self._recurring.log.info(
+                "bus.cycle_finished",
+                bus=self._bus,
+                meters=len(asked),
+                read=len(answered),
+                failed=len(asked) - len(answered),
+                readings=len(cycle.readings),
+                took_s=took_s,
+            )
+        return answered
