@@ -141,6 +141,11 @@ class DlmsServer:
         self._link.send_unconfirmed(client_sap, apdu)
         return self.data_to_send()
 
+    @property
+    def associated(self) -> tuple[int, ...]:
+        """The clients, by SAP, that are associated now."""
+        return tuple(sap for sap, peer in self._peers.items() if peer.state is ServerState.OPEN)
+
     def send_event(self, client_sap: int, event: EventNotification) -> bytes:
         """Return the octets that tell an associated client of ``event``, protected as all else; to be written now.
 

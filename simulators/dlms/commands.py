@@ -1,19 +1,15 @@
 """``congto sim dlms``: any number of DLMS meters on a pseudo-terminal or a TCP port, for trying clients out."""
 
 import argparse
-import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from random import Random
 
 from protocols.dlms.acse import Mechanism
-from protocols.dlms.wrapper import Wrapped
 from protocols.dlms.xdlms.initiate import PDU_OCTETS_MIN
 from protocols.errors import UsageError
 from protocols.meters.dlms_rules import MECHANISMS
@@ -21,8 +17,9 @@ from simulators.chance import key_of
 from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.hdlc_line import HdlcMeters, LinkFaults
 from simulators.dlms.keys import MeterKeys, derive_keys, read_keys, write_keys
-from simulators.dlms.meter import DlmsMeter, Manners, needs_keys
+from simulators.dlms.meter import DlmsMeter, Manners, MeterFaults, needs_keys
 from simulators.dlms.objects import check_model
+from simulators.dlms.pushing import Pusher, Tasks, tell_events
 from simulators.dlms.tcp import DlmsTcpServer
 from simulators.dlms.udp import DlmsUdpServer
 from simulators.faults import FaultPlan
@@ -38,9 +35,6 @@ from simulators.meter_arguments import (
     turnaround_s,
 )
 from simulators.world_server import system_ms
-
-PUSH_WPORT = 103  # IEC 62056-5-3, annex B: the client that takes pushes at the consumer's interface
-PUSH_S_MIN = 1.0
 
 
 def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -74,7 +68,8 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="append",
         default=[],
         metavar="NAME=N",
-        help="in N of 1000 answers: drop, corrupt, truncate, delay, split, duplicate, dm, frmr; may be repeated",
+        help="in N of 1000 answers: drop, corrupt, truncate, delay, split, duplicate, dm, frmr, or event, which opens "
+        "the cover and tells the client of it; may be repeated",
     )
     dlms.add_argument("--pdu", type=int, default=0xFFFF, metavar="OCTETS", help="the longest APDU a meter takes")
     dlms.add_argument(
@@ -87,9 +82,18 @@ def add_dlms(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     dlms.add_argument(
         "--speed", type=float, default=1.0, help="seconds of the meters a second, 0 stands still; default 1"
     )
-    dlms.add_argument("--push", metavar="[udp:]HOST:PORT", help="push to there; on a serial line: to 'line'")
+    dlms.add_argument(
+        "--push",
+        metavar="[udp:|mbus:]HOST:PORT",
+        help="push to there, in M-Bus frames with mbus:; on a serial line also 'line' (HDLC) or 'mbus'",
+    )
     dlms.add_argument("--push-every", type=float, default=0.0, metavar="S", help="seconds; default: when asked to only")
     dlms.add_argument("--push-ciphered", action="store_true", help="pushes are ciphered; needs keys")
+    dlms.add_argument(
+        "--tell-events",
+        action="store_true",
+        help="tell associated clients in event-notifications of what enters the event logs",
+    )
     dlms.set_defaults(serve=_serve)
 
 
@@ -105,25 +109,26 @@ async def _serve(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
     for each in meters:
         check_model(each.model)
     keys = _keys(arguments, meters)
-    manners = _manners(arguments)
+    faults, link_faults, meter_faults = parse_faults(arguments.fault)
+    manners = _manners(arguments, meter_faults)
     counters = CounterFile(arguments.state) if arguments.state is not None else None
     if counters is not None:
         opened.callback(counters.close)
     secret = arguments.secret.encode()
     dlms_meters = [DlmsMeter(each, secret, keys.get(each.address), manners, counters) for each in meters]
     now_ms = clock_of(arguments.at, arguments.speed, time.monotonic)
-    faults, link_faults = parse_faults(arguments.fault)
+    server: DlmsUdpServer | DlmsTcpServer | HdlcMeters
     rng = Random(key_of(arguments.seed, "faults"))
     if arguments.tcp or arguments.udp:
         if link_faults != LinkFaults():
             raise UsageError("--fault dm and frmr: only HDLC has them; expected --port-link")
         server_of = DlmsUdpServer if arguments.udp else DlmsTcpServer
-        server = server_of(dlms_meters, now_ms, faults=faults, rng=rng)
-        opened.push_async_callback(server.close)
-        ((_, at),) = (await listen(server, arguments)).items()
+        port = server = server_of(dlms_meters, now_ms, faults=faults, rng=rng)
+        opened.push_async_callback(port.close)
+        ((_, at),) = (await listen(port, arguments)).items()
         place, line = {"udp" if arguments.udp else "tcp": at}, None
     else:
-        line = HdlcMeters(
+        server = line = HdlcMeters(
             open_line(arguments, opened),
             dlms_meters,
             now_ms,
@@ -137,6 +142,10 @@ async def _serve(arguments: argparse.Namespace, opened: AsyncExitStack) -> None:
         pusher = Pusher(arguments.push, dlms_meters, now_ms, line, ciphered=arguments.push_ciphered)
         opened.push_async_callback(pusher.close)
         pusher.start(arguments.push_every)
+    if manners.tells_events:
+        tasks = Tasks()
+        opened.push_async_callback(tasks.close)
+        tasks.run(tell_events(server))
     announce(place, meters)
 
 
@@ -164,7 +173,7 @@ def _keys(arguments: argparse.Namespace, meters: list[SimulatedMeter]) -> dict[i
     return keys
 
 
-def _manners(arguments: argparse.Namespace) -> Manners:
+def _manners(arguments: argparse.Namespace, faults: MeterFaults) -> Manners:
     if not PDU_OCTETS_MIN <= arguments.pdu <= 0xFFFF:
         raise UsageError(f"--pdu {arguments.pdu}: expected {PDU_OCTETS_MIN} to 65535")
     if arguments.lose_blocks < 0 or arguments.lose_blocks == 1:
@@ -178,6 +187,8 @@ def _manners(arguments: argparse.Namespace) -> Manners:
         ignores_selection=arguments.ignore_selection,
         loses_blocks=arguments.lose_blocks,
         relay_stops=True,
+        tells_events=arguments.tell_events or faults.event > 0,
+        faults=faults,
     )
 
 
@@ -190,90 +201,18 @@ def clock_of(at: datetime | None, speed: float, monotonic_s: Callable[[], float]
     return lambda: start_ms + int((monotonic_s() - began_s) * speed * 1000)
 
 
-def parse_faults(words: list[str]) -> tuple[FaultPlan, LinkFaults]:
-    """Return the faults written as ``drop=20``; UsageError naming what is known."""
+def parse_faults(words: list[str]) -> tuple[FaultPlan, LinkFaults, MeterFaults]:
+    """Return the faults written as ``drop=20``: of the line, the link, the meter; UsageError naming what is known."""
     line = {each.name for each in fields(FaultPlan)}
-    link = {each.name for each in fields(LinkFaults)}
+    link, own = {each.name for each in fields(LinkFaults)}, {each.name for each in fields(MeterFaults)}
     found: dict[str, int] = {}
     for word in words:
         name, _, number = word.partition("=")
-        if name not in line | link or not number.isascii() or not number.isdigit() or len(number) > 6:
-            raise UsageError(f"--fault {word}: expected NAME=N; names are {', '.join(sorted(line | link))}")
+        if name not in line | link | own or not number.isascii() or not number.isdigit() or len(number) > 6:
+            raise UsageError(f"--fault {word}: expected NAME=N; names are {', '.join(sorted(line | link | own))}")
         found[name] = int(number)
     return (
         FaultPlan(**{name: number for name, number in found.items() if name in line}),
         LinkFaults(**{name: number for name, number in found.items() if name in link}),
+        MeterFaults(**{name: number for name, number in found.items() if name in own}),
     )
-
-
-class Pusher:
-    """Sends the meters' pushes over TCP or UDP, or in UI frames on their line."""
-
-    def __init__(
-        self,
-        destination: str,
-        meters: list[DlmsMeter],
-        now_ms: Callable[[], int],
-        line: HdlcMeters | None,
-        *,
-        ciphered: bool,
-    ) -> None:
-        host, _, port = destination.removeprefix("udp:").rpartition(":")
-        self._is_udp = destination.startswith("udp:")
-        if (destination != "line" or line is None) and not (host and port.isdigit() and int(port) <= 0xFFFF):
-            raise UsageError(f"--push {destination}: expected HOST:PORT, udp:HOST:PORT, or 'line' with --port-link")
-        self._host, self._port = host, int(port) if host else 0
-        self._line = line if destination == "line" else None
-        self._meters, self._now_ms, self._ciphered = meters, now_ms, ciphered
-        self._tasks: set[asyncio.Task[None]] = set()
-        for each in meters:
-            each.objects.state.pushed = partial(self.push, each)
-
-    def start(self, every_s: float) -> None:
-        """Push all meters every so many seconds; 0: only when asked to."""
-        if every_s and every_s < PUSH_S_MIN:
-            raise UsageError(f"--push-every {every_s}: expected at least {PUSH_S_MIN:g} s")
-        if every_s:
-            self._run(self._push_all(every_s))
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def push(self, meter: DlmsMeter, at_ms: int) -> None:
-        """Send a meter's push now."""
-        apdu = meter.notification(at_ms, ciphered=self._ciphered)
-        if self._line is not None:
-            settings = meter.meter.model.dlms
-            assert settings is not None
-            self._line.push(meter.meter.address, settings.client_sap, apdu)
-        else:
-            self._run(self._send(Wrapped(meter.meter.address, PUSH_WPORT, apdu).encode()))
-
-    async def _push_all(self, every_s: float) -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            for each in self._meters:
-                self.push(each, self._now_ms())
-
-    async def _send(self, octets: bytes) -> None:
-        with contextlib.suppress(OSError):  # Nobody listens: a push is not repeated.
-            if self._is_udp:
-                there = (self._host, self._port)
-                loop = asyncio.get_running_loop()
-                transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=there)
-                transport.sendto(octets)
-                transport.close()
-                return
-            _, writer = await asyncio.open_connection(self._host, self._port)
-            writer.write(octets)
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-    def _run(self, work: Coroutine[object, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

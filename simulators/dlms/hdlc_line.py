@@ -76,6 +76,20 @@ class HdlcMeters:
         """Let a meter push an APDU in a UI frame."""
         self._send(self._stations[address].server.push_apdu(client_sap, apdu))
 
+    def send(self, octets: bytes) -> None:
+        """Put octets on the line that are no answer."""
+        self._send(octets)
+
+    def tell(self) -> None:
+        """Let each meter tell its associated clients of events."""
+        at_ms = self._now_ms()
+        for each in self._stations.values():
+            self._tell(each, at_ms)
+
+    def _tell(self, station: "_Station", at_ms: int) -> None:
+        for each in station.dlms_meter.tell(station.server, at_ms):
+            self._send(each)
+
     def _receive(self, data: bytes) -> None:
         if self._silence is not None:
             self._silence.cancel()
@@ -92,7 +106,10 @@ class HdlcMeters:
         for each in stations:
             if not each.dlms_meter.meter.is_silent(at_ms):
                 refused = None if address is None else self._refusal(data)
-                self._send(refused or each.dlms_meter.answer(each.server, data, at_ms))
+                reply = refused or each.dlms_meter.answer(each.server, data, at_ms)
+                self._send(reply)
+                if reply:
+                    self._tell(each, at_ms)
 
     def _refusal(self, data: bytes) -> bytes | None:
         """Return DM or FRMR, when chance has it so."""

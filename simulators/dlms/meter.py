@@ -8,19 +8,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
+from weakref import WeakKeyDictionary
 
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.association import Policy
 from protocols.dlms.ciphering import COUNTER_MAX, Keys, SecurityControl
 from protocols.dlms.codes import ActionResult
 from protocols.dlms.conformance import LOGICAL_NAMES, SHORT_NAMES, Conformance
-from protocols.dlms.data import Data, array, octets, structure
+from protocols.dlms.data import Data, array, octets, structure, unsigned
 from protocols.dlms.hdlc.secondary import HdlcServerParameters
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.protection import Ciphering, Protection
 from protocols.dlms.server import DlmsServer
 from protocols.dlms.wrapper import WrapperServerParameters
-from protocols.dlms.xdlms.notifications import DataNotification
+from protocols.dlms.xdlms.notifications import DataNotification, EventNotification
 from protocols.errors import RemoteProtocolError, UsageError
 from protocols.meters.model import MeterModel
 from protocols.obis import Obis
@@ -29,6 +30,7 @@ from simulators.dlms.counter_file import CounterFile
 from simulators.dlms.keys import MeterKeys
 from simulators.dlms.objects import CosemObjects
 from simulators.dlms.profile_buffer import clock_octets
+from simulators.dlms.profiles import COVER_REMOVED, FRAUD, event_code
 from simulators.dlms.security_setup import AUTHENTICATED, ENCRYPTED, Security, unwrapped
 from simulators.meter import SimulatedMeter
 
@@ -38,11 +40,23 @@ COUNTER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: a meter's counter starts at 
 
 
 @dataclass(frozen=True, slots=True)
+class MeterFaults:
+    """How often something befalls a meter while it answers, in thousandths: ``event``, its cover is opened."""
+
+    event: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.event <= 1000:
+            raise UsageError(f"fault event={self.event}: expected 0 to 1000 thousandths")
+
+
+@dataclass(frozen=True, slots=True)
 class Manners:
     """How a meter behaves beyond its model.
 
     ``mechanism`` None is the model's; ``pdu_octets_max`` what it takes; each ``loses_blocks``-th block of a firmware
-    image is lost, none when it is 0. With ``relay_stops`` an open relay stops the consumer.
+    image is lost, none when it is 0. With ``relay_stops`` an open relay stops the consumer, with ``tells_events``
+    associated clients are told of what enters the event logs.
     """
 
     mechanism: Mechanism | None = None
@@ -51,6 +65,8 @@ class Manners:
     ignores_selection: bool = False
     loses_blocks: int = 0
     relay_stops: bool = False
+    tells_events: bool = False
+    faults: MeterFaults = MeterFaults()
 
 
 class _OneCounter(Protection):
@@ -92,6 +108,8 @@ class DlmsMeter:
         self._policies: dict[int, Policy] | None = None
         self._sequence: Iterator[int] = iter(())
         self._chance = Random(key_of(meter.name, meter.serial, "challenges"))
+        self._misfortune = Random(key_of(meter.name, meter.serial, "faults"))
+        self._told: WeakKeyDictionary[DlmsServer, dict[int, int]] = WeakKeyDictionary()
 
     @cached_property
     def objects(self) -> CosemObjects:
@@ -108,7 +126,10 @@ class DlmsMeter:
 
     def serve_on(self, link: HdlcServerParameters | WrapperServerParameters, at_ms: int) -> DlmsServer:
         """Return a server half of this meter on ``link``."""
-        return DlmsServer(link, self._policies_at(at_ms), self.objects, self._chance.randbytes, self.protections)
+        server = DlmsServer(link, self._policies_at(at_ms), self.objects, self._chance.randbytes, self.protections)
+        if self.manners.tells_events:
+            self.tell(server, at_ms)
+        return server
 
     def _policies_at(self, at_ms: int) -> dict[int, Policy]:
         """Return the policies, made when the meter is first spoken to; from then on it counts."""
@@ -147,10 +168,30 @@ class DlmsMeter:
         reply = serve(server, data)
         if self._new_keys is not None:
             self._use_keys(self._new_keys)
+        if reply and server.associated and self._misfortune.randrange(1000) < self.manners.faults.event:
+            self.objects.state.logs[FRAUD].add(at_ms, COVER_REMOVED)
         if self._counters is not None:
             received = {sap: each.received_counter for sap, each in self.protections.items()}
             self._counters.note(self.meter.address, received)  # Before the answer shows that they were accepted.
         return reply
+
+    def tell(self, server: DlmsServer, at_ms: int) -> list[bytes]:
+        """Return the event-notifications to the clients associated on ``server``: what entered the logs since the last.
+
+        Events of which nobody could be told are in the logs only. Nothing, unless the meter tells events.
+        """
+        if not self.manners.tells_events:
+            return []
+        self.objects.advance(at_ms)
+        told, state = self._told.setdefault(server, {}), self.objects.state
+        notifications: list[bytes] = []
+        for group_e, log in state.logs.items():
+            happened = [each for each in log.events(at_ms) if each[0] <= at_ms]
+            for when_ms, code in happened[told.get(group_e, len(happened)) :]:
+                event = EventNotification(clock_octets(state.local(when_ms)), event_code(group_e), unsigned(code))
+                notifications += [server.send_event(sap, event) for sap in server.associated]
+            told[group_e] = len(happened)
+        return notifications
 
     def _take_keys(self, parameter: Data) -> ActionResult:
         if self.keys is None or not self.keys.master:

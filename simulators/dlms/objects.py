@@ -55,6 +55,7 @@ from simulators.dlms.profiles import (
     EventLog,
     demand_registers,
     energy_profiles,
+    event_code,
     event_logs,
 )
 from simulators.dlms.security_setup import Security, security_setup
@@ -273,7 +274,7 @@ def _data(obis: Obis, value: Data) -> CosemObject:
 
 def _event_code(group_e: int, log: EventLog) -> CosemObject:
     code = at_time(lambda at_ms: unsigned(log.last_code(at_ms)))
-    return CosemObject(ClassId.DATA, 0, Obis(0, 0, 96, 11, group_e), {2: code})
+    return CosemObject(ClassId.DATA, 0, event_code(group_e).obis, {2: code})
 
 
 def check_model(model: MeterModel) -> None:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from protocols.dlms.control import MAXIMUM_DEMANDS
 from protocols.dlms.data import Tag
 from protocols.dlms.selective import CLOCK, CaptureObject
+from protocols.dlms.xdlms.references import Attribute
 from protocols.meters.model import CosemAttribute, Group
 from protocols.obis import Obis
 from simulators.chance import below, key_of
@@ -37,6 +38,11 @@ _NUMBER = struct.Struct(">BI")  # double-long-unsigned with its tag
 def log_obis(group_e: int) -> Obis:
     """Return the logical name of an event log."""
     return Obis(0, 0, 99, 98, group_e)
+
+
+def event_code(group_e: int) -> Attribute:
+    """Return what holds the newest code of an event log."""
+    return Attribute(1, Obis(0, 0, 96, 11, group_e), 2)
 
 
 @dataclass(slots=True)
@@ -72,7 +78,8 @@ class EventLog:
 
     def buffer(self) -> ProfileBuffer:
         """Return the log as a profile of clock and event code."""
-        code = CaptureObject(1, Obis(0, 0, 96, 11, self.group_e), 2)
+        newest = event_code(self.group_e)
+        code = CaptureObject(newest.class_id, newest.obis, newest.index)
 
         def cell(_column: CaptureObject, number: int, _at_ms: int) -> bytes:
             return bytes((Tag.UNSIGNED, self._events[number][1]))

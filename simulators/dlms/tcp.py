@@ -42,6 +42,11 @@ class DlmsTcpServer:
     def _disturb(self, reply: bytes) -> list[bytes]:
         return [reply] if self._faults is NO_FAULTS else disturb(reply, self._faults, self._rng)
 
+    def tell(self) -> None:
+        """Let each meter tell its associated clients of events."""
+        for connection in self._connections:
+            connection.tell()
+
     async def close(self) -> None:
         """End the connections and the port."""
         for connection in list(self._connections):
@@ -112,6 +117,13 @@ class _Connection(asyncio.Protocol):
         reply = dlms_meter.answer(self._servers[wport], message, at_ms)
         for chunk in self._disturbed(reply) if reply else ():
             self._transport.write(chunk)
+        if reply:
+            self._transport.writelines(dlms_meter.tell(self._servers[wport], at_ms))
+
+    def tell(self) -> None:
+        at_ms = self._now_ms()
+        for wport, server in self._servers.items():
+            self._transport.writelines(self._meters[wport].tell(server, at_ms))
 
     def close(self) -> None:
         self._transport.close()

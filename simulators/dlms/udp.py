@@ -49,9 +49,9 @@ class DlmsUdpServer:
         """Let each meter tell its associated clients of events."""
         at_ms = self._now_ms()
         for (peer, wport), server in self._servers.items():
-            octets = self._meters[wport].tell(server, at_ms)
-            if octets and self._transport is not None:
-                self._transport.sendto(octets, peer)
+            for octets in self._meters[wport].tell(server, at_ms):
+                if self._transport is not None:
+                    self._transport.sendto(octets, peer)
 
     async def close(self) -> None:
         """Close the port."""
@@ -68,7 +68,8 @@ class DlmsUdpServer:
             return []
         if dlms_meter.meter.is_silent(at_ms):
             return []
-        reply = dlms_meter.answer(self._server(dlms_meter, wport, peer, at_ms), datagram, at_ms)
+        server = self._server(dlms_meter, wport, peer, at_ms)
+        reply = dlms_meter.answer(server, datagram, at_ms)
         if not reply:
             return []
         reader = WrapperReader()
@@ -77,7 +78,7 @@ class DlmsUdpServer:
         while isinstance(wrapped := reader.next_wrapped(), Wrapped):
             said = wrapped.encode()
             replies += [said] if self._faults is NO_FAULTS else disturb(said, self._faults, self._rng)
-        return replies
+        return replies + dlms_meter.tell(server, at_ms)
 
     def _server(self, dlms_meter: DlmsMeter, wport: int, peer: Any, at_ms: int) -> DlmsServer:
         found = self._servers.pop((peer, wport), None)

@@ -325,7 +325,7 @@ def test_five_hundred_meters_in_one_process_are_read_once():
 @pytest.mark.parametrize("fault", ["drop=150", "corrupt=150", "duplicate=300", "truncate=150", "dm=40", "frmr=40"])
 def test_whatever_goes_wrong_on_the_line_a_value_is_right_or_absent(tmp_path, fault):
     device = meter("dlms_residential", 17)
-    faults, link_faults = parse_faults([fault])
+    faults, link_faults, _ = parse_faults([fault])
     truth = device.true_wh("1.0.1.8.0", NOW)
 
     def talk(shell_of):
@@ -344,7 +344,7 @@ def test_whatever_goes_wrong_on_the_line_a_value_is_right_or_absent(tmp_path, fa
     assert {each for each in found if isinstance(each, int)} == {truth}
 
 
-@pytest.mark.parametrize("word", ["drop", "drop=x", "drop=1001", "flood=1", "dm=-1", "frmr=2000"])
+@pytest.mark.parametrize("word", ["drop", "drop=x", "drop=1001", "flood=1", "dm=-1", "frmr=2000", "event=1001"])
 def test_a_fault_that_is_none_is_told_with_those_that_are(word):
     with pytest.raises(UsageError, match="expected"):
         parse_faults([word])

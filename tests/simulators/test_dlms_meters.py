@@ -105,7 +105,8 @@ def on_line(tmp_path, meters, talk, *, now_ms=lambda: NOW, **options):
 
     async def work():
         line = SerialLine(tmp_path / "line", UNPACED)
-        HdlcMeters(line, [DlmsMeter(each, SECRET) for each in meters], now_ms, **options)
+        dlms_meters = [each if isinstance(each, DlmsMeter) else DlmsMeter(each, SECRET) for each in meters]
+        HdlcMeters(line, dlms_meters, now_ms, **options)
         try:
             return await asyncio.to_thread(with_master)
         finally:
