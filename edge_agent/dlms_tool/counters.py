@@ -67,6 +67,14 @@ class CounterFile:
                 entry["received"][meter_title.hex()] = max(known, received_counter)
             self._store(entries)
 
+    def keep_received(self, meter_title: bytes, counter: int) -> None:
+        """Keep the counter of what was just accepted; it is on disk when it returns."""
+        with self._locked():
+            entries = self._load()
+            entry = entries.setdefault(self._name, {"next": 0, "received": {}})
+            entry["received"][meter_title.hex()] = max(counter, entry["received"].get(meter_title.hex(), -1))
+            self._store(entries)
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         path = self._path.with_name(self._path.name + ".lock")

@@ -23,22 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", choices=layers.NAMES, help="what the octets are; default: what they look like")
     keys.add_key_arguments(parser, "key", "encryption key of the sender, as hex", direct=True)
     keys.add_key_arguments(parser, "auth-key", "authentication key of the sender, as hex", direct=True)
+    keys.add_keys_file(parser)
     parser.add_argument("--system-title", metavar="HEX", help="of the sender, where the octets do not say it")
     parser.add_argument("--counter", type=int, default=0, metavar="N", help="invocation counter of a proof (layer hls)")
     target.add_quirks(parser)
+    parser.set_defaults(meter_title=None, suite=0)  # A file of --keys tells them.
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode and print; UsageError when it is no hex, status 4 when the octets break the rules."""
     octets = octets_of(arguments.octets)
+    arguments = keys.with_keys_file(arguments)
     layer = arguments.layer or layers.guess(octets)
     key, auth_key = keys.key_of(arguments, "key"), keys.key_of(arguments, "auth-key")
     if auth_key is not None and key is None:
         raise UsageError("--auth-key without --key: both are needed to open what is ciphered and authenticated")
     known = Circumstances(
         None if key is None else Keys(key, auth_key or b""),
-        keys.title_of(arguments.system_title, "--system-title"),
+        keys.title_of(arguments.system_title or arguments.meter_title, "--system-title"),
         arguments.counter,
         target.quirks_of(arguments.quirk),
     )

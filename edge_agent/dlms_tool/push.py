@@ -4,9 +4,12 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from edge_agent.dlms_tool import keys, places, screen, target
+from edge_agent.dlms_tool.counters import CounterFile
 from edge_agent.dlms_tool.pushed_values import values_in
 from edge_agent.failures import LineLostError, NoReplyError
 from edge_agent.serial_line import LineSettings, SerialLine
@@ -14,7 +17,7 @@ from protocols.dlms.ciphering import Keys, SecurityControl
 from protocols.dlms.explain import explain_apdu
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.push import PAUSE_S_MAX, Locked, Pushed, PushEvent, PushLink, PushReceiver, PushSecurity
-from protocols.errors import RemoteProtocolError, UnavailableError, UsageError
+from protocols.errors import CongtoError, RemoteProtocolError, UnavailableError, UsageError
 
 READ_OCTETS = 4096
 CONNECTIONS_MAX = 100  # meters that push at the same minute to one engineer's laptop
@@ -35,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_key_arguments(parser, "key", "encryption key, as hex", direct=False)
     keys.add_key_arguments(parser, "auth-key", "authentication key, as hex", direct=False)
     keys.add_keys_file(parser)
+    parser.add_argument(
+        "--counters", type=Path, metavar="FILE", help="keep the meter's invocation counter: no push is taken twice"
+    )
     parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite; default 0")
     target.add_quirks(parser)
     parser.add_argument("--count", type=int, default=0, help="end after so many pushes; default: go on until Ctrl-C")
@@ -50,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     if (link is PushLink.WRAPPER) == bool(arguments.serial):
         raise UsageError(f"--link {link.value}: on a serial line expected hdlc or mbus, over TCP and UDP wrapper")
     known, quirks = _security(keys.with_keys_file(arguments)), target.quirks_of(arguments.quirk)
-    printed = _Printer(arguments, known)
-    asyncio.run(_listen(arguments, printed, lambda: PushReceiver(link, known, quirks)))
+    accepted = _Accepted(known, arguments.counters)
+    printed = _Printer(arguments, accepted)
+    asyncio.run(_listen(arguments, printed, lambda: PushReceiver(link, accepted.known, quirks)))
     return 0
 
 
@@ -66,15 +73,41 @@ def _security(arguments: argparse.Namespace) -> dict[bytes, PushSecurity]:
     return {title: PushSecurity(Keys(key, auth_key or b""), control)}
 
 
-class _Printer:
-    """Prints pushes and counts them; ``done`` is set when there were enough."""
+class _Accepted:
+    """How far the counters of pushes have come, over all connections, and on disk where a file was named."""
 
-    def __init__(self, arguments: argparse.Namespace, known: dict[bytes, PushSecurity]) -> None:
+    def __init__(self, known: dict[bytes, PushSecurity], path: Path | None) -> None:
+        if path is not None and not known:
+            raise UsageError("--counters goes with keys: pushes in the clear have no counters")
+        self._files = {} if path is None else {t: CounterFile(path, one.keys.encryption, t) for t, one in known.items()}
+        self.known = {
+            title: replace(one, received_counter=self._files[title].received(title) if self._files else -1)
+            for title, one in known.items()
+        }
+
+    def take(self, event: PushEvent) -> None:
+        """Keep the counter of a push before it is shown; RemoteProtocolError for one that another connection took."""
+        if not isinstance(event, Pushed) or event.title is None or event.counter is None:
+            return
+        security = self.known[event.title]
+        if event.counter <= security.received_counter:
+            last = security.received_counter
+            raise RemoteProtocolError(f"invocation counter {event.counter} after {last}: a repetition")
+        self.known[event.title] = replace(security, received_counter=event.counter)
+        if self._files:
+            self._files[event.title].keep_received(event.title, event.counter)
+
+
+class _Printer:
+    """Prints pushes and counts them; ``done`` is set when there were enough, or none can be taken any more."""
+
+    def __init__(self, arguments: argparse.Namespace, accepted: _Accepted) -> None:
         self._json, self._count = arguments.json, arguments.count
-        self._known = known
+        self._accepted = accepted
         self.heard = asyncio.Event()
         self.done = asyncio.Event()
         self.seen = 0
+        self.failure: CongtoError | None = None
 
     def take(self, receiver: PushReceiver, source: str) -> None:
         """Print what ``receiver`` has understood."""
@@ -87,6 +120,15 @@ class _Printer:
             if event is NEED_DATA:
                 return
             assert isinstance(event, PushEvent)
+            try:
+                self._accepted.take(event)
+            except RemoteProtocolError as error:
+                print(f"congto: {source}: broken push: {error}", file=sys.stderr, flush=True)
+                continue
+            except (UsageError, UnavailableError) as failure:  # A push whose counter can't be kept is not taken.
+                self.failure = failure
+                self.done.set()
+                return
             self._print(event, source)
             self.seen += 1
             self.heard.set()
@@ -151,6 +193,8 @@ async def _listen(arguments: argparse.Namespace, printed: _Printer, new: Callabl
                     f"no push for {arguments.wait:g} s ({printed.seen} before); is it switched on at the meter, is its "
                     "destination this address? Other --baud, --parity or --link?"
                 )
+        if printed.failure is not None:
+            raise printed.failure
     finally:
         for task in (listening, done):
             task.cancel()

@@ -48,9 +48,9 @@ class SerialPort(SerialLine):
         self.settings = replace(self.settings, baud=baud)
 
 
-def open_for_sign_on(settings: LineSettings) -> SerialPort:
-    """Open the port at the speed of the sign-on."""
-    return SerialPort(replace(settings, baud=BAUD_FIRST, parity="N", stop_bits=1))
+def for_sign_on(settings: LineSettings) -> LineSettings:
+    """Return the port set as the sign-on needs it."""
+    return replace(settings, baud=BAUD_FIRST, parity="N", stop_bits=1)
 
 
 async def ask(port: SerialPort, client: Client, request: Request | None, timeout_s: float) -> Event:

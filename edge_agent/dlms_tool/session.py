@@ -10,10 +10,11 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from edge_agent.dlms_tool.character_trace import TracedPort
 from edge_agent.dlms_tool.places import TcpPlace, UdpPlace
 from edge_agent.dlms_tool.refusals import OTHER_PROTECTION, RefusedError, advice_on, refusal_of
 from edge_agent.dlms_tool.remembered import Remembered
-from edge_agent.dlms_tool.serial_port import enter_hdlc, open_for_sign_on
+from edge_agent.dlms_tool.serial_port import SerialPort, enter_hdlc, for_sign_on
 from edge_agent.dlms_tool.target import Target
 from edge_agent.dlms_tool.trace import Trace
 from edge_agent.failures import LineLostError, NoReplyError
@@ -275,13 +276,16 @@ async def _open(target: Target, trace: Trace | None) -> ByteLine:
         return await UdpLine.open(target.place.host, target.place.port)
     if target.mode_e is None:
         return SerialLine(target.place)
-    port = open_for_sign_on(target.place)
+    settings = for_sign_on(target.place)
+    port = TracedPort(settings, trace.note) if trace else SerialPort(settings)
     try:
         said = await enter_hdlc(port, target.mode_e, target.place.baud, target.timeout_s)
     except BaseException:
         port.close()
         raise
     if trace:
+        assert isinstance(port, TracedPort)
+        port.stop_telling()  # What follows is frames.
         trace.note(f"mode E: {said.manufacturer} {said.text}, HDLC at {port.settings.baud} baud")
     return port
 

@@ -6,12 +6,14 @@ Exit status: 2 the call · 3 the line (silence, no port) · 4 the protocol (nois
 import argparse
 import asyncio
 import re
+import sys
 from typing import Any
 
 from edge_agent.dlms_tool import keys, screen
+from edge_agent.dlms_tool.character_trace import TracedPort
 from edge_agent.dlms_tool.commands import STATUS_HELP, explained
 from edge_agent.dlms_tool.refusals import RefusedError
-from edge_agent.dlms_tool.serial_port import SETTLING_S, SerialPort, ask, open_for_sign_on, sign_on
+from edge_agent.dlms_tool.serial_port import SETTLING_S, SerialPort, ask, for_sign_on, sign_on
 from edge_agent.serial_line import LineSettings
 from protocols.errors import RemoteProtocolError, UsageError
 from protocols.iec62056_21.client import Client
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_key_arguments(read, "password", "password of programming mode", direct=False)
     read.add_argument("--password-level", default="P1", choices=("P1", "P2"), help="default P1")
     read.add_argument("--json", action="store_true", help="print one JSON object")
+    read.add_argument("--trace", action="store_true", help="show what passes by characters on stderr; no passwords")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,7 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 async def _read(arguments: argparse.Namespace, password: str) -> tuple[Identification, tuple[DataSet, ...]]:
-    port = open_for_sign_on(LineSettings(arguments.serial, arguments.baud, "N", 1))
+    settings = for_sign_on(LineSettings(arguments.serial, arguments.baud, "N", 1))
+    port = TracedPort(settings, _tell) if arguments.trace else SerialPort(settings)
     try:
         client = Client(parity=not arguments.no_parity)
         said = await sign_on(port, client, arguments.address, arguments.timeout)
@@ -128,6 +132,10 @@ async def _read_registers(
         found += [each if each.address else DataSet(register, each.values) for each in event.data_sets]
     await port.write(client.send(SignOff()))
     return tuple(found)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _unexpected(event: Event, what: str) -> Exception:

@@ -51,6 +51,12 @@ class Listener:
         assert self._process.returncode == 0, err
         return [json.loads(line) for line in out.splitlines()]
 
+    def ended(self) -> tuple[str, str]:
+        """Wait for its end and return what it said and why it ended."""
+        out, err = self._process.communicate()
+        assert self._process.returncode == 2, err
+        return out, err
+
     def end(self) -> None:
         self._process.kill()
         self._process.communicate()
@@ -132,3 +138,64 @@ def test_pushes_that_break_the_rules_are_read_with_their_quirk(name):
 def test_silence_ends_the_wait_with_a_message():
     done = congto("dlms", "push", "--tcp-listen", "127.0.0.1:0", "--wait", "0.2")
     assert (done.returncode, "no push for 0.2 s" in done.stderr) == (3, True), done.stderr
+
+
+def pushed_to(place: str, octets: bytes) -> None:
+    """Send what a meter would push, over a connection of its own."""
+    host, port = place.split(":")
+    with socket.create_connection((host, int(port))) as sender:
+        sender.sendall(octets)
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(1) == b""
+
+
+def captured_pushes(keys_out: Path, count: int) -> list[bytes]:
+    """Return what a simulated meter pushes, ciphered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        words = ("dlms", "--tcp", "--units", "17", "--keys-out", keys_out, "--push-ciphered", "--push-every", "1")
+        found = []
+        with sim(*words, "--push", f"{host}:{port}"):
+            for _ in range(count):
+                connection, _ = server.accept()
+                with connection, connection.makefile("rb") as stream:
+                    found.append(stream.read())
+        return found
+
+
+def test_a_push_is_taken_once_over_all_connections_and_with_counters_for_good(tmp_path):
+    keys, counters = tmp_path / "keys.json", tmp_path / "counters.json"
+    first, second = captured_pushes(keys, 2)
+    words = ("--tcp-listen", "127.0.0.1:0", "--count", "1", "--keys", str(keys), "--counters", str(counters))
+    with listener(*words) as ear:
+        pushed_to(ear.place, first)
+        (heard,) = ear.heard()
+    assert heard["values"]
+    with listener(*words) as ear:
+        pushed_to(ear.place, first)  # Played again after a restart: refused.
+        pushed_to(ear.place, second)
+        (again,) = ear.heard()
+    assert again["counter"] > heard["counter"]
+    with listener(*words[:6]) as ear:  # Without the file both are news, each once.
+        pushed_to(ear.place, second)
+        assert ear.heard()[0]["counter"] == again["counter"]
+    with listener("--tcp-listen", "127.0.0.1:0", "--count", "2", *words[4:6]) as ear:
+        for octets in (first, first, second):
+            pushed_to(ear.place, octets)
+        assert [one["counter"] for one in ear.heard()] == [heard["counter"], again["counter"]]
+
+
+def test_a_push_whose_counter_cannot_be_kept_is_not_taken(tmp_path):
+    keys = tmp_path / "keys.json"
+    (push,) = captured_pushes(keys, 1)
+    counters = tmp_path / "counters.json"
+    words = ("--tcp-listen", "127.0.0.1:0", "--count", "1", "--keys", str(keys), "--counters", str(counters))
+    with listener(*words) as ear:
+        counters.write_text("no counters")
+        pushed_to(ear.place, push)
+        out, err = ear.ended()
+    assert (out, "holds no counters that can be trusted" in err) == ("", True)
+    done = congto("dlms", "push", "--tcp-listen", "127.0.0.1:0", "--counters", counters)
+    assert (done.returncode, "--counters goes with keys" in done.stderr) == (2, True)
+    decoded = congto("dlms", "decode", push.hex(), "--keys", keys, "--json")
+    assert "1.0.1.8.0" in decoded.stdout or "0100010800ff" in decoded.stdout, decoded.stdout
