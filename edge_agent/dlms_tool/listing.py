@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_agent.dlms_tool import screen, target
+from edge_agent.dlms_tool.obis_names import name_of
 from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms.data import Data, integer_of, items_of, octets_of
 from protocols.dlms.objects import ClassId, ObjectEntry, decode_object_list
@@ -16,33 +17,6 @@ from protocols.obis import Obis
 _MODES = {0: "", 1: "r", 2: "w", 3: "rw", 4: "r!", 5: "w!", 6: "rw!"}
 _METHOD_MODES = {0: "", 1: "x", 2: "x!"}
 FLAGS_SINCE_VERSION = 3
-NAMES: dict[str, str] = {
-    "0.0.1.0.0": "clock",
-    "0.0.40.0.0": "current association",
-    "0.0.41.0.0": "SAP assignment",
-    "0.0.42.0.0": "logical device name",
-    "0.0.43.0.0": "security setup",
-    "0.0.44.0.0": "image transfer",
-    "0.0.96.1.0": "serial number",
-    "0.0.96.3.10": "disconnect control",
-    "0.0.10.0.106": "disconnect script table",
-    "0.0.17.0.0": "limiter",
-    "0.0.13.0.0": "activity calendar",
-    "0.0.11.0.0": "special days",
-    "0.0.25.9.0": "push setup",
-    "0.0.98.1.0": "billing profile",
-    "1.0.99.1.0": "load profile",
-    "1.0.99.2.0": "daily profile",
-    "1.0.0.4.2": "CT ratio",
-    "1.0.0.4.3": "VT ratio",
-}
-_QUANTITIES = {
-    1: "active import", 2: "active export", 3: "reactive import", 4: "reactive export", 9: "apparent import",
-    10: "apparent export", 13: "power factor", 14: "frequency", 15: "active, absolute", 31: "current L1",
-    51: "current L2", 71: "current L3", 91: "current N", 32: "voltage L1", 52: "voltage L2", 72: "voltage L3",
-    21: "active import L1", 41: "active import L2", 61: "active import L3",
-}  # fmt: skip
-_KINDS = {6: "maximum demand", 7: "now", 8: "energy"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,16 +72,6 @@ def class_word(class_id: int) -> str:
     """Return the name of an interface class, where this stack has one."""
     known = ClassId._value2member_map_.get(class_id)
     return known.name.lower().replace("_", " ") if isinstance(known, ClassId) else ""
-
-
-def name_of(obis: Obis) -> str:
-    """Return what a logical name means, where that is plain."""
-    named = NAMES.get(str(obis))
-    if named or obis.a != 1:
-        return named or ""
-    quantity, kind = _QUANTITIES.get(obis.c, ""), _KINDS.get(obis.d, "")
-    rate = f", rate {obis.e}" if obis.d in (6, 8) and obis.e else ""
-    return f"{quantity}, {kind}{rate}" if quantity and kind else ""
 
 
 def mode_word(mode: int, *, flags: bool, method: bool = False) -> str:
