@@ -212,9 +212,11 @@ class Bus:
         probe = polled.health.failures > 0
 
         async def ask(line: Line) -> tuple[Question, Answer] | None:
+            nonlocal wanted
             meter = line.meters[polled.config.id]
             if wanted:
                 polled.add(meter.questions(wanted), now_ms)
+                wanted = ()  # a line that is opened again asks the same questions, once
             return (
                 (polled.questions[0], await meter.ask(polled.questions[0], probe=probe)) if polled.questions else None
             )
