@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from ingest_server.commands_repair import add_repair_arguments, clocks, resend
 from ingest_server.commands_run import add_leave_arguments, add_run_arguments, leave_session, run_ingest
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
 from protocols.errors import UnavailableError, UsageError
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add_run_arguments(actions.add_parser("run", help="take messages from the broker and store them, until SIGTERM"))
     add_leave_arguments(actions.add_parser("leave", help="let the broker forget a session that nobody will continue"))
+    add_repair_arguments(actions)
     top = actions.add_parser("top", help="show what a running ingest does, each second anew")
     top.add_argument("--metrics-port", type=int, required=True, metavar="PORT", help="as given to `congto ingest run`")
     top.add_argument("--seconds", type=int, metavar="N", help="end after so many (default: at Ctrl-C)")
@@ -68,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     actions = {
         "run": run_ingest,
         "leave": leave_session,
+        "resend": resend,
+        "clocks": clocks,
         "top": _top,
         "migrate": _migrate,
         "readmit": _readmit,

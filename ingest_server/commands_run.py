@@ -37,6 +37,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="serve /metrics and /health on 127.0.0.1; 0 takes a free port (default: neither is served)",
     )
+    parser.add_argument(
+        "--resend-after",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="ask a gateway to send again batches that are missing for that long (default: %(default)g)",
+    )
     add_dsn_arguments(parser)
 
 
@@ -110,7 +117,7 @@ def _settings(arguments: argparse.Namespace, part: "Partition", metrics_port: in
     from ingest_server.pipeline.settings import Settings
 
     address, client_id, credentials = _at_the_broker(arguments, part.client_id(arguments.client_id))
-    return Settings(dsn_from(arguments), address, client_id, metrics_port, part, credentials)
+    return Settings(dsn_from(arguments), address, client_id, metrics_port, part, credentials, arguments.resend_after)
 
 
 def _at_the_broker(arguments: argparse.Namespace, client_id: str) -> "tuple[BrokerAddress, str, Credentials]":

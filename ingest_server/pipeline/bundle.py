@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ingest_server.pipeline.admission import Admission, Channels, admit
-from ingest_server.pipeline.message import Message, Rejected
+from ingest_server.pipeline.message import Decoded, Message, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
-from protocols.telemetry.receipt import Receipt, Status
-from protocols.telemetry.sequences import join_ranges, ranges
+from protocols.telemetry.loss import Loss
+from protocols.telemetry.receipt import Receipt, State, Status
+from protocols.telemetry.sequences import Ranges, join_ranges, ranges
 from protocols.telemetry.topics import Kind, Topic
 
 
@@ -17,15 +18,27 @@ class Arrival(NamedTuple):
     """A message and what it says."""
 
     message: Message
-    decoded: Batch | Status | EventMessage | Rejected
+    decoded: Decoded | Rejected
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """A gateway's status; ``retained`` says that it may have been said long ago."""
+    """A gateway's status; ``retained`` says that it may have been said long ago.
+
+    ``clock_ahead_ms`` is the gateway's clock less the server's, ``None`` if that can't be told.
+    """
 
     status: Status
     retained: bool
+    clock_ahead_ms: int | None = None
+
+
+class MeterClock(NamedTuple):
+    """A meter's clock less its gateway's, and when that was told, by the gateway's clock."""
+
+    meter: str
+    ahead_ms: int
+    told_at_ms: int
 
 
 class GatewayEvent(NamedTuple):
@@ -60,28 +73,42 @@ class Bundle:
     strangers: int = 0
     events: Sequence[GatewayEvent] = ()
     told: Sequence[Header] = ()
+    losses: Sequence[Loss] = ()
+    clocks: Sequence[MeterClock] = ()
     readmitted: int | None = None
     imported: Imported | None = None
     flags: Sequence[tuple[str, str, int, int, str]] = ()  # meter, OBIS code, time [ms since 1970], value, flag
 
-    def batches(self) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
-        """Return the batches that this settles: (gateway, generation) → closed ranges of sequences."""
+    def batches(self) -> dict[tuple[str, str], Ranges]:
+        """Return the batches that are now stored or quarantined: (gateway, generation) → sequences."""
         headers = [each.header for each in self.admissions] + [each.header for each in self.rejected if each.header]
         sequences: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for header in headers:
             sequences.setdefault(header.spool, []).extend(header.settles)
         return {spool: join_ranges(found) for spool, found in sequences.items()}
 
+    def lost(self) -> dict[tuple[str, str], Ranges]:
+        """Return the batches that are declared lost, of registered gateways and others."""
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for loss in self.losses:
+            found.setdefault((loss.gateway, loss.generation), []).extend(loss.sequences)
+        return {spool: join_ranges(each) for spool, each in found.items()}
+
+    def event_messages(self) -> dict[tuple[str, str], Ranges]:
+        """Return the messages of events that are taken."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for header in self.told:
+            found.setdefault(header.spool, []).append(header.sequence)
+        return {spool: ranges(each) for spool, each in found.items()}
+
     def receipts(self) -> list[tuple[str, bytes]]:
         """Return the receipts for what this settles: topics and payloads."""
-        batches = self.batches()
-        told: dict[tuple[str, str], list[int]] = {}
-        for header in self.told:
-            told.setdefault(header.spool, []).append(header.sequence)
+        batches, lost, told = self.batches(), self.lost(), self.event_messages()
         found = []
-        for gateway, generation in dict.fromkeys((*batches, *told)):
+        for gateway, generation in dict.fromkeys((*batches, *lost, *told)):
             spool = (gateway, generation)
-            receipt = Receipt(gateway, generation, batches.get(spool, ()), ranges(told.get(spool, ())))
+            settled = join_ranges((*batches.get(spool, ()), *lost.get(spool, ())))
+            receipt = Receipt(gateway, generation, settled, told.get(spool, ()))
             found.append((str(Topic(gateway, Kind.RECEIPTS)), receipt.encode()))
         return found
 
@@ -102,24 +129,51 @@ def make_bundle(
     statuses: dict[str, GatewayStatus] = {}
     events: list[GatewayEvent] = []
     told: list[Header] = []
+    losses: list[Loss] = []
+    clocks: dict[str, MeterClock] = {}
     for message, decoded in arrivals:
         match decoded:
             case Batch():
                 admission = admit(decoded, channels(decoded.gateway), now_ms)
                 admissions.append(admission)
                 rejected += admission.rejected
+                _note_clocks(clocks, decoded, channels(decoded.gateway))
+            case Loss():
+                losses.append(decoded)
             case EventMessage():
                 taken, refused = _admit_events(decoded, channels(decoded.header.gateway))
                 events += taken
                 told.append(decoded.header)
                 rejected += refused
             case Status():
-                statuses[decoded.gateway] = GatewayStatus(decoded, message.retained)
+                ahead_ms = None if message.retained or decoded.state is not State.ONLINE else decoded.at_ms - now_ms
+                statuses[decoded.gateway] = GatewayStatus(decoded, message.retained, ahead_ms)
             case Rejected():
                 rejected.append(decoded)
     known = [each for gateway, each in statuses.items() if channels(gateway) is not None]
     suspects = find_suspects(admissions, highest)
-    return Bundle(admissions, suspects, rejected, known, strangers=len(statuses) - len(known), events=events, told=told)
+    return Bundle(
+        admissions,
+        suspects,
+        rejected,
+        known,
+        strangers=len(statuses) - len(known),
+        events=events,
+        told=told,
+        losses=losses,
+        clocks=list(clocks.values()),
+    )
+
+
+def _note_clocks(clocks: dict[str, MeterClock], batch: Batch, channels: Channels | None) -> None:
+    """Add what ``batch`` says of its meters' clocks to ``clocks``, by meter; the latest stays."""
+    told_at_ms = batch.clocks.taken_at_ms
+    if told_at_ms is None or not batch.clocks.offsets_ms:
+        return
+    meters = {meter for meter, _ in channels or ()}
+    for meter, ahead_ms in batch.clocks.offsets_ms.items():
+        if meter in meters and (meter not in clocks or clocks[meter].told_at_ms < told_at_ms):
+            clocks[meter] = MeterClock(meter, ahead_ms, told_at_ms)
 
 
 def _admit_events(

@@ -6,6 +6,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.canonical import decode_readings
 from protocols.telemetry.event import EventMessage, decode_events
+from protocols.telemetry.loss import Loss, decode_loss, is_loss
 from protocols.telemetry.readings import decode_header
 from protocols.telemetry.receipt import Status, decode_status
 from protocols.telemetry.topics import Kind, parse_topic
@@ -37,14 +38,17 @@ class Rejected:
     header: Header | None = None
 
 
-def decode(message: Message) -> Batch | Status | EventMessage | Rejected:
+Decoded = Batch | Loss | Status | EventMessage
+
+
+def decode(message: Message) -> Decoded | Rejected:
     """Return what ``message`` says, or why it can't be taken."""
     try:
         topic = parse_topic(message.topic)
-        decoded: Batch | Status | EventMessage
+        decoded: Decoded
         match topic.kind:
             case Kind.READINGS:
-                decoded = decode_readings(message.payload)
+                decoded = decode_loss(message.payload) if is_loss(message.payload) else decode_readings(message.payload)
             case Kind.STATUS:
                 decoded = decode_status(message.payload)
             case Kind.EVENTS:
@@ -60,7 +64,7 @@ def decode(message: Message) -> Batch | Status | EventMessage | Rejected:
     return decoded
 
 
-def gateway_of(decoded: Batch | Status | EventMessage) -> str:
+def gateway_of(decoded: Decoded) -> str:
     """Return the gateway that a message names."""
     return decoded.header.gateway if isinstance(decoded, EventMessage) else decoded.gateway
 

@@ -29,6 +29,9 @@ from ingest_server.pipeline.settings import (
 from ingest_server.pipeline.store import Connection, open_connection, store
 from protocols.telemetry.batch import Batch
 
+# What the database says of the data and not of itself: trying again would be for ever.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
 Settled = Callable[[list[Message], Bundle], Awaitable[None]]
 
 
@@ -160,7 +163,7 @@ class Pipeline:
         """Store ``arrivals`` together; if the database refuses them, by halves, and quarantine the one it refuses."""
         try:
             await self._store(arrivals)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except REFUSALS as error:
             if len(arrivals) == 1:
                 LOG.error(fact("message.refused_by_database", reason=one_line(error)))
                 await self._store([refuse(arrivals[0], f"refused by the database: {type(error).__name__}")])
@@ -178,7 +181,7 @@ class Pipeline:
         bundle = await self._bundle(self._connection, arrivals, time.time_ns() // 1_000_000)
         stored = await store(self._connection, bundle)
         for admission in bundle.admissions:
-            self._registered.advance(admission.header.spool, admission.header.sequence)
+            self._registered.advance(admission.header.spool, admission.header.settles[-1][1])
         self.progress += 1
         self.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
         await self._settled([message for message, _ in arrivals], bundle)

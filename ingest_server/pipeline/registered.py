@@ -25,7 +25,7 @@ SELECT_CHANNELS = """
     where gateway_id = any(%s)
 """
 SELECT_HIGHEST = """
-    select gateway_id, generation, upper(received) - 1
+    select gateway_id, generation, coalesce(upper(received) - 1, 0)
     from gateway_sequence
     join unnest(%s::text[], %s::text[]) as wanted (gateway_id, generation) using (gateway_id, generation)
 """

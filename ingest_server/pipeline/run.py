@@ -7,6 +7,7 @@ import time
 from ingest_server import journal
 from ingest_server.database.migrations import migrate
 from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.asking import ask
 from ingest_server.pipeline.broker import Broker
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.following import first_filters, follow
@@ -16,7 +17,7 @@ from ingest_server.pipeline.metrics import Snapshot
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline
 from ingest_server.pipeline.service import tell
-from ingest_server.pipeline.settings import WATCHDOG_EVERY_S, WATCHDOG_S, Settings
+from ingest_server.pipeline.settings import RESEND_EVERY_S, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
 from ingest_server.pipeline.watchdog import Stillness, watch
 from protocols.errors import CongtoError
 
@@ -78,7 +79,9 @@ async def ingest(settings: Settings) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         follows = follow(settings.dsn, settings.partition, broker.subscribe)
-        work = (broker.run(), pipeline.gather(), pipeline.counts.report(), follows)
+        work = [broker.run(), pipeline.gather(), pipeline.counts.report(), follows]
+        if settings.partition.number == 1:  # one of several processes asks for all
+            work.append(ask(settings.dsn, broker.publish, settings.resend_after_s, RESEND_EVERY_S))
         endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
         await pipeline.store()

@@ -28,6 +28,9 @@ SESSION_EXPIRY_S = 14 * 86_400  # the broker keeps our subscription and what cam
 WATCHDOG_S = 120.0  # the longest that one transaction may take; with 50,000 rows it is a thousandfold of the usual
 WATCHDOG_EVERY_S = 5.0
 REPORT_EVERY_S = 10.0
+RESEND_EVERY_S = 5.0  # it looks for what is missing
+RESEND_AFTER_S = 300.0  # a gateway sends again by itself what has no receipt, and needs some minutes for it
+RESEND_AFTER_S_MAX = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,13 @@ class Settings:
     metrics_port: int | None = None  # on the loopback interface; 0 takes a free one, None is none
     partition: Partition = field(default_factory=Partition)
     credentials: Credentials = field(default_factory=Credentials)
+    resend_after_s: float = RESEND_AFTER_S
 
     def __post_init__(self) -> None:
         check_identifier(self.client_id, "--client-id")
         if self.credentials != Credentials() and not self.broker.tls:
             raise UsageError("--tls-…: the broker's URL begins with mqtt://; certificates need mqtts://")
+        if not 0 < self.resend_after_s <= RESEND_AFTER_S_MAX:
+            raise UsageError(f"--resend-after {self.resend_after_s:g}: expected more than 0 and at most a day")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65_535:
             raise UsageError(f"--metrics-port {self.metrics_port}: expected 0 to 65535")

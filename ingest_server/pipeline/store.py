@@ -20,7 +20,9 @@ from ingest_server.database.copy import HEADER, TRAILER, encode_readings
 from ingest_server.pipeline.admission import Admission
 from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
 from ingest_server.pipeline.message import Rejected
+from protocols.telemetry.loss import Loss
 from protocols.telemetry.receipt import State
+from protocols.telemetry.sequences import join_ranges
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -61,13 +63,33 @@ UPSERT_QUARANTINE = """
 DELETE_QUARANTINED = "delete from quarantine where quarantine_id = %s"
 # Ordered, so that two processes that meet the same gateways wait for each other instead of locking each other out.
 UPSERT_SEQUENCES = """
-    insert into gateway_sequence (gateway_id, generation, received)
-    select gateway_id, generation, received
-    from unnest(%s::text[], %s::text[], %s::int8multirange[]) as s (gateway_id, generation, received)
+    insert into gateway_sequence (gateway_id, generation, received, lost, events)
+    select gateway_id, generation, received, lost, events
+    from unnest(%s::text[], %s::text[], %s::int8multirange[], %s::int8multirange[], %s::int8multirange[])
+        as s (gateway_id, generation, received, lost, events)
     join gateway using (gateway_id)
     order by gateway_id, generation
     on conflict (gateway_id, generation) do update
-    set received = gateway_sequence.received + excluded.received, updated_at = now()
+    set received = gateway_sequence.received + excluded.received, lost = gateway_sequence.lost + excluded.lost,
+        events = gateway_sequence.events + excluded.events, updated_at = now()
+"""
+INSERT_LOSSES = """
+    insert into gateway_loss (gateway_id, generation, fingerprint, sequences, reason, readings, first_at, last_at)
+    select gateway_id, generation, fingerprint, sequences, reason, readings, to_timestamp(first_ms / 1000.0),
+        to_timestamp(last_ms / 1000.0)
+    from unnest(%s::text[], %s::text[], %s::bytea[], %s::int8multirange[], %s::text[], %s::bigint[], %s::bigint[],
+        %s::bigint[]) as l (gateway_id, generation, fingerprint, sequences, reason, readings, first_ms, last_ms)
+    join gateway using (gateway_id)
+    order by gateway_id, generation, fingerprint
+    on conflict do nothing
+"""
+UPSERT_CLOCKS = """
+    insert into meter_clock (meter_id, ahead_ms, told_at)
+    select meter_id, ahead_ms, to_timestamp(told_at_ms / 1000.0)
+    from unnest(%s::text[], %s::bigint[], %s::bigint[]) as c (meter_id, ahead_ms, told_at_ms)
+    order by meter_id
+    on conflict (meter_id) do update set ahead_ms = excluded.ahead_ms, told_at = excluded.told_at
+    where meter_clock.told_at < excluded.told_at
 """
 UPDATE_CONTACT = """
     update gateway set last_contact_at = now()
@@ -99,7 +121,9 @@ INSERT_FLAGS = """
 """
 UPDATE_STATUS = """
     update gateway set state = %(state)s, status = %(status)s,
-        last_contact_at = case when %(contact)s then now() else last_contact_at end
+        last_contact_at = case when %(contact)s then now() else last_contact_at end,
+        clock_ahead_ms = coalesce(%(clock_ahead_ms)s, clock_ahead_ms),
+        clock_told_at = case when %(clock_ahead_ms)s::bigint is null then clock_told_at else now() end
     where gateway_id = %(gateway)s
 """
 
@@ -147,6 +171,11 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
             await _advance(cursor, bundle)
         else:
             await cursor.execute(UPSERT_IMPORT, bundle.imported)
+        if bundle.losses:
+            rows_of_losses = map(_loss_row, bundle.losses)
+            await cursor.execute(INSERT_LOSSES, [list(column) for column in zip(*rows_of_losses, strict=True)])
+        if bundle.clocks:
+            await cursor.execute(UPSERT_CLOCKS, [list(column) for column in zip(*bundle.clocks, strict=True)])
         if bundle.flags:
             await cursor.execute(INSERT_FLAGS, [list(column) for column in zip(*bundle.flags, strict=True)])
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
@@ -199,11 +228,14 @@ async def _store_staged(cursor: psycopg.AsyncCursor[TupleRow], parts: Sequence[t
 
 async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> None:
     """Note which batches are now in the database or the quarantine, and that their gateways were heard."""
-    received = bundle.batches()
-    if received:
-        rows = [(*key, _multirange(sequences)) for key, sequences in received.items()]
+    received, lost, events = bundle.batches(), bundle.lost(), bundle.event_messages()
+    spools = dict.fromkeys((*received, *lost, *events))
+    if spools:
+        rows = [
+            (*spool, *(_multirange(found.get(spool, ())) for found in (received, lost, events))) for spool in spools
+        ]
         await cursor.execute(UPSERT_SEQUENCES, [list(column) for column in zip(*rows, strict=True)])
-        await cursor.execute(UPDATE_CONTACT, [sorted({gateway for gateway, _ in received})])
+        await cursor.execute(UPDATE_CONTACT, [sorted({gateway for gateway, _ in spools})])
 
 
 def _multirange(pairs: Iterable[tuple[int, int]]) -> str:
@@ -222,6 +254,13 @@ def _event_row(each: GatewayEvent) -> tuple[Any, ...]:
     return (event.meter, event.at_ms, fingerprint, *said, event.body, each.gateway)
 
 
+def _loss_row(loss: Loss) -> tuple[Any, ...]:
+    sequences = _multirange(join_ranges(loss.sequences))
+    known = (loss.readings, loss.from_ms, loss.to_ms)
+    fingerprint = sha256(loss.encode()).digest()
+    return (loss.gateway, loss.generation, fingerprint, sequences, loss.reason.value, *known)
+
+
 def _status_row(each: GatewayStatus) -> dict[str, Any]:
     status = each.status
     shown = {
@@ -237,4 +276,5 @@ def _status_row(each: GatewayStatus) -> dict[str, Any]:
         "state": status.state.value,
         "status": json.dumps(shown),
         "contact": not each.retained and status.state is State.ONLINE,
+        "clock_ahead_ms": each.clock_ahead_ms,
     }

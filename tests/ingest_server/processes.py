@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 from protocols.telemetry.batch import encode_batch
 from protocols.telemetry.reading import Reading
 from protocols.telemetry.receipt import decode_receipt
+from protocols.telemetry.resend import Resend, decode_resend
 
 DEADLINE_S = 60.0  # for what usually takes a second, on a machine that others use too
 RESEND_S = 1.0  # a gateway that has heard nothing for that long sends again what is not receipted
@@ -70,6 +71,10 @@ class Ingest:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def point_at(self, dsn: str) -> None:
+        """Let it use another database when it is started next."""
+        self._environment["CONGTO_DSN"] = dsn
 
     def kill_part(self, started: str) -> None:
         """Kill the process that a line ``process.started`` names."""
@@ -151,6 +156,9 @@ class Gateway:
             self.publish(payload)
 
     def _on_receipt(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        if b"congto.resend.v1" in message.payload:
+            self.on_request(decode_resend(message.payload))
+            return
         receipt = decode_receipt(message.payload)
         assert receipt.gateway == self.name
         with self._heard:
@@ -160,6 +168,9 @@ class Gateway:
                     for sequence in range(first, last + 1):
                         self._waiting.pop(sequence, None)
             self._heard.notify_all()
+
+    def on_request(self, request: Resend) -> None:
+        """Have nothing any more that was receipted, and say nothing."""
 
     @property
     def settled(self) -> int:

@@ -61,7 +61,9 @@ def test_after_a_restore_gateways_bring_what_came_since_and_nothing_is_doubled(
         program.clear()
     monkeypatch.setenv("CONGTO_DSN", empty)
     assert main(["ingest", "restore", str(tmp_path / "backup")]) == 0
-    assert contents(empty) == before
+    after = contents(empty)
+    assert after.pop("resend_request")  # what came since is asked for
+    assert after == {table: rows for table, rows in before.items() if table != "resend_request"}
     assert before["daily_register"]
     restored = Ingest(empty, runtime.broker_url)
     restored.start()

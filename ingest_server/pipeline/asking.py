@@ -1,0 +1,122 @@
+"""Asking gateways to send again what is missing: gaps that stay, and everything after a database was restored.
+
+A gateway sends by itself what has no receipt. What it can't know is that a receipt no longer holds, because the
+database is an older one than it was: then its next batch leaves a gap, or ``congto ingest restore`` has noted a
+watermark. One request a spool goes out at a time, again after ever longer; what comes is stored as anything else is. A
+gateway answers with the batches or declares them lost, and either ends the gap.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ingest_server.database.connection import connection_options, one_line
+from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.back_off import back_off_s
+from protocols.telemetry.resend import Resend
+from protocols.telemetry.sequences import RANGES_MAX, SEQUENCE_MAX, Ranges
+from protocols.telemetry.topics import Kind, Topic
+
+TIMES_MAX = 12  # the waits double up to a day: over a week in all, and then a person must look
+REQUESTS_A_TURN_MAX = 200
+
+Publish = Callable[[str, bytes], Awaitable[bool]]
+
+NOTE_GAPS = """
+    insert into resend_request (gateway_id, generation)
+    select gateway_id, generation from gateway_sequence_gap
+    union
+    select gateway_id, generation from gateway_event_gap
+    on conflict do nothing
+"""
+# A spool that a gateway says it has and of which nothing has come: the database is older than the spool.
+NOTE_UNKNOWN_SPOOLS = """
+    insert into resend_request (gateway_id, generation, watermark)
+    select gateway_id, status ->> 'generation', 0
+    from gateway
+    where state = 'online' and (status ->> 'taken')::bigint > 0
+        and (gateway_id, status ->> 'generation') not in (select gateway_id, generation from gateway_sequence)
+    on conflict do nothing
+"""
+FORGET_WATERMARKS = """
+    update resend_request r set watermark = null
+    from gateway_sequence s
+    where s.gateway_id = r.gateway_id and s.generation = r.generation
+        and greatest(upper(received), upper(lost)) - 1 > r.watermark
+"""
+DELETE_SETTLED = """
+    delete from resend_request
+    where watermark is null
+        and (gateway_id, generation) not in (select gateway_id, generation from gateway_sequence_gap)
+        and (gateway_id, generation) not in (select gateway_id, generation from gateway_event_gap)
+"""
+# Whoever updates the row asks; another process then finds it asked.
+PICK = """
+    update resend_request r set times = times + 1, asked_at = now()
+    from (
+        select gateway_id, generation
+        from resend_request
+        where times < %(times_max)s and case when asked_at is null then seen_at < now() - %(after)s
+            else asked_at < now() - least(%(after)s * 2 ^ times, interval '1 day') end
+        order by seen_at, gateway_id, generation
+        limit %(requests_max)s
+        for update skip locked
+    ) due
+    where (r.gateway_id, r.generation) = (due.gateway_id, due.generation)
+    returning r.gateway_id, r.generation, r.watermark, r.times
+"""
+SELECT_GAPS = """
+    select first, last from gateway_sequence_gap where (gateway_id, generation) = (%s, %s) order by first limit %s
+"""
+SELECT_EVENT_GAPS = """
+    select first, last from gateway_event_gap where (gateway_id, generation) = (%s, %s) order by first limit %s
+"""
+SELECT_EVENT_WATERMARK = """
+    select coalesce(max(upper(events) - 1), 0) from gateway_sequence where (gateway_id, generation) = (%s, %s)
+"""
+
+
+async def ask(dsn: str, publish: Publish, after_s: float, every_s: float) -> None:
+    """Ask for what is missing for longer than ``after_s``, for ever; look each ``every_s``."""
+    failures = 0
+    while True:
+        try:
+            connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **connection_options(dsn))
+            async with connection:
+                while True:
+                    await ask_once(connection, publish, after_s)
+                    failures = 0
+                    await asyncio.sleep(every_s)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            failures += 1
+            LOG.debug(fact("resend.not_looked", reason=one_line(error)))  # the pipeline says that the database is lost
+            await asyncio.sleep(back_off_s(failures))
+
+
+async def ask_once(connection: psycopg.AsyncConnection[TupleRow], publish: Publish, after_s: float) -> int:
+    """Ask each spool that is due; return how many were asked."""
+    for statement in (NOTE_GAPS, NOTE_UNKNOWN_SPOOLS, FORGET_WATERMARKS, DELETE_SETTLED):
+        await connection.execute(statement)
+    given = {"times_max": TIMES_MAX, "after": timedelta(seconds=after_s), "requests_max": REQUESTS_A_TURN_MAX}
+    due = await (await connection.execute(PICK, given)).fetchall()
+    for gateway, generation, watermark, times in due:
+        spool = (gateway, generation)
+        sequences = await _ranges(connection, SELECT_GAPS, spool)
+        events = await _ranges(connection, SELECT_EVENT_GAPS, spool)
+        if watermark is not None:
+            sequences += ((watermark + 1, SEQUENCE_MAX),)
+            (last,) = await (await connection.execute(SELECT_EVENT_WATERMARK, spool)).fetchone() or (0,)
+            events += ((last + 1, SEQUENCE_MAX),)
+        sent = await publish(
+            str(Topic(gateway, Kind.RECEIPTS)), Resend(gateway, generation, sequences, events).encode()
+        )
+        LOG.warning(fact("resend.asked", gateway=gateway, generation=generation, times=times, sent=sent))
+    return len(due)
+
+
+async def _ranges(connection: psycopg.AsyncConnection[TupleRow], statement: str, spool: tuple[str, str]) -> Ranges:
+    cursor = await connection.execute(statement.encode(), [*spool, RANGES_MAX - 1])
+    return tuple((first, last) for first, last in await cursor.fetchall())
