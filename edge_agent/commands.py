@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, purpose in (
         ("run", "read the meters and publish until SIGTERM or Ctrl-C"),
         ("check", "say whether the configuration holds, and what it will do"),
+        ("plan", "print the timetable: every question with its cost, the load of each bus and its floor"),
+        ("top", "show buses and meters of the agent that runs here, each second anew"),
         ("digest", "print what was taken by UTC day, with a digest to compare with the server's"),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
@@ -24,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--log-level", choices=("info", "warning", "error"), default="info", help="the least that is logged"
             )
-        if name == "digest":
+        if name == "top":
+            action.add_argument("--seconds", type=int, metavar="N", help="end after so many (default: at Ctrl-C)")
+        if name in ("digest", "plan", "top"):
             action.add_argument("--json", action="store_true", help="print one JSON object")
     purpose = "keep the meters' keys: add, rotate, remove, list them; none is ever shown"
     commands_keys.add_arguments(actions.add_parser("keys", help=purpose, description=purpose.capitalize() + "."))
@@ -32,17 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the subcommand; return the exit status."""
-    action = {"run": _run, "check": _check, "digest": _digest, "keys": commands_keys.run}[arguments.action]
-    return action(arguments)
+    actions = {
+        "run": _run,
+        "check": _check,
+        "plan": _plan,
+        "digest": _digest,
+        "top": _top,
+        "keys": commands_keys.run,
+    }
+    return actions[arguments.action](arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from edge_agent import app, log
-    from edge_agent.config import load_config
 
-    config = load_config(arguments.config)
     log.start_logging(arguments.log_level)
-    return app.run(config)
+    return app.run(arguments.config)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -51,6 +60,29 @@ def _check(arguments: argparse.Namespace) -> int:
 
     print(describe(load_config(arguments.config)))
     return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from edge_agent.config import load_config
+    from edge_agent.plan_page import timetable, to_json
+
+    config = load_config(arguments.config)
+    if arguments.json:
+        json.dump(to_json(config), sys.stdout)
+        print()
+    else:
+        print("\n".join(timetable(config)))
+    return 0
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from edge_agent.config import load_config
+    from edge_agent.remote.top import show
+
+    socket = load_config(arguments.config).metrics.socket
+    if socket is None:
+        raise UsageError(f'{arguments.config}: has no [metrics] socket; add one, such as socket = "agent.sock"')
+    return show(socket, arguments.seconds, as_json=arguments.json)
 
 
 def _digest(arguments: argparse.Namespace) -> int:

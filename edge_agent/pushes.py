@@ -61,6 +61,12 @@ class PushDesk:
         self._read = store.logs_read()
         self._by_title: dict[bytes, _Pusher] = {}
         self._by_place: dict[tuple[str, int], _Pusher] = {}
+        self.know(config)
+
+    def know(self, config: AgentConfig) -> None:
+        """Take pushes at the ports from the meters of ``config``, and from no others."""
+        self._by_title.clear()
+        self._by_place.clear()
         for bus in config.buses:
             for meter in bus.meters:
                 if meter.access is not None:
@@ -150,6 +156,7 @@ class PushDesk:
             event = MeterEvent(EventKind.PUSH, pusher.meter.id, self._now_ms(), obis, body=body)
             self._pending.events.append(event)
             if pushed.counter is not None:
+                self._read[pusher.meter.id, COUNTER_OF_PUSHES] = pushed.counter  # for receivers that are made anew
                 self._pending.logs.append(LogRead(pusher.meter.id, COUNTER_OF_PUSHES, pushed.counter))
             self._arrived.set()
 

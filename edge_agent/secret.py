@@ -1,5 +1,6 @@
 """Octets that nobody sees: held behind a repr that says nothing, read from files that only their owner can read."""
 
+import hmac
 import os
 import stat
 from pathlib import Path
@@ -20,6 +21,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self.octets, other.octets)
+
+    def __hash__(self) -> int:
+        return hash(self.octets)
 
 
 def read_private(path: Path, octets_max: int = FILE_OCTETS_MAX) -> bytes:
