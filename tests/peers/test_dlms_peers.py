@@ -5,11 +5,10 @@ import os
 import re
 import secrets
 import socket
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,6 @@ from protocols.dlms.ciphering import Keys
 from protocols.dlms.client import DlmsClient
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
-from protocols.dlms.hdlc.secondary import HdlcServerParameters
 from protocols.dlms.link import NEED_DATA
 from protocols.dlms.objects import decode_object_list
 from protocols.dlms.plan import ends, read_profile
@@ -42,13 +40,12 @@ from protocols.dlms.services import (
     Released,
     Request,
 )
-from protocols.dlms.wrapper import WrapperParameters, WrapperServerParameters
+from protocols.dlms.wrapper import WrapperParameters
 from protocols.dlms.xdlms.references import Attribute
 from protocols.obis import Obis
-from simulators.dlms.keys import derive_keys
-from simulators.dlms.meter import CIPHERED_SAP, PLAIN_SAP, SHORT_LOW_SAP, DlmsMeter
+from simulators.dlms.meter import CIPHERED_SAP, PLAIN_SAP, SHORT_LOW_SAP
 from tests.peers.environment import driver, environment
-from tests.simulators.meters import NOW, meter
+from tests.peers.simulator_process import AT_MS, PASSWORD, Serving, serving
 
 pytestmark = pytest.mark.integration
 REPLY_S_MAX = 10.0
@@ -56,7 +53,6 @@ HALF_HOUR_MS = 1_800_000
 PROGRAM_S_MAX = 60
 KEYS = Keys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
 OURS = b"CNG\0\0\0\0\1"
-PASSWORD = b"12345678"
 WIDE = LinkLimits(window_tx=3, window_rx=3)
 ENERGY, LOAD = Obis.parse("1.0.1.8.0"), Obis.parse("1.0.99.1.0")
 
@@ -173,126 +169,107 @@ def test_their_meter_refuses_our_wrong_password_in_the_standards_words() -> None
         assert refused[0].words == "rejected-permanent: authentication-failure"
 
 
-# -- their clients, our simulator -------------------------------------------------------------------------------------
+# -- their clients, our simulator: a process, too ----------------------------------------------------------------------
 
-
-@contextmanager
-def serving(link: HdlcServerParameters | WrapperServerParameters) -> Iterator[tuple[int, DlmsMeter]]:
-    """Serve a simulated meter on loopback, each connection with the meter's state; yield the port and the meter."""
-    device = meter("dlms_residential", 1, panels_w=3000)  # type: ignore[no-untyped-call]  # tests/simulators is untyped
-    dlms_meter = DlmsMeter(device, PASSWORD, derive_keys(1, device.name, device.serial, 0))
-
-    class Connection(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            server = dlms_meter.serve_on(link, NOW)
-            while data := self.request.recv(4096):
-                self.request.sendall(dlms_meter.answer(server, data, NOW))
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield int(server.server_address[1]), dlms_meter
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-LINKS: dict[str, tuple[HdlcServerParameters | WrapperServerParameters, str, list[str]]] = {
-    "wrapper": (WrapperServerParameters(), "tcp", []),
-    "HDLC window 3": (HdlcServerParameters(1, None, WIDE), "tcp+hdlc", ["--hdlc-window", "3"]),
+HDLC_MORE = ["--physical", "1", "--hdlc-window", "3"]
+LINKS: dict[str, tuple[bool, str, list[str]]] = {
+    "wrapper": (False, "tcp", []),
+    "HDLC window 3": (True, "tcp+hdlc", HDLC_MORE),
 }
 
 
-def ciphered(dlms_meter: DlmsMeter) -> list[str]:
-    assert dlms_meter.keys is not None
-    keys = dlms_meter.keys.keys
-    secret = ["--key", keys.encryption.hex(), "--auth-key", keys.authentication.hex()]
-    return [*secret, "--system-title", OURS.hex(), "--invocation-counter", "100"]
+@dataclass(slots=True)
+class Served:
+    """A simulator and how pydlms comes to it."""
+
+    simulated: Serving
+    hdlc: bool
+    endpoint: str
+    way: list[str]
+    counter: int = 0
+
+    def next_counter(self) -> int:
+        """Return an invocation counter that nobody used."""
+        self.counter += 1000
+        return self.counter
+
+    def truth(self, obis: str, at_ms: int = AT_MS) -> int:
+        return self.simulated.twin.true_wh(obis, at_ms)
+
+    def ciphered(self) -> list[str]:
+        keys = self.simulated.keys.keys
+        secret = ["--key", keys.encryption.hex(), "--auth-key", keys.authentication.hex()]
+        return [*secret, "--system-title", OURS.hex(), "--invocation-counter", str(self.next_counter())]
+
+    def they(self, what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = pydlms(what, *self.way, *arguments, self.endpoint)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S_MAX, check=False)
 
 
-def shared(dlms_meter: DlmsMeter) -> list[str]:
-    """The shared secret is octets; pydlms takes text, so the meter is given one of text."""
-    return ["--password", PASSWORD.decode(), "--system-title", OURS.hex()]
+@pytest.fixture(scope="module", params=list(LINKS.values()), ids=list(LINKS))
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One simulator for all that is read over one link; clients count on from where the last one was."""
+    hdlc, scheme, more = request.param
+    with serving(tmp_path_factory.mktemp("simulator"), hdlc=hdlc) as simulated:
+        yield Served(simulated, hdlc, f"{scheme}://127.0.0.1:{simulated.port}", ["--server", "1", *more])
 
 
+GMAC = CIPHERED_SAP + Mechanism.HIGH_GMAC
+LLS = ["--auth", "lls", "--password", PASSWORD.decode()]
 WAYS: dict[str, tuple[int, list[str], bool]] = {
     "no secret": (PLAIN_SAP, [], False),
-    "password": (1, ["--auth", "lls", "--password", PASSWORD.decode()], False),
-    "GMAC ciphered": (CIPHERED_SAP + Mechanism.HIGH_GMAC, ["--auth", "gmac"], True),
-    "GMAC, dedicated key": (CIPHERED_SAP + Mechanism.HIGH_GMAC, ["--auth", "gmac", "--dedicated-key"], True),
-    "GMAC, general-glo": (
-        CIPHERED_SAP + Mechanism.HIGH_GMAC,
-        ["--auth", "gmac", "--protection", "general-glo"],
-        True,
-    ),
-    "GMAC, general-ciphering": (
-        CIPHERED_SAP + Mechanism.HIGH_GMAC,
-        ["--auth", "gmac", "--protection", "general-ciphering"],
-        True,
-    ),
-    "short names": (SHORT_LOW_SAP, ["--auth", "lls", "--password", PASSWORD.decode(), "--short-names"], False),
+    "password": (1, LLS, False),
+    "GMAC ciphered": (GMAC, ["--auth", "gmac"], True),
+    "GMAC, dedicated key": (GMAC, ["--auth", "gmac", "--dedicated-key"], True),
+    "GMAC, general-glo": (GMAC, ["--auth", "gmac", "--protection", "general-glo"], True),
+    "GMAC, general-ciphering": (GMAC, ["--auth", "gmac", "--protection", "general-ciphering"], True),
+    "short names": (SHORT_LOW_SAP, [*LLS, "--short-names"], False),
+    **{
+        f"shared secret, {name}": (
+            PLAIN_SAP + number,
+            ["--auth", name, "--password", PASSWORD.decode(), "--system-title", OURS.hex()],
+            False,
+        )
+        for name, number in {"hls": 2, "md5": 3, "sha1": 4, "sha256": 6}.items()
+    },
 }
 
 
-def they(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(pydlms(*arguments), capture_output=True, text=True, timeout=PROGRAM_S_MAX, check=False)
-
-
-@pytest.mark.parametrize(("link", "scheme", "more"), LINKS.values(), ids=LINKS.keys())
-@pytest.mark.parametrize("entry", WAYS.values(), ids=WAYS.keys())
-def test_pydlms_reads_our_register(
-    link: HdlcServerParameters | WrapperServerParameters,
-    scheme: str,
-    more: list[str],
-    entry: tuple[int, list[str], bool],
-) -> None:
-    sap, way, keyed = entry
-    with serving(link) as (port, dlms_meter):
-        entering = [*way, *(ciphered(dlms_meter) if keyed else []), *more]
-        what = ["--obis", f"{ENERGY}.255", "--class", "3", "--register"]
-        done = they("read", "--server", "1", "--client", str(sap), *entering, *what, f"{scheme}://127.0.0.1:{port}")
-        truth = dlms_meter.meter.true_wh("1.0.1.8.0", NOW)
+@pytest.mark.parametrize(("sap", "way", "keyed"), WAYS.values(), ids=WAYS.keys())
+def test_pydlms_reads_our_register(served: Served, sap: int, way: list[str], keyed: bool) -> None:
+    entering = ["--client", str(sap), *way, *(served.ciphered() if keyed else [])]
+    done = served.they("read", *entering, "--obis", f"{ENERGY}.255", "--class", "3", "--register")
     assert done.returncode == 0, done.stderr
-    assert f"{truth}  Wh" in done.stdout
+    assert f"{served.truth('1.0.1.8.0')}  Wh" in done.stdout
 
 
-@pytest.mark.parametrize("mechanism", ["md5", "sha1", "sha256", "hls"])
-def test_pydlms_proves_the_shared_secret_to_our_meter(mechanism: str) -> None:
-    number = {"hls": 2, "md5": 3, "sha1": 4, "sha256": 6}[mechanism]
-    with serving(WrapperServerParameters()) as (port, dlms_meter):
-        policy = dlms_meter._policies_at(NOW)
-        sap = PLAIN_SAP + number
-        object.__setattr__(policy[sap], "secret", PASSWORD)  # pydlms takes secrets as text
-        way = ["--server", "1", "--client", str(sap), "--auth", mechanism, *shared(dlms_meter)]
-        done = they("read", *way, "--obis", f"{ENERGY}.255", "--class", "3", f"tcp://127.0.0.1:{port}")
+def test_pydlms_lists_our_objects(served: Served) -> None:
+    done = served.they("list", "--client", str(GMAC), "--auth", "gmac", *served.ciphered())
     assert done.returncode == 0, done.stderr
-    assert str(dlms_meter.meter.true_wh("1.0.1.8.0", NOW)) in done.stdout
+    for obis in ("1.0.1.8.0.255", "0.0.13.0.0.255", "0.0.11.0.0.255", "1.0.1.4.0.255", "0.0.17.0.0.255"):
+        assert obis in done.stdout
 
 
 GENERAL = "get,selective_access,general_block_transfer,multiple_references"
 
 
+@pytest.mark.parametrize("keyed", [False, True], ids=["plain", "ciphered"])
 @pytest.mark.parametrize("blocks", [[], ["--gbt-window", "4", "--conformance", GENERAL]], ids=["GET blocks", "GBT"])
-@pytest.mark.parametrize(("link", "scheme", "more"), LINKS.values(), ids=LINKS.keys())
-def test_pydlms_reads_our_load_profile_in_blocks_and_by_entry(
-    link: HdlcServerParameters | WrapperServerParameters, scheme: str, more: list[str], blocks: list[str]
-) -> None:
-    with serving(link) as (port, dlms_meter):
-        way = ["--server", "1", "--client", str(PLAIN_SAP), "--max-pdu", "200", *more, *blocks]
-        done = they("profile", *way, "--obis", f"{LOAD}.255", "--last", "100", f"{scheme}://127.0.0.1:{port}")
+def test_pydlms_reads_our_load_profile_in_blocks_and_by_entry(served: Served, blocks: list[str], keyed: bool) -> None:
+    way = ["--client", str(PLAIN_SAP)]
+    if keyed:
+        way = ["--client", str(GMAC), "--auth", "gmac", *served.ciphered()]
+    done = served.they("profile", *way, "--max-pdu", "200", *blocks, "--obis", f"{LOAD}.255", "--last", "100")
     assert done.returncode == 0, done.stderr
     rows = [row for row in done.stdout.split("\n") if row]
-    last_at = NOW // HALF_HOUR_MS * HALF_HOUR_MS
+    last_at = AT_MS // HALF_HOUR_MS * HALF_HOUR_MS
     assert len(rows) == 100
-    assert str(dlms_meter.meter.true_wh("1.0.1.8.0", last_at)) in rows[-1]
+    assert str(served.truth("1.0.1.8.0", last_at)) in rows[-1]
 
 
-def test_our_meter_refuses_pydlms_wrong_password() -> None:
-    with serving(WrapperServerParameters()) as (port, _):
-        way = ["--server", "1", "--client", "1", "--auth", "lls", "--password", "wrong"]
-        done = they("read", *way, "--obis", f"{ENERGY}.255", "--class", "3", f"tcp://127.0.0.1:{port}")
+def test_our_meter_refuses_pydlms_wrong_password(served: Served) -> None:
+    way = ["--client", "1", "--auth", "lls", "--password", "wrong"]
+    done = served.they("read", *way, "--obis", f"{ENERGY}.255", "--class", "3")
     assert done.returncode != 0
     assert "authentication" in (done.stdout + done.stderr).lower()
 
@@ -305,58 +282,45 @@ GURUX_WAYS: dict[str, tuple[int, str, bool]] = {
     "SHA-1": (PLAIN_SAP + Mechanism.HIGH_SHA1, "HIGH_SHA1", False),
     "GMAC": (PLAIN_SAP + Mechanism.HIGH_GMAC, "HIGH_GMAC", False),
     "SHA-256": (PLAIN_SAP + Mechanism.HIGH_SHA256, "HIGH_SHA256", False),
-    "GMAC ciphered": (CIPHERED_SAP + Mechanism.HIGH_GMAC, "HIGH_GMAC", True),
+    "GMAC ciphered": (GMAC, "HIGH_GMAC", True),
     "password, ciphered": (CIPHERED_SAP + Mechanism.LOW, "LOW", True),
 }
 
 
-@pytest.mark.parametrize("link", [WrapperServerParameters(), HdlcServerParameters(1, None)], ids=["wrapper", "HDLC"])
 @pytest.mark.parametrize(("sap", "auth", "protected"), GURUX_WAYS.values(), ids=GURUX_WAYS.keys())
 def test_gurux_reads_registers_a_list_and_the_profile_of_our_meter(
-    link: HdlcServerParameters | WrapperServerParameters, sap: int, auth: str, protected: bool
+    served: Served, sap: int, auth: str, protected: bool
 ) -> None:
-    with serving(link) as (port, dlms_meter):
-        keys = dlms_meter.keys
-        assert keys is not None
-        until = datetime.fromtimestamp(NOW // 1000, UTC).replace(
-            tzinfo=None
-        )  # gurux takes it as the process's local time
-        password = {"NONE": b"", "LOW": PASSWORD}.get(auth, keys.secret)
-        wanted: dict[str, Any] = {
-            "link": "hdlc" if isinstance(link, HdlcServerParameters) else "wrapper",
-            "port": port,
-            "client": sap,
-            "server": 1,
-            "auth": auth,
-            "password": password.hex(),
-            "keys": {"encryption": keys.keys.encryption.hex(), "authentication": keys.keys.authentication.hex()},
-            "title": OURS.hex(),
-            "counter": 1,
-            "ciphered": protected,
-            "register": f"{ENERGY}.255",
-            "list": [f"{ENERGY}.255", "1.0.2.8.0.255"],
-            "profile": f"{LOAD}.255",
-            "range": [str(until - timedelta(hours=4)), str(until)],
-        }
-        command = [str(environment("gurux") / "python"), "-c", driver("gurux_read"), json.dumps(wanted)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=PROGRAM_S_MAX,
-            check=False,
-            env={**os.environ, "TZ": "UTC"},
-        )
+    until = datetime.fromtimestamp(AT_MS // 1000, UTC).replace(tzinfo=None)  # gurux takes it as the process's own time
+    keys = served.simulated.keys
+    wanted: dict[str, Any] = {
+        "link": "hdlc" if served.hdlc else "wrapper",
+        "port": served.simulated.port,
+        "client": sap,
+        "server": 1 << 7 | 1 if served.hdlc else 1,  # logical and physical address
+        "auth": auth,
+        "password": (b"" if auth == "NONE" else PASSWORD).hex(),
+        "keys": {"encryption": keys.keys.encryption.hex(), "authentication": keys.keys.authentication.hex()},
+        "title": OURS.hex(),
+        "counter": served.next_counter(),
+        "ciphered": protected,
+        "register": f"{ENERGY}.255",
+        "list": [f"{ENERGY}.255", "1.0.2.8.0.255"],
+        "profile": f"{LOAD}.255",
+        "range": [str(until - timedelta(hours=4)), str(until)],
+    }
+    command = [str(environment("gurux") / "python"), "-c", driver("gurux_read"), json.dumps(wanted)]
+    zone = {**os.environ, "TZ": "UTC"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S_MAX, check=False, env=zone)
     assert done.returncode == 0, done.stderr + done.stdout
     found = json.loads(done.stdout.splitlines()[-1])
-    device = dlms_meter.meter
-    assert found["value"] == found["list"][0] == device.true_wh("1.0.1.8.0", NOW)
+    assert found["value"] == found["list"][0] == served.truth("1.0.1.8.0")
     assert found["objects"] > 20
-    newest = NOW // HALF_HOUR_MS
+    newest = AT_MS // HALF_HOUR_MS
     oldest = newest - 60 * 48 + 1
 
     def exported(first: int, count: int) -> list[int]:
-        return [device.true_wh("1.0.2.8.0", number * HALF_HOUR_MS) for number in range(first, first + count)]
+        return [served.truth("1.0.2.8.0", number * HALF_HOUR_MS) for number in range(first, first + count)]
 
     assert found["by_range"] == exported(newest - 7, 8)
     assert found["by_entry"] == exported(oldest, 5)

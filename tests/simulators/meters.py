@@ -60,6 +60,10 @@ class Master:
         self.write(request)
         return self.read(count, deadline_s)
 
+    def fileno(self) -> int:
+        """Return what to wait for."""
+        return self._fd
+
     def close(self) -> None:
         os.close(self._fd)
 
