@@ -1,6 +1,7 @@
 """What a configuration will do, for ``congto agent check``."""
 
 from edge_agent.config import DAY_MS, AgentConfig, BusConfig, MeterConfig, TcpPlace
+from edge_agent.plan_page import load_words, plan_of
 
 
 def describe(config: AgentConfig) -> str:
@@ -11,11 +12,14 @@ def describe(config: AgentConfig) -> str:
     ]
     if config.world is not None:
         lines.append(f"clock of the simulated world at {config.world}")
-    for bus in config.buses:
-        lines += ["", f"bus {bus.id}: {_place(bus)}, {_protocols(bus)}, {len(bus.meters)} meters"]
+    for bus, demand in zip(config.buses, plan_of(config).values(), strict=True):
+        head = f"bus {bus.id}: {_place(bus)}, {_protocols(bus)}, {len(bus.meters)} meters, {load_words(bus, demand)}"
+        lines += ["", head]
         for meter in bus.meters:
             intervals = ", ".join(f"{group.value} every {_words(every)}" for group, every in meter.every_ms.items())
-            lines.append(f"  {meter.id:<16} {meter.model.name}, address {meter.address}{_entered(meter)}: {intervals}")
+            own = "".join(f", {key} every {_words(every)}" for key, every in meter.intervals.items())
+            where = f"address {meter.device or meter.address}{_line(bus, meter)}{_entered(meter)}"
+            lines.append(f"  {meter.id:<16} {meter.model.name}, {where}: {intervals}{own}")
     total = sum(readings_a_day(meter) for bus in config.buses for meter in bus.meters)
     meters = sum(len(bus.meters) for bus in config.buses)
     return "\n".join([*lines, "", f"{meters} meters, {total} readings a day"])
@@ -23,10 +27,7 @@ def describe(config: AgentConfig) -> str:
 
 def readings_a_day(meter: MeterConfig) -> int:
     """Return how many readings a meter gives on a day without gaps."""
-    return sum(
-        DAY_MS // every_ms * sum(each.group is group for each in meter.model.measurements)
-        for group, every_ms in meter.every_ms.items()
-    )
+    return sum(DAY_MS // meter.interval_of(each) for each in meter.measurements)
 
 
 def _protocols(bus: BusConfig) -> str:
@@ -37,6 +38,13 @@ def _place(bus: BusConfig) -> str:
     if isinstance(bus.place, TcpPlace):
         return f"tcp {bus.place.host}:{bus.place.port}"
     return f"{bus.place.port} at {bus.place.baud} 8{bus.place.parity}{bus.place.stop_bits}"
+
+
+def _line(bus: BusConfig, meter: MeterConfig) -> str:
+    """Return how the port is set for a meter that differs from its bus."""
+    if meter.line is None or meter.line == bus.place:
+        return ""
+    return f" at {meter.line.baud} 8{meter.line.parity}{meter.line.stop_bits}"
 
 
 def _entered(meter: MeterConfig) -> str:

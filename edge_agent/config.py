@@ -11,8 +11,10 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_agent.demand import admit
 from edge_agent.dlms_access import Access, KeySource, from_environment, parse_access, parse_title
 from edge_agent.keys import KeyFile, parse_key_place
+from edge_agent.learned import Learned
 from edge_agent.remote.settings import CommandsConfig, MetricsConfig, parse_commands, parse_metrics
 from edge_agent.secret import Secret
 from edge_agent.serial_line import LineSettings
@@ -99,6 +101,11 @@ class BusConfig:
     push: bool = False
 
     @property
+    def is_paced(self) -> bool:
+        """Whether octets take time on it: not on a simulated line that knows no baud rate."""
+        return isinstance(self.place, TcpPlace) or self.place.paced
+
+    @property
     def protocols(self) -> frozenset[Protocol]:
         """What is spoken on it."""
         return frozenset(meter.model.protocol for meter in self.meters)
@@ -177,6 +184,7 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
     if not config.buses:
         raise top.error("bus", "missing; describe at least one line with [[bus]]")
     _check_unique(top, config.buses)
+    admit(name, config, {bus.id: Learned(bus, config.learned).all for bus in config.buses})
     return config
 
 

@@ -6,12 +6,16 @@ are estimated, counted in traces of simulated meters; each bus learns by how muc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from edge_agent.config import MeterConfig
 from edge_agent.meter import Question
 from edge_agent.serial_line import LineSettings
+from protocols.meters.dlms_settings import DlmsSettings
 from protocols.meters.model import Group, Measurement, MeterModel, Protocol
 from protocols.modbus.plan import Cut, LineCost, plan_reads, serial_cost
+
+if TYPE_CHECKING:
+    from edge_agent.config import MeterConfig
 
 TURNAROUND_US = 20_000.0  # until it is learned; meters take 5 to 250 ms
 # A register costs next to nothing on Ethernet, a question its round trip and the meter's own time.
@@ -48,7 +52,7 @@ def questions_of(
     if model.protocol is Protocol.MODBUS:
         reads = plan_reads(wanted, cost, registers_max=model.registers_per_read_max, cuts=cuts)
         return tuple(Question(each.measurements, cost.transaction_us(each.count) / 1000, each) for each in reads)
-    return (Question(tuple(wanted), session_ms(model, len(wanted), cost)),)
+    return (Question(tuple(wanted), session_ms(model, len(wanted), cost), turns=session_turns(model, len(wanted))),)
 
 
 def session_ms(model: MeterModel, count: int, cost: LineCost) -> float:
@@ -58,13 +62,25 @@ def session_ms(model: MeterModel, count: int, cost: LineCost) -> float:
         readout = IEC_READOUT_OCTETS + IEC_DATA_SET_OCTETS * len(model.measurements)
         return (IEC_SIGN_ON_OCTETS + IEC_SELECT_OCTETS) * first_ms + IEC_PAUSES_MS + readout * cost.character_us / 1000
     settings = model.dlms
-    octets, turns = DLMS_SESSION_OCTETS, DLMS_SESSION_TURNS
     if settings is not None and settings.with_list:
-        lists = -(-count // settings.list_items_max)
-        octets, turns = octets + lists * DLMS_LIST_OCTETS + count * DLMS_LIST_ITEM_OCTETS, turns + lists
+        octets = _lists(settings, count) * DLMS_LIST_OCTETS + count * DLMS_LIST_ITEM_OCTETS
     else:
-        octets, turns = octets + count * DLMS_GET_OCTETS, turns + count
-    return (octets * cost.character_us + turns * cost.turnaround_us) / 1000
+        octets = count * DLMS_GET_OCTETS
+    turns = session_turns(model, count)
+    return ((DLMS_SESSION_OCTETS + octets) * cost.character_us + turns * cost.turnaround_us) / 1000
+
+
+def session_turns(model: MeterModel, count: int) -> int:
+    """Return how often a meter takes its turnaround in such a session."""
+    if model.protocol is Protocol.IEC62056_21:
+        return 0  # it is in IEC_PAUSES_MS
+    settings = model.dlms
+    lists = _lists(settings, count) if settings is not None and settings.with_list else count
+    return DLMS_SESSION_TURNS + lists
+
+
+def _lists(settings: DlmsSettings, count: int) -> int:
+    return -(-count // settings.list_items_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ class ProfileCost:
         return ProfileCost(self.session_ms, self.slot_ms, slower)
 
 
-def profile_cost(meter: MeterConfig) -> ProfileCost:
+def profile_cost(meter: "MeterConfig") -> ProfileCost:
     """Return what the load profile of ``meter`` costs by slots of its billing registers."""
     cost = line_cost(meter.line)
     profile, settings = meter.model.profile, meter.model.dlms

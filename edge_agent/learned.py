@@ -5,12 +5,15 @@ of a meter under another model, or another version of it, is forgotten.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_agent.config import BusConfig, MeterConfig
 from edge_agent.known import CUTS_MAX, TURNAROUND_US_MAX, Known
+
+if TYPE_CHECKING:
+    from edge_agent.config import BusConfig, MeterConfig
 
 VERSION = 1
 FILE_OCTETS_MAX = 1 << 22
@@ -20,10 +23,15 @@ SAVE_EVERY_S = 3600.0
 class Learned:
     """What is known of the meters of one bus. Without a ``directory`` it lasts as long as the line is open."""
 
-    def __init__(self, bus: BusConfig, directory: Path | None) -> None:
+    def __init__(self, bus: "BusConfig", directory: Path | None) -> None:
         self._path = None if directory is None else directory / f"{bus.id}.json"
         self._meters = {meter.id: meter for meter in bus.meters}
         self._known = {} if self._path is None else _load(self._path, self._meters)
+
+    @property
+    def all(self) -> Mapping[str, Known]:
+        """What is known, by meters."""
+        return self._known
 
     def of(self, meter: str) -> Known:
         """Return what is known of ``meter``."""
@@ -60,11 +68,11 @@ class Learned:
             new.replace(self._path)
 
 
-def _model_of(meter: MeterConfig) -> str:
+def _model_of(meter: "MeterConfig") -> str:
     return f"{meter.model.key} {meter.model.version}"
 
 
-def _load(path: Path, meters: dict[str, MeterConfig]) -> dict[str, Known]:
+def _load(path: Path, meters: dict[str, "MeterConfig"]) -> dict[str, Known]:
     try:
         if path.stat().st_size > FILE_OCTETS_MAX:
             return {}

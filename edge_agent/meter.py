@@ -30,12 +30,14 @@ def fault_of(error: Exception) -> Fault:
 class Question:
     """What is asked of a meter without a break: one Modbus transaction, one DLMS or IEC 62056-21 session.
 
-    ``cost_ms`` is how long it occupies the line, by the cost model and what is known of the meter.
+    ``cost_ms`` is how long it occupies the line, by the cost model and what is known of the meter; in it the meter
+    takes its turnaround ``turns`` times.
     """
 
     measurements: tuple[Measurement, ...]
     cost_ms: float
     read: PlannedRead | None = None
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True)
