@@ -322,7 +322,9 @@ def test_five_hundred_meters_in_one_process_are_read_once():
     assert over_tcp(dlms_meters, talk) == [each.true_wh("1.0.1.8.0", NOW) for each in meters]
 
 
-@pytest.mark.parametrize("fault", ["drop=150", "corrupt=150", "duplicate=300", "truncate=150", "dm=40", "frmr=40"])
+@pytest.mark.parametrize(
+    "fault", ["drop=150", "corrupt=150", "duplicate=300", "truncate=150", "delay=200", "split=200", "dm=40", "frmr=40"]
+)
 def test_whatever_goes_wrong_on_the_line_a_value_is_right_or_absent(tmp_path, fault):
     device = meter("dlms_residential", 17)
     faults, link_faults, _ = parse_faults([fault])
