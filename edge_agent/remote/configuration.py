@@ -25,11 +25,12 @@ from edge_agent.remote.actions import Begin, Done, refused
 from edge_agent.remote.config_file import ConfigFile, Loaded, digest_of
 from protocols.errors import ProtocolError, UnavailableError, UsageError
 from protocols.telemetry.command import Configure
-from protocols.telemetry.reply import Outcome
+from protocols.telemetry.reply import Outcome, plain
 
 WATCH_S_DEFAULT = 60  # at a change of the file (SIGHUP), and before a configuration counts as good after the start
 PROBED_MAX = 32  # meters of a bus that are asked; beyond it what they last did counts
 DIGEST_SHOWN = 16
+REASON_CHARACTERS_MAX = 300  # in the status
 PROBLEMS_MAX = 20
 FIXED = ("gateway", "spool", "spool_octets_max", "world", "counters", "learned", "push", "metrics")
 
@@ -97,7 +98,7 @@ class Configuration:
     def status(self) -> Mapping[str, str]:
         """Return what the status message says of it."""
         said = {"sha256": digest_of(self._text)[:DIGEST_SHOWN], "standing": self._standing.value}
-        return said if self._reason is None else {**said, "reason": self._reason}
+        return said if self._reason is None else {**said, "reason": plain(self._reason, REASON_CHARACTERS_MAX)}
 
     async def change(self, asked: Configure, begin: Begin) -> Done:
         """Try a configuration that came as a command, and answer when it was watched."""
