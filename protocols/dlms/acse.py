@@ -1,4 +1,4 @@
-"""Association control: AARQ, AARE, RLRQ and RLRE (IEC 62056-5-3, 7.2 and annex B; ISO/IEC 15954).
+"""Association control: AARQ, AARE, RLRQ and RLRE (IEC 62056-5-3; ISO/IEC 15954).
 
 They are BER; their user-information is an xDLMS APDU, perhaps ciphered, kept here as octets. No secret is in a repr.
 """

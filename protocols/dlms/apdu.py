@@ -1,4 +1,4 @@
-"""Any plain APDU, by its first octet (IEC 62056-5-3, annex A); ciphered ones are :mod:`protocols.dlms.ciphering`'s."""
+"""Any plain APDU, by its first octet (IEC 62056-5-3); ciphered ones are :mod:`protocols.dlms.ciphering`'s."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias

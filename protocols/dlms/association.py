@@ -14,7 +14,7 @@ from protocols.obis import Obis
 
 SHORT_CONTEXTS = frozenset({Context.SN, Context.SN_CIPHERED})
 CIPHERED_CONTEXTS = frozenset({Context.LN_CIPHERED, Context.SN_CIPHERED})
-CHALLENGE_OCTETS_MIN, CHALLENGE_OCTETS_MAX = 8, 64  # IEC 62056-5-3, 5.7.4 (Green Book 9.2.7.4)
+CHALLENGE_OCTETS_MIN, CHALLENGE_OCTETS_MAX = 8, 64  # IEC 62056-5-3 (Green Book 9.2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A-XDR: the encoding of COSEM data (IEC 61334-6 as profiled by IEC 62056-5-3, 8).
+"""A-XDR: the encoding of COSEM data (IEC 61334-6 as profiled by IEC 62056-5-3).
 
 ``encode(decode(x)) == x`` for every ``x`` in its shortest form.
 

@@ -1,4 +1,4 @@
-"""Ciphering of APDUs with AES-GCM (IEC 62056-5-3, 5.7; Green Book 9.2.7): pure functions and values.
+"""Ciphering of APDUs with AES-GCM (IEC 62056-5-3; Green Book 9.2): pure functions and values.
 
 A protected APDU carries a security control byte, an invocation counter and the payload; the nonce is the sender's
 system title and that counter. Authenticated, the payload ends in a tag of twelve octets over the security control
@@ -19,13 +19,13 @@ from protocols.dlms.xdlms import set as set_service
 from protocols.dlms.xdlms.general_ciphering import GENERAL_CIPHERING, GeneralCiphering, decode_general_ciphering
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 
-TAG_OCTETS = 12  # IEC 62056-5-3, 5.7.2.4.8: the tag is truncated to 96 bits
-TITLE_OCTETS = 8  # IEC 62056-5-3, 4.3.4: system titles
+TAG_OCTETS = 12  # IEC 62056-5-3: the tag is truncated to 96 bits
+TITLE_OCTETS = 8  # IEC 62056-5-3: system titles
 COUNTER_MAX = 0xFFFF_FFFF  # the invocation counter has 32 bits and never wraps
-KEY_OCTETS = {0: 16, 1: 16, 2: 32}  # IEC 62056-5-3, 5.7.2.2: AES-128 in suites 0 and 1, AES-256 in suite 2
+KEY_OCTETS = {0: 16, 1: 16, 2: 32}  # IEC 62056-5-3: AES-128 in suites 0 and 1, AES-256 in suite 2
 GENERAL_GLO, GENERAL_DED = 0xDB, 0xDC
 
-# Plain tag → tag ciphered with the global key (IEC 62056-5-3, annex A); dedicated ones are eight higher,
+# Plain tag → tag ciphered with the global key (IEC 62056-5-3, abstract syntax); dedicated ones are eight higher,
 # those of short names 32.
 GLO_TAGS: Mapping[int, int] = {
     initiate.InitiateRequest.TAG: 0x21,
@@ -83,7 +83,7 @@ NAMES: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SecurityControl:
-    """The security control byte (IEC 62056-5-3, 5.7.2.4.1)."""
+    """The security control byte (IEC 62056-5-3)."""
 
     suite: int = 0
     authenticated: bool = True

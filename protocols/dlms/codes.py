@@ -1,4 +1,4 @@
-"""The words of the standard for the codes by which a meter says no (IEC 62056-5-3, 7.3 and annex A)."""
+"""The words of the standard for the codes by which a meter says no (IEC 62056-5-3)."""
 
 from enum import IntEnum
 from typing import Self

@@ -1,4 +1,4 @@
-"""The conformance block: which services an association offers (IEC 62056-5-3, 7.3.1, table of xDLMS conformance)."""
+"""The conformance block: which services an association offers (IEC 62056-5-3, table of xDLMS conformance)."""
 
 from enum import IntFlag
 

@@ -1,6 +1,6 @@
 """Acting on a meter: its relay, its clock, the end of its billing period, as requests and what the answers say.
 
-Source: DLMS UA 1000-1 (Blue Book), 4.5.1 clock, 4.5.8 disconnect control, 4.3.9 script table.
+Source: DLMS UA 1000-1 (Blue Book), classes 8 (clock), 70 (disconnect control) and 9 (script table).
 
 A relay is switched by a method and believed only when its state was read back.
 """

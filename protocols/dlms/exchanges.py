@@ -1,4 +1,4 @@
-"""One service from question to answer, with blocks in between (IEC 62056-5-3, 7.4): pure, for the client's half.
+"""One service from question to answer, with blocks in between (IEC 62056-5-3): pure, for the client's half.
 
 ``start`` gives the first APDU; ``receive`` takes an answer and gives either the next APDU to send or the outcome.
 """

@@ -1,4 +1,4 @@
-"""General block transfer under way: one APDU out, one in, in windows, lost blocks again (IEC 62056-5-3, 7.3.13).
+"""General block transfer under way: one APDU out, one in, in windows, lost blocks again (IEC 62056-5-3).
 
 Both ends are alike. A block that is not streaming gives the turn to the other end, which acknowledges the highest
 block that arrived without a gap; whoever sends goes on from there, so a lost block and all after it come again.

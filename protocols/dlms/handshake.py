@@ -49,7 +49,7 @@ class Handshake:
         ).encode()
 
     def release(self) -> bytes:
-        """Return the RLRQ; in a ciphered association it proves who asks (IEC 62056-5-3, 7.2.5)."""
+        """Return the RLRQ; in a ciphered association it proves who asks (IEC 62056-5-3)."""
         return acse.ReleaseRequest(0, self._initiate() if self._association.is_ciphered else None).encode()
 
     def _initiate(self) -> bytes:

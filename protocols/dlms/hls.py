@@ -1,4 +1,4 @@
-"""High-level authentication: the proofs of passes 3 and 4 (IEC 62056-5-3, 5.7.4; Green Book 9.2.7.4)."""
+"""High-level authentication: the proofs of passes 3 and 4 (IEC 62056-5-3; Green Book 9.2)."""
 
 import hashlib
 from collections.abc import Mapping

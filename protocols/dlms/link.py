@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeAlias
 
-APDU_OCTETS_MAX = 1 << 17  # client-max-receive-pdu-size has 16 bits (IEC 62056-5-3, 8.2); ciphering adds a few octets
+APDU_OCTETS_MAX = 1 << 17  # client-max-receive-pdu-size has 16 bits (IEC 62056-5-3); ciphering adds a few octets
 
 CLIENTS_MAX = 16  # links one meter keeps; the public, management, reading and pre-established clients are seven
 

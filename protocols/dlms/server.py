@@ -81,7 +81,7 @@ class AssociationPending:
 ServerEvent: TypeAlias = (
     ClientLink | AssociationPending | AssociationOpened | AssociationDenied | AssociationClosed | Served
 )
-CHALLENGE_OCTETS = 16  # IEC 62056-5-3, 5.7.4: 8 to 64
+CHALLENGE_OCTETS = 16  # IEC 62056-5-3: 8 to 64
 
 
 Chance: TypeAlias = Callable[[int], bytes]
@@ -221,7 +221,7 @@ class DlmsServer:
         return Served(sap, apdu)
 
     def _check_release(self, sap: int, peer: _Peer, request: acse.ReleaseRequest) -> None:
-        """In a ciphered association only who has the key may release it (IEC 62056-5-3, 7.2.5)."""
+        """In a ciphered association only who has the key may release it (IEC 62056-5-3)."""
         policy, protection = peer.policy, peer.protection
         if peer.state is not ServerState.OPEN or policy is None or protection is None or policy.plain_release:
             return

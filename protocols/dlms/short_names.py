@@ -1,7 +1,12 @@
-"""Short names: sixteen-bit addresses of attributes and methods, from a base an object (Blue Book 4.1.3, annex on SN).
+"""Short names: sixteen-bit addresses of attributes and methods, from a base an object (DLMS UA 1000-1, Blue Book).
 
 An attribute lies eight further for each index. Where the methods lie is each class's own; :data:`METHODS` has those
 this stack invokes. The association object itself is at FA00, so a client that knows nothing can ask for the rest.
+
+The offsets were compared with two public implementations, not with the book itself: the action table of the DLMS
+library in C++ by Gurux (first method of a class; each further one is eight on) has all of them, the DLMS classes in
+Java by EnergyICT have those of the association and of the activity calendar. Attributes were read so by pydlms from
+our simulator (``tests/peers``); no method was invoked on a real meter yet.
 """
 
 from collections.abc import Mapping
@@ -11,21 +16,20 @@ from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import LocalProtocolError, RemoteProtocolError, UsageError
 from protocols.obis import Obis
 
-ASSOCIATION_BASE = 0xFA00  # Blue Book 4.1.3: reserved base names
+ASSOCIATION_BASE = 0xFA00  # reserved for it, as each client and meter known to us has it
 ASSOCIATION = (12, Obis(0, 0, 40, 0, 0))
 OBJECT_LIST = Attribute(*ASSOCIATION, 2)
-REPLY_TO_HLS_NAME = ASSOCIATION_BASE + 0x58  # Blue Book 4.4.3: the method that takes the proof of pass 3
+REPLY_TO_HLS_NAME = ASSOCIATION_BASE + 0x58  # the method that takes the proof of pass 3
 PARAMETER = 1  # the selector by which READ invokes a method that returns something
-ATTRIBUTES_MAX = 32  # no class of Blue Book 4 with short names has more
+ATTRIBUTES_MAX = 32  # more than any class has that this stack knows by short names
 STEP = 8
 
-# Offsets of methods by class and index, Blue Book 4.3 and 4.5, column "short name"; those of clock and script table
-# compared with getActionInfo of Gurux.DLMS.Python (GXDLMS.py) and its like in GuruxDLMS.c (dlms.c): first method at 60
-# and 20, each further one eight on.
 METHODS: Mapping[tuple[int, int], int] = {
     (12, 8): 0x58,  # association SN: reply_to_HLS_authentication
     (3, 1): 0x28,  # register: reset
     (4, 1): 0x38,  # extended register: reset
+    (5, 1): 0x48,  # demand register: reset
+    (5, 2): 0x50,  # demand register: next_period
     (7, 1): 0x58,  # profile generic: reset
     (7, 2): 0x60,  # profile generic: capture
     (8, 1): 0x60,  # clock: adjust_to_quarter
@@ -35,6 +39,9 @@ METHODS: Mapping[tuple[int, int], int] = {
     (8, 5): 0x80,  # clock: preset_adjusting_time
     (8, 6): 0x88,  # clock: shift_time
     (9, 1): 0x20,  # script table: execute
+    (11, 1): 0x10,  # special days table: insert
+    (11, 2): 0x18,  # special days table: delete
+    (20, 1): 0x50,  # activity calendar: activate_passive_calendar
     (70, 1): 0x20,  # disconnect control: remote_disconnect
     (70, 2): 0x28,  # disconnect control: remote_reconnect
 }

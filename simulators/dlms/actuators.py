@@ -1,6 +1,6 @@
 """What clients change in a meter: its clock and its relay, and the push it can be asked for.
 
-Source: DLMS UA 1000-1 (Blue Book), 4.5.1 clock, 4.5.8 disconnect control, 4.4.8 push setup.
+Source: DLMS UA 1000-1 (Blue Book), classes 8 (clock), 70 (disconnect control) and 40 (push setup).
 """
 
 from collections.abc import Callable

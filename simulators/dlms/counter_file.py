@@ -1,7 +1,7 @@
 """The invocation counters of simulated meters in a file, and keys that were transferred: a meter that was off has them.
 
 A real meter keeps them in memory that outlives the supply: the counter it sends, which never repeats under one key, the
-highest one it accepted from each client, so that no recording is taken (IEC 62056-5-3, 5.3.5), and its keys. The file
+highest one it accepted from each client, so that no recording is taken (IEC 62056-5-3), and its keys. The file
 has JSON by meter address: ``{"17": {"sent": 4096, "received": {"1": 12}}}``, ``sent`` the first counter that was never
 used, and ``keys`` where some were transferred. They hold as long as the meter is started with the keys that they took
 the place of. The file is replaced whole, readable by its owner only; a lock beside it lets one program have it.

@@ -12,7 +12,7 @@ from protocols.errors import UsageError
 from simulators.dlms.hdlc_line import HdlcMeters
 from simulators.dlms.meter import DlmsMeter
 
-PUSH_WPORT = 103  # IEC 62056-5-3, annex B: the client that takes pushes at the consumer's interface
+PUSH_WPORT = 103  # IEC 62056-5-3 reserves it: the client that takes pushes at the consumer's interface
 PUSH_S_MIN = 1.0
 TELL_EVERY_S = 0.5  # how long an event waits for a client that asks for nothing
 _LINE = ("line", "mbus")  # destinations on the meters' own serial line

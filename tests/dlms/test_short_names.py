@@ -42,7 +42,7 @@ from protocols.dlms.services import (
     SetList,
     SetListResult,
 )
-from protocols.dlms.short_names import ASSOCIATION_BASE, OBJECT_LIST, ShortNames
+from protocols.dlms.short_names import ASSOCIATION_BASE, METHODS, OBJECT_LIST, ShortNames
 from protocols.dlms.xdlms.references import Attribute, Selection
 from protocols.dlms.xdlms.refusals import ExceptionResponse
 from protocols.dlms.xdlms.short import ReadRequest, ReadResponse, Variable, WriteResponse
@@ -232,3 +232,16 @@ def test_a_wrong_secret_by_short_names_is_refused_in_the_standards_words() -> No
     )
     refused = [event for event in line.ask(Connect()) if isinstance(event, AssociationRefused)]
     assert refused[0].words == "authentication-failure: the meter refused the proof: other-reason"
+
+
+ATTRIBUTES = {3: 3, 4: 5, 5: 9, 7: 8, 8: 9, 9: 2, 11: 2, 12: 4, 20: 10, 70: 4}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_lies_behind_the_attributes_of_its_class_and_leads_back_to_itself(method: tuple[int, int]) -> None:
+    class_id, index = method
+    obis = IMPORT.obis
+    names = ShortNames({(class_id, obis): 0x6000})
+    invoked = Attribute(class_id, obis, index)
+    assert METHODS[method] >= 8 * ATTRIBUTES[class_id]
+    assert names.find(names.method_name(invoked)) == (invoked, True)

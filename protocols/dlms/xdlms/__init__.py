@@ -1,1 +1,1 @@
-"""The services of xDLMS: their APDUs as values (IEC 62056-5-3, 7.3 and annex A)."""
+"""The services of xDLMS: their APDUs as values (IEC 62056-5-3)."""

@@ -1,4 +1,4 @@
-"""ACCESS: reading, writing and acting in one request, each with its own outcome (IEC 62056-5-3, 7.3.8)."""
+"""ACCESS: reading, writing and acting in one request, each with its own outcome (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 from enum import IntEnum

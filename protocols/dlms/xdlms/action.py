@@ -1,4 +1,4 @@
-"""ACTION: invoke a method, with parameters and return value perhaps in blocks (IEC 62056-5-3, 7.3.7)."""
+"""ACTION: invoke a method, with parameters and return value perhaps in blocks (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""General block transfer: any APDU in numbered blocks, several on their way at once (IEC 62056-5-3, 7.3.13)."""
+"""General block transfer: any APDU in numbered blocks, several on their way at once (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 

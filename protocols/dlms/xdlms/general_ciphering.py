@@ -1,4 +1,4 @@
-"""General-ciphering: an envelope that names both ends and the key (IEC 62056-5-3, 5.7.2.4 and annex A, tag 221).
+"""General-ciphering: an envelope that names both ends and the key (IEC 62056-5-3, tag 221).
 
 Keys are identified (the global unicast key) or wrapped under the master key (RFC 3394). Agreed keys and the envelope
 general-signing are not supported. What is authenticated beside the payload is what it is everywhere else, the security

@@ -1,4 +1,4 @@
-"""GET: read attributes, one, several, or one too long for a PDU in blocks (IEC 62056-5-3, 7.3.5)."""
+"""GET: read attributes, one, several, or one too long for a PDU in blocks (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

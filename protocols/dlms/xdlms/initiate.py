@@ -1,4 +1,4 @@
-"""Initiate: what client and server agree on (IEC 62056-5-3, 7.3.1)."""
+"""Initiate: what client and server agree on (IEC 62056-5-3)."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,8 @@ from protocols.dlms.octets import Cursor
 from protocols.errors import RemoteProtocolError
 
 DLMS_VERSION = 6
-PDU_OCTETS_MIN = 12  # IEC 62056-5-3, 7.3.1: smaller ones are refused with pdu-size-too-short
-VAA_LOGICAL_NAMES = 0x0007  # IEC 62056-5-3, 7.3.1: the fixed name of a logical-name association
+PDU_OCTETS_MIN = 12  # IEC 62056-5-3: smaller ones are refused with pdu-size-too-short
+VAA_LOGICAL_NAMES = 0x0007  # IEC 62056-5-3: the fixed name of a logical-name association
 VAA_SHORT_NAMES = 0xFA00  # the base name of the association object
 
 

@@ -1,4 +1,4 @@
-"""What a meter says unasked: DataNotification and EventNotification (IEC 62056-5-3, 7.3.10 and 7.3.11)."""
+"""What a meter says unasked: DataNotification and EventNotification (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""SET: write attributes, one, several, or a value too long for a PDU in blocks (IEC 62056-5-3, 7.3.6)."""
+"""SET: write attributes, one, several, or a value too long for a PDU in blocks (IEC 62056-5-3)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

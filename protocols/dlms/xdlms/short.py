@@ -1,4 +1,4 @@
-"""Services by short names: READ and WRITE (IEC 62056-5-3, 7.3.2 and annex A).
+"""Services by short names: READ and WRITE (IEC 62056-5-3).
 
 A variable is named by sixteen bits. Reads of several variables come back in order; what is too long for a PDU comes
 back in blocks, numbered from 1, whose octets together are the list of results. A WRITE too long for a PDU goes out in
