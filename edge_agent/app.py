@@ -93,6 +93,9 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         log.error("spool.set_aside", path=damaged, generation=spool.generation)
     if lost is not None:
         log.error("journal.set_aside", path=lost)
+    if spool.renewed is not None:
+        log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
+    spool.heals = frozenset(meter.id for bus in config.buses for meter in bus.meters if meter.heal)
     store = Store(spool)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:

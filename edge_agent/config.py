@@ -31,6 +31,7 @@ EVERY_MIN_MS = 1000
 REPLY_TIMEOUT_MIN_MS, REPLY_TIMEOUT_MAX_MS = 5, 60_000
 METERS_MAX = 2000  # a concentrator reads up to so many
 SPOOL_MEGABYTES_DEFAULT = 1024
+KEEP_RECEIPTED_MAX_MS = 62 * DAY_MS  # as far as a status tells days
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 # IEC 62056-46, 6.4.2.3: 0x3FFF is all stations, 0x3FFE reserved; 1 to 15 are reserved too, but found in the field.
 DLMS_PHYSICAL_MIN, DLMS_PHYSICAL_MAX = 1, 0x3FFD
@@ -126,6 +127,7 @@ class AgentConfig:
     gateway: str
     spool: Path
     spool_octets_max: int
+    keep_receipted_ms: int
     broker: BrokerConfig
     world: Path | None
     counters: Path
@@ -169,6 +171,7 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         gateway=_identifier(gateway, "id"),
         spool=spool,
         spool_octets_max=gateway.integer("spool_megabytes", 1, 1 << 20, default=SPOOL_MEGABYTES_DEFAULT) << 20,
+        keep_receipted_ms=_duration(gateway, "keep_receipted", "7d", 1000, KEEP_RECEIPTED_MAX_MS),
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
         counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),

@@ -17,3 +17,7 @@ class SpoolFullError(UnavailableError):
 
 class NoCountersError(UnavailableError):
     """The meter can't be spoken to for want of invocation counters: none is used that is not on the disk."""
+
+
+class DiskFailedError(UnavailableError):
+    """The disk reported an error. What it holds may differ from what was written: nothing more is asked of it."""

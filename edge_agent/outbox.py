@@ -1,28 +1,29 @@
 """The events that wait in the spool's file, and how far each event log has been read, in the same transactions.
 
-Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transaction. When more than
-:data:`MESSAGES_MAX` messages wait, the oldest go: meters keep their logs themselves, and readings matter more.
+Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transaction. A message of events stays until
+:data:`MESSAGES_MAX` newer ones push it out, receipted or not: so it can be sent again when the server asks for it, and
+meters keep their logs themselves.
 """
 
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
+from edge_agent.spool_schema import LIFE_SHIFT, WAITING
 from protocols.telemetry.event import EVENTS_MAX, MeterEvent, encode_events
 
 MESSAGES_MAX = 10_000
 
-SCHEMA = """
-    create table event (sequence integer primary key, payload blob not null);
-    create table log_read (meter text, log text, up_to_ms integer not null, primary key (meter, log)) without rowid;
+INSERT_MESSAGE = "insert into event values (?, ?, ?, ?)"
+KEEP_NEWEST = """
+    delete from event where key <= (select key from event order by key desc limit 1 offset ?)
 """
-INSERT_MESSAGE = "insert into event (sequence, payload) values (?, ?)"
-DROP_OLDEST = "delete from event where sequence <= ?"
-SET_LAST = "insert into meta values ('last_event', ?) on conflict (key) do update set value = excluded.value"
 SET_READ = """
     insert into log_read values (?, ?, ?)
     on conflict (meter, log) do update set up_to_ms = max(up_to_ms, excluded.up_to_ms)
 """
+SELECT_WAITING = "select key, crc, payload from event where settled_ms < 0 and key > ? order by key limit ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +35,37 @@ class LogRead:
     up_to_ms: int
 
 
-def last_event(db: sqlite3.Connection) -> int:
-    """Return the sequence of the last message of events."""
-    row = db.execute("select value from meta where key = 'last_event'").fetchone()
-    return int(row[0]) if row else 0
-
-
-def put(
-    db: sqlite3.Connection, gateway: str, generation: str, events: Sequence[MeterEvent], read: Sequence[LogRead]
-) -> None:
+def put(db: sqlite3.Connection, gateway: str, life: int, events: Sequence[MeterEvent], read: Sequence[LogRead]) -> None:
     """Number and keep ``events``, and note how far logs were read."""
-    sequence = last_event(db)
-    for at in range(0, len(events), EVENTS_MAX):
-        sequence += 1
-        part = events[at : at + EVENTS_MAX]
-        db.execute(INSERT_MESSAGE, (sequence, encode_events(gateway, generation, sequence, part)))
     if events:
-        db.execute(SET_LAST, (sequence,))
-        db.execute(DROP_OLDEST, (sequence - MESSAGES_MAX,))
+        generation, sequence = db.execute("select generation, last_event from life where life = ?", (life,)).fetchone()
+        for at in range(0, len(events), EVENTS_MAX):
+            sequence += 1
+            payload = encode_events(gateway, generation, sequence, events[at : at + EVENTS_MAX])
+            db.execute(INSERT_MESSAGE, ((life << LIFE_SHIFT) + sequence, crc32(payload), WAITING, payload))
+        db.execute("update life set last_event = ? where life = ?", (sequence, life))
+        db.execute(KEEP_NEWEST, (MESSAGES_MAX,))
     db.executemany(SET_READ, [(each.meter, each.log, each.up_to_ms) for each in read])
 
 
-def messages(db: sqlite3.Connection, count: int) -> list[tuple[int, bytes]]:
-    """Return the oldest messages that wait."""
-    return db.execute("select sequence, payload from event order by sequence limit ?", (count,)).fetchall()
+def messages(db: sqlite3.Connection, after: int, count: int) -> list[tuple[int, bytes]]:
+    """Return the oldest messages that wait beyond the key ``after``; a damaged one is dropped, for its log is kept."""
+    rows = db.execute(SELECT_WAITING, (after, count)).fetchall()
+    damaged = [(key,) for key, crc, payload in rows if crc32(payload) != crc]
+    db.executemany("delete from event where key = ?", damaged)
+    return [(key, payload) for key, crc, payload in rows if (key,) not in damaged]
 
 
-def forget(db: sqlite3.Connection, sequence: int) -> None:
-    """Remove a message that the broker has."""
-    db.execute("delete from event where sequence = ?", (sequence,))
+def settle(db: sqlite3.Connection, first: int, last: int, now_ms: int) -> int:
+    """Note that messages in the closed range of keys are receipted; return how many waited."""
+    statement = "update event set settled_ms = ? where key between ? and ? and settled_ms < 0"
+    return db.execute(statement, (now_ms, first, last)).rowcount
+
+
+def wait_again(db: sqlite3.Connection, first: int, last: int) -> int:
+    """Let messages in the closed range of keys wait for a receipt again; return how many there were."""
+    statement = "update event set settled_ms = ? where key between ? and ? and settled_ms >= 0"
+    return db.execute(statement, (WAITING, first, last)).rowcount
 
 
 def logs_read(db: sqlite3.Connection) -> dict[tuple[str, str], int]:

@@ -1,60 +1,173 @@
-"""The spool as the buses and the publisher use it: commits on a thread of its own, so that a slow disk holds up none
-of the lines, and a word to whoever waits when something has changed.
+"""The spool as the buses and the publisher use it: work on a thread of its own, so that a slow disk holds up none of
+the lines, and a word to whoever waits when something has changed.
+
+When the disk refuses or fails, readings go into a spool in memory, bounded and with a generation of its own, and are
+marked as not durable: they reach the server if the agent lives until then. A disk that is only full is tried again at
+each cycle. One that has reported an error is not: after a failed sync nobody knows what of it is on the disk, and a
+second sync would report success all the same. The next start looks at the file anew.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
 
-from edge_agent.failures import SpoolFullError
-from edge_agent.log import Recurring
-from edge_agent.spool import Cycle, Hole, Spool
+from edge_agent.cycle import Cycle, Hole
+from edge_agent.failures import DiskFailedError, SpoolFullError
+from edge_agent.joining import Outgoing, join
+from edge_agent.log import EventLog, Recurring
+from edge_agent.spool_notes import DayTaken
+from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
+from protocols.telemetry.loss import Loss, Reason
+from protocols.telemetry.reading import DIGEST_MODULUS, Quality
+from protocols.telemetry.receipt import Receipt
+from protocols.telemetry.resend import Resend
+
+RING_OCTETS_MAX = 16 << 20  # a day of 2,000 meters' billing registers at most; the agent's memory is bounded
+BATCHES_AT_ONCE = 200
+
+T = TypeVar("T")
 
 
 class Store:
-    """A spool and its thread."""
+    """A spool, the one in memory that stands in for it, and their thread."""
 
-    def __init__(self, spool: Spool, executor: Executor | None = None) -> None:
+    def __init__(self, spool: Spool, executor: Executor | None = None, log: EventLog | None = None) -> None:
         """Work on ``spool`` in ``executor``, one thing at a time; in a thread of its own if there is none."""
         self.spool = spool
+        self.ring: Spool | None = None
+        self.disk_failed = False
+        self.not_durable = 0  # readings that went into memory only
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
+        self.lost = asyncio.Event()
+        self._log = log or EventLog()
         self._thread = ThreadPoolExecutor(1, "spool") if executor is None else executor
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def spools(self) -> list[Spool]:
+        """The spools to publish from."""
+        kept = [] if self.disk_failed else [self.spool]
+        return kept if self.ring is None else [*kept, self.ring]
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait for a receipt."""
+        return self.spool.batches + (0 if self.ring is None else self.ring.batches)
+
     async def commit(self, cycle: Cycle, bus: str, recurring: Recurring) -> bool:
-        """Take ``cycle`` durably; say whether it was taken, and tell the log when it was not."""
+        """Take ``cycle``, durably if the disk allows; say whether it was taken, and tell the log when it was not."""
         try:
-            await self._loop.run_in_executor(self._thread, self.spool.commit, cycle)
+            if self.disk_failed:
+                raise DiskFailedError(f"{self.spool.path}: its disk has failed before; replace it")
+            taken = await self._run(self.spool.commit, cycle)
         except SpoolFullError as error:
             recurring.failed("spool", "spool.full", bus=bus, reason=error, readings=len(cycle.readings))
             return False
         except UnavailableError as error:
-            recurring.failed("spool", "spool.refused", bus=bus, reason=error, readings=len(cycle.readings))
-            return False
-        for event in ("spool.full", "spool.refused"):
-            recurring.recovered("spool", event, "spool.accepted", bus=bus)
+            if isinstance(error, DiskFailedError):
+                self.disk_failed = True
+                recurring.failed("spool", "spool.disk_failed", bus=bus, reason=error)
+            else:
+                recurring.failed("spool", "spool.refused", bus=bus, reason=error, readings=len(cycle.readings))
+            await self._run(self._commit_in_memory, cycle)
+        else:
+            for event in ("spool.full", "spool.refused"):
+                recurring.recovered("spool", event, "spool.accepted", bus=bus)
+            self._tell_losses(recurring, bus)
+            self._loop.create_task(self._write_back(recurring)) if taken else None
         self.grown.set()
         if cycle.events:
             self.events_grown.set()
         return True
 
-    async def forget(self, sequences: Sequence[tuple[int, int]]) -> int:
-        """Remove receipted batches; return how many there were."""
-        return await self._loop.run_in_executor(self._thread, self.spool.forget, sequences)
+    def _commit_in_memory(self, cycle: Cycle) -> None:
+        if self.ring is None:
+            self.ring = Spool(None, self.spool.gateway, RING_OCTETS_MAX)
+        flag = int(Quality.NOT_DURABLE)
+        marked = [reading._replace(quality=reading.quality | flag) for reading in cycle.readings]
+        self.not_durable += len(marked)
+        self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[]))
 
-    async def batches_after(self, sequence: int, count: int) -> list[tuple[int, bytes]]:
-        """Return the next batches beyond ``sequence``."""
-        return await self._loop.run_in_executor(self._thread, self.spool.batches_after, sequence, count)
+    def _tell_losses(self, recurring: Recurring, bus: str) -> None:
+        if self.spool.given_up:
+            recurring.failed("losses", "spool.giving_up", bus=bus, batches=self.spool.given_up)
+            self.lost.set()
+        else:
+            recurring.recovered("losses", "spool.giving_up", "spool.room", bus=bus)
 
-    async def events(self, count: int) -> list[tuple[int, bytes]]:
-        """Return the oldest messages of events."""
-        return await self._loop.run_in_executor(self._thread, self.spool.events, count)
+    async def _write_back(self, recurring: Recurring) -> None:
+        try:
+            await self._run(self.spool.write_back)
+        except DiskFailedError as error:
+            self.disk_failed = True
+            recurring.failed("spool", "spool.disk_failed", reason=error)
+        except UnavailableError:
+            pass  # a full disk: the log keeps growing, and commits will say so
 
-    async def forget_event(self, sequence: int) -> None:
-        """Remove a message of events that the broker has."""
-        await self._loop.run_in_executor(self._thread, self.spool.forget_event, sequence)
+    async def messages(self, spool: Spool, after: int, up_to: int, octets: int) -> list[Outgoing]:
+        """Return the next messages of ``spool``, joined from batches of about ``octets`` together, one at least."""
+        return await self._run(self._messages, spool, after, up_to, octets)
+
+    def _messages(self, spool: Spool, after: int, up_to: int, octets: int) -> list[Outgoing]:
+        damaged = spool.damaged_batches
+        found = list(join(_within(spool.waiting(after, up_to, BATCHES_AT_ONCE), octets)))
+        if spool.damaged_batches != damaged:
+            self._loop.call_soon_threadsafe(self.lost.set)
+        return found
+
+    async def settle(self, receipt: Receipt, now_ms: int) -> int:
+        """Note what the server has receipted; return how many batches waited for it."""
+        count = 0
+        for spool in self.spools:
+            count += await self._run(spool.settle, receipt.generation, receipt.sequences, receipt.events, now_ms)
+        return count
+
+    async def wait_again(self, asked: Resend) -> int:
+        """Let what the server lacks wait for a receipt again; return how many batches do."""
+        count = 0
+        for spool in self.spools:
+            count += await self._run(spool.wait_again, asked.generation, asked.sequences, asked.events)
+        self.lost.set()
+        self.grown.set()
+        self.events_grown.set()
+        return count
+
+    async def kept(self, first: int, last: int) -> tuple[int, int, int]:
+        """Return how many batches of the generation that is being filled are kept, the first and the last (0: none)."""
+        return await self._run(self.spool.kept, first, last)
+
+    async def losses(self) -> list[Loss]:
+        """Return what was given up and not yet told."""
+        return [each for spool in self.spools for each in await self._run(spool.losses)]
+
+    async def loss_totals(self) -> dict[Reason, tuple[int, int]]:
+        """Return how many batches and readings were ever given up, by reason."""
+        return await self._run(self.spool.loss_totals)
+
+    async def days(self, count: int) -> list[DayTaken]:
+        """Return what was taken of the last days, on disk and in memory."""
+        found: dict[int, DayTaken] = {}
+        for spool in (self.spool, self.ring):
+            for day in await self._run(spool.days, count) if spool is not None else ():
+                before = found.get(day.day, DayTaken(day.day, 0, 0))
+                digest = (before.digest + day.digest) % DIGEST_MODULUS
+                found[day.day] = DayTaken(day.day, before.readings + day.readings, digest)
+        return [found[day] for day in sorted(found)][-count:]
+
+    async def forget_settled(self, before_ms: int) -> int:
+        """Remove batches that were receipted before ``before_ms``."""
+        return 0 if self.disk_failed else await self._run(self.spool.forget_settled, before_ms)
+
+    async def events(self, spool: Spool, after: int, count: int) -> list[tuple[int, bytes]]:
+        """Return the oldest messages of events that wait beyond ``after``."""
+        return await self._run(spool.events, after, count)
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        return await self._loop.run_in_executor(self._thread, work, *arguments)
 
     def logs_read(self) -> dict[tuple[str, str], int]:
         """Return how far each meter's event logs were read."""
@@ -71,4 +184,16 @@ class Store:
     def close(self) -> None:
         """Finish what the thread has begun, then close the file."""
         self._thread.shutdown()
-        self.spool.close()
+        for spool in (self.spool, self.ring):
+            if spool is not None:
+                spool.close()
+
+
+def _within(batches: list[tuple[int, bytes]], octets: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the first of ``batches`` and as many more as have ``octets`` together with it."""
+    left = octets
+    for number, (key, payload) in enumerate(batches):
+        left -= len(payload)
+        if number and left < 0:
+            return
+        yield key, payload

@@ -13,6 +13,7 @@ from edge_agent.spool import Cycle
 from edge_agent.store import Store
 from protocols.errors import UnavailableError
 from protocols.telemetry.event import MeterEvent
+from protocols.telemetry.resend import Resend
 
 MakePublisher = Callable[[AgentConfig], Publisher]
 
@@ -84,9 +85,10 @@ class StoreArchive:
         return self._store.spool.generation
 
     async def resend(self, first: int, last: int) -> tuple[int, int, int]:
-        """Have batches sent again; none is kept after its receipt."""
-        del first, last
-        return 0, 0, 0
+        """Have batches sent again that are kept; what is not is declared as lost."""
+        kept = await self._store.kept(first, last)
+        await self._store.wait_again(Resend(self._store.spool.gateway, self.generation, ((first, last),)))
+        return kept
 
     async def keep_events(self, events: tuple[MeterEvent, ...]) -> None:
         """Spool events; raise :class:`UnavailableError` if the spool refuses."""

@@ -30,7 +30,7 @@ from __future__ import annotations  # array[int] is no expression before Python 
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain, islice, pairwise
 from typing import Any
 
@@ -63,7 +63,8 @@ LEVEL = 3
 OFFSET_MS_MAX = 1 << 52  # a clock that was never set differs by 50 years, which is 2⁴⁰·⁵ ms
 
 
-_Rows = list[tuple[int, int, int]]
+Rows = list[tuple[int, int, int]]
+"""A channel's readings: time [ms since 1970 UTC], value, quality."""
 
 
 def is_columns(text: bytes) -> bool:
@@ -81,19 +82,31 @@ def encode_columns(
     LocalProtocolError
         If they are none or too many, a value is too large, or a channel has a time twice.
     """
-    channels: dict[tuple[str, str], _Rows] = {}
+    channels: dict[tuple[str, str], Rows] = {}
     for meter, obis, at_ms, value, quality in readings:
         channels.setdefault((meter, obis), []).append((at_ms, value, quality))
+    for rows in channels.values():
+        rows.sort()
+    return encode_channels(gateway, generation, sequences, channels, clocks)
+
+
+def encode_channels(
+    gateway: str,
+    generation: str,
+    sequences: Ranges,
+    channels: Mapping[tuple[str, str], Rows],
+    clocks: Clocks = NO_CLOCKS,
+) -> bytes:
+    """Return the message as :func:`encode_columns` does, from rows by channel, which ascend by time."""
     groups = _groups(channels)
     runs = [[channels[meter, code] for meter in meters] for meters, codes in groups for code in codes]
     ordered = list(chain.from_iterable(runs))
     for rows in ordered:
-        rows.sort()
-        if any(before[0] == after[0] for before, after in pairwise(rows)):
+        if len(rows) > 1 and any(before[0] >= after[0] for before, after in pairwise(rows)):
             raise LocalProtocolError("a channel has a time twice; a message carries it once")
     if not 0 < (count := sum(map(len, ordered))) <= ROWS_MAX:
         raise LocalProtocolError(f"{count} readings: a message carries 1 to {ROWS_MAX}")
-    if any(abs(value) > VALUE_MAX for rows in ordered for _, value, _ in rows):
+    if max(abs(value) for rows in ordered for _, value, _ in rows) > VALUE_MAX:
         raise LocalProtocolError("a value does not lie within ±(2⁶² − 1)")
     head: dict[str, Any] = {
         "schema": SCHEMA,
@@ -142,7 +155,7 @@ def decode_columns(text: bytes) -> Batch:
     _check(value, -VALUE_MAX, VALUE_MAX, "value")
     _check(quality, 0, QUALITY_MAX, "quality")
     channel = array("q", chain.from_iterable([index] * count for index, count in enumerate(counts)))
-    if any(
+    if rows > len(channels) and any(
         channel[row] == channel[row - 1] and at_ms[row] <= at_ms[row - 1] for row in range(1, rows)
     ):  # that also refuses the same channel and time twice
         raise RemoteProtocolError("rows: expected each channel's times to ascend")
@@ -226,7 +239,7 @@ def _differences(column: Iterable[int]) -> list[int]:
     return found
 
 
-def _steps(channels: Sequence[_Rows], column: int) -> list[int]:
+def _steps(channels: Sequence[Rows], column: int) -> list[int]:
     return [
         after[column] - before[column]
         for rows in channels
@@ -301,6 +314,8 @@ class _Reader:
 
 def _undo(counts: Sequence[int], firsts: Sequence[int], steps: Sequence[int]) -> list[int]:
     """Return a column from its differences; :func:`_check` finds what leaves its bounds, as no sum wraps here."""
+    if not steps:
+        return list(accumulate(firsts))
     column: list[int] = []
     used = 0
     for count, first in zip(counts, accumulate(firsts), strict=True):

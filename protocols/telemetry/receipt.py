@@ -39,6 +39,7 @@ from protocols.telemetry.strict_json import parse_object
 
 RECEIPT_SCHEMA = "congto.receipt.v1"
 STATUS_SCHEMA = "congto.status.v1"
+REASONS_MAX = 20  # the contract has four
 DAYS_MAX = 62  # two months, in 3 kB
 DIGEST_DIGITS = 16
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -84,8 +85,10 @@ class DayTaken(NamedTuple):
 class Status:
     """What a gateway says of itself; ``spooled`` batches wait for a receipt, ``taken`` readings were ever spooled.
 
-    ``days`` are the last days of which it keeps count and digest, ascending; empty if it does not say. ``agent`` is
-    what it says of itself beyond the contract: statistics for people, which nothing depends on.
+    ``days`` are the last days of which it keeps count and digest, ascending; empty if it does not say. ``losses`` are
+    the batches and readings that it ever gave up, by reason (:class:`~protocols.telemetry.loss.Reason`); ``damaged``
+    counts spools that were set aside, ``not_durable`` readings that are in its memory only. ``agent`` is what it says
+    of itself beyond the contract: statistics for people, which nothing depends on.
     """
 
     gateway: str
@@ -96,6 +99,9 @@ class Status:
     taken: int
     version: str
     days: tuple[DayTaken, ...] = ()
+    losses: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    damaged: int = 0
+    not_durable: int = 0
     agent: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self) -> bytes:
@@ -103,7 +109,7 @@ class Status:
         fields = {("at" if key == "at_ms" else key): value for key, value in asdict(self).items()}
         days = [[each.on.isoformat(), each.readings, f"{each.digest:0{DIGEST_DIGITS}x}"] for each in self.days]
         message = {"schema": STATUS_SCHEMA, **fields, "state": self.state.value, "days": days}
-        for key in ("days", "agent"):
+        for key in ("days", "losses", "damaged", "not_durable", "agent"):
             if not message[key]:
                 del message[key]
         return _dump(message)
@@ -139,8 +145,22 @@ def decode_status(payload: bytes) -> Status:
         taken=take_integer(message, "taken"),
         version=take_text(message, "version"),
         days=take_days(message.get("days", [])),
+        losses=_take_losses(message.get("losses", {})),
+        damaged=take_integer(message, "damaged") if "damaged" in message else 0,
+        not_durable=take_integer(message, "not_durable") if "not_durable" in message else 0,
         agent=agent,
     )
+
+
+def _take_losses(found: Any) -> dict[str, tuple[int, int]]:
+    if type(found) is not dict or len(found) > REASONS_MAX:
+        raise RemoteProtocolError(f"losses: expected an object of at most {REASONS_MAX} reasons")
+    for reason, counts in found.items():
+        if type(counts) is not list or [type(each) for each in counts] != [int, int]:
+            raise RemoteProtocolError(f"losses: {reason[:40]!r}: expected batches and readings")
+        if not all(0 <= each <= INTEGER_MAX for each in counts):
+            raise RemoteProtocolError(f"losses: {reason[:40]!r}: {str(counts)[:80]} are no counts")
+    return {reason: (batches, readings) for reason, (batches, readings) in found.items()}
 
 
 def take_days(found: Any) -> tuple[DayTaken, ...]:

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from protocols.telemetry.batch import Batch, decode_batch
+from protocols.telemetry.batch import Batch
 from protocols.telemetry.event import EventMessage, decode_events
+from protocols.telemetry.loss import Loss, decode_loss, is_loss
+from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.receipt import Receipt, State, Status, decode_status
 from protocols.telemetry.topics import Kind, Topic
 
@@ -87,9 +89,10 @@ class Server:
         self._gateway = gateway
         self._changed = threading.Condition()
         self.receipting = True
-        self.payloads: dict[int, bytes] = {}
+        self.messages: list[Batch] = []
+        self.seen: set[tuple[str, int]] = set()  # generation and sequence
+        self.losses: list[Loss] = []
         self.resent = 0
-        self.altered: list[int] = []
         self.statuses: list[Status] = []
         self.events: dict[int, EventMessage] = {}
         parts = urlsplit(broker_url)
@@ -111,30 +114,51 @@ class Server:
             elif message.topic.endswith(Kind.EVENTS.value):
                 found = decode_events(payload)
                 self.events[found.header.sequence] = found
+                told = ((found.header.sequence, found.header.sequence),)
+                self._receipt(client, Receipt(self._gateway, found.header.generation, (), told))
+            elif is_loss(payload):
+                loss = decode_loss(payload)
+                self.losses.append(loss)
+                self._receipt(client, Receipt(self._gateway, loss.generation, loss.sequences))
             else:
                 self._take(client, payload)
             self._changed.notify_all()
 
     def _take(self, client: mqtt.Client, payload: bytes) -> None:
-        batch = decode_batch(payload)
-        before = self.payloads.setdefault(batch.sequence, payload)
-        if before is not payload:
-            self.resent += 1
-            if before != payload:
-                self.altered.append(batch.sequence)
+        batch = decode_readings(payload)
+        self.messages.append(batch)
+        for first, last in batch.header.settles:
+            for sequence in range(first, last + 1):
+                self.resent += (batch.generation, sequence) in self.seen
+                self.seen.add((batch.generation, sequence))
+        self._receipt(client, Receipt(batch.gateway, batch.generation, batch.header.settles))
+
+    def _receipt(self, client: mqtt.Client, receipt: Receipt) -> None:
         if self.receipting:
-            receipt = Receipt(batch.gateway, batch.generation, ((batch.sequence, batch.sequence),))
-            client.publish(str(Topic(batch.gateway, Kind.RECEIPTS)), receipt.encode(), qos=1)
+            client.publish(str(Topic(self._gateway, Kind.RECEIPTS)), receipt.encode(), qos=1)
+
+    def ask(self, payload: bytes) -> None:
+        """Send a request over the receipts' topic."""
+        self._client.publish(str(Topic(self._gateway, Kind.RECEIPTS)), payload, qos=1)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until what was received fulfils ``condition``."""
         with self._changed:
-            assert self._changed.wait_for(condition, DEADLINE_S), (sorted(self.payloads), self.statuses[-3:])
+            assert self._changed.wait_for(condition, DEADLINE_S), (sorted(self.seen), self.statuses[-3:])
 
-    def batches(self) -> list[Batch]:
-        """Return what was received, by sequence."""
+    def sequences(self) -> set[int]:
+        """Return the sequences that were received, of whatever generation."""
         with self._changed:
-            return [decode_batch(payload) for _, payload in sorted(self.payloads.items())]
+            return {sequence for _, sequence in self.seen}
+
+    def stored(self) -> dict[tuple[str, str, int], set[tuple[int, int]]]:
+        """Return what was received: meter, OBIS code and time → values and qualities, one each if all is well."""
+        with self._changed:
+            found: dict[tuple[str, str, int], set[tuple[int, int]]] = {}
+            for batch in self.messages:
+                for reading in batch.readings():
+                    found.setdefault(reading[:3], set()).add(reading[3:])
+            return found
 
     def offline(self) -> bool:
         """Whether the last status is the last will or a good-bye."""

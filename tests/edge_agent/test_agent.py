@@ -11,8 +11,8 @@ from deploy.cli import main
 from deploy.runtime import lifecycle
 from deploy.runtime.lifecycle import Running
 from edge_agent.spool import Spool
-from protocols.telemetry.batch import decode_batch
-from protocols.telemetry.reading import reading_digest
+from protocols.telemetry.reading import Reading, reading_digest
+from protocols.telemetry.readings import decode_readings
 from tests.edge_agent.processes import Program, Server
 
 pytestmark = pytest.mark.integration
@@ -96,15 +96,16 @@ def check_nothing_lost(server: Server, config: Path, capsys: pytest.CaptureFixtu
     """Compare what the server has, and what the spool still holds, with what the spool says it has taken."""
     told = digest(config, capsys)
     spool = Spool(config.with_name("spool.sqlite"), str(told["gateway"]), 1 << 20)
-    held = dict(spool.batches_after(0, 1000))
+    held = [decode_readings(payload) for _, payload in spool.waiting(0, spool.last_key(), 1000)]
     spool.close()
-    batches = [decode_batch(payload) for payload in {**held, **server.payloads}.values()]
-    readings = [reading for batch in batches for reading in batch.readings()]
-    assert {batch.sequence for batch in batches} == set(range(1, int(str(told["last_sequence"])) + 1))
-    assert len(server.payloads) > len(held)
-    assert server.altered == []
-    assert len({batch.generation for batch in batches}) == 1
-    assert len({reading[:3] for reading in readings}) == len(readings) == told["taken"]
+    stored = server.stored()
+    for reading in (reading for batch in held for reading in batch.readings()):
+        stored.setdefault(reading[:3], set()).add(reading[3:])
+    sequences = {*server.seen, *((batch.generation, batch.sequence) for batch in held)}
+    readings = [Reading(*key, *rest) for key, found in stored.items() for rest in found]
+    assert sequences == {(told["generation"], each) for each in range(1, int(str(told["last_sequence"])) + 1)}
+    assert len(server.seen) > len(held)
+    assert len(stored) == len(readings) == told["taken"]
     days = told["days"]
     assert isinstance(days, list)
     assert sum(int(day["digest"], 16) for day in days) % (1 << 64) == reading_digest(readings)
@@ -114,12 +115,12 @@ def test_readings_come_out_of_the_registers_and_the_spool_is_emptied(
     config: Path, meters: Program, server: Server, agents: list[Program], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = start(config, agents)
-    server.wait_until(lambda: len(server.payloads) >= 3)
+    server.wait_until(lambda: len(server.seen) >= 3)
     status, said = agent.end()
     assert status == 0, said
     server.wait_until(server.offline)
     check_nothing_lost(server, config, capsys)
-    assert {meter for batch in server.batches() for meter, _ in batch.channels} == {"M-0001", "M-0002", "M-0003"}
+    assert {meter for meter, _, _ in server.stored()} == {"M-0001", "M-0002", "M-0003"}
 
 
 def test_a_killed_agent_reuses_no_number_and_loses_nothing(
@@ -128,8 +129,8 @@ def test_a_killed_agent_reuses_no_number_and_loses_nothing(
     server.receipting = False  # so that what was taken must survive in the spool
     for _ in range(3):
         agent = start(config, agents)
-        seen = len(server.payloads)
-        server.wait_until(lambda seen=seen: len(server.payloads) >= seen + 2)  # type: ignore[misc]  # bound at once
+        seen = len(server.seen)
+        server.wait_until(lambda seen=seen: len(server.seen) >= seen + 2)  # type: ignore[misc]  # bound at once
         agent.kill()
         server.wait_until(server.offline)  # the last will
     server.receipting = True
@@ -150,8 +151,8 @@ def test_without_receipts_everything_is_sent_again_in_order(
     assert digest(config, capsys)["unreceipted"] == digest(config, capsys)["last_sequence"]
     server.receipting = True
     agent.wait_for("batches.resent")
-    seen = len(server.payloads)
-    server.wait_until(lambda: len(server.payloads) > seen)
+    seen = len(server.seen)
+    server.wait_until(lambda: len(server.seen) > seen)
     agent.end()
     check_nothing_lost(server, config, capsys)
 
@@ -161,7 +162,7 @@ def test_a_broker_that_is_killed_and_started_again_costs_nothing(
     config: Path, runtime: Running, server: Server, agents: list[Program], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = start(config, agents)
-    server.wait_until(lambda: len(server.payloads) >= 2)
+    server.wait_until(lambda: len(server.seen) >= 2)
     lifecycle.kill_broker(runtime.directory)
     try:
         agent.wait_for("broker.not_connected")
@@ -170,8 +171,8 @@ def test_a_broker_that_is_killed_and_started_again_costs_nothing(
     finally:
         lifecycle.start_broker(runtime.directory)
     agent.wait_for("broker.reconnected")
-    seen = len(server.payloads)
-    server.wait_until(lambda: len(server.payloads) >= seen + 3)
+    seen = len(server.seen)
+    server.wait_until(lambda: len(server.seen) >= seen + 3)
     agent.end()
     check_nothing_lost(server, config, capsys)
 
@@ -180,7 +181,7 @@ def test_meters_that_are_switched_off_and_on_again_are_told_once_each(
     config: Path, tmp_path: Path, meters: Program, server: Server, agents: list[Program]
 ) -> None:
     agent = start(config, agents)
-    server.wait_until(lambda: len(server.payloads) >= 1)
+    server.wait_until(lambda: len(server.seen) >= 1)
     meters.kill()
     assert "rs485-1" in agent.wait_for("bus.line_lost")
     again = Program("sim", "modbus", "--port-link", str(tmp_path / "line"), "--units", "1-3", "--unpaced")
@@ -200,7 +201,7 @@ def test_a_second_agent_on_one_spool_is_refused_and_the_first_goes_on(
     status, said = Program("agent", "run", "--config", str(config)).wait()
     assert status == 3
     assert "another agent is using it" in said
-    server.wait_until(lambda: len(server.batches()) > 0)
+    server.wait_until(lambda: len(server.seen) > 0)
 
 
 def test_a_wrong_configuration_ends_with_status_2_and_opens_nothing(

@@ -17,6 +17,7 @@ from edge_agent.log import EventLog
 from edge_agent.push_ports import PushPorts
 from edge_agent.pushes import PushDesk
 from edge_agent.spool import Spool
+from edge_agent.spool_schema import SEQUENCE_MASK
 from edge_agent.store import Store
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.ciphering import Keys
@@ -115,9 +116,10 @@ class Desk:
             while len(found) < count:
                 await self.store.events_grown.wait()
                 self.store.events_grown.clear()
-                for sequence, payload in self.spool.events(100):
+                for key, payload in self.spool.events(0, 100):
                     found += decode_events(payload).events
-                    self.spool.forget_event(sequence)
+                    sequence = key & SEQUENCE_MASK
+                    self.spool.settle(self.spool.generation, (), ((sequence, sequence),), 0)
         stop.set()
         await running
         self.store.close()

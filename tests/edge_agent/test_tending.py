@@ -14,6 +14,7 @@ from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog, Recurring
 from edge_agent.relay import NotSwitched, Switched, SwitchPlan, carry_out, event_of, prepare
 from edge_agent.spool import Spool
+from edge_agent.spool_schema import SEQUENCE_MASK
 from edge_agent.store import Store
 from edge_agent.tending import Tending
 from protocols.dlms.acse import Context, Mechanism
@@ -113,9 +114,10 @@ class Gateway:
         await self.tending.tend(line.duties)
         line.close()
         found: list[MeterEvent] = []
-        for sequence, payload in self.spool.events(1000):
+        for key, payload in self.spool.events(0, 1000):
             found += decode_events(payload).events
-            self.spool.forget_event(sequence)
+            sequence = key & SEQUENCE_MASK
+            self.spool.settle(self.spool.generation, (), ((sequence, sequence),), 0)
         return found
 
     def close(self) -> None:

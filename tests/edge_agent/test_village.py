@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from edge_agent.spool import Spool
-from protocols.telemetry.batch import decode_batch
 from protocols.telemetry.reading import Quality, Reading
+from protocols.telemetry.readings import decode_readings
 from simulators.village import Village, parse_village
 from tests.edge_agent.processes import DEADLINE_S, Program
 
@@ -113,7 +113,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory, village: Village) -> tuple[l
     finally:
         world.clear()
     spool = Spool(directory / "spool.sqlite", "gw-t", 1 << 30)
-    batches = [decode_batch(payload) for _, payload in spool.batches_after(0, 10_000)]
+    batches = [decode_readings(payload) for _, payload in spool.waiting(0, spool.last_key(), 10_000)]
     spool.close()
     return [reading for batch in batches for reading in batch.readings()], said
 

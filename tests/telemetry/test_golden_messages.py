@@ -32,6 +32,7 @@ SHOWN = (
     "status_days",
     "events",
 )
+MAY_BE_LEFT_OUT = ("days", "losses", "damaged", "not_durable", "agent")
 EVENT_FIELDS = MeterEvent.__slots__[1:]
 DOCUMENT = (TESTS.parent / "docs/contracts/mqtt.md").read_text(encoding="utf-8")
 
@@ -81,7 +82,8 @@ def decoded(kind, data):
     status = decode_status(data)
     said = {name: getattr(status, name) for name in Status.__slots__} | {"state": status.state.value}
     days = [[each.on.isoformat(), each.readings, each.digest] for each in said.pop("days")]
-    return {key: value for key, value in (said | {"days": days}).items() if value or key not in ("days", "agent")}
+    said |= {"days": days, "losses": {reason: list(counts) for reason, counts in status.losses.items()}}
+    return {key: value for key, value in said.items() if value or key not in MAY_BE_LEFT_OUT}
 
 
 def encoded(kind, said):

@@ -1,0 +1,224 @@
+"""Opening a spool, and what is done when it is damaged: it is set aside, and what can be read of it goes on.
+
+A new file begins with a new generation. Batches that are whole by their checksum go into it under their own generation
+and numbers and are sent as they would have been; numbers of which nothing is left are declared as lost. What can't be
+read of slots, holes and days is begun anew: slots are read again, and of days before that the status says nothing.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from edge_agent import giving_up
+from edge_agent.carving import Carver, Row
+from edge_agent.giving_up import Lost, is_billing
+from edge_agent.spool_file import SUSPECT, connect_file, draw_generation
+from edge_agent.spool_notes import DAY_MS
+from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
+from edge_agent.spooling import Spool
+from protocols.errors import ProtocolError, UnavailableError, UsageError
+from protocols.telemetry.event import decode_events
+from protocols.telemetry.loss import Reason
+from protocols.telemetry.readings import decode_readings
+from protocols.telemetry.sequences import join_ranges
+
+ASIDE_MAX = 2  # damaged files that are kept for whoever wants to look into them
+ROWS_AT_ONCE = 500
+# Small tables, how they are read and how they are written.
+TABLES_KEPT = {
+    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)"),
+    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)"),
+    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)"),
+    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)"),
+    "lost": ("select * from lost", "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)"),
+    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)"),
+}
+COME_TO = {
+    False: "update life set last_sequence = max(last_sequence, ?) where life = ?",
+    True: "update life set last_event = max(last_event, ?) where life = ?",
+}
+INSERT_EVENT = "insert or ignore into event values (?, ?, ?, ?)"
+INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
+SETTLED_BEFORE = "update batch set settled_ms = max(settled_ms, ?) where key = ?"
+
+
+class Kept(NamedTuple):
+    """A batch or a message of events out of a damaged file, whole by its checksum, with its generation."""
+
+    key: int
+    generation: str
+    batch: tuple[int, int, int, int]  # billing, readings, from, to; zeros for events
+    settled_ms: int
+    payload: bytes
+    is_event: bool = False
+
+
+def open_spool(
+    path: Path,
+    gateway: str,
+    octets_max: int,
+    *,
+    connect: Callable[[Path | None], sqlite3.Connection] = connect_file,
+    draw: Callable[[], str] = draw_generation,
+) -> tuple[Spool, Path | None]:
+    """Return the spool at ``path``, and where its predecessor was moved if that was damaged.
+
+    Raises
+    ------
+    UsageError
+        If the spool is not this gateway's or this version's.
+    UnavailableError
+        If it can't be opened at all.
+    """
+    suspect = path.with_name(f"{path.name}{SUSPECT}")
+    try:
+        if not suspect.exists():
+            return Spool(path, gateway, octets_max, connect=connect, draw_generation=draw), None
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
+    except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):
+        pass  # TypeError and the others: a row that must be there is not, or is of another kind
+    aside = set_aside(path)
+    suspect.unlink(missing_ok=True)
+    spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
+    rescue(aside, spool)
+    return spool, aside
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged spool out of the way; return where it is now. Of older ones the latest are kept."""
+    older = sorted(
+        (each for each in path.parent.glob(f"{path.name}.damaged-????????") if each.is_file()),
+        key=lambda each: each.stat().st_mtime,
+    )
+    for each in older[: max(0, len(older) - ASIDE_MAX + 1)]:
+        for suffix in ("-wal", "-shm", ""):
+            each.with_name(each.name + suffix).unlink(missing_ok=True)
+    aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
+    for suffix in ("-wal", "-shm", ""):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.replace(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def rescue(aside: Path, spool: Spool) -> None:
+    """Take over into ``spool``, which is new, what can be read of the damaged file ``aside``."""
+    carver = Carver(aside)
+    try:
+        kept = _whole(carver.rows(), spool.gateway)
+        with suppress(UnavailableError):  # a full disk: what is not taken over stays in the file that was set aside
+            while part := list(islice(kept, ROWS_AT_ONCE)):
+                spool.take_over(lambda db, part=part: _insert(db, part))  # type: ignore[misc]  # bound at once
+            spool.take_over(lambda db: _take_notes(db, aside))
+            spool.take_over(_declare_missing)
+    finally:
+        carver.close()
+    spool.reload()
+
+
+def _whole(rows: Iterator[Row], gateway: str) -> Iterator[Kept]:
+    for rowid, columns in rows:
+        payload = columns[-1] if columns else None
+        if not isinstance(payload, bytes) or len(columns) not in (2, 4, 8):
+            continue
+        if len(columns) > 2 and columns[1] != crc32(payload):
+            continue
+        with suppress(ProtocolError, UsageError):
+            found = _event(rowid, columns, payload) if len(columns) == 4 else _batch(rowid, columns, payload)
+            if found[1] == gateway:
+                yield found[0]
+
+
+def _batch(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tuple[Kept, str]:
+    batch = decode_readings(payload)
+    life = max(rowid >> LIFE_SHIFT, 1)  # before version 3 the rowid was the sequence
+    times = (min(batch.at_ms), max(batch.at_ms))
+    told = columns[6] if len(columns) == 8 else WAITING
+    billing = any(is_billing(obis) for _, obis in batch.channels)
+    kept = Kept(
+        (life << LIFE_SHIFT) + batch.sequence,
+        batch.generation,
+        (int(billing), len(batch), *times),
+        told if isinstance(told, int) else WAITING,
+        payload,
+    )
+    return kept, batch.gateway
+
+
+def _event(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tuple[Kept, str]:
+    header = decode_events(payload).header
+    life = max(rowid >> LIFE_SHIFT, 1)
+    settled_ms = columns[2] if isinstance(columns[2], int) else WAITING
+    key = (life << LIFE_SHIFT) + header.sequence
+    return Kept(key, header.generation, (0, 0, 0, 0), settled_ms, payload, is_event=True), header.gateway
+
+
+def _insert(db: sqlite3.Connection, part: list[Kept]) -> None:
+    for kept in part:
+        life = kept.key >> LIFE_SHIFT
+        _know_life(db, life, kept.generation)
+        row = db.execute("select generation from life where life = ?", (life,)).fetchone()
+        if row[0] != kept.generation:
+            continue  # two generations under one number: the file is not one of ours
+        db.execute(COME_TO[kept.is_event], (kept.key & SEQUENCE_MASK, life))
+        crc = crc32(kept.payload)
+        if kept.is_event:
+            db.execute(INSERT_EVENT, (kept.key, crc, kept.settled_ms, kept.payload))
+            continue
+        known = db.execute("select crc from batch where key = ?", (kept.key,)).fetchone()
+        if known is None:
+            db.execute(INSERT_BATCH, (kept.key, crc, *kept.batch, kept.settled_ms, kept.payload))
+        elif known[0] == crc:  # an older version of the row: receipted is receipted
+            db.execute(SETTLED_BEFORE, (kept.settled_ms, kept.key))
+
+
+def _know_life(db: sqlite3.Connection, life: int, generation: str) -> None:
+    """Give an old generation its number back; the new one, which is the last, makes room for it."""
+    if db.execute("select 1 from life where generation = ?", (generation,)).fetchone():
+        return
+    (newest,) = db.execute("select max(life) from life").fetchone()
+    if life >= newest:
+        db.execute("update life set life = ? where life = ?", (life + 1, newest))
+    db.execute("insert or ignore into life (life, generation) values (?, ?)", (life, generation))
+
+
+def _take_notes(db: sqlite3.Connection, aside: Path) -> None:
+    """Copy what can be read of the small tables, and how far the old generations had come."""
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(aside)) as old:
+        for life, generation, last_sequence, last_event in old.execute("select * from life").fetchall():
+            _know_life(db, life, generation)
+            statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
+            db.execute(statement + "where generation = ?", (last_sequence, last_event, generation))
+    for table, (select, insert) in TABLES_KEPT.items():
+        try:
+            with closing(sqlite3.connect(aside)) as old:
+                rows = old.execute(select).fetchall()
+        except sqlite3.DatabaseError:
+            rows = []
+        if rows:
+            db.executemany(insert, rows)
+        elif table == "day":
+            (newest_ms,) = db.execute("select coalesce(max(to_ms), 0) from batch").fetchone()
+            db.execute("insert into meta values ('days_from', ?)", (newest_ms // DAY_MS + 1,))
+    statement = "insert into meta values ('damaged', 1) on conflict (key) do update set value = value + 1"
+    with suppress(sqlite3.DatabaseError, TypeError), closing(sqlite3.connect(aside)) as old:
+        (before,) = old.execute("select value from meta where key = 'damaged'").fetchone()
+        db.execute("insert into meta values ('damaged', ?)", (before,))
+    db.execute(statement)
+
+
+def _declare_missing(db: sqlite3.Connection) -> None:
+    """Declare the numbers of the old generations, from the first batch that is left on, under which nothing is left."""
+    (newest,) = db.execute("select max(life) from life").fetchone()
+    for life, last in db.execute("select life, last_sequence from life where life < ?", (newest,)).fetchall():
+        base = life << LIFE_SHIFT
+        query = "select coalesce(min(key), ?) from batch where key > ? and key <= ?"
+        (first,) = db.execute(query, (base + 1, base, base + last)).fetchone()
+        for gap_first, gap_last in join_ranges(giving_up.missing(db, first, base + last)):
+            giving_up.note(db, Lost(gap_first, gap_last, 0, 0, 0), Reason.DAMAGE)

@@ -1,0 +1,85 @@
+"""The spool's file: how it is opened, where it is, and what it says of itself to whoever only looks."""
+
+import contextlib
+import hashlib
+import secrets
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.spool_notes import DayTaken
+from protocols.errors import UsageError
+from protocols.telemetry.loss import Reason
+
+BUSY_TIMEOUT_S = 10.0
+CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a larger file is checked as it is read
+PAGE_OCTETS = 4096
+CACHE_KIB = 4096
+SUSPECT = ".suspect"
+LOST = "select reason, batches, readings from loss_total"
+# What tells one machine from another of the same image: systemd's identity, and the board's serial number.
+IDENTITIES = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
+
+
+def connect_file(path: Path | None) -> sqlite3.Connection:
+    """Return a connection to the spool's file, or to memory: no transactions of its own, usable from any thread."""
+    place = ":memory:" if path is None else path
+    db = sqlite3.connect(place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db.execute(f"pragma page_size={PAGE_OCTETS}")
+    db.execute(f"pragma cache_size=-{CACHE_KIB}")
+    return db
+
+
+def draw_generation() -> str:
+    """Return the name of a new generation."""
+    return secrets.token_hex(8)
+
+
+def place_of(path: Path) -> str:
+    """Return what changes when the file is copied, restored from a backup, or moved to another machine."""
+    parts = [str(path.stat().st_ino)]
+    for identity in IDENTITIES:
+        try:
+            parts.append(identity.read_text(encoding="ascii", errors="replace").strip("\0\n "))
+        except OSError:
+            parts.append("")
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+def mark_suspect(path: Path) -> None:
+    """Note beside the file that it was found damaged, so that the next start does not trust it."""
+    with contextlib.suppress(OSError):
+        path.with_name(f"{path.name}{SUSPECT}").touch()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a spool says of itself: readings ever taken, batches numbered and not yet receipted, by UTC day.
+
+    ``lost`` are batches and readings given up, by reason.
+    """
+
+    generation: str
+    taken: int
+    last_sequence: int
+    unreceipted: int
+    days: tuple[DayTaken, ...]
+    lost: dict[Reason, tuple[int, int]]
+
+
+def read_summary(path: Path) -> Summary:
+    """Return the summary of the spool at ``path``, which an agent may be using; raise :class:`UsageError`."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+            db.execute("begin")  # one snapshot for all of it
+            (taken,) = db.execute("select value from meta where key = 'taken'").fetchone()
+            query = "select generation, last_sequence from life order by life desc limit 1"
+            generation, last_sequence = db.execute(query).fetchone()
+            (unreceipted,) = db.execute("select count(*) from batch where settled_ms < 0").fetchone()
+            rows = db.execute("select day, readings, digest from day order by day").fetchall()
+            lost = {Reason(reason): (batches, readings) for reason, batches, readings in db.execute(LOST)}
+    except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: is no spool that can be read: {error}") from error
+    days = tuple(DayTaken(day, readings, int(digest, 16)) for day, readings, digest in rows)
+    return Summary(generation, taken, last_sequence, unreceipted, days, lost)

@@ -1,0 +1,95 @@
+"""The spool's tables, and how those of older versions become these.
+
+A batch's key is its generation's number in this file, shifted, plus its sequence: so keys ascend in the order in which
+batches were taken, also over generations, and one number names any batch. Columns that change have one size in all
+their states, so that SQLite writes them in place and a batch is never copied.
+"""
+
+import sqlite3
+from zlib import crc32
+
+VERSION = 3
+LIFE_SHIFT = 40  # 10¹² batches of a generation
+SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
+WAITING = -(1 << 40)  # in place of the time of the receipt; as long as one, see above
+TABLES = {
+    "meta": "create table meta (key text primary key, value) without rowid",
+    "life": """
+        create table life (
+            life integer primary key, generation text not null unique, last_sequence integer not null default 0,
+            last_event integer not null default 0
+        )""",
+    "batch": """
+        create table batch (
+            key integer primary key, crc integer not null, billing integer not null, readings integer not null,
+            from_ms integer not null, to_ms integer not null, settled_ms integer not null, payload blob not null
+        )""",
+    "event": """
+        create table event (
+            key integer primary key, crc integer not null, settled_ms integer not null, payload blob not null
+        )""",
+    # A range of batches that were given up. ``told`` is 1 when the server has receipted that.
+    "lost": """
+        create table lost (
+            first integer primary key, last integer not null, reason text not null, readings integer not null,
+            from_ms integer not null, to_ms integer not null, told integer not null default 0
+        )""",
+    "loss_total": """
+        create table loss_total (reason text primary key, batches integer not null, readings integer not null)
+        without rowid""",
+    "day": "create table day (day integer primary key, readings integer not null, digest text not null)",
+    "slot": """
+        create table slot (meter text, series text, slot_ms integer not null, primary key (meter, series)) without rowid
+    """,
+    "hole": """
+        create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms))
+        without rowid""",
+    "log_read": """
+        create table log_read (meter text, log text, up_to_ms integer not null, primary key (meter, log))
+        without rowid""",
+}
+INDEXES = (
+    "create index batch_waiting on batch (key) where settled_ms < 0",
+    "create index batch_lesser on batch (key) where settled_ms < 0 and billing = 0",
+    "create index batch_settled on batch (settled_ms) where settled_ms >= 0",
+    "create index event_waiting on event (key) where settled_ms < 0",
+)
+
+
+def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
+    """Make the tables in the open transaction, for ``gateway``, with a first generation."""
+    for statement in (*TABLES.values(), *INDEXES):
+        db.execute(statement)
+    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
+    db.execute("insert into life (life, generation) values (1, ?)", (generation,))
+    db.execute(f"pragma user_version = {VERSION}")
+
+
+def upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Bring the tables of ``version`` up to date in the open transaction; nothing that waits is lost."""
+    meta = dict(db.execute("select key, value from meta"))
+    db.execute("alter table batch rename to old_batch")
+    kept = ["day", "slot", "hole"]
+    if version == 2:
+        db.execute("alter table event rename to old_event")
+        kept.append("log_read")
+    for name in TABLES.keys() - {"meta", *kept}:
+        db.execute(TABLES[name])
+    db.execute(
+        "insert into life values (1, ?, ?, ?)",
+        (meta["generation"], meta["last_sequence"], meta.get("last_event", 0)),
+    )
+    db.execute("delete from meta where key in ('generation', 'last_sequence', 'last_event')")
+    db.create_function("crc32", 1, crc32, deterministic=True)
+    base = 1 << LIFE_SHIFT
+    # Not decoded: how many readings are in them is not known, and that they are billing ones keeps them longest.
+    db.execute(
+        "insert into batch select ? + sequence, crc32(payload), 1, 0, 0, 0, ?, payload from old_batch", (base, WAITING)
+    )
+    db.execute("drop table old_batch")
+    if version == 2:
+        db.execute("insert into event select ? + sequence, crc32(payload), ?, payload from old_event", (base, WAITING))
+        db.execute("drop table old_event")
+    for statement in INDEXES:
+        db.execute(statement)
+    db.execute(f"pragma user_version = {VERSION}")
