@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "import": Command("ingest_server.bulk.commands_import", "store the readings of a file, CSV or NEM12"),
     "gateway": Command("ingest_server.remote.commands", "ask a gateway: read, switch, configure, and keep the record"),
     "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
+    "meter": Command("edge_agent.meter_tool.commands", "find, read and watch Modbus meters on a line"),
     "model": Command("edge_agent.model_tool.commands", "list, show, test and begin meter models"),
     "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),
     "registry": Command("ingest_server.registry.commands", "load meters, customers and contracts from a file"),

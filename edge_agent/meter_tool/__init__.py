@@ -1,0 +1,1 @@
+"""`congto meter`: finding meters on a line, reading one by its model, watching it."""

@@ -1,0 +1,82 @@
+"""How a line is searched in a given time: which questions, how long each is waited for.
+
+A question to nobody costs its own octets, the silence before a meter may answer and the time a meter takes to do so.
+For 247 addresses, three speeds and two parities a minute leaves 40 ms each, less than a slow meter needs. So a scan
+*passes over*: it waits a short time for the first octet of an answer; an answer that comes later, while the scan is
+some addresses further, names its unit or is at least heard, and then the scan goes back and asks patiently.
+
+Times follow Modbus over Serial Line V1.02, 2.5.1.1: eleven bits a character with parity or a second stop bit, ten
+without; 3.5 characters of silence, 1.75 ms above 19,200 baud.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_agent.serial_line import LineSettings
+from protocols.errors import UsageError
+from protocols.modbus.plan import serial_cost
+from protocols.modbus.rtu import REQUEST_OCTETS
+
+TURNAROUND_MIN_S = 0.005  # the quickest meters take so long; less would find none
+TURNAROUND_MAX_S = 0.25  # the slowest meters known
+OWN_TIME_S = 0.002  # of this program for each question: timers of a millisecond, and a busy machine
+OPENING_S = 0.1  # of a port, for each speed and parity
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """All addresses at one speed and parity; an answer must begin within ``window_s`` after the question's end."""
+
+    settings: LineSettings
+    window_s: float
+    probe_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPlan:
+    """What a scan will do where nobody answers."""
+
+    passes: tuple[Pass, ...]
+    addresses: int
+    turnaround_s: float
+    takes_s: float
+
+    def __str__(self) -> str:
+        shown = ", ".join(
+            f"{each.settings.baud} 8{each.settings.parity}{each.settings.stop_bits} ({1000 * each.probe_s:.0f} ms each)"
+            for each in self.passes
+        )
+        return (
+            f"{self.addresses} addresses × {shown}: {self.takes_s:.0f} s if nobody answers; "
+            f"meters that answer within {1000 * self.turnaround_s:.0f} ms are met at once"
+        )
+
+
+def plan_scan(settings: Sequence[LineSettings], addresses: int, within_s: float) -> ScanPlan:
+    """Return the plan; raise :class:`UsageError` if ``within_s`` does not suffice."""
+    fixed = [_fixed_s(each) for each in settings]
+    least_s = sum(addresses * each + OPENING_S for each in fixed)
+    turnaround_s = (within_s - least_s) / (addresses * len(settings))
+    if turnaround_s < TURNAROUND_MIN_S:
+        needed_s = least_s + TURNAROUND_MIN_S * addresses * len(settings)
+        raise UsageError(
+            f"--within {within_s:g}: {addresses} addresses at {len(settings)} settings take {needed_s:.0f} s or more; "
+            "allow more time, or fewer --baud, --parity or --address"
+        )
+    turnaround_s = min(turnaround_s, TURNAROUND_MAX_S)
+    passes = tuple(
+        Pass(each, fixed_s - _request_s(each) - OWN_TIME_S + turnaround_s, fixed_s + turnaround_s)
+        for each, fixed_s in zip(settings, fixed, strict=True)
+    )
+    takes_s = sum(addresses * each.probe_s + OPENING_S for each in passes)
+    return ScanPlan(passes, addresses, turnaround_s, takes_s)
+
+
+def _request_s(settings: LineSettings) -> float:
+    return REQUEST_OCTETS * settings.character_s
+
+
+def _fixed_s(settings: LineSettings) -> float:
+    """Return what a question takes beside the meter's turnaround: itself, the silence, the answer's first octet."""
+    silence_s = serial_cost(settings.baud, settings.bits_per_character, 0).silence_us / 1e6
+    return _request_s(settings) + silence_s + settings.character_s + OWN_TIME_S
