@@ -16,6 +16,9 @@ _REST = [("at_octets", ">i4"), ("at", ">i8"), ("value_octets", ">i4"), ("value",
 _QUALITY = [("quality_octets", ">i4"), ("quality", ">i2")]
 _READING = np.dtype([("fields", ">i2"), *_CHANNEL, *_REST, *_QUALITY])
 _STAGED = np.dtype([("fields", ">i2"), ("message_octets", ">i4"), ("message", ">i4"), *_CHANNEL, *_REST, *_QUALITY])
+_PAIR = np.dtype(
+    [("fields", ">i2"), ("first_octets", ">i4"), ("first", ">i4"), ("second_octets", ">i4"), ("second", ">i8")]
+)
 
 
 def encode_readings(
@@ -38,3 +41,9 @@ def encode_readings(
     rows["value_octets"], rows["value"] = 8, value
     rows["quality_octets"], rows["quality"] = 2, quality
     return rows.tobytes()
+
+
+def decode_pairs(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the two columns of a whole stream of (integer, bigint)."""
+    rows = np.frombuffer(data[len(HEADER) : len(data) - len(TRAILER)], _PAIR)
+    return rows["first"].astype(np.int64), rows["second"].astype(np.int64)

@@ -7,6 +7,7 @@ from __future__ import annotations  # array[int] is no expression before Python 
 
 import weakref
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,6 +67,20 @@ class Rows:
     def __len__(self) -> int:
         return len(self.value)
 
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
+        """Return the rows that a mask or places choose."""
+        return Rows(self.channel_id[which], self.at_ms[which], self.value[which], self.quality[which])
+
+    @classmethod
+    def together(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all ``parts``, one after the other; there must be one at least."""
+        return cls(
+            np.concatenate([each.channel_id for each in parts]),
+            np.concatenate([each.at_ms for each in parts]),
+            np.concatenate([each.value for each in parts]),
+            np.concatenate([each.quality for each in parts]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -111,8 +126,7 @@ def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
     reasons["measured_at is more than a day ahead of the server's clock"] = future & ~unknown
     rejected = tuple(_reject(batch, mask, reason, header) for reason, mask in reasons.items() if mask.any())
     kept = ~refused
-    rows = Rows(rows.channel_id[kept], rows.at_ms[kept], rows.value[kept], rows.quality[kept])
-    return Admission(header, rows, rejected, may_collide, unregistered=bool(unknown.any()))
+    return Admission(header, rows.chosen(kept), rejected, may_collide, unregistered=bool(unknown.any()))
 
 
 def _column(values: array[int]) -> NDArray[np.int64]:

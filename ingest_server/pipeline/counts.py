@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.settings import REPORT_EVERY_S
-from ingest_server.pipeline.store import Stored
+from ingest_server.pipeline.suspects import Stored
 
 QUARANTINED_SHOWN_MAX = 5  # of one transaction; the table has them all
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from ingest_server.pipeline.bundle import Arrival, make_bundle
 from ingest_server.pipeline.message import Message, decode, gateway_of
 from ingest_server.pipeline.registered import Registered
-from ingest_server.pipeline.store import Connection, Stored, open_connection, store
+from ingest_server.pipeline.store import Connection, open_connection, store
+from ingest_server.pipeline.suspects import Stored
 from protocols.telemetry.batch import Batch
 from protocols.telemetry.event import EventMessage
 

@@ -1,61 +1,36 @@
 """One transaction: readings, conflicts, quarantine, sequences and statuses of many messages, all or nothing.
 
 The fast path is a COPY straight into the hypertable. It is for batches that were never seen before; if a row is there
-all the same, the whole transaction is done again by the staged path, which compares each row with what is stored. So a
-wrong guess costs time and never a reading.
+all the same, the whole transaction is done again by the staged path (:mod:`.suspects`), which compares each row with
+what is stored; and if somebody else stores one of them meanwhile, by a third that can't fail so. A wrong guess costs
+time and never a reading.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import psycopg
 from psycopg.rows import TupleRow
 
 from ingest_server.database.connection import SET_UTC, connection_options
-from ingest_server.database.copy import HEADER, TRAILER, encode_readings
-from ingest_server.pipeline.admission import Admission
 from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
 from ingest_server.pipeline.message import Rejected
+from ingest_server.pipeline.suspects import (
+    CREATE_STAGED,
+    Stored,
+    Storing,
+    copy_readings,
+    store_carefully,
+    store_compared,
+)
 from protocols.telemetry.loss import Loss
 from protocols.telemetry.receipt import State
 from protocols.telemetry.sequences import join_ranges
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
-CREATE_STAGED = """
-    create temp table if not exists staged_reading (
-        message     integer     not null,    -- the place of its message in the transaction
-        channel_id  integer     not null,
-        measured_at timestamptz not null,
-        value       bigint      not null,
-        quality     smallint    not null
-    ) on commit delete rows
-"""
-COPY_READINGS = "copy reading (channel_id, measured_at, value, quality) from stdin (format binary)"
-COPY_STAGED = "copy staged_reading (message, channel_id, measured_at, value, quality) from stdin (format binary)"
-INSERT_STAGED = """
-    insert into reading (channel_id, measured_at, value, quality)
-    select channel_id, measured_at, value, quality
-    from staged_reading
-    order by message, channel_id, measured_at
-    on conflict do nothing
-"""
-# The bounds on the time let the planner leave out the other chunks.
-INSERT_CONFLICTS = """
-    insert into reading_conflict (channel_id, measured_at, value, quality, gateway_id, generation, sequence)
-    select s.channel_id, s.measured_at, s.value, s.quality, m.gateway_id, m.generation, m.sequence
-    from staged_reading s
-    join reading r
-        on r.channel_id = s.channel_id and r.measured_at = s.measured_at and r.value <> s.value
-        and r.measured_at between to_timestamp(%(first_ms)s / 1000.0) and to_timestamp(%(last_ms)s / 1000.0)
-    join unnest(%(gateways)s::text[], %(generations)s::text[], %(sequences)s::bigint[])
-        with ordinality as m (gateway_id, generation, sequence, message) on m.message = s.message
-    on conflict do nothing
-"""
 UPSERT_QUARANTINE = """
     insert into quarantine (fingerprint, topic, payload, reason) values (%s, %s, %s, %s)
     on conflict (fingerprint) do update set times = quarantine.times + 1, last_at = now()
@@ -128,15 +103,6 @@ UPDATE_STATUS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a transaction did: rows new, there already with the same value, and there already with another value."""
-
-    new: int = 0
-    duplicate: int = 0
-    conflict: int = 0
-
-
 async def open_connection(dsn: str) -> Connection:
     """Return a session for :func:`store`: in UTC, each statement on its own outside a transaction."""
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **connection_options(dsn))
@@ -147,19 +113,22 @@ async def open_connection(dsn: str) -> Connection:
 
 async def store(connection: Connection, bundle: Bundle) -> Stored:
     """Store ``bundle`` and commit; raise :class:`psycopg.Error` with nothing stored, or with all stored and unknown."""
-    try:
-        return await _store(connection, bundle, bundle.suspects)
-    except psycopg.errors.UniqueViolation:
-        return await _store(connection, bundle, frozenset(range(len(bundle.admissions))))
+    everything = frozenset(range(len(bundle.admissions)))
+    for suspect in (bundle.suspects, everything):
+        try:
+            return await _store(connection, bundle, suspect, store_compared)
+        except psycopg.errors.UniqueViolation:
+            pass  # somebody was faster
+    return await _store(connection, bundle, everything, store_carefully)
 
 
-async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]) -> Stored:
+async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int], store_suspects: Storing) -> Stored:
     async with connection.transaction(), connection.cursor() as cursor:
         fast = [each for number, each in enumerate(bundle.admissions) if number not in suspect and len(each.rows)]
-        await _copy(cursor, COPY_READINGS, [(each, None) for each in fast])
+        await copy_readings(cursor, [each.rows for each in fast])
         new = sum(len(each.rows) for each in fast)
         staged = [(bundle.admissions[number], number + 1) for number in sorted(suspect)]
-        stored = await _store_staged(cursor, [(each, number) for each, number in staged if len(each.rows)])
+        stored = await store_suspects(cursor, [(each, number) for each, number in staged if len(each.rows)])
         if bundle.readmitted is not None:
             await cursor.execute(DELETE_QUARANTINED, [bundle.readmitted])
         for rejected in bundle.rejected:
@@ -181,49 +150,6 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
     return Stored(new + stored.new, stored.duplicate, stored.conflict)
-
-
-async def _copy(
-    cursor: psycopg.AsyncCursor[TupleRow], statement: str, parts: Sequence[tuple[Admission, int | None]]
-) -> None:
-    """Send all rows at once: a write costs as much as some hundred rows."""
-    if not parts:
-        return
-    rows = [admission.rows for admission, _ in parts]
-    numbers = [number for _, number in parts if number is not None]
-    data = encode_readings(
-        np.concatenate([each.channel_id for each in rows]),
-        np.concatenate([each.at_ms for each in rows]),
-        np.concatenate([each.value for each in rows]),
-        np.concatenate([each.quality for each in rows]),
-        np.repeat(np.array(numbers, np.int32), [len(each) for each in rows]) if numbers else None,
-    )
-    async with cursor.copy(statement.encode()) as copy:
-        await copy.write(HEADER + data + TRAILER)
-
-
-async def _store_staged(cursor: psycopg.AsyncCursor[TupleRow], parts: Sequence[tuple[Admission, int]]) -> Stored:
-    """Store rows of which some may be there already."""
-    if not parts:
-        return Stored()
-    await _copy(cursor, COPY_STAGED, parts)
-    await cursor.execute(INSERT_STAGED)
-    new = cursor.rowcount
-    last = max(number for _, number in parts)
-    headers = {number: admission.header for admission, number in parts}
-    numbered = [headers.get(number) for number in range(1, last + 1)]
-    await cursor.execute(
-        INSERT_CONFLICTS,
-        {
-            "first_ms": min(int(each.rows.at_ms.min()) for each, _ in parts),
-            "last_ms": max(int(each.rows.at_ms.max()) for each, _ in parts),
-            "gateways": [header and header.gateway for header in numbered],
-            "generations": [header and header.generation for header in numbered],
-            "sequences": [header and header.sequence for header in numbered],
-        },
-    )
-    conflict = cursor.rowcount
-    return Stored(new, sum(len(each.rows) for each, _ in parts) - new - conflict, conflict)
 
 
 async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> None:
