@@ -12,6 +12,7 @@ from edge_agent.dlms_entry import Entry
 from edge_agent.dlms_memory import MeterMemory
 from edge_agent.dlms_meter import DlmsMeter
 from edge_agent.dlms_session import ByteLine, DlmsSession
+from edge_agent.iec_meter import IecMeter
 from edge_agent.learned import Learned
 from edge_agent.meter import Meter
 from edge_agent.modbus_meter import Link, ModbusMeter
@@ -69,8 +70,12 @@ async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None, lear
         assert meter.line is not None
         tuned = TunedLine(serial, meter.line)
         if meter.model.protocol is Language.MODBUS:
-            link = links.setdefault(meter.line, RtuLink(tuned, bus.reply_timeout_s))
+            if meter.line not in links:
+                links[meter.line] = RtuLink(tuned, bus.reply_timeout_s)
+            link = links[meter.line]
             meters[meter.id] = _modbus(meter, link, kept)
+        elif meter.model.protocol is Language.IEC62056_21:
+            meters[meter.id] = IecMeter(tuned, meter.device, meter.model)
         else:
             meters[meter.id], duties[meter.id] = _dlms(meter, tuned, _hdlc_parameters, counters, bus.reply_timeout_s)
     return OpenLine(meters, partial(_close, serial, kept), duties)

@@ -87,8 +87,9 @@ class SerialLine:
     async def set(self, settings: LineSettings) -> None:
         """Let out what was sent, then set the port to the speed and parity of ``settings``; the port stays the same.
 
-        What has come is thrown away: it was said at another speed. LineLostError if the port refuses.
+        LineLostError if the port refuses.
         """
+        await self.keep_silence(0.0)
         try:
             if self._physical:
                 await asyncio.to_thread(termios.tcdrain, self._fd)
@@ -99,7 +100,6 @@ class SerialLine:
         except (OSError, ValueError, termios.error) as error:
             raise LineLostError(f"{self.settings.port}: can't be set to {settings.baud} baud: {error}") from error
         self.settings = replace(settings, port=self.settings.port)
-        self.discard()
 
     def discard(self) -> int:
         """Throw away what has come and nobody waited for; return how many octets that were."""

@@ -26,8 +26,14 @@ class TunedLine:
             slower_s = max(wanted.character_s, now.character_s)
             await self._line.keep_silence(SILENCE_CHARACTERS * slower_s)
             await self._line.set(wanted)
+            self._line.discard()  # it was said at another speed
         if settings is not None:
             self.settings = settings
+
+    async def switch(self, baud: int) -> None:
+        """Go to another speed in the middle of a conversation, as soon as all that was sent is out."""
+        self.settings = replace(self.settings, baud=baud)
+        await self._line.set(self.settings)
 
     async def keep_silence(self, silence_s: float) -> None:
         """Wait until nothing has been on the line for ``silence_s``."""

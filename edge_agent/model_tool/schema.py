@@ -57,7 +57,11 @@ def render_schema() -> str:
 
 def model_schema() -> Schema:
     """Return the schema of a model's file."""
-    variants = [_model(Protocol.MODBUS, modbus_register(), modbus_identity()), _model(Protocol.DLMS, cosem(), name())]
+    variants = [
+        _model(Protocol.MODBUS, modbus_register(), modbus_identity()),
+        _model(Protocol.DLMS, cosem(), name()),
+        _model(Protocol.IEC62056_21, data_set(), name()),
+    ]
     return {"$schema": DIALECT, "title": "congto meter model", "oneOf": variants}
 
 
@@ -91,7 +95,12 @@ def _model(protocol: Protocol, place: tuple[dict[str, Schema], dict[str, Schema]
 def measurement(place_required: dict[str, Schema], place_optional: dict[str, Schema]) -> Schema:
     """Return the schema of one of ``[measurements]``."""
     required: dict[str, Schema] = {"obis": OBIS, "unit": {"enum": list(UNIT_FACTORS)}, **place_required}
-    optional: dict[str, Schema] = {"group": {"enum": [each.value for each in Group]}, "source": TEXT, **place_optional}
+    optional: dict[str, Schema] = {
+        "group": {"enum": [each.value for each in Group]},
+        "source": TEXT,
+        "every": DURATION,
+        **place_optional,
+    }
     return table(required, optional)
 
 
@@ -114,6 +123,11 @@ def modbus_register() -> tuple[dict[str, Schema], dict[str, Schema]]:
 def cosem() -> tuple[dict[str, Schema], dict[str, Schema]]:
     """Return the keys that say where a DLMS meter holds a value."""
     return {"class": integer(1, 255), "attribute": integer(1, 127)}, {}
+
+
+def data_set() -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """Return the keys that say where a readout of IEC 62056-21 holds a value."""
+    return {}, {"address": TEXT}
 
 
 def modbus_identity() -> Schema:

@@ -102,6 +102,10 @@ class CharacterLine(SerialLine):
             if handed and self._hdlc is not None:
                 self._hdlc(handed)
 
+    def hears(self, baud: int) -> bool:
+        """Whether a meter listens at ``baud``: all do at the first speed, one in a session at what was agreed."""
+        return baud == BAUD_FIRST or any(server.baud == baud for _, server, _ in self._servers)
+
     def _fall_silent(self) -> None:
         self._silence = None
         for _, server, registers in self._servers:
