@@ -52,8 +52,8 @@ def parse_addresses(text: str) -> list[int]:
     """Return the addresses written as ``1-32,40``; raise :class:`UsageError`."""
     units: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        last = last or first
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
         if not (first + last).isascii() or not first.isdigit() or not last.isdigit() or len(first + last) > 6:
             raise UsageError(f"--address {text}: expected addresses such as 1-32,40")
         if not UNIT_MIN <= int(first) <= int(last) <= UNIT_MAX:
