@@ -83,6 +83,13 @@ class Group:
             found |= self.amount != 0
         return found
 
+    def surcharges(self, slot: Int64Array, place: Int64Array, otherwise: Int64Array) -> Int64Array:
+        """Return for lines of the group what ``Lines.extra`` says of reactive energy, elsewhere ``otherwise``."""
+        assert self.factor is not None
+        assert self.surcharge_bp is not None
+        reactive = np.array([each.kind is LineKind.REACTIVE for each in self.slots])[slot]
+        return np.where(reactive, self.factor[place] * SURCHARGE_STEP + self.surcharge_bp[place], otherwise)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
@@ -102,6 +109,8 @@ class Lines:
         [Wh, đ/kWh, đ]; varh and a price of 0 for reactive energy, W and đ/kW for demand.
     quota_wh
         Width of the tier for this bill, −1 where the line has none. [Wh]
+    extra
+        The quota; of a surcharge for reactive energy, power factor [1/100] × 100,000 + surcharge [1/100 %].
     """
 
     slots: tuple[Slot, ...]
@@ -114,6 +123,11 @@ class Lines:
     price: Int64Array
     amount: Int64Array
     quota_wh: Int64Array
+    extra: Int64Array
+
+
+SURCHARGE_STEP = 100_000
+"""Parts power factor and surcharge in :attr:`Lines.extra`; the surcharge is under 1,000 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +160,7 @@ class Charges:
     def lines(self) -> Lines:
         """Return the lines that charge something, as flat columns ready to store."""
         slots: list[Slot] = []
-        bills, places, energies, amounts, quotas = [], [], [], [], []
+        bills, places, energies, amounts, quotas, extras = [], [], [], [], [], []
         for group in self.groups:
             held, slot = np.nonzero(group.charged().T)
             bills.append(group.rows[held])
@@ -154,6 +168,7 @@ class Charges:
             energies.append(group.energy_wh[slot, held])
             amounts.append(group.amount[slot, held])
             quotas.append(np.full_like(slot, -1) if group.quota_wh is None else group.quota_wh[slot, held])
+            extras.append(quotas[-1] if group.factor is None else group.surcharges(slot, held, quotas[-1]))
             slots.extend(group.slots)
         bill, slot = _joined(bills), _joined(places)
         order = np.argsort(bill, kind="stable")
@@ -169,6 +184,7 @@ class Charges:
             price=np.array([item.price for item in slots], dtype=np.int64)[slot],
             amount=_joined(amounts)[order],
             quota_wh=_joined(quotas)[order],
+            extra=_joined(extras)[order],
         )
 
 

@@ -21,8 +21,10 @@ SELECT_BILLED = """
         order by metering_point_id limit %(rows_max)s
     ), newest as (
         select distinct on (b.metering_point_id, b.period_from)
-               b.bill_id, b.metering_point_id, b.period_from, b.energy_wh, b.inputs -> 'contract' as contract
-        from bill b join point using (metering_point_id)
+               b.bill_id, b.metering_point_id, b.period_from, b.energy_wh,
+               jsonb_build_object('category', t.category, 'voltage', t.voltage, 'households', t.households,
+                                  'three_rates', t.three_rates) as contract
+        from bill b join point using (metering_point_id) join bill_terms t using (terms_id)
         where b.period_from >= %(first_on)s and b.period_from <= %(last_on)s
         order by b.metering_point_id, b.period_from, b.version desc
     )

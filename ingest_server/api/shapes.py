@@ -161,6 +161,7 @@ class BillShape(Shape):
     total: int = Field(examples=[384_912])
     created_at: str = Field(examples=["2026-11-01T01:00:00Z"])
     solar_purchase: int | None = Field(examples=[None])
+    state: str = Field(examples=["issued"], description="ready, held, issued, cancelled or superseded")
 
 
 class LineShape(Shape):
@@ -206,10 +207,14 @@ class BillDetail(Shape):
     vat: int = Field(examples=[28_512])
     total: int = Field(examples=[384_912])
     created_at: str = Field(examples=["2026-11-01T01:00:00Z"])
+    state: str = Field(examples=["issued"], description="ready, held, issued, cancelled or superseded")
     inputs_hash: str = Field(examples=["6f1e…"])
+    document_hash: str | None = Field(examples=["a2b9…"], description="Over the inputs and all that came of them.")
     inputs: dict[str, Any] = Field(description="Readings with times and qualities, contract terms, acts and prices.")
     lines: list[LineShape]
     purchase: PurchaseShape | None
+    control: dict[str, Any] | None = Field(description="Which rules of bill control spoke, and who must sign.")
+    acts: list[dict[str, Any]] = Field(description="Who held, released, cancelled or rebilled it, when and why.")
     explanation: list[str] = Field(examples=[["Bậc 3, từ 01/10/2026 đến 31/10/2026: 65 kWh × 2.380 đ/kWh = 154.700 đ"]])
 
 

@@ -1,59 +1,110 @@
-"""``congto bill``: compute bills from stored readings, list them, show and explain one."""
+"""``congto bill``: from stored readings to issued bills, and everything that people do on the way."""
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
-    from ingest_server.billing.run import Summary
+    from ingest_server.billing.run import Plan, Summary
 
 POINTS_MAX = 1_000  # named on one command line
-BILL_ID_MAX = 2**63 - 1  # of a bigint
+PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto bill``."""
-    from ingest_server.database.connection import add_dsn_arguments
+    from ingest_server.billing.commands_acts import add_act_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_run_arguments(actions)
+    _add_reading_arguments(actions)
+    add_act_arguments(actions)
+
+
+def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from ingest_server.database.connection import add_dsn_arguments
+
+    plan = actions.add_parser("plan", help="say what a run would find: points, books, units, what is there already")
     run_parser = actions.add_parser(
         "run", help="bill a month: what can be computed is billed, the rest held with reasons"
     )
-    list_parser = actions.add_parser("list", help="list a month's bills and what is held")
-    show_parser = actions.add_parser("show", help="show a bill, and explain it line by line")
-    for sub in (run_parser, list_parser, show_parser):
+    for sub in (plan, run_parser):
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
-        period_help = "calendar month in Vietnam, like 2026-10"
-        sub.add_argument("--period", metavar="YYYY-MM", required=sub is not show_parser, help=period_help)
-    for sub in (list_parser, show_parser):
-        sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
+        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+        add_selection_arguments(sub)
+    run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
     run_parser.add_argument(
+        "--issue-as", metavar="NAME", help="issue at once, in this person's name, what control lets pass"
+    )
+    run_parser.add_argument(
+        "--thresholds", metavar="FILE", help="the company's thresholds of bill control (default: congto's)"
+    )
+    run_parser.add_argument("--workers", metavar="N", default="1", help="processes to compute in (default: 1)")
+    run_parser.add_argument("--dask", metavar="ADDRESS", help="compute on the Dask cluster of this scheduler")
+
+
+def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from ingest_server.database.connection import add_dsn_arguments
+
+    list_parser = actions.add_parser("list", help="list a month's bills and what is held")
+    show_parser = actions.add_parser("show", help="show a bill, and explain it line by line")
+    explain_parser = actions.add_parser("explain", help="explain a bill line by line, to be read to the customer")
+    for sub in (list_parser, show_parser, explain_parser):
+        add_dsn_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        sub.add_argument("--period", metavar="YYYY-MM", required=sub is list_parser, help=PERIOD_HELP)
+        sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
+    for sub in (show_parser, explain_parser):
+        sub.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")
+        sub.add_argument("--point", metavar="ID", help="show this metering point's bill of --period")
+    show_parser.add_argument("--explain", action="store_true", help="say how each figure comes about")
+
+
+def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which points a command is about."""
+    parser.add_argument(
         "--point", metavar="ID", action="append", help="only this metering point; may be given several times"
     )
-    run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
-    show_parser.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")
-    show_parser.add_argument("--point", metavar="ID", help="show this metering point's bill of --period")
-    show_parser.add_argument("--explain", action="store_true", help="say how each figure comes about")
+    parser.add_argument("--unit", metavar="CODE", help="only the unit with these six characters, like PD0100")
+    parser.add_argument("--book", metavar="ID", help="only the points of this reading book")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto bill``: 0 done, 1 some points are held or differ (or there is no such bill)."""
-    return {"run": _run, "list": _list, "show": _show}[arguments.action](arguments)
+    from ingest_server.billing.commands_acts import ACTS
+
+    own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
+    return (own | ACTS)[arguments.action](arguments)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json, selection_from
+    from ingest_server.billing.period import Period
+    from ingest_server.billing.standing import plan_of, print_plan
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        found = plan_of(connection, period, selection)
+    if arguments.json:
+        print_json({"period": str(period), "books": found})
+    else:
+        print_plan(period, found)
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json
     from ingest_server.billing.period import Period
     from ingest_server.billing.print_run import print_summary, progress_bar, summary_json
     from ingest_server.billing.run import run_billing
     from ingest_server.database.connection import dsn_from
 
-    if arguments.point is not None and len(arguments.point) > POINTS_MAX:
-        raise UsageError(f"--point: found {len(arguments.point)}, at most {POINTS_MAX} fit one call; bill all instead")
+    plan = _plan_from(arguments)
     period = Period.of_month(arguments.period)
     period.check_ended(datetime.now(UTC))
     dsn = dsn_from(arguments)
@@ -62,18 +113,38 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"congto: another run bills {period} now; waiting until it is done", file=sys.stderr)
 
     with progress_bar(f"{period}") as progress:
-        summary: Summary = run_billing(
-            dsn, period, points=arguments.point, dry_run=arguments.dry_run, progress=progress, waiting=waiting
-        )
+        summary: Summary = run_billing(dsn, period, plan, progress=progress, waiting=waiting)
     if arguments.json:
-        _print_json(summary_json(summary))
+        print_json(summary_json(summary))
     else:
         print_summary(summary)
-    return 1 if summary.held or summary.purchases_held or summary.differing else 0
+    return 1 if summary.held or summary.purchases_held or summary.differing or summary.to_sign else 0
+
+
+def _plan_from(arguments: argparse.Namespace) -> "Plan":
+    from ingest_server.billing.asked import selection_from, thresholds_from
+    from ingest_server.billing.executors import WORKERS_MAX
+    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX
+    from ingest_server.billing.run import BILLS_KEPT_MAX, Plan
+
+    if not (arguments.workers.isascii() and arguments.workers.isdigit() and 1 <= int(arguments.workers) <= WORKERS_MAX):
+        raise UsageError(f"--workers: found {arguments.workers!r}; expected a number from 1 to {WORKERS_MAX}")
+    if arguments.issue_as is not None and (arguments.dry_run or not arguments.issue_as.strip()):
+        raise UsageError("--issue-as: expected a person's name, and no --dry-run: a dry run issues nothing")
+    return Plan(
+        selection=selection_from(arguments),
+        dry_run=arguments.dry_run,
+        issue_as=arguments.issue_as,
+        thresholds=thresholds_from(arguments.thresholds),
+        workers=int(arguments.workers),
+        dask=arguments.dask,
+        kept=BILLS_KEPT_MAX if arguments.json else HOLDS_PRINTED_MAX,
+    )
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
+    from ingest_server.billing.asked import print_json
     from ingest_server.billing.period import Period
     from ingest_server.billing.print_bill import print_list
     from ingest_server.billing.stored import every_bill, every_hold
@@ -83,7 +154,7 @@ def _list(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         bills, holds = every_bill(connection, period), every_hold(connection, period)
         if arguments.json:
-            _print_json({"period": str(period), "bills": list(bills), "held": list(holds)})
+            print_json({"period": str(period), "bills": list(bills), "held": list(holds)})
         else:
             print_list(bills, holds, Language(arguments.language))
     return 0
@@ -91,54 +162,26 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
+    from ingest_server.billing.asked import bill_id_from, print_json
     from ingest_server.billing.explain import explain_bill
-    from ingest_server.billing.print_bill import print_bill
+    from ingest_server.billing.print_bill import print_bill, print_explanation
     from ingest_server.billing.stored import load_bill
     from ingest_server.database.connection import connect, dsn_from, translated
 
     language = Language(arguments.language)
     with translated(), connect(dsn_from(arguments)) as connection:
-        bill_id = _bill_id(arguments, connection)
+        bill_id = bill_id_from(arguments, connection)
         bill = None if bill_id is None else load_bill(connection, bill_id)
     if bill is None:
         if bill_id is not None:
-            print(
-                f"congto: there is no bill {bill_id}; `congto bill list --period …` shows those there are",
-                file=sys.stderr,
-            )
+            print(f"congto: there is no bill {bill_id}; `congto bill list` shows their numbers", file=sys.stderr)
         return 1
+    explain = arguments.action == "explain"
     if arguments.json:
-        explanation = {"explanation": explain_bill(bill, language)} if arguments.explain else {}
-        _print_json({**bill, **explanation})
+        explained = explain or arguments.explain
+        print_json({**bill, **({"explanation": explain_bill(bill, language)} if explained else {})})
+    elif explain:
+        print_explanation(bill, language)
     else:
         print_bill(bill, language, explain=arguments.explain)
     return 0
-
-
-def _bill_id(arguments: argparse.Namespace, connection: Any) -> int | None:
-    """Return which bill is meant; none, after having said why, if the point has none."""
-    from ingest_server.billing.period import Period
-    from ingest_server.billing.stored import list_bills, list_holds
-
-    if arguments.bill_id is not None:
-        if arguments.point is not None or arguments.period is not None:
-            raise UsageError("found BILL_ID together with --point or --period: give the number, or point and period")
-        if not (arguments.bill_id.isascii() and arguments.bill_id.isdigit() and int(arguments.bill_id) <= BILL_ID_MAX):
-            raise UsageError(
-                f"BILL_ID {arguments.bill_id!r}: expected the number of a bill, as `congto bill list` shows it"
-            )
-        return int(arguments.bill_id)
-    if arguments.point is None or arguments.period is None:
-        raise UsageError("which bill? give BILL_ID, or --point and --period")
-    period = Period.of_month(arguments.period)
-    bills = list_bills(connection, period, point=arguments.point)
-    if bills:
-        return int(bills[-1]["bill_id"])
-    holds = list_holds(connection, period, point=arguments.point)
-    why = f"it is held: {holds[0]['reason']}: {holds[0]['detail']}" if holds else "run `congto bill run` first"
-    print(f"congto: {arguments.point} has no bill of {period}; {why}", file=sys.stderr)
-    return None
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))

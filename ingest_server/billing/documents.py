@@ -1,8 +1,6 @@
 """What a billing run decides: bills, purchases and holds, as values ready to be written.
 
-The canonical form of a bill's inputs is JSON without spaces, keys sorted; its SHA-256 tells whether a bill for the same
-inputs is already there. It holds what the amounts depend on and nothing else, so a contract that is closed later, or a
-customer's new name, makes no other bill of an old one.
+How they are stored, and by which hash they are known, is in :mod:`ingest_server.billing.pack`.
 """
 
 import json

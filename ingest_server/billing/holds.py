@@ -8,16 +8,14 @@ The checks run in this order and the first reason of a point is the one told:
 4. the surplus of net metering, where the period before was not billed.
 """
 
-from datetime import timedelta
-
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.codes import Solar
-from ingest_server.billing.columns import MISSING, REGISTERS, Parts, Points
+from ingest_server.billing.columns import MISSING, REGISTERS, Parts, Points, day_of
 from ingest_server.billing.documents import Hold, HoldReason, instant_text
 from ingest_server.billing.period import civil_text, instant_of
-from ingest_server.billing.terms import Terms
+from ingest_server.billing.terms import BilledTerms
 from protocols.telemetry.reading import Quality
 
 EXCHANGE_GAP_MAX_US = (
@@ -49,16 +47,16 @@ class Holds:
         return [self._found[row] for row in sorted(self._found)]
 
 
-def hold_contracts(points: Points, unknown: dict[int, str], holds: Holds) -> None:
+def hold_contracts(points: Points, terms: BilledTerms, unknown: dict[int, str], holds: Holds) -> None:
     """Hold points without exactly one contract whose terms are known."""
-    for row, found in enumerate(points.contracts):
-        if not found:
-            detail = "a meter hangs there, but no contract is in force on any day of the period: enter the contract"
-            holds.add(row, HoldReason.NO_CONTRACT.value, detail)
-        elif len(found) > 1:
-            days = ", ".join(contract.valid_from.isoformat() for contract in found)
-            detail = f"contracts from {days} are in force in one period: bill each part apart, by hand for now"
-            holds.add(row, HoldReason.SEVERAL_CONTRACTS.value, detail)
+    for row in np.flatnonzero(terms.contracts == 0).tolist():
+        detail = "a meter hangs there, but no contract is in force on any day of the period: enter the contract"
+        holds.add(row, HoldReason.NO_CONTRACT.value, detail)
+    for row in np.flatnonzero(terms.contracts > 1).tolist():
+        found = points.contracts.first_day[points.contracts.point == row].tolist()
+        days = ", ".join(day_of(day).isoformat() for day in found)
+        detail = f"contracts from {days} are in force in one period: bill each part apart, by hand for now"
+        holds.add(row, HoldReason.SEVERAL_CONTRACTS.value, detail)
     for row, detail in unknown.items():
         holds.add(row, HoldReason.UNKNOWN_CONTRACT_TERM.value, detail)
 
@@ -68,7 +66,7 @@ def hold_unmetered(points: Points, holds: Holds) -> None:
 
     Between two meters the time an exchange takes may pass.
     """
-    parts, n = points.parts, len(points.metering_point_id)
+    parts, n = points.parts, len(points)
     first, after = np.searchsorted(parts.point, np.arange(n)), np.searchsorted(parts.point, np.arange(n), side="right")
     bad = first == after
     there = np.flatnonzero(~bad)
@@ -108,18 +106,17 @@ def hold_unread(points: Points, needed: NDArray[np.bool_], holds: Holds) -> None
             holds.add(row, reason.value, told + more)
 
 
-def hold_uncarried(points: Points, terms: Terms, holds: Holds) -> None:
+def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
     """Hold points of net metering whose surplus is not known, because the period before them was not billed."""
-    for row in np.flatnonzero(terms.solar == Solar.NET_2017.code).tolist():
-        previous = points.previous[row]
-        expected = points.first_on[row] - timedelta(days=1)
-        if previous is not None and previous.period_to != expected:
-            detail = (
-                f"the last bill ends on {previous.period_to:%d/%m/%Y}, "
-                f"this one begins on {points.first_on[row]:%d/%m/%Y}: "
-                "bill the days between first, their surplus is carried into this bill"
-            )
-            holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, detail)
+    previous = points.previous
+    late = (previous.bill_id != 0) & (previous.last_day != points.first_day - 1)
+    for row in np.flatnonzero(late & (terms.solar == Solar.NET_2017.code)).tolist():
+        last_on, first_on = day_of(int(previous.last_day[row])), day_of(int(points.first_day[row]))
+        detail = (
+            f"the last bill ends on {last_on:%d/%m/%Y}, this one begins on {first_on:%d/%m/%Y}: "
+            "bill the days between first, their surplus is carried into this bill"
+        )
+        holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, detail)
 
 
 Place = tuple[int, int, int]

@@ -111,8 +111,14 @@ def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool) ->
         amount = format_number(purchase["amount"], language)
         console.print(Text(f"{words['purchase']}: {bought} kWh × {price} đ/kWh = {amount} đ"), soft_wrap=True)
     if explain:
-        for sentence in explain_bill(bill, language):
-            console.print(Text(f"• {sentence}"), soft_wrap=True)
+        print_explanation(bill, language)
+
+
+def print_explanation(bill: Mapping[str, Any], language: Language) -> None:
+    """Print how each figure of a bill comes about, as a clerk reads it to the customer."""
+    console = Console(file=sys.stdout, highlight=False)
+    for sentence in explain_bill(bill, language):
+        console.print(Text(f"• {sentence}"), soft_wrap=True)
 
 
 def _kwh(energy_wh: int, language: Language) -> str:

@@ -1,54 +1,62 @@
 """One billing run: a snapshot, chunk after chunk of it decided and written, whatever happens in between.
 
-A reading connection holds one repeatable read transaction, so all chunks see the same readings and contracts; a writing
-connection commits chunk by chunk, so a run that is killed leaves whole bills behind and the next run goes on from
-there: points whose bill rests on the same inputs are skipped. The writing connection also holds an advisory lock on
-the period, taken before the snapshot: a second run waits, and then finds the work done. Should somebody write bills
-without the lock, the unique key of ``bill`` stops us, and nothing is billed twice.
+The run holds a repeatable read transaction whose snapshot all chunks read from, so they see the same readings and
+contracts, and an advisory lock on the period, taken before the snapshot: a second run waits, and then finds the work
+done. Each chunk is committed whole, so a run that is killed leaves whole bills behind and the next goes on from there:
+points whose bill rests on the same inputs are skipped. Should somebody write bills without the lock, the unique key of
+``bill`` stops us, and nothing is billed twice.
+
+A bill is computed first and issued afterwards, once control or a person has let it pass. Until then a run may replace
+it by a newer version; from then on it never changes, and a run only reports that it would come out otherwise.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
 import psycopg
 from psycopg import Connection
 
-from ingest_server.billing.decide import Decision, decide
+from billing_core.control.thresholds import Thresholds, load_thresholds
+from ingest_server.billing import queries
+from ingest_server.billing.chunk import Job, Outcome, carry_out
+from ingest_server.billing.columns import Terms
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold
-from ingest_server.billing.gather import gather
+from ingest_server.billing.executors import AHEAD, executor_of, in_order
+from ingest_server.billing.gather import Frame, Selection, chunks_of_run, terms_of_run
 from ingest_server.billing.period import Period
-from ingest_server.billing.write import FINISH_RUN, INSERT_RUN, write_chunk
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from protocols.errors import UnavailableError, UsageError
 
-POINTS_PER_CHUNK = 5_000  # some 40 MB of columns and JSON at a time, a commit every second or so
+POINTS_PER_CHUNK = 20_000  # some 100 MB of columns at a time, a commit every second or so
 BILLS_KEPT_MAX = 1_000  # of a run's bills, holds and differences each so many are kept to be shown; all are counted
 LOCK_CLASS = 0x62696C6C  # "bill": the first key of the advisory lock; the second is the month as YYYYMM
 
 TRY_LOCK = "select pg_try_advisory_lock(%(class)s, %(month)s)"
 AWAIT_LOCK = "select pg_advisory_lock(%(class)s, %(month)s)"
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
-UNKNOWN_POINTS = """
-    select wanted from unnest(%(wanted)s::text[]) as wanted
-    where not exists (select from metering_point p where p.metering_point_id = wanted)
-    order by wanted limit 5
+EXPORT_SNAPSHOT = "select pg_export_snapshot()"
+INSERT_RUN = """
+    insert into billing_run (period_from, period_to, code_version) values (%(first_on)s, %(last_on)s, %(version)s)
+    returning run_id
 """
-COUNT_POINTS = (
-    "select count(*) from metering_point where %(wanted)s::text[] is null or metering_point_id = any (%(wanted)s)"
-)
+FINISH_RUN = "update billing_run set finished_at = clock_timestamp() where run_id = %(run)s"
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
     """What a run did, or a dry run would do. [Wh, đ]
 
-    ``billed`` are new bills, ``unchanged`` were there for the same inputs, ``differing`` were there for others and are
-    left alone; ``held`` have no bill, ``purchases_held`` have one, but not the purchase that belongs beside it. The
-    sums are over the bills that stand, new or issued before; ``difference`` is what the totals of the differing ones
+    ``billed`` are new bills, ``replaced`` newer versions of bills that were not issued, ``unchanged`` were there for
+    the same inputs, ``differing`` were issued for others and are left alone; ``held`` have no bill, ``purchases_held``
+    have one, but not the purchase that belongs beside it. Of those billed or replaced, ``to_sign`` must be signed by
+    somebody before they may be issued, and ``issued`` were issued at once.
+
+    The sums are over the bills that stand, new or made before; ``difference`` is what the totals of the differing ones
     would change by. The digest is over every bill computed, new or not, so a dry run, the real run and any later run
     over the same data all say the same.
     """
@@ -57,10 +65,13 @@ class Summary:
     dry_run: bool
     run_id: int | None = None
     billed: int = 0
+    replaced: int = 0
     unchanged: int = 0
     held: int = 0
     purchases_held: int = 0
     differing: int = 0
+    to_sign: int = 0
+    issued: int = 0
     energy_wh: int = 0
     subtotal: int = 0
     vat: int = 0
@@ -78,67 +89,98 @@ class Summary:
         """SHA-256 over all bills computed, in order of their points: equal runs have equal digests."""
         return str(self._digest.hexdigest())
 
-    def add(self, decision: Decision) -> None:
+    def add(self, outcome: Outcome, kept: int) -> None:
         """Count a chunk."""
-        self.billed += len(decision.new)
-        self.unchanged += len(decision.computed) - len(decision.new) - len(decision.differences)
-        self.held += len(decision.holds)
-        self.purchases_held += len(decision.purchase_holds)
-        self.differing += len(decision.differences)
-        for amounts in decision.standing:
-            for name in Amounts.__slots__:
-                setattr(self, name, getattr(self, name) + getattr(amounts, name))
-        self.difference += sum(each.computed_total - each.issued_total for each in decision.differences)
-        for bill in decision.computed:
-            self._digest.update(bill.text.encode() + b"\n")
-        self.bills = [*self.bills, *decision.computed][:BILLS_KEPT_MAX]
-        self.holds = [*self.holds, *decision.holds, *decision.purchase_holds][:BILLS_KEPT_MAX]
-        self.differences = [*self.differences, *decision.differences][:BILLS_KEPT_MAX]
+        for name in COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        for each in fields(Amounts):
+            setattr(self, each.name, getattr(self, each.name) + getattr(outcome.standing, each.name))
+        self._digest.update(outcome.documents)
+        self.bills = [*self.bills, *outcome.bills][:kept]
+        self.holds = [*self.holds, *outcome.holds][:kept]
+        self.differences = [*self.differences, *outcome.differences][:kept]
 
 
+COUNTED = (
+    *("billed", "replaced", "unchanged", "held", "purchases_held", "differing", "to_sign", "issued"),
+    "difference",
+)
 Progress = Callable[[int, int], None]
 """Called with how many points are done and how many there are at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a run is to be done.
+
+    Parameters
+    ----------
+    selection
+        Which points.
+    dry_run
+        Compute everything, write nothing.
+    issue_as
+        Who issues at once what control lets pass; none to issue nothing.
+    thresholds
+        Of control; none for those of the package.
+    workers, dask
+        Processes, or the address of a Dask scheduler.
+    kept
+        How many bills, holds and differences are kept to be shown.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    dry_run: bool = False
+    issue_as: str | None = None
+    thresholds: Thresholds | None = None
+    chunk_points: int = POINTS_PER_CHUNK
+    workers: int = 1
+    dask: str | None = None
+    kept: int = BILLS_KEPT_MAX
 
 
 def run_billing(
     dsn: str,
     period: Period,
+    plan: Plan | None = None,
     *,
-    points: Sequence[str] | None = None,
-    dry_run: bool = False,
-    chunk_points: int = POINTS_PER_CHUNK,
     progress: Progress = lambda _done, _of: None,
     waiting: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Bill ``period`` from what the database holds; write nothing if ``dry_run``.
+    """Bill ``period`` from what the database holds.
 
     Parameters
     ----------
-    points
-        Only these metering points; none means all.
     waiting
         Called when another run of the period holds the lock, before we wait for it.
 
     Raises
     ------
     UsageError
-        If one of ``points`` is unknown.
+        If one of the points is unknown.
     UnavailableError
-        If the database goes away, or somebody bills the same points at the same time in another way. What was
-        committed stays; run again.
+        If the database or a worker goes away, or somebody bills the same points at the same time in another way. What
+        was committed stays; run again.
     """
+    plan = plan or Plan()
     try:
         with translated(), connect(dsn) as reader, connect(dsn) as writer:
             writer.autocommit = True
-            if not dry_run:
+            if not plan.dry_run:
                 _lock(writer, period, waiting)
             reader.execute(SNAPSHOT)
-            summary = Summary(period=period, dry_run=dry_run)
-            return _run(reader, writer, summary, points, chunk_points=chunk_points, progress=progress)
+            summary = Summary(period=period, dry_run=plan.dry_run)
+            jobs = _jobs(reader, writer, dsn, plan, summary)
+            _work(jobs, plan, summary, progress)
+            if summary.run_id is not None:
+                writer.execute(FINISH_RUN, {"run": summary.run_id})
+            return summary
     except psycopg.errors.UniqueViolation as error:
         raise UnavailableError(
             f"billing {period}: somebody billed the same points meanwhile ({error}); run again"
         ) from error
+    except BrokenProcessPool as error:
+        raise UnavailableError(f"billing {period}: a worker died ({error}); run again: it goes on there") from error
 
 
 def _lock(writer: Connection[Any], period: Period, waiting: Callable[[], None]) -> None:
@@ -149,34 +191,59 @@ def _lock(writer: Connection[Any], period: Period, waiting: Callable[[], None]) 
         writer.execute(AWAIT_LOCK, key)
 
 
-def _run(
-    reader: Connection[Any],
-    writer: Connection[Any],
-    summary: Summary,
-    wanted: Sequence[str] | None,
-    *,
-    chunk_points: int,
-    progress: Progress,
-) -> Summary:
+def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan, summary: Summary) -> list[Job]:
+    """Begin the run; return what there is to do, for the snapshot that ``reader`` holds."""
     period = summary.period
-    parameters = {"wanted": None if wanted is None else list(wanted)}
-    if wanted is not None and (unknown := [row[0] for row in reader.execute(UNKNOWN_POINTS, parameters)]):
-        raise UsageError(f"--point: there is no metering point {', '.join(map(repr, unknown))}; check the registry")
-    count = reader.execute(COUNT_POINTS, parameters).fetchone()
-    of, done, after = (count[0] if count else 0), 0, ""
-    if not summary.dry_run:
+    _check_points(reader, plan.selection)
+    terms = terms_of_run(reader, period)
+    frame = Frame(period, plan.selection, terms, _terms_ids(writer, terms, put_in=not plan.dry_run))
+    chunks = chunks_of_run(reader, plan.selection, plan.chunk_points)
+    snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
+    assert snapshot is not None, "a function gives a row"
+    if not plan.dry_run:
         span = {"first_on": period.first_on, "last_on": period.last_on, "version": version("congto")}
         started = writer.execute(INSERT_RUN, span).fetchone()
         assert started is not None, "an insert returning gives a row"
         summary.run_id = started[0]
-    while (chunk := gather(reader, period, after=after, wanted=wanted, points_max=chunk_points)) is not None:
-        decision = decide(chunk)
-        if summary.run_id is not None:
-            write_chunk(writer, summary.run_id, decision)
-        summary.add(decision)
-        done += len(chunk.metering_point_id)
-        after = chunk.metering_point_id[-1]
-        progress(done, of)
-    if summary.run_id is not None:
-        writer.execute(FINISH_RUN, {"run": summary.run_id})
-    return summary
+    thresholds = plan.thresholds or load_thresholds()
+    return [
+        Job(
+            dsn=dsn,
+            snapshot=snapshot[0],
+            frame=frame,
+            chunk=chunk,
+            thresholds=thresholds,
+            run_id=summary.run_id,
+            actor=plan.issue_as,
+            kept=plan.kept,
+        )
+        for chunk in chunks
+    ]
+
+
+def _work(jobs: list[Job], plan: Plan, summary: Summary, progress: Progress) -> None:
+    of = jobs[-1].chunk.points_so_far if jobs else 0
+    with executor_of(plan.workers, plan.dask) as executor:
+        ahead = 1 if plan.workers == 1 and plan.dask is None else AHEAD * plan.workers
+        for job, outcome in zip(jobs, in_order(executor, carry_out, jobs, ahead=ahead), strict=True):
+            summary.add(outcome, plan.kept)
+            progress(job.chunk.points_so_far, of)
+
+
+def _check_points(reader: Connection[Any], selection: Selection) -> None:
+    if selection.points is None:
+        return
+    unknown = [row[0] for row in reader.execute(queries.UNKNOWN_POINTS, selection.parameters)]
+    if unknown:
+        raise UsageError(f"--point: there is no metering point {', '.join(map(repr, unknown))}; check the registry")
+
+
+def _terms_ids(writer: Connection[Any], terms: tuple[Terms, ...], *, put_in: bool) -> tuple[int, ...]:
+    """Return the database's numbers of terms, 0 for those it has not and, in a dry run, does not get."""
+    found = []
+    for each in terms:
+        if put_in:
+            writer.execute(queries.INSERT_TERMS, each.to_json())
+        row = writer.execute(queries.SELECT_TERMS_IDS, each.to_json()).fetchone()
+        found.append(0 if row is None else row[0])
+    return tuple(found)

@@ -4,22 +4,35 @@ Nothing is computed again: amounts, lines and operands are those of the day the 
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
+from datetime import date
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from ingest_server.billing.documents import PURCHASE_PREFIX, instant_text
+from ingest_server.billing.columns import Terms
+from ingest_server.billing.documents import PURCHASE_PREFIX, Line, instant_text
+from ingest_server.billing.pack import METERED
 from ingest_server.billing.period import Period
+from ingest_server.billing.unpack import Row, inputs_of, lines_of
 
 BILLS_PER_PAGE_MAX = 200
 FIRST = ""  # sorts before every metering point
+PACKED = frozenset(
+    (
+        *("category", "voltage", "households", "three_rates", "solar_regime", "metered"),
+        *("line_wh", "line_amount", "line_extra", "more", "slots"),
+    )
+)
+"""Columns of a bill that are told in other words."""
 
 SELECT_BILLS = """
     select b.bill_id, b.run_id, b.metering_point_id, c.customer_id, c.name as customer_name,
            b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat, b.total, b.created_at,
-           s.amount as solar_purchase
+           s.amount as solar_purchase, state.state
     from bill b
+    join bill_state state using (bill_id)
     join metering_point p on p.metering_point_id = b.metering_point_id
     join customer c on c.customer_id = p.customer_id
     left join solar_purchase s on s.bill_id = b.bill_id
@@ -66,17 +79,25 @@ SELECT_HOLDS = """
 SELECT_BILL = """
     select b.bill_id, b.run_id, b.metering_point_id, c.customer_id, c.name as customer_name,
            c.address as customer_address, b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat,
-           b.total, b.created_at, b.inputs, b.inputs_hash
+           b.total, b.created_at, encode(b.inputs_hash, 'hex') as inputs_hash,
+           encode(b.document_hash, 'hex') as document_hash, s.state,
+           t.category, t.voltage, t.households, t.three_rates, t.solar_regime,
+           b.metered, b.line_wh, b.line_amount, b.line_extra, coalesce(b.more, '{}') as more,
+           (select coalesce(array_agg(slot order by place), '{}')
+            from unnest(b.line_slot) with ordinality as own (slot_id, place) join bill_slot using (slot_id)) as slots
     from bill b
-    join metering_point p on p.metering_point_id = b.metering_point_id
-    join customer c on c.customer_id = p.customer_id
+    join bill_state s using (bill_id)
+    join bill_terms t using (terms_id)
+    join metering_point p using (metering_point_id)
+    join customer c using (customer_id)
     where b.bill_id = %(bill)s
 """
 
-SELECT_LINES = """
-    select line, kind, tier, register, energy_wh, price, amount, operands
-    from bill_line where bill_id = %(bill)s order by line
-"""
+SELECT_CHANNELS = "select channel_id, meter_id, obis from channel where channel_id = any (%(channels)s::integer[])"
+
+SELECT_CONTROL = "select rules, signer, expected_wh, before_wh from bill_control where bill_id = %(bill)s"
+
+SELECT_ACTS = "select act, actor, role, note, acted_at from bill_act where bill_id = %(bill)s order by act_id"
 
 SELECT_PURCHASE = """
     select regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands
@@ -120,13 +141,44 @@ def list_holds(
 
 
 def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | None:
-    """Return a bill with ``lines``, ``purchase`` (or none) and ``inputs``; none if there is no such bill."""
+    """Return a bill with ``lines``, ``purchase`` (or none), ``inputs``, ``state``, ``control`` (or none) and ``acts``.
+
+    None if there is no such bill.
+    """
     found = _rows(connection, SELECT_BILL, {"bill": bill_id})
     if not found:
         return None
+    bill = found[0]
+    row = _row(connection, bill)
+    lines = lines_of(row)
     purchases = _rows(connection, SELECT_PURCHASE, {"bill": bill_id})
-    lines = _rows(connection, SELECT_LINES, {"bill": bill_id})
-    return {**found[0], "lines": lines, "purchase": purchases[0] if purchases else None}
+    control = _rows(connection, SELECT_CONTROL, {"bill": bill_id})
+    return {
+        **{name: value for name, value in bill.items() if name not in PACKED},
+        "inputs": inputs_of(row, lines),
+        "lines": [{"line": number, **_line_json(line)} for number, line in enumerate(lines, 1)],
+        "purchase": purchases[0] if purchases else None,
+        "control": control[0] if control else None,
+        "acts": _rows(connection, SELECT_ACTS, {"bill": bill_id}),
+    }
+
+
+def _line_json(line: Line) -> dict[str, Any]:
+    return {name: getattr(line, name) for name in Line.__slots__}
+
+
+def _row(connection: Connection[Any], bill: dict[str, Any]) -> Row:
+    """Return the bill with what its numbers refer to."""
+    channels = connection.execute(SELECT_CHANNELS, {"channels": bill["metered"][::METERED]}).fetchall()
+    return Row(
+        metering_point_id=bill["metering_point_id"],
+        first_on=date.fromisoformat(bill["period_from"]),
+        last_on=date.fromisoformat(bill["period_to"]),
+        **{name: bill[name] for name in ("energy_wh", "subtotal", "vat", "total")},
+        terms=Terms(**{each.name: bill[each.name] for each in fields(Terms)}),
+        **{name: bill[name] for name in ("metered", "slots", "line_wh", "line_amount", "line_extra", "more")},
+        channels={channel: (meter_id, obis) for channel, meter_id, obis in channels},
+    )
 
 
 def _span(period: Period, point: str | None, meter: str | None) -> dict[str, Any]:

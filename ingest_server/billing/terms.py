@@ -1,21 +1,34 @@
-"""Contracts as columns: the texts of the database become the codes of the engine."""
+"""Contracts as columns: the texts of the database become the codes of the engine, once for all that share them."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.codes import Category, Coded, Solar, Voltage, codes_of
-from ingest_server.billing.columns import EXPORT, RATES, REGISTERS, TOTAL, Contract, Int64Array, Points
+from ingest_server.billing.columns import (
+    EXPORT,
+    NONE,
+    RATES,
+    REGISTERS,
+    TOTAL,
+    BoolArray,
+    Int64Array,
+    Points,
+    Terms,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class BilledTerms:
     """What the contracts say, one row per point; a row without one known contract stands for nothing and is held.
 
     Parameters
     ----------
+    contracts
+        How many contracts are in force on a day of the period. [n]
+    place
+        Place of the terms in the run's list, ``NONE`` where there is not exactly one contract. [n]
     category, voltage, solar
         Codes of :mod:`billing_core.codes`. [n]
     settle_carry
@@ -23,15 +36,17 @@ class Terms:
         the contract. [n]
     """
 
+    contracts: Int64Array
+    place: Int64Array
     category: NDArray[np.int8]
     voltage: NDArray[np.int8]
     solar: NDArray[np.int8]
     households: Int64Array
-    three_rates: NDArray[np.bool_]
-    settle_carry: NDArray[np.bool_]
+    three_rates: BoolArray
+    settle_carry: BoolArray
 
     @property
-    def needed(self) -> NDArray[np.bool_]:
+    def needed(self) -> BoolArray:
         """The registers each bill needs: total or three rates, and export where it is settled. [n, registers]"""
         needed = np.zeros((len(self.category), len(REGISTERS)), dtype=np.bool_)
         needed[:, TOTAL] = ~self.three_rates
@@ -41,54 +56,63 @@ class Terms:
 
 
 # What stands in rows that are held.
-NOBODY = Contract(
-    valid_from=date.min,
-    valid_to=None,
-    category=Category.RESIDENTIAL.value,
-    voltage=None,
-    households=1,
-    three_rates=False,
-    solar_regime=None,
-)
+NOBODY = Terms(category=Category.RESIDENTIAL.value, voltage=None, households=1, three_rates=False, solar_regime=None)
 
 
-def read_terms(points: Points) -> tuple[Terms, dict[int, str]]:
+def read_terms(points: Points) -> tuple[BilledTerms, dict[int, str]]:
     """Return the contracts' terms, and of each row with a term nobody knows what that is.
 
     A missing voltage is the low voltage homes are served at, a missing regime none.
     """
-    unknown: dict[int, str] = {}
-    rows: list[tuple[Coded, Coded, Coded]] = []
-    contracts = [found[0] if len(found) == 1 else NOBODY for found in points.contracts]
-    for row, contract in enumerate(contracts):
-        given = (contract.category, contract.voltage or Voltage.LT6.value, contract.solar_regime or Solar.NONE.value)
-        members = tuple(TEXTS[kind].get(text) for kind, text in zip(TEXTS, given, strict=True))
-        category, voltage, solar = members
-        if category is None or voltage is None or solar is None:
-            text, kind = next((t, k) for t, k, m in zip(given, TEXTS, members, strict=True) if m is None)
-            known = ", ".join(TEXTS[kind])
-            unknown[row] = (
-                f"the contract's {kind.__name__.lower()} is {text!r}, known are {known}: correct the contract"
-            )
-            category, voltage, solar = Category.RESIDENTIAL, Voltage.LT6, Solar.NONE
-        rows.append((category, voltage, solar))
+    n = len(points)
+    counts = np.bincount(points.contracts.point, minlength=n)
+    alone = counts[points.contracts.point] == 1
+    row = points.contracts.point[alone]
+    place = np.full(n, NONE, dtype=np.int64)
+    place[row] = points.contracts.terms[alone]
+    ends = np.zeros(n, dtype=np.bool_)
+    ends[row] = points.contracts.last_day[alone] == points.last_day[row]
+    listed = (*points.terms, NOBODY)  # a place of −1 is nobody's
+    known = [_codes(each) for each in listed]
+    codes = np.array([found for found, _ in known], dtype=np.int8).reshape(-1, 3)[place]
+    unknown = {
+        int(at): known[place[at]][1] for at in np.flatnonzero(np.isin(place, _wrong(known))).tolist()
+    }  # few, if any: the registry refuses such contracts
     return (
-        Terms(
-            category=codes_of(row[0] for row in rows),
-            voltage=codes_of(row[1] for row in rows),
-            solar=codes_of(row[2] for row in rows),
-            households=np.array([contract.households for contract in contracts], dtype=np.int64),
-            three_rates=np.array([contract.three_rates for contract in contracts], dtype=np.bool_),
-            settle_carry=np.array(
-                [
-                    (last_on.month, last_on.day) == (12, 31) or contract.valid_to == last_on
-                    for contract, last_on in zip(contracts, points.last_on, strict=True)
-                ],
-                dtype=np.bool_,
-            ),
+        BilledTerms(
+            contracts=counts,
+            place=place,
+            category=codes[:, 0],
+            voltage=codes[:, 1],
+            solar=codes[:, 2],
+            households=np.array([each.households for each in listed], dtype=np.int64)[place],
+            three_rates=np.array([each.three_rates for each in listed], dtype=np.bool_)[place],
+            settle_carry=_year_ends(points.last_day) | ends,
         ),
         unknown,
     )
+
+
+def _wrong(known: list[tuple[tuple[int, ...], str]]) -> list[int]:
+    return [place for place, (_, wrong) in enumerate(known) if wrong]
+
+
+def _year_ends(days: Int64Array) -> BoolArray:
+    """Say of each day whether it is the last of its year."""
+    years = days.astype("datetime64[D]").astype("datetime64[Y]")
+    return np.asarray((days + 1).astype("datetime64[D]").astype("datetime64[Y]") != years)
+
+
+def _codes(terms: Terms) -> tuple[tuple[int, ...], str]:
+    """Return category, voltage and solar regime as codes, and what is wrong with them: nothing, as a rule."""
+    given = (terms.category, terms.voltage or Voltage.LT6.value, terms.solar_regime or Solar.NONE.value)
+    members = tuple(TEXTS[kind].get(text) for kind, text in zip(TEXTS, given, strict=True))
+    for text, kind, member in zip(given, TEXTS, members, strict=True):
+        if member is None:
+            known = ", ".join(TEXTS[kind])
+            wrong = f"the contract's {kind.__name__.lower()} is {text!r}, known are {known}: correct the contract"
+            return (Category.RESIDENTIAL.code, Voltage.LT6.code, Solar.NONE.code), wrong
+    return tuple(codes_of(member for member in members if member is not None).tolist()), ""
 
 
 TEXTS: dict[type[Coded], dict[str, Coded]] = {

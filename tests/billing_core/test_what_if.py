@@ -114,21 +114,25 @@ def test_what_cannot_be_simulated_is_refused(words: list[str], message: str, cap
 
 INSERT_BILLS = """
     insert into customer values ('PA01AB0000001', 'Trần Thị An'), ('PA01AB0000002', 'Lê Văn Bình');
-    insert into metering_point values ('PA01AB0000001001', 'PA01AB0000001'), ('PA01AB0000002001', 'PA01AB0000002');
+    insert into metering_point (metering_point_id, customer_id)
+    values ('PA01AB0000001001', 'PA01AB0000001'), ('PA01AB0000002001', 'PA01AB0000002');
     insert into billing_run (period_from, period_to, code_version) values ('2025-06-01', '2025-06-30', 'test');
+    insert into bill_terms (category, voltage, households, three_rates)
+    values ('residential', null, 1, false), ('business', 'lt6', 1, true);
+    insert into bill_slot (slot) values ('{"kind": "energy", "register": "CD", "price": 5422}');
     insert into bill (run_id, metering_point_id, period_from, period_to, version, energy_wh, subtotal, vat, total,
-                      inputs, inputs_hash)
+                      inputs_hash, terms_id, metered, line_slot, line_wh, line_amount, line_extra)
     select (select max(run_id) from billing_run), point, first_on, (first_on + interval '1 month - 1 day')::date,
-           version, energy_wh, 0, 0, 0,
-           jsonb_build_object('contract', jsonb_build_object('category', category, 'voltage', voltage, 'households', 1,
-                              'three_rates', three_rates, 'solar_regime', null)), ''
-    from (values ('PA01AB0000001001', date '2025-06-01', 1, 999000, 'residential', null, false),
-                 ('PA01AB0000001001', date '2025-06-01', 2, 165000, 'residential', null, false),
-                 ('PA01AB0000001001', date '2026-05-10', 1, 165000, 'residential', null, false),
-                 ('PA01AB0000002001', date '2025-06-01', 1, 100000, 'business', 'lt6', true))
-         as given (point, first_on, version, energy_wh, category, voltage, three_rates);
-    insert into bill_line (bill_id, line, kind, register, energy_wh, price, amount, operands)
-    select bill_id, 1, 'energy', 'CD', 40000, 5422, 216880, '{}' from bill where metering_point_id = 'PA01AB0000002001';
+           version, energy_wh, 0, 0, 0, sha256(''), case category when 'business' then 2 else 1 end, '{}',
+           case category when 'business' then array[1] else '{}' end,
+           case category when 'business' then array[40000] else '{}' end,
+           case category when 'business' then array[216880] else '{}' end,
+           case category when 'business' then array[-1] else '{}' end
+    from (values ('PA01AB0000001001', date '2025-06-01', 1, 999000, 'residential'),
+                 ('PA01AB0000001001', date '2025-06-01', 2, 165000, 'residential'),
+                 ('PA01AB0000001001', date '2026-05-10', 1, 165000, 'residential'),
+                 ('PA01AB0000002001', date '2025-06-01', 1, 100000, 'business'))
+         as given (point, first_on, version, energy_wh, category);
 """
 
 

@@ -69,7 +69,7 @@ class District:
         """Enter customers, meters, contracts since 2025 and their registers at both ends of ``period``."""
         customers = list(customers)
         self._copy("customer (customer_id, name)", [(c.customer_id, c.name) for c in customers])
-        self._copy("metering_point", [(c.point, c.customer_id) for c in customers])
+        self._copy("metering_point (metering_point_id, customer_id)", [(c.point, c.customer_id) for c in customers])
         self._copy("meter (meter_id, gateway_id, model, digits)", [(c.meter, GATEWAY, "test", 6) for c in customers])
         installed_at = datetime(2025, 1, 1, tzinfo=UTC)
         self._copy(

@@ -15,7 +15,7 @@ from tests.billing_runs.district import EXPORT, IMPORT, NOVEMBER, OCTOBER, RATES
 pytestmark = pytest.mark.integration
 MIDDLE_AT = OCTOBER.start_at + timedelta(days=14, hours=9, minutes=30)
 QUALITIES_OF_LAST = """
-    select jsonb_path_query_array(inputs, '$.meters[*].registers[*].readings[*].quality')
+    select jsonb_build_array(metered[4], metered[7])
     from bill order by bill_id desc limit 1
 """
 CONFLICT = """

@@ -14,8 +14,9 @@ import pytest
 
 from billing_core.codes import Category, Solar, Voltage
 from billing_core.quote import QuoteRequest, quote
+from ingest_server.billing.gather import Selection
 from ingest_server.billing.print_run import bill_json
-from ingest_server.billing.run import run_billing
+from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.stored import every_bill, load_bill
 from protocols.errors import UnavailableError
 from tests.billing_runs.district import EXPORT, IMPORT, NOVEMBER, OCTOBER, RATES, Customer, District, household
@@ -31,16 +32,17 @@ BILLS_IN_PIECES = """
     where b.total > 0 and not exists (select from bill_line l where l.bill_id = b.bill_id)
 """
 SOMEBODY_ELSES_BILL = """
-    insert into bill (run_id, metering_point_id, period_from, period_to, energy_wh, subtotal, vat, total, inputs,
-                      inputs_hash)
-    select run_id, %s, '2026-10-01', '2026-10-31', 0, 0, 0, 0, '{}', '' from billing_run
+    insert into bill (run_id, metering_point_id, period_from, period_to, energy_wh, subtotal, vat, total, inputs_hash,
+                      terms_id, metered, line_slot, line_wh, line_amount, line_extra)
+    select run_id, %s, '2026-10-01', '2026-10-31', 0, 0, 0, 0, sha256(''), 1, '{}', '{}', '{}', '{}', '{}'
+    from billing_run
 """
 DEADLINE_S = 60  # for a process to say or do what it should; it takes about two seconds
 RUN = """
 import sys
 from ingest_server.billing.period import Period
-from ingest_server.billing.run import run_billing
-summary = run_billing(sys.argv[1], Period.of_month("2026-10"), chunk_points=100)
+from ingest_server.billing.run import Plan, run_billing
+summary = run_billing(sys.argv[1], Period.of_month("2026-10"), Plan(chunk_points=100))
 print(summary.billed, summary.unchanged)
 """
 
@@ -104,7 +106,7 @@ def village(seed: int, customers: int) -> list[Customer]:
 def test_each_bill_is_what_a_quote_says(district: District):
     customers = village(7, 80)
     district.add(customers)
-    summary = run_billing(district.dsn, OCTOBER, chunk_points=13)
+    summary = run_billing(district.dsn, OCTOBER, Plan(chunk_points=13))
     assert (summary.billed, summary.held) == (80, 0)
     assert stored_totals(district) == [quoted(customer) for customer in customers]
     assert district.value("select sum(total)::bigint from bill") == summary.total
@@ -116,7 +118,7 @@ def test_a_second_run_makes_no_second_bill(district: District):
     district.add(village(8, 40))
     first = run_billing(district.dsn, OCTOBER)
     bills = district.rows("select * from bill order by bill_id")
-    second = run_billing(district.dsn, OCTOBER, chunk_points=7)
+    second = run_billing(district.dsn, OCTOBER, Plan(chunk_points=7))
     assert (first.billed, second.billed, second.unchanged) == (40, 0, 40)
     assert district.rows("select * from bill order by bill_id") == bills
     assert (first.digest, first.total) == (second.digest, second.total)
@@ -126,7 +128,7 @@ def test_a_dry_run_says_what_the_real_one_does_to_the_byte_and_writes_nothing(di
     customers = village(9, 40)
     district.add(customers)
     district.forget(customers[5].meter, next(iter(customers[5].registers)), OCTOBER.end_at)
-    dry = run_billing(district.dsn, OCTOBER, dry_run=True)
+    dry = run_billing(district.dsn, OCTOBER, Plan(dry_run=True))
     assert [district.value(f"select count(*) from {table}") for table in ("bill", "bill_hold", "billing_run")] == [
         0,
         0,
@@ -183,16 +185,16 @@ def test_a_bill_made_meanwhile_by_somebody_else_stops_the_run_and_is_not_doubled
             district.connection.execute(SOMEBODY_ELSES_BILL, [household(3).point])
 
     with pytest.raises(UnavailableError, match="run again"):
-        run_billing(district.dsn, OCTOBER, chunk_points=2, progress=meddle)
+        run_billing(district.dsn, OCTOBER, Plan(chunk_points=2), progress=meddle)
     assert district.value("select count(*) from bill") == 3
     summary = run_billing(district.dsn, OCTOBER)
-    assert (summary.billed, summary.unchanged, summary.differing) == (1, 2, 1)
+    assert (summary.billed, summary.unchanged, summary.replaced) == (1, 2, 1)
 
 
-def test_what_changes_after_the_bill_is_reported_and_not_written(district: District):
+def test_what_changes_after_the_bill_was_issued_is_reported_and_not_written(district: District):
     customers = [household(1), household(2)]
     district.add(customers)
-    run_billing(district.dsn, OCTOBER)
+    assert run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan")).issued == 2
     district.connection.execute("update contract set households = 3 where metering_point_id = %s", [customers[1].point])
     before = stored_totals(district)
     summary = run_billing(district.dsn, OCTOBER)
@@ -255,7 +257,7 @@ def test_a_purchase_whose_price_is_not_known_waits_and_is_made_later_beside_the_
 def test_points_can_be_billed_one_by_one(district: District):
     customers = [household(number) for number in range(1, 4)]
     district.add(customers)
-    assert run_billing(district.dsn, OCTOBER, points=[customers[1].point]).billed == 1
+    assert run_billing(district.dsn, OCTOBER, Plan(selection=Selection((customers[1].point,)))).billed == 1
     assert [row[0] for row in stored_totals(district)] == [customers[1].point]
 
 
@@ -351,5 +353,5 @@ def test_a_run_sees_one_snapshot_whatever_is_stored_meanwhile(district: District
             with psycopg.connect(district.dsn) as other:
                 other.execute("update contract set households = 9")
 
-    summary = run_billing(district.dsn, OCTOBER, chunk_points=2, progress=late)
+    summary = run_billing(district.dsn, OCTOBER, Plan(chunk_points=2), progress=late)
     assert {bill.total for bill in summary.bills} == {quoted(household(1))[3]}

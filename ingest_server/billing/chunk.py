@@ -1,0 +1,205 @@
+"""One chunk of a run, from the database to the database: what a worker does, in this process or in another."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from psycopg import sql
+
+from billing_core.control.thresholds import Thresholds
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.columns import BoolArray, Int64Array
+from ingest_server.billing.decide import Decision, decide
+from ingest_server.billing.documents import Amounts, Bill, Difference, Hold, Purchase
+from ingest_server.billing.gather import Chunk, Frame, gather
+from ingest_server.billing.pack import Packed, pack
+from ingest_server.billing.unpack import computed_bill, purchase_of
+from ingest_server.billing.write import Writing, write_chunk
+from ingest_server.database import connect
+
+SNAPSHOT = sql.SQL("set transaction snapshot {}")
+READ_ONLY = "set transaction isolation level repeatable read, read only"
+SCHEMA_COMPARABLE = 2  # of inputs whose hash can be compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker is told: where, what, and whether to write.
+
+    ``run_id`` is none for a dry run; ``actor`` who issues what control lets pass; at most ``kept`` bills, holds and
+    differences each come back to be shown.
+    """
+
+    dsn: str
+    snapshot: str
+    frame: Frame
+    chunk: Chunk
+    thresholds: Thresholds
+    run_id: int | None
+    actor: str | None
+    kept: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of a chunk; see :class:`ingest_server.billing.run.Summary` for the words. [Wh, đ]"""
+
+    billed: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    held: int = 0
+    purchases_held: int = 0
+    differing: int = 0
+    to_sign: int = 0
+    issued: int = 0
+    standing: Amounts = field(default_factory=lambda: Amounts(**dict.fromkeys(Amounts.__slots__, 0)))
+    difference: int = 0
+    documents: bytes = b""
+    bills: list[Bill] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+
+def carry_out(job: Job) -> Outcome:
+    """Gather, decide, write."""
+    with connect(job.dsn) as reader:
+        reader.execute(READ_ONLY)
+        reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
+        points = gather(reader, job.frame, job.chunk)
+    decision = decide(points, _tariffs(), job.thresholds)
+    packed = pack(decision.computed)
+    compared = _compare(packed)
+    if job.run_id is not None:
+        with connect(job.dsn) as writer:
+            writer.autocommit = True
+            write_chunk(writer, _writing(job, job.run_id, decision, packed, compared))
+    return _outcome(job, decision, packed, compared)
+
+
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How computed bills stand to those that are there. [b]
+
+    ``new`` have none; ``replacing`` take the place of one that was not issued and rests on other inputs; ``differing``
+    would, but theirs was issued; ``completing`` have theirs, and the purchase beside it can be made only now.
+    """
+
+    new: BoolArray
+    replacing: BoolArray
+    differing: BoolArray
+    completing: BoolArray
+    purchases: dict[int, Purchase]
+    versions: Int64Array
+
+
+def _compare(packed: Packed) -> Compared:
+    issued, rows = packed.computed.points.issued, packed.rows
+    hashes = np.array(list(packed.inputs_hash), dtype="V32") if len(packed) else np.empty(0, dtype="V32")
+    there = issued.bill_id[rows] != 0
+    charges, places = packed.computed.charges, packed.computed.places
+    comparable = issued.schema[rows] == SCHEMA_COMPARABLE
+    same_amounts = (issued.total[rows] == charges.total[places]) & (issued.energy_wh[rows] == charges.billed_wh[places])
+    same = there & np.where(comparable, issued.inputs_hash[rows] == hashes, same_amounts)
+    in_ledger = issued.in_ledger[rows]
+    purchases = {
+        bill: purchase
+        for bill in np.flatnonzero(packed.computed.batch.solar[places]).tolist()
+        if (purchase := purchase_of(packed, bill)) is not None
+    }
+    has_purchase = np.zeros(len(packed), dtype=np.bool_)
+    has_purchase[list(purchases)] = True
+    return Compared(
+        new=~there,
+        replacing=there & ~same & ~in_ledger,
+        differing=there & ~same & in_ledger,
+        completing=same & has_purchase & ~issued.purchase_made[rows],
+        purchases=purchases,
+        versions=issued.version[rows] + 1,
+    )
+
+
+def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared: Compared) -> Writing:
+    bills = np.flatnonzero(compared.new | compared.replacing)
+    issued = packed.computed.points.issued
+    place_of = {bill: place for place, bill in enumerate(bills.tolist())}
+    completing = np.flatnonzero(compared.completing).tolist()
+    return Writing(
+        run_id=run_id,
+        terms_ids=job.frame.terms_ids,
+        packed=packed,
+        bills=bills,
+        versions=compared.versions[bills],
+        purchases={place_of[bill]: bought for bill, bought in compared.purchases.items() if bill in place_of},
+        completed=[
+            (
+                int(issued.bill_id[packed.rows[bill]]),
+                compared.purchases[bill],
+                bool(issued.in_ledger[packed.rows[bill]]),
+            )
+            for bill in completing
+        ],
+        holds=[*decision.holds, *decision.purchase_holds],
+        actor=job.actor,
+    )
+
+
+def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:
+    judgement = packed.computed.judgement
+    fresh = compared.new | compared.replacing
+    to_sign = int((fresh & (judgement.signer > 0)).sum())
+    return Outcome(
+        billed=int(compared.new.sum()),
+        replaced=int(compared.replacing.sum()),
+        unchanged=int((~fresh & ~compared.differing).sum()),
+        held=len(decision.holds),
+        purchases_held=len(decision.purchase_holds),
+        differing=int(compared.differing.sum()),
+        to_sign=to_sign,
+        issued=int(fresh.sum()) - to_sign if job.actor is not None and job.run_id is not None else 0,
+        standing=_standing(packed, compared),
+        difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),
+        documents=b"".join(packed.document_hash),
+        bills=[computed_bill(packed, bill) for bill in range(min(len(packed), job.kept))],
+        holds=[*decision.holds, *decision.purchase_holds][: job.kept],
+        differences=list(_differences(packed, compared))[: job.kept],
+    )
+
+
+def _standing(packed: Packed, compared: Compared) -> Amounts:
+    """Return what stands once this is written: of bills that stay the issued amounts, else the computed ones."""
+    charges, issued, rows = packed.computed.charges, packed.computed.points.issued, packed.rows
+    places = packed.computed.places
+    fresh = compared.new | compared.replacing
+    bought = fresh | compared.completing
+    purchased = np.zeros((len(packed), 2), dtype=np.int64)
+    for bill, purchase in compared.purchases.items():
+        purchased[bill] = purchase.energy_wh, purchase.amount
+    return Amounts(
+        energy_wh=int(np.where(fresh, charges.billed_wh[places], issued.energy_wh[rows]).sum()),
+        subtotal=int(np.where(fresh, charges.subtotal[places], issued.subtotal[rows]).sum()),
+        vat=int(np.where(fresh, charges.vat[places], issued.vat[rows]).sum()),
+        total=int(np.where(fresh, charges.total[places], issued.total[rows]).sum()),
+        purchased_wh=int(np.where(bought, purchased[:, 0], issued.purchased_wh[rows]).sum()),
+        purchased=int(np.where(bought, purchased[:, 1], issued.purchased[rows]).sum()),
+    )
+
+
+def _differences(packed: Packed, compared: Compared) -> Iterable[Difference]:
+    points, charges = packed.computed.points, packed.computed.charges
+    for bill in np.flatnonzero(compared.differing).tolist():
+        row, place = int(packed.rows[bill]), int(packed.computed.places[bill])
+        yield Difference(
+            metering_point_id=points.metering_point_id[row],
+            bill_id=int(points.issued.bill_id[row]),
+            issued_hash=points.issued.inputs_hash[row].tobytes().hex(),
+            computed_hash=packed.inputs_hash[bill].hex(),
+            issued_total=int(points.issued.total[row]),
+            computed_total=int(charges.total[place]),
+        )

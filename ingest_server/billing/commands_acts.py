@@ -1,0 +1,168 @@
+"""``congto bill status|hold|release|issue|cancel|rebill|replay|ledger``: what people do with computed bills."""
+
+import argparse
+import sys
+
+from protocols.errors import UsageError
+
+PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
+ROLES = ("biller", "controller", "head", "director")
+
+
+def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the arguments of these actions."""
+    from ingest_server.billing.commands import add_selection_arguments
+    from ingest_server.database.connection import add_dsn_arguments
+
+    of_month = {
+        "status": actions.add_parser("status", help="bills of a month by state, and who must sign which"),
+        "issue": actions.add_parser("issue", help="issue the bills of a month that nobody need sign any more"),
+        "replay": actions.add_parser("replay", help="compute bills again from what is stored; they must be the same"),
+    }
+    for name, sub in of_month.items():
+        add_dsn_arguments(sub)
+        sub.add_argument("--period", metavar="YYYY-MM", required=name != "replay", help=PERIOD_HELP)
+        if name != "replay":
+            add_selection_arguments(sub)
+    of_month["replay"].add_argument("bill_id", nargs="*", metavar="BILL_ID", help="numbers of bills")
+    of_bill = {
+        "hold": actions.add_parser("hold", help="hold a bill, so that it isn't issued"),
+        "release": actions.add_parser("release", help="release a held bill: by another person, with the role needed"),
+        "cancel": actions.add_parser("cancel", help="cancel an issued bill: the opposite is entered in the ledger"),
+        "rebill": actions.add_parser("rebill", help="cancel an issued bill and compute it again from today's readings"),
+    }
+    for sub in of_bill.values():
+        add_dsn_arguments(sub)
+        sub.add_argument("bill_id", metavar="BILL_ID", help="number of the bill")
+        sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    for sub in (of_month["issue"], *of_bill.values()):
+        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+    ledger = actions.add_parser("ledger", help="what stands on each account, and whether the chain of blocks holds")
+    add_dsn_arguments(ledger)
+    for sub in (*of_month.values(), *of_bill.values(), ledger):
+        sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json, selection_from
+    from ingest_server.billing.period import Period
+    from ingest_server.billing.standing import print_status, status_of
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        found = status_of(connection, period, selection)
+    if arguments.json:
+        print_json(found)
+    else:
+        print_status(found)
+    return 1 if found["states"]["held"]["bills"] else 0
+
+
+def _issue(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.acts import issue
+    from ingest_server.billing.asked import actor_from, print_json, selection_from
+    from ingest_server.billing.period import Period
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    period, selection, actor = Period.of_month(arguments.period), selection_from(arguments), actor_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        connection.autocommit = True
+        issued = issue(connection, period, selection, actor)
+    if arguments.json:
+        print_json({"period": str(period), "issued": issued})
+    else:
+        print(f"{issued} bills of {period} issued by {actor.name}")
+    return 0
+
+
+def _act(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing import acts
+    from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        connection.autocommit = True
+        {"hold": acts.hold, "release": acts.release, "cancel": acts.cancel}[arguments.action](
+            connection, bill_id, actor
+        )
+    done = {"hold": "held", "release": "released", "cancel": "cancelled"}[arguments.action]
+    if arguments.json:
+        print_json({"bill_id": bill_id, "done": done, "by": actor.name})
+    else:
+        print(f"bill {bill_id} {done} by {actor.name}")
+    return 0
+
+
+def _rebill(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.rebill import rebill
+    from ingest_server.database.connection import dsn_from
+
+    bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
+    new_id, summary = rebill(dsn_from(arguments), bill_id, actor)
+    if arguments.json:
+        print_json({"cancelled": bill_id, "bill_id": new_id, "holds": [hold.detail for hold in summary.holds]})
+    elif new_id is None:
+        why = "; ".join(f"{hold.reason}: {hold.detail}" for hold in summary.holds)
+        print(f"congto: bill {bill_id} is cancelled, and can't be computed again yet: {why}", file=sys.stderr)
+    else:
+        print(f"bill {bill_id} cancelled; bill {new_id} made in its place, to be issued")
+    return 0 if new_id is not None else 1
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from ingest_server.billing.asked import number_from, print_json
+    from ingest_server.billing.period import Period
+    from ingest_server.billing.replay import replay
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    if bool(arguments.bill_id) == (arguments.period is not None):
+        raise UsageError("which bills? give BILL_ID …, or --period")
+    bills = [number_from(each) for each in arguments.bill_id] or None
+    period = None if arguments.period is None else Period.of_month(arguments.period)
+    replayed, different = 0, []
+    with translated(), connect(dsn_from(arguments)) as connection:
+        for each in replay(connection, bills=bills, period=period):
+            replayed += 1
+            if not each.same:
+                different.append(each)
+    if bills is not None and replayed < len(set(bills)):
+        raise UsageError(f"found {replayed} of {len(set(bills))} bills; `congto bill list` shows their numbers")
+    if arguments.json:
+        print_json({"replayed": replayed, "different": [asdict(each) for each in different]})
+    else:
+        print(f"{replayed} bills computed again: {replayed - len(different)} are the same, {len(different)} are not")
+        for each in different:
+            print(f"bill {each.bill_id}: {each.why}")
+    return 1 if different else 0
+
+
+def _ledger(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json
+    from ingest_server.billing.standing import ledger_of, print_ledger
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    with translated(), connect(dsn_from(arguments)) as connection:
+        found = ledger_of(connection)
+    if arguments.json:
+        print_json(found)
+    else:
+        print_ledger(found)
+    return 0 if found["broken_at_block"] is None and found["sum"] == 0 else 1
+
+
+ACTS = {
+    "status": _status,
+    "issue": _issue,
+    "hold": _act,
+    "release": _act,
+    "cancel": _act,
+    "rebill": _rebill,
+    "replay": _replay,
+    "ledger": _ledger,
+}

@@ -1,0 +1,262 @@
+"""Computed bills as the columns they are stored in (ingest_server/sql/0011), with their hashes.
+
+What many bills share stands once: the terms of the contract, and of a line everything but energy, amount and quota, its
+*slot*. A bill's own figures are arrays. ``inputs_hash`` is the SHA-256 over what the amounts rest on and nothing else,
+so a contract that is closed later, or a customer's new name, makes no other bill of an old one; ``document_hash`` is
+over the inputs and everything that came of them.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.charges import Slot
+from billing_core.codes import LineKind, Solar
+from billing_core.line import BillLine, vat_line
+from ingest_server.billing.columns import Int64Array, day_of
+from ingest_server.billing.decide import Computed
+from ingest_server.billing.documents import canonical_text
+
+INPUTS_MARK = b"congto bill inputs 2"  # another one makes other hashes, so it never changes for bills already made
+DOCUMENT_MARK = b"congto bill 2"
+METERED = 9  # figures in a row of ``bill.metered``
+DIGITS_STEP = 100  # multiplier × 100 + digits
+OWN_KEYS = ("kwh", "kvarh", "kw", "amount", "quota_kwh", "households", "base_amount", "power_factor")
+SOURCE_KEYS = ("clause", "certainty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Bills in order of their points. [b]
+
+    Parameters
+    ----------
+    rows
+        Row of the point of each bill. [b]
+    metered, metered_first
+        Rows as ``bill.metered`` has them, and where each bill's begin. [k × 9; b + 1]
+    slots
+        The slots in canonical form, in an order of their own.
+    line_slot, line_wh, line_amount, line_extra, line_first
+        Lines of all bills, tax the last of each, and where each bill's begin. [l; b + 1]
+    more
+        What few bills need besides, in canonical form; empty for none. [b]
+    inputs_hash, document_hash
+        [32 octets each; b]
+    """
+
+    computed: Computed
+    rows: Int64Array
+    metered: Int64Array
+    metered_first: Int64Array
+    slots: tuple[str, ...]
+    line_slot: Int64Array
+    line_wh: Int64Array
+    line_amount: Int64Array
+    line_extra: Int64Array
+    line_first: Int64Array
+    more: tuple[str, ...]
+    inputs_hash: tuple[bytes, ...]
+    document_hash: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def alike(self, chosen: Int64Array) -> Iterator[Int64Array]:
+        """Yield ``chosen`` bills in groups that are laid out alike: as many readings and lines, texts as long."""
+        lengths = np.array(
+            [
+                (len(self.computed.points.metering_point_id[row].encode()), len(more.encode()))
+                for row, more in zip(self.rows[chosen].tolist(), (self.more[bill] for bill in chosen), strict=True)
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        counts = np.stack([np.diff(first)[chosen] for first in (self.metered_first, self.line_first)], axis=1)
+        _, which = np.unique(np.concatenate([lengths, counts], axis=1), axis=0, return_inverse=True)
+        for group in range(int(which.max(initial=-1)) + 1):
+            yield chosen[which == group]
+
+    def own(self, flat: NDArray[Any], first: Int64Array, bills: Int64Array) -> NDArray[Any]:
+        """Return of bills that are laid out alike the rows of ``flat`` that are each one's. [bills × rows …]"""
+        count = int(first[bills[0] + 1] - first[bills[0]])
+        found: NDArray[Any] = flat[first[bills][:, np.newaxis] + np.arange(count)]
+        return found
+
+
+def pack(computed: Computed) -> Packed:
+    """Return the bills of a chunk as they are stored."""
+    metered, metered_first = _metered(computed)
+    slots, lines = _lines(computed)
+    packed = Packed(
+        computed=computed,
+        rows=computed.rows[computed.places],
+        metered=metered,
+        metered_first=metered_first,
+        slots=slots,
+        **lines,
+        more=_more(computed),
+        inputs_hash=(),
+        document_hash=(),
+    )
+    return _with_hashes(packed)
+
+
+def _metered(computed: Computed) -> tuple[Int64Array, Int64Array]:
+    """Return what the registers of each bill said, a row for each part and register it rests on."""
+    points, parts = computed.points, computed.points.parts
+    bill_of = np.full(len(points), -1, dtype=np.int64)
+    rows = computed.rows[computed.places]
+    bill_of[rows] = np.arange(len(rows))
+    part, register = np.nonzero(computed.needed[parts.point] & (bill_of[parts.point] >= 0)[:, np.newaxis])
+    value, quality = parts.value[part, register], parts.quality[part, register]
+    metered = np.stack(
+        [
+            *(parts.channel[part, register], parts.start_us[part], value[:, 0], quality[:, 0]),
+            *(parts.end_us[part], value[:, 1], quality[:, 1]),
+            parts.multiplier[part] * DIGITS_STEP + parts.digits[part],
+            computed.used_wh[part, register],
+        ],
+        axis=1,
+    )
+    counts = np.bincount(bill_of[parts.point[part]], minlength=len(rows))
+    return metered, np.concatenate([[0], np.cumsum(counts)])
+
+
+def _lines(computed: Computed) -> tuple[tuple[str, ...], dict[str, Int64Array]]:
+    """Return the slots, and the lines with each bill's tax at the end."""
+    charges, places = computed.charges, computed.places
+    bill_of = np.full(len(computed.rows), -1, dtype=np.int64)
+    bill_of[places] = np.arange(len(places))
+    lines = charges.lines()
+    bill = bill_of[lines.bill]
+    counts = np.bincount(bill, minlength=len(places)) + 1
+    first = np.concatenate([[0], np.cumsum(counts)])
+    rank = np.arange(len(bill)) - (first[:-1] - np.arange(len(places)))[bill]
+    at, tax_at = first[bill] + rank, first[1:] - 1
+    tax_slots, tax_of = _tax_slots(computed)
+    columns = {}
+    for name, own, tax in (
+        ("line_slot", lines.slot.astype(np.int64), tax_of + len(lines.slots)),
+        ("line_wh", lines.energy_wh, np.zeros(len(places), dtype=np.int64)),
+        ("line_amount", lines.amount, charges.vat[places]),
+        ("line_extra", lines.extra, charges.vat_permille[places]),
+    ):
+        column = np.zeros(int(first[-1]), dtype=np.int64)
+        column[at], column[tax_at] = own, tax
+        columns[name] = column
+    slots = (*(_slot_text(_line_of(slot)) for slot in lines.slots), *tax_slots)
+    return slots, {**columns, "line_first": first}
+
+
+def _tax_slots(computed: Computed) -> tuple[list[str], Int64Array]:
+    """Return the slots of tax, one for each period there is, and which each bill has. [b]"""
+    batch, places = computed.batch, computed.places
+    spans = np.stack([batch.start_on[places].astype(np.int64), batch.end_on[places].astype(np.int64)], axis=1)
+    _, samples, which = np.unique(spans, axis=0, return_index=True, return_inverse=True)
+    lines = [vat_line(batch, computed.charges, int(places[sample]), computed.tariffs) for sample in samples.tolist()]
+    return [_slot_text(line) for line in lines], which.reshape(-1)
+
+
+def _line_of(slot: Slot) -> BillLine:
+    """Return a line of this slot that has no figures yet."""
+    return BillLine(
+        kind=slot.kind,
+        tier=slot.tier or None,
+        register=slot.register,
+        energy_wh=0,
+        price=None if slot.kind is LineKind.REACTIVE else slot.price,
+        amount=0,
+        formula=slot.formula,
+        act=slot.act,
+        clause=slot.clause,
+        certainty=slot.certainty,
+        start_on=slot.start_on,
+        end_on=slot.end_on,
+        days=slot.days,
+        period_days=slot.period_days,
+        nominal_days=slot.nominal_days,
+        width_kwh=slot.width_kwh or None,
+    )
+
+
+def _slot_text(line: BillLine) -> str:
+    return canonical_text({key: value for key, value in line.to_json().items() if key not in OWN_KEYS})
+
+
+def _more(computed: Computed) -> tuple[str, ...]:
+    """Return what bills under net metering rest on besides: the surplus brought in, and whether it is settled."""
+    places, batch, previous = computed.places, computed.batch, computed.points.previous
+    more = [""] * len(places)
+    for bill in np.flatnonzero(batch.solar[places] == Solar.NET_2017.code).tolist():
+        place = int(places[bill])
+        row = int(computed.rows[place])
+        known = bool(previous.bill_id[row])
+        more[bill] = canonical_text(
+            {
+                "carried_in_wh": int(batch.carry_in_wh[place]),
+                "carried_from": day_of(int(previous.last_day[row])).isoformat() if known else None,
+                "settle_carry": bool(batch.settle_carry[place]),
+            }
+        )
+    return tuple(more)
+
+
+def _with_hashes(packed: Packed) -> Packed:
+    """Return the bills with the hashes of their inputs and of all there is."""
+    computed = packed.computed
+    points = computed.points
+    slots = _digests([_what_counts(text) for text in packed.slots])
+    terms = _digests([canonical_text(each.to_json()) for each in points.terms])
+    inputs: list[bytes] = [b""] * len(packed)
+    documents: list[bytes] = [b""] * len(packed)
+    for bills in packed.alike(np.arange(len(packed))):
+        rows, places = packed.rows[bills], computed.places[bills]
+        days = np.stack([points.first_day[rows], points.last_day[rows]], axis=1)
+        metered = packed.own(packed.metered, packed.metered_first, bills).reshape(len(bills), -1)
+        line_slot = packed.own(packed.line_slot, packed.line_first, bills)
+        rests_on = _joined(_as_octets(days), terms[computed.terms.place[rows]], slots[line_slot], _as_octets(metered))
+        amounts = np.stack(
+            [getattr(computed.charges, name)[places] for name in ("billed_wh", "subtotal", "vat", "total")], axis=1
+        )
+        own = [
+            packed.own(flat, packed.line_first, bills)
+            for flat in (packed.line_wh, packed.line_amount, packed.line_extra)
+        ]
+        came_of = _joined(*(_as_octets(each) for each in (amounts, *own)))
+        for bill, row, before, after in zip(bills.tolist(), rows.tolist(), rests_on, came_of, strict=True):
+            head = INPUTS_MARK + points.metering_point_id[row].encode() + packed.more[bill].encode()
+            inputs[bill] = sha256(head + before).digest()
+            documents[bill] = sha256(DOCUMENT_MARK + inputs[bill] + after).digest()
+    return _replaced(packed, tuple(inputs), tuple(documents))
+
+
+def _what_counts(slot: str) -> str:
+    """Return a slot without what says only where its figures were found: better words there make no other bill."""
+    return canonical_text({key: value for key, value in json.loads(slot).items() if key not in SOURCE_KEYS})
+
+
+def _replaced(packed: Packed, inputs: tuple[bytes, ...], documents: tuple[bytes, ...]) -> Packed:
+    known = {name: getattr(packed, name) for name in Packed.__slots__}
+    return Packed(**{**known, "inputs_hash": inputs, "document_hash": documents})
+
+
+def _digests(texts: Any) -> NDArray[np.uint8]:
+    """Return the SHA-256 of each text. [n × 32]"""
+    return np.frombuffer(b"".join(sha256(text.encode()).digest() for text in texts), np.uint8).reshape(-1, 32)
+
+
+def _as_octets(numbers: Int64Array) -> NDArray[np.uint8]:
+    """Return rows of numbers as rows of octets, most significant first."""
+    return np.ascontiguousarray(numbers, dtype=">i8").view(np.uint8).reshape(len(numbers), -1)
+
+
+def _joined(*parts: NDArray[np.uint8]) -> list[bytes]:
+    """Return each row of all parts as octets."""
+    flat = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    octets, width = flat.tobytes(), flat.shape[1]
+    return [octets[at : at + width] for at in range(0, len(octets), width)] if width else [b""] * len(flat)

@@ -1,0 +1,210 @@
+"""Replay: an issued bill computed again from what is stored with it, by today's code and tariff files.
+
+The bill's own readings, terms and surplus go through the very code that a run goes through, and the hash over inputs
+and outcome must be the one that was stored. Bills of the first schema have none; their lines and sums are compared.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
+
+import numpy as np
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from billing_core.control.thresholds import load_thresholds
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.columns import (
+    MISSING,
+    NONE,
+    PAST_PERIODS,
+    REGISTERS,
+    Contracts,
+    Issued,
+    Parts,
+    Points,
+    Previous,
+    Terms,
+    day_number,
+    empty_registers,
+)
+from ingest_server.billing.decide import decide
+from ingest_server.billing.gather import midnights
+from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed, pack
+from ingest_server.billing.period import Period
+
+NOT_NUMBERS = ("in_ledger", "purchase_made", "inputs_hash")  # columns of Issued
+LOT = 5_000  # bills replayed at a time
+
+SELECT_BILLS = """
+    select b.bill_id, b.metering_point_id, b.period_from, b.period_to, b.energy_wh, b.subtotal, b.vat, b.total,
+           b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
+           t.category, t.voltage, t.households, t.three_rates, t.solar_regime
+    from bill b join bill_terms t using (terms_id)
+    where b.bill_id > %(after)s
+      and (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
+      and (%(first_on)s::date is null or (b.period_from <= %(last_on)s and b.period_to >= %(first_on)s))
+    order by b.bill_id limit %(rows_max)s
+"""
+SELECT_CHANNELS = "select channel_id, meter_id, obis from channel where channel_id = any (%(channels)s::integer[])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A bill that was computed again: whether it came out the same, and if not what is different. [đ]"""
+
+    bill_id: int
+    same: bool
+    stored_total: int
+    computed_total: int | None
+    why: str = ""
+
+
+def replay(
+    connection: Connection[Any], *, bills: Sequence[int] | None = None, period: Period | None = None
+) -> Iterator[Replayed]:
+    """Compute bills again, those named or those of a period, in order of their numbers."""
+    parameters: dict[str, Any] = {
+        "bills": None if bills is None else list(bills),
+        "first_on": None if period is None else period.first_on,
+        "last_on": None if period is None else period.last_on,
+        "rows_max": LOT,
+    }
+    after = 0
+    while True:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(SELECT_BILLS, parameters | {"after": after}).fetchall()
+        if not rows:
+            return
+        after = rows[-1]["bill_id"]
+        yield from _replay(connection, rows)
+
+
+def _replay(connection: Connection[Any], rows: list[dict[str, Any]]) -> Iterator[Replayed]:
+    wanted = sorted({channel for row in rows for channel in row["metered"][::METERED]})
+    channels = {
+        channel: (meter_id, obis)
+        for channel, meter_id, obis in connection.execute(SELECT_CHANNELS, {"channels": wanted})
+    }
+    decision = decide(_points(rows, channels), load_tariffs(), load_thresholds())
+    packed = pack(decision.computed)
+    place_of = {int(row): bill for bill, row in enumerate(packed.rows.tolist())}
+    held = {hold.metering_point_id: f"{hold.reason}: {hold.detail}" for hold in decision.holds}
+    for number, row in enumerate(rows):
+        yield _compared(row, packed, place_of.get(number), held)
+
+
+def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[str, str]) -> Replayed:
+    if bill is None:
+        why = f"it can't be computed today: {held.get(row['metering_point_id'], 'held')}"
+        return Replayed(bill_id=row["bill_id"], same=False, stored_total=row["total"], computed_total=None, why=why)
+    span = slice(int(packed.line_first[bill]), int(packed.line_first[bill + 1]))
+    charges, place = packed.computed.charges, int(packed.computed.places[bill])
+    computed = {
+        "energy_wh": int(charges.billed_wh[place]),
+        "subtotal": int(charges.subtotal[place]),
+        "vat": int(charges.vat[place]),
+        "total": int(charges.total[place]),
+        "line_wh": packed.line_wh[span].tolist(),
+        "line_amount": packed.line_amount[span].tolist(),
+    }
+    wrong = [f"{name} is {value}, stored {row[name]}" for name, value in computed.items() if row[name] != value]
+    if not wrong and row["document_hash"] is not None and row["document_hash"] != packed.document_hash[bill]:
+        wrong = ["amounts are equal, but not an act, a price or a quota behind them"]
+    return Replayed(
+        bill_id=row["bill_id"],
+        same=not wrong,
+        stored_total=row["total"],
+        computed_total=computed["total"],
+        why="; ".join(wrong),
+    )
+
+
+def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) -> Points:
+    """Return the columns a run would have gathered for these bills: each row is a point, whoever's it is."""
+    n = len(rows)
+    terms = tuple(dict.fromkeys(Terms(**{each.name: row[each.name] for each in fields(Terms)}) for row in rows))
+    place_of = {each: place for place, each in enumerate(terms)}
+    first_day = np.array([day_number(row["period_from"]) for row in rows], dtype=np.int64)
+    last_day = np.array([day_number(row["period_to"]) for row in rows], dtype=np.int64)
+    own_terms = [place_of[Terms(**{each.name: row[each.name] for each in fields(Terms)})] for row in rows]
+    settled = np.array([bool(row["more"].get("settle_carry")) for row in rows], dtype=np.bool_)
+    zeros = np.zeros(n, dtype=np.int64)
+    no = np.zeros(n, dtype=np.bool_)
+    return Points(
+        metering_point_id=tuple(row["metering_point_id"] for row in rows),
+        book=zeros,
+        terms=terms,
+        contracts=Contracts(
+            point=np.arange(n),
+            first_day=first_day,
+            last_day=np.where(settled, last_day, last_day + 1),
+            terms=np.array(own_terms, dtype=np.int64),
+        ),
+        first_day=first_day,
+        last_day=last_day,
+        start_us=midnights(first_day),
+        end_us=midnights(last_day + 1),
+        issued=Issued(
+            in_ledger=no,
+            purchase_made=no,
+            inputs_hash=np.zeros(n, dtype="V32"),
+            **{each.name: zeros for each in fields(Issued) if each.name not in NOT_NUMBERS},
+        ),
+        previous=_previous(rows),
+        parts=_parts(rows, channels),
+    )
+
+
+def _previous(rows: list[dict[str, Any]]) -> Previous:
+    """Return the surplus that each bill brought in; it is as if the bill before had handed it on."""
+    n = len(rows)
+    carried_from = [row["more"].get("carried_from") for row in rows]
+    return Previous(
+        bill_id=np.array([0 if each is None else 1 for each in carried_from], dtype=np.int64),
+        last_day=np.array(
+            [0 if each is None else day_number(date.fromisoformat(each)) for each in carried_from], dtype=np.int64
+        ),
+        carried_out_wh=np.array([row["more"].get("carried_in_wh", 0) for row in rows], dtype=np.int64),
+        terms=np.full(n, NONE, dtype=np.int64),
+        daily_wh=np.full((n, PAST_PERIODS), NONE, dtype=np.int64),
+    )
+
+
+def _parts(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) -> Parts:
+    """Return the stored readings as parts: consecutive rows of one meter and beginning are one."""
+    register_of = {register.value: place for place, register in enumerate(REGISTERS)}
+    point: list[int] = []
+    meters: list[str] = []
+    spans: list[tuple[int, int, int]] = []
+    cells: list[tuple[int, int, Sequence[int]]] = []
+    for number, row in enumerate(rows):
+        last = None
+        for at in range(0, len(row["metered"]), METERED):
+            figures = row["metered"][at : at + METERED]
+            meter_id, obis = channels[figures[0]]
+            if last != (meter_id, figures[1]):
+                last = (meter_id, figures[1])
+                point.append(number)
+                meters.append(meter_id)
+                spans.append((figures[1], figures[4], figures[7]))
+            cells.append((len(point) - 1, register_of[obis], figures))
+    channel = empty_registers(len(point), fill=MISSING)
+    value, quality = empty_registers(len(point), 2), empty_registers(len(point), 2, fill=MISSING)
+    for part, register, figures in cells:
+        channel[part, register] = figures[0]
+        value[part, register], quality[part, register] = (figures[2], figures[5]), (figures[3], figures[6])
+    columns = np.array(spans, dtype=np.int64).reshape(-1, 3)
+    return Parts(
+        point=np.array(point, dtype=np.int64),
+        meter_id=tuple(meters),
+        start_us=columns[:, 0],
+        end_us=columns[:, 1],
+        multiplier=columns[:, 2] // DIGITS_STEP,
+        digits=columns[:, 2] % DIGITS_STEP,
+        channel=channel,
+        value=value,
+        quality=quality,
+        conflict=empty_registers(len(point), 2, fill=False, dtype=np.bool_),
+    )

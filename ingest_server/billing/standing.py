@@ -1,0 +1,151 @@
+"""How a month stands: what a run would find, how far its bills are, and whether the ledger holds."""
+
+import sys
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from billing_core.explain import Language, format_number
+from billing_core.ledger import first_broken
+from ingest_server.billing.book import blocks, sums
+from ingest_server.billing.gather import Selection
+from ingest_server.billing.period import Period
+
+STATES = ("ready", "held", "issued", "cancelled", "superseded")
+NO_BOOK = "–"
+
+SELECT_PLAN = """
+    select coalesce(p.book_id, %(no_book)s) as book_id, left(p.metering_point_id, 6) as unit,
+           max(k.reading_day) as reading_day, max(k.cycle) as cycle, count(*) as points,
+           count(*) filter (where exists (
+               select from contract c where c.metering_point_id = p.metering_point_id
+                 and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s))) as contracts,
+           count(*) filter (where exists (
+               select from bill b where b.metering_point_id = p.metering_point_id
+                 and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s)) as billed
+    from metering_point p left join reading_book k using (book_id)
+    where (%(wanted)s::text[] is null or p.metering_point_id = any (%(wanted)s))
+      and (%(unit)s::text is null or left(p.metering_point_id, 6) = %(unit)s)
+      and (%(book)s::text is null or p.book_id = %(book)s)
+    group by 1, 2 order by 2, 1
+"""
+
+SELECT_STATUS = """
+    select s.state, count(*) as bills, sum(b.energy_wh)::bigint as energy_wh, sum(b.total)::bigint as total
+    from bill b join bill_state s using (bill_id)
+    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
+      and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
+      and (%(book)s::text is null or exists (
+            select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+    group by 1
+"""
+
+SELECT_TO_SIGN = """
+    select b.bill_id, b.metering_point_id, b.energy_wh, b.total, c.rules, c.signer, c.expected_wh, c.before_wh
+    from bill_control c
+    join bill b using (bill_id)
+    join bill_state s using (bill_id)
+    where s.state = 'held' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
+      and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
+      and (%(book)s::text is null or exists (
+            select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+    order by b.total desc, b.bill_id limit %(rows_max)s
+"""
+TO_SIGN_MAX = 200
+
+RULE_WORDS = {
+    "growth": "grew against the month before",
+    "history": "far from what its history lets expect",
+    "last_year": "far from the same month last year",
+    "zero": "no energy",
+    "amount": "large amount",
+    "negative": "below zero",
+    "estimated": "rests on an estimate",
+    "first": "first bill",
+    "solar_new": "first bill with solar",
+    "terms_changed": "contract changed",
+}
+
+
+def plan_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
+    """Return for each reading book how many points, contracts and bills of the period there are."""
+    parameters = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on, "no_book": NO_BOOK}
+    return _rows(connection, SELECT_PLAN, parameters)
+
+
+def print_plan(period: Period, found: list[dict[str, Any]]) -> None:
+    """Print what a run would find."""
+    table = Table("unit", "reading book", "reading day", "points", "with a contract", "billed already", "to bill")
+    table.title, table.title_justify = f"Billing {period}", "left"
+    for row in found:
+        numbers = (row["points"], row["contracts"], row["billed"], max(row["contracts"] - row["billed"], 0))
+        day = "" if row["reading_day"] is None else str(row["reading_day"])
+        table.add_row(row["unit"], Text(row["book_id"]), day, *(format_number(each, Language.EN) for each in numbers))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def status_of(connection: Connection[Any], period: Period, selection: Selection) -> dict[str, Any]:
+    """Return bills by state with energy and money, and those that somebody must sign, the largest first."""
+    parameters = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on}
+    found = {row.pop("state"): row for row in _rows(connection, SELECT_STATUS, parameters)}
+    nothing = {"bills": 0, "energy_wh": 0, "total": 0}
+    return {
+        "period": str(period),
+        "states": {state: found.get(state, nothing) for state in STATES},
+        "to_sign": _rows(connection, SELECT_TO_SIGN, parameters | {"rows_max": TO_SIGN_MAX}),
+    }
+
+
+def print_status(found: dict[str, Any]) -> None:
+    """Print how the bills of a month stand."""
+    console = Console(file=sys.stdout, highlight=False)
+    table = Table(
+        "state", "bills", "energy [kWh]", "total [đ]", title=f"Bills of {found['period']}", title_justify="left"
+    )
+    for state, row in found["states"].items():
+        numbers = (row["bills"], row["energy_wh"] // 1000, row["total"])
+        table.add_row(state, *(format_number(each, Language.EN) for each in numbers))
+    console.print(table)
+    for bill in found["to_sign"]:
+        why = ", ".join(RULE_WORDS[rule] for rule in bill["rules"])
+        usual = "" if bill["expected_wh"] is None else f", expected about {bill['expected_wh'] // 1000:,} kWh"
+        text = (
+            f"bill {bill['bill_id']} of {bill['metering_point_id']}: {bill['energy_wh'] // 1000:,} kWh, "
+            f"{bill['total']:,} đ: {why}{usual}; to be signed by a {bill['signer']}"
+        )
+        console.print(Text(text), soft_wrap=True)
+
+
+def ledger_of(connection: Connection[Any]) -> dict[str, Any]:
+    """Return what stands on each account, whether that sums to zero, and the first block that is not as sealed."""
+    accounts = sums(connection)
+    return {"accounts": accounts, "sum": sum(accounts.values()), "broken_at_block": first_broken(blocks(connection))}
+
+
+def print_ledger(found: dict[str, Any]) -> None:
+    """Print the accounts, and whether the ledger holds."""
+    console = Console(file=sys.stdout, highlight=False)
+    table = Table("account", "balance [đ]", title="Ledger", title_justify="left")
+    for account, balance in found["accounts"].items():
+        table.add_row(account, format_number(balance, Language.EN))
+    table.add_section()
+    table.add_row("sum", format_number(found["sum"], Language.EN))
+    console.print(table)
+    broken = found["broken_at_block"]
+    console.print(
+        "every block is as it was sealed"
+        if broken is None
+        else f"block {broken + 1} of the chain is not as it was sealed: somebody changed entries behind congto; "
+        "compare with a backup"
+    )
+
+
+def _rows(connection: Connection[Any], query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()

@@ -1,0 +1,208 @@
+"""A packed bill as people and JSON read it: its inputs, its lines and its purchase, each with its operands.
+
+Computed bills and stored ones come through here alike, so what a dry run shows is what will be read later. Nothing is
+computed again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+from billing_core.charges import SURCHARGE_STEP
+from billing_core.codes import LineKind, Solar, member_of
+from billing_core.line import ENERGY_KEYS, BillLine, purchase_line, wh_as_kwh
+from ingest_server.billing.columns import MeterRegister, Terms, day_of
+from ingest_server.billing.documents import Bill, Line, Purchase, instant_text
+from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed
+from ingest_server.billing.period import instant_of
+
+INPUTS_SCHEMA = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One bill as the table ``bill`` has it, with its terms and slots looked up. [Wh, đ]
+
+    ``channels`` gives meter and OBIS code of each channel in ``metered``.
+    """
+
+    metering_point_id: str
+    first_on: date
+    last_on: date
+    energy_wh: int
+    subtotal: int
+    vat: int
+    total: int
+    terms: Terms
+    metered: Sequence[int]
+    slots: Sequence[Mapping[str, Any]]
+    line_wh: Sequence[int]
+    line_amount: Sequence[int]
+    line_extra: Sequence[int]
+    more: Mapping[str, Any]
+    channels: Mapping[int, tuple[str, str]]
+
+
+def lines_of(row: Row) -> tuple[Line, ...]:
+    """Return the lines of a bill with the operands that explain them."""
+    found, before = [], 0
+    for slot, *figures in zip(row.slots, row.line_wh, row.line_amount, row.line_extra, strict=True):
+        line = _line(row, slot, figures, before)
+        found.append(
+            Line(
+                kind=line.kind.value,
+                tier=line.tier,
+                register=None if line.tier or line.register is None else line.register.value,
+                energy_wh=None if line.price is None else line.energy_wh,
+                price=line.price,
+                amount=line.amount,
+                operands=line.to_json(),
+            )
+        )
+        before += line.amount
+    return tuple(found)
+
+
+def _line(row: Row, slot: Mapping[str, Any], figures: Sequence[int], before: int) -> BillLine:
+    """Return one line; ``before`` is what the lines above it come to, which reactive energy is a share of."""
+    wh, amount, extra = figures
+    kind = LineKind(slot["kind"])
+    found = {**slot, "amount": amount}
+    if kind is LineKind.VAT:
+        found["base_amount"] = row.subtotal
+    else:
+        found[ENERGY_KEYS.get(kind, "kwh")] = wh_as_kwh(wh)
+    if kind is LineKind.REACTIVE:
+        factor, surcharge_bp = divmod(extra, SURCHARGE_STEP)
+        found |= {"power_factor": factor / 100, "share": str(Fraction(surcharge_bp, 10_000)), "base_amount": before}
+    if slot["formula"] == "tier":
+        found["households"] = str(row.terms.households)
+        if extra >= 0:
+            found["quota_kwh"] = wh_as_kwh(extra)
+    return BillLine.from_json(found)
+
+
+def inputs_of(row: Row, lines: Sequence[Line]) -> dict[str, Any]:
+    """Return what a bill rests on.
+
+    The price of solar energy is not part of it: the purchase is a document of its own and may come later.
+    """
+    vat_permille = [extra for slot, extra in zip(row.slots, row.line_extra, strict=True) if slot["kind"] == "vat"]
+    return {
+        "schema": INPUTS_SCHEMA,
+        "metering_point_id": row.metering_point_id,
+        "from": row.first_on.isoformat(),
+        "to": row.last_on.isoformat(),
+        "contract": row.terms.to_json(),
+        "meters": _meters(row),
+        "tariff": {
+            "acts": sorted({line.operands["act"] for line in lines if line.kind != LineKind.VAT.value}),
+            "prices": [line.price for line in lines if line.price is not None],
+            "vat_permille": vat_permille[0] if vat_permille else None,
+        },
+        **row.more,
+    }
+
+
+def _meters(row: Row) -> list[dict[str, Any]]:
+    """Return each meter's part of the period: what its registers said, and what follows."""
+    meters: list[dict[str, Any]] = []
+    last = None
+    for at in range(0, len(row.metered), METERED):
+        channel, start_us, old, old_quality, end_us, new, new_quality, factor, energy = row.metered[at : at + METERED]
+        meter_id, obis = row.channels[channel]
+        if last != (meter_id, start_us):
+            last = (meter_id, start_us)
+            multiplier, digits = divmod(factor, DIGITS_STEP)
+            meters.append({"meter_id": meter_id, "multiplier": multiplier, "digits": digits, "registers": []})
+        readings = [
+            {"at": instant_text(instant_of(us)), "value_wh": value, "quality": quality}
+            for us, value, quality in ((start_us, old, old_quality), (end_us, new, new_quality))
+        ]
+        register = MeterRegister(obis).label
+        meters[-1]["registers"].append({"register": register, "obis": obis, "readings": readings, "energy_wh": energy})
+    return meters
+
+
+def bill_of(row: Row, purchase: Purchase | None) -> Bill:
+    """Return a bill as a value."""
+    lines = lines_of(row)
+    return Bill(
+        metering_point_id=row.metering_point_id,
+        first_on=row.first_on,
+        last_on=row.last_on,
+        energy_wh=row.energy_wh,
+        subtotal=row.subtotal,
+        vat=row.vat,
+        total=row.total,
+        inputs=inputs_of(row, lines),
+        lines=lines,
+        purchase=purchase,
+    )
+
+
+def computed_bill(packed: Packed, bill: int) -> Bill:
+    """Return a bill that was just computed."""
+    return bill_of(_computed_row(packed, bill), purchase_of(packed, bill))
+
+
+def _computed_row(packed: Packed, bill: int) -> Row:
+    computed, points = packed.computed, packed.computed.points
+    place, row = int(computed.places[bill]), int(packed.rows[bill])
+    metered = packed.metered[packed.metered_first[bill] : packed.metered_first[bill + 1]].reshape(-1).tolist()
+    span = slice(int(packed.line_first[bill]), int(packed.line_first[bill + 1]))
+    parts = points.parts
+    mine = slice(int(parts.point.searchsorted(row)), int(parts.point.searchsorted(row, side="right")))
+    channels = {
+        channel: (meter_id, register.value)
+        for meter_id, own in zip(parts.meter_id[mine], parts.channel[mine].tolist(), strict=True)
+        for channel, register in zip(own, MeterRegister, strict=True)
+    }
+    charges = computed.charges
+    return Row(
+        metering_point_id=points.metering_point_id[row],
+        first_on=day_of(int(points.first_day[row])),
+        last_on=day_of(int(points.last_day[row])),
+        energy_wh=int(charges.billed_wh[place]),
+        subtotal=int(charges.subtotal[place]),
+        vat=int(charges.vat[place]),
+        total=int(charges.total[place]),
+        terms=points.terms[int(computed.terms.place[row])],
+        metered=metered,
+        slots=[json.loads(packed.slots[slot]) for slot in packed.line_slot[span].tolist()],
+        line_wh=packed.line_wh[span].tolist(),
+        line_amount=packed.line_amount[span].tolist(),
+        line_extra=packed.line_extra[span].tolist(),
+        more=json.loads(packed.more[bill] or "{}"),
+        channels=channels,
+    )
+
+
+def purchase_of(packed: Packed, bill: int) -> Purchase | None:
+    """Return what is bought and carried; none without a solar contract, or if the purchase is held."""
+    computed = packed.computed
+    batch, charges, place = computed.batch, computed.charges, int(computed.places[bill])
+    regime = member_of(Solar, int(batch.solar[place]))
+    if regime is Solar.NONE or charges.purchase.hold[place]:
+        return None
+    rule = computed.tariffs.solar_rule(regime)
+    line = purchase_line(batch, charges, place, computed.tariffs)
+    bought = charges.purchase
+    return Purchase(
+        regime=regime.value,
+        energy_wh=int(bought.energy_wh[place]),
+        price=int(bought.price[place]),
+        amount=int(bought.amount[place]),
+        carried_in_wh=int(batch.carry_in_wh[place]),
+        carried_out_wh=int(bought.carry_out_wh[place]),
+        operands={
+            "method": rule.method,
+            "act": rule.act,
+            "import_wh": int(batch.energy_wh[place].sum()),
+            "export_wh": int(batch.export_wh[place]),
+            "line": None if line is None else line.to_json(),
+        },
+    )
