@@ -18,6 +18,7 @@ from edge_agent import giving_up
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
 from edge_agent.spool_file import SUSPECT, connect_file, draw_generation
+from edge_agent.spool_log import LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
 from edge_agent.spooling import Spool
@@ -76,9 +77,13 @@ def open_spool(
         If it can't be opened at all.
     """
     suspect = path.with_name(f"{path.name}{SUSPECT}")
+    log = look_at_log(path)  # before SQLite opens it, and cuts it where it is damaged
     try:
-        if not suspect.exists():
-            return Spool(path, gateway, octets_max, connect=connect, draw_generation=draw), None
+        if not suspect.exists() and log is not LogState.CUT:
+            spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
+            if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
+                spool.renew("the last commit in its log is not whole")
+            return spool, None
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
     except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):

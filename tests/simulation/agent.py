@@ -8,12 +8,9 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from edge_agent import spool as spool_module
 from edge_agent.bus import Bus, Line
 from edge_agent.clock import SystemClock
 from edge_agent.config import AgentConfig, BusConfig
@@ -21,11 +18,11 @@ from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
-from edge_agent.spool import Cycle, Spool, open_spool
+from edge_agent.cycle import Cycle
+from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.reading import Reading
-from tests.simulation.disk import Disk
 from tests.simulation.line import SimulatedLine
 from tests.simulation.loop import LIFE, Life, VirtualLoop
 from tests.simulation.vfs import VFS
@@ -36,29 +33,6 @@ if TYPE_CHECKING:
 RESTART_PAUSE_S = 5.0
 TASK_PAUSE_S = 10.0  # as edge_agent.app has it
 RECHECK_S = 30.0
-
-
-class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this system
-    """A path on the simulated disk, for what the agent does to files beside SQLite."""
-
-    disk: Disk
-
-    def exists(self, **_options: Any) -> bool:
-        return str(self) in self.disk.files
-
-    def stat(self, **_options: Any) -> Any:
-        file = self.disk.files.get(str(self))
-        if file is None:
-            raise FileNotFoundError(str(self))
-        return SimpleNamespace(st_size=len(file.data))
-
-    def replace(self, target: Any) -> Any:
-        self.disk.files[str(target)] = self.disk.files.pop(str(self))
-        return target
-
-    def unlink(self, missing_ok: bool = False) -> None:
-        if self.disk.files.pop(str(self), None) is None and not missing_ok:
-            raise FileNotFoundError(str(self))
 
 
 class WatchedLog(EventLog):
@@ -171,6 +145,8 @@ class AgentProcess:
         if damaged is not None:
             world.spool_set_aside(spool.generation)
             log.error("spool.set_aside", path=damaged, generation=spool.generation)
+        if spool.renewed is not None:
+            log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
         store = world.parts.store(spool)
         watch(spool, world.taken)
@@ -247,11 +223,6 @@ def watch(spool: Spool, taken: Callable[[Spool, list[Reading], int], None]) -> N
         return result
 
     spool.commit = watched  # type: ignore[method-assign]
-
-
-def seed_generations(rng: Random) -> None:
-    """Let generations be drawn from the schedule's chance."""
-    spool_module.secrets = SimpleNamespace(token_hex=lambda octets: rng.randbytes(octets).hex())  # type: ignore[assignment]
 
 
 def _first(group: BaseException) -> BaseException:

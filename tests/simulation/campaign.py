@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 
 from tests.simulation.agent import Parts
+from tests.simulation.faults import Kind
 from tests.simulation.judge import judge
 from tests.simulation.world import World, run_schedule
 
@@ -17,10 +18,12 @@ class Finding:
     problem: str
 
 
-def judged(seed: int, parts: Parts | None = None, *, trace: bool = False) -> tuple[World, list[str]]:
+def judged(
+    seed: int, parts: Parts | None = None, *, only: tuple[Kind, ...] = (), trace: bool = False
+) -> tuple[World, list[str]]:
     """Run one schedule; return its world and what is wrong."""
     quiet()
-    world = run_schedule(seed, parts, trace=trace)
+    world = run_schedule(seed, parts, only=only, trace=trace)
     return world, judge(world)
 
 

@@ -11,7 +11,6 @@ from enum import Enum
 from random import Random
 
 SECTOR_OCTETS = 512
-FULL_FREE_OCTETS = 0
 
 
 class Loss(Enum):
@@ -39,6 +38,7 @@ class File:
     data: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     unsynced: list[tuple[int, bytes | None]] = field(default_factory=list)
+    number: int = 0
 
     def write(self, at: int, data: bytes) -> None:
         """Write, beyond the end too."""
@@ -89,8 +89,14 @@ class Disk:
         self.files: dict[str, File] = {}
         self.refuse: Refusal | None = None
         self.operations = 0
-        self.octets_max = 0
-        self.on_operation: list[object] = []
+        self._made = 0
+
+    def file(self, name: str) -> File:
+        """Return the file of that name; make it if there is none."""
+        if name not in self.files:
+            self._made += 1
+            self.files[name] = File(number=self._made)
+        return self.files[name]
 
     def octets(self) -> int:
         """Return how much is on it."""

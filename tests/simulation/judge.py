@@ -15,12 +15,13 @@ from protocols.telemetry.loss import Loss
 from protocols.telemetry.reading import Quality
 from tests.simulation.faults import Kind
 from tests.simulation.meters import Saying, TrueMeter
-from tests.simulation.world import DRAIN_S_MAX, EPOCH_MS, EVERY_MS, SPOOL_OCTETS_SMALL, Claim, World
+from tests.simulation.world import DRAIN_S_MAX, EPOCH_MS, EVERY_MS, Claim, World
 
 READ_MS_MAX = 30_000  # from a reading's stamp to its value on the line: quarantines, second tries, a late answer
 BEFORE_MS_MAX = 12_000  # a late answer to the same question, asked again: it is as old as answers may be late
 CLOCK_NEAR_S = 30.0  # a jump so near to a reading leaves open by which clock it was stamped
 DISK_OCTETS_MAX = 4 << 20
+SPOOL_SLACK_OCTETS = 16 << 12  # what one commit may need beyond the limit
 CLOCK_KINDS = frozenset({Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET})
 METER_KINDS = frozenset({Kind.METER_FROZEN, Kind.METER_EXCHANGED, Kind.METER_ROLLS_OVER})
 
@@ -49,18 +50,26 @@ def _delivery(world: World) -> Iterator[str]:
     for loss in server.losses:
         lost[loss.generation].append(loss)
     current = world.process.spools[-1].generation if world.process.spools else ""
+    kept = {reading[:4] for reading, _ in server.database.conflicts}  # beside the readings: see _conflicts
+    kept |= {(*key, value) for key, (value, _) in server.database.readings.items()}
     for claim in world.record.claims:
         reading = claim.reading
-        stored = server.database.readings.get((reading.meter, reading.obis, reading.measured_at_ms))
-        if stored is not None and (stored[0] == reading.value or world.record.set_aside):
+        if reading[:4] in kept:
             continue
-        if claim.generation != current and world.record.set_aside:
-            continue  # its spool was damaged and set aside: that was told, see _told
+        if claim.generation != current and world.record.flips and _damage_was_told(world):
+            continue
         if not any(_covers(loss, claim) for loss in lost[claim.generation]):
-            yield f"I1: {reading} of batch {claim.first} of {claim.generation} was claimed; stored is {stored}"
+            yield f"I1: {reading} of batch {claim.first} of {claim.generation} was claimed and is not stored"
             return
+    for reason in server.refused:
+        yield f"I2: a message that breaks the contract: {reason}"
     for generation, sequences in server.reused:
         yield f"I1: batch {sequences} of {generation} came with two contents"
+
+
+def _damage_was_told(world: World) -> bool:
+    """Say whether there was an alarm for a damaged spool: then what was in it may be gone."""
+    return world.record.told["spool.set_aside"] + world.record.told["spool.renewed"] > 0
 
 
 def _covers(loss: Loss, claim: Claim) -> bool:
@@ -120,9 +129,14 @@ def _one_key(world: World) -> Iterator[str]:
 
 def _conflicts(world: World) -> Iterator[str]:
     """I4: the agent gives one key one value, unless its spool was damaged and it could not know what it had given."""
-    conflicts = world.broker.server.database.conflicts
-    if conflicts and not world.record.set_aside and not _moved_by_days(world):
-        yield f"I4: {conflicts[0][0]} although {conflicts[0][1]} was given before"
+    database = world.broker.server.database
+    if (world.record.flips and _damage_was_told(world)) or _moved_by_days(world):
+        return
+    for reading, before in database.conflicts:
+        _, quality = database.readings[reading.meter, reading.obis, reading.measured_at_ms]
+        if not (quality | reading.quality) & Quality.NOT_DURABLE:  # a life in memory leaves no slots behind
+            yield f"I4: {reading} although {before} was given before"
+            return
 
 
 def _moved_by_days(world: World) -> bool:
@@ -141,7 +155,7 @@ def _drain(world: World) -> Iterator[str]:
 
 def _healing(world: World) -> Iterator[str]:
     """What a meter with a load profile has not given at its time is there in the end, for it remembers."""
-    if _happened(world, CLOCK_KINDS) or world.record.set_aside or world.broker.server.losses:
+    if _happened(world, CLOCK_KINDS) or world.record.flips or world.broker.server.losses:
         return
     stored = sorted(key[2] for key in world.broker.server.database.readings if key[0] == "C" and key[1] == "1.0.1.8.0")
     slots = {at_ms for at_ms in stored if at_ms % EVERY_MS == 0}
@@ -157,14 +171,13 @@ def _bounds(world: World) -> Iterator[str]:
     if world.record.octets_max > DISK_OCTETS_MAX:
         yield f"I6: {world.record.octets_max} octets on the disk"
     limit = world.config.spool_octets_max
-    if world.record.spooled_octets_max > limit + SPOOL_OCTETS_SMALL:
+    if world.record.spooled_octets_max > limit + SPOOL_SLACK_OCTETS:
         yield f"I6: {world.record.spooled_octets_max} octets spooled; the limit is {limit}"
 
 
 def _told(world: World) -> Iterator[str]:
     """I7: what is given up is told; and nothing is given up without a cause."""
-    told = world.record.told
-    if world.record.set_aside and not told["spool.set_aside"]:
+    if world.record.set_aside and not world.record.told["spool.set_aside"]:
         yield "I7: a spool was set aside and nothing was told"
     if world.record.set_aside and not world.record.flips:
         yield "I7: a spool was set aside, but no bit had flipped"

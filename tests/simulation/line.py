@@ -7,6 +7,7 @@ noise or glued to the next answer, or not at all; an adapter may give the master
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
@@ -17,6 +18,8 @@ from simulators.modbus.slave import ModbusSlave
 from tests.simulation.meters import TrueMeter, slave_of
 
 LATE_S_MAX = 8.0  # less than the master's patience with a question of one shape (modbus_rtu.LATE_ANSWER_S)
+DUPLICATE_S_MAX = 0.18  # repeaters and radio that double a frame do so within the reply timeout
+HELD_OCTETS_MAX = 30
 SILENCE_CHARACTERS = 3.5
 SILENCE_TOLERANCE_S = 1e-6
 
@@ -35,6 +38,14 @@ class Trouble(Enum):
     NOISE = "noise"
     GLUE = "glue"  # it is held back and comes just before the next answer
     TRAILING = "trailing"
+
+
+@dataclass(frozen=True, slots=True)
+class Transmission:
+    """When somebody sends [s]."""
+
+    begin_s: float
+    end_s: float
 
 
 class Wires:
@@ -58,6 +69,7 @@ class Wires:
         self._held = b""
         self._line: SimulatedLine | None = None
         self._last_octet_s = -1.0
+        self._on_wires: list[Transmission] = []
 
     def attach(self, line: "SimulatedLine") -> None:
         """Let ``line`` hear the wires; whoever had them before is gone."""
@@ -86,13 +98,27 @@ class Wires:
         now_s = self._loop.time()
         if now_s - self._last_octet_s < SILENCE_CHARACTERS * self.settings.character_s - SILENCE_TOLERANCE_S:
             self.silence_violations += 1
-        end_s = now_s + len(data) * self.settings.character_s
-        self._last_octet_s = end_s
-        self._loop.call_at(end_s, self._answer, data, context=self._context)
+        sent = self._transmit(now_s, len(data))
+        self._last_octet_s = sent.end_s
+        self._loop.call_at(sent.end_s, self._answer, data, sent, context=self._context)
 
-    def _answer(self, frame: bytes) -> None:
+    def _transmit(self, begin_s: float, octets: int) -> Transmission:
+        """Occupy the wires; two that do so at one time garble each other."""
+        sent = Transmission(begin_s, begin_s + octets * self.settings.character_s)
+        now_s = self._loop.time()
+        self._on_wires = [each for each in self._on_wires if each.end_s > now_s - 1.0] + [sent]
+        return sent
+
+    def _is_garbled(self, sent: Transmission) -> bool:
+        return any(
+            each is not sent and each.begin_s < sent.end_s and sent.begin_s < each.end_s for each in self._on_wires
+        )
+
+    def _answer(self, frame: bytes, sent: Transmission) -> None:
         if self.echo:
-            self._deliver(frame)
+            self._hear(frame)
+        if self._is_garbled(sent):
+            return
         found = self._slaves.get(frame[0])
         if found is None or len(frame) < 4 or crc16(frame[:-2]) != frame[-2:] or found[0].silent:
             return
@@ -109,8 +135,8 @@ class Wires:
             self.note(f"line {kind.value}")
         if kind is Trouble.DROP:
             return
-        if kind is Trouble.GLUE and not self._held:
-            self._held = reply
+        if kind is Trouble.GLUE and len(self._held) < HELD_OCTETS_MAX:
+            self._held += reply
             return
         if kind in (Trouble.LATE, Trouble.TOO_LATE):
             begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else rng.uniform(0.3, LATE_S_MAX)
@@ -128,9 +154,11 @@ class Wires:
         elif kind is Trouble.DUPLICATE:
             reply += reply
         elif kind is Trouble.DUPLICATE_LATE:
-            self._later(rng.uniform(0.05, LATE_S_MAX), reply)
-        reply, self._held = self._held + reply, b""
-        if kind is Trouble.SPLIT or rng.random() < 0.1:
+            self._later(begin_s + len(reply) * self.settings.character_s + rng.uniform(0, DUPLICATE_S_MAX), reply)
+        if self._held:  # a gateway that sends all that it has kept, at once
+            reply, self._held = self._held + reply, b""
+            self._later(begin_s, reply)
+        elif kind is Trouble.SPLIT or rng.random() < 0.1:
             middle = rng.randrange(len(reply) + 1)
             self._later(begin_s, reply[:middle])
             begin_s += middle * self.settings.character_s + rng.uniform(0, 0.3 if kind is Trouble.SPLIT else 0.001)
@@ -139,13 +167,30 @@ class Wires:
             self._later(begin_s, reply)
 
     def _later(self, begin_s: float, data: bytes) -> None:
-        end_s = begin_s + len(data) * self.settings.character_s
-        self._loop.call_later(end_s, self._deliver, data, context=self._context)
+        sent = self._transmit(self._loop.time() + begin_s, len(data))
+        self._loop.call_at(sent.end_s, self._deliver, data, sent, context=self._context)
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self, data: bytes, sent: Transmission) -> None:
+        if data and self._is_garbled(sent):
+            at = self.rng.randrange(len(data))
+            data = data[:at] + bytes((data[at] ^ self.rng.randrange(1, 256),)) + data[at + 1 :]
+        self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
         if self._line is not None and data:  # a master that was not there yet has not heard it
             self._last_octet_s = self._loop.time()
             self._line.feed(data)
+
+
+class LoopTimer:
+    """The loop's own timers, which are exact here."""
+
+    async def wait_until(self, at_s: float) -> None:
+        """Return at ``at_s``."""
+        loop = asyncio.get_running_loop()
+        come = loop.create_future()
+        loop.call_at(at_s, come.set_result, None)
+        await come
 
 
 class SimulatedLine(SerialLine):
@@ -156,6 +201,7 @@ class SimulatedLine(SerialLine):
         self._tap = None
         self._wires = wires
         self._loop = asyncio.get_running_loop()
+        self._timer = LoopTimer()  # type: ignore[assignment]
         self._received = bytearray()
         self._waiter = None
         self._lost = None

@@ -15,7 +15,7 @@ from edge_agent.config import MeterConfig
 from edge_agent.meter import Answer, ProfileValue, Question
 from protocols.meters.model import Group, Measurement
 from protocols.obis import Obis
-from simulators.modbus.slave import ModbusSlave
+from simulators.modbus.slave import Holes, ModbusSlave
 
 ENERGY = 8  # OBIS value group D: time integral
 MS_PER_WH = 100
@@ -108,8 +108,8 @@ class TrueMeter:
 
 
 def slave_of(meter: TrueMeter) -> ModbusSlave:
-    """Return the register map of ``meter``, as the project's simulators have it."""
-    return ModbusSlave(meter)  # type: ignore[arg-type]  # it has what a slave asks of a simulated meter
+    """Return the register map of ``meter``, as the project's simulators have it; every second one refuses holes."""
+    return ModbusSlave(meter, Holes.REFUSE if meter.address % 2 == 0 else Holes.ZERO)  # type: ignore[arg-type]  # it has what a slave asks of a simulated meter
 
 
 class ProfileMeter:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from protocols.telemetry.batch import decode_batch
+from protocols.errors import RemoteProtocolError
 from protocols.telemetry.event import decode_events
 from protocols.telemetry.loss import Loss, decode_loss, is_loss
 from protocols.telemetry.reading import Reading
+from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.receipt import Receipt, decode_status
 from protocols.telemetry.resend import Resend
 from protocols.telemetry.sequences import SEQUENCE_MAX, Ranges, ranges
@@ -50,7 +51,7 @@ class Server:
         self.messages = 0
         self.losses: list[Loss] = []
         self.reused: list[tuple[str, Ranges]] = []
-        self.doubled: list[Reading] = []
+        self.refused: list[str] = []
         self._contents: dict[tuple[str, Ranges], tuple[Reading, ...]] = {}
         self._generations: dict[str, int] = {}  # and how often it is still asked for all that a restore may have lost
 
@@ -59,20 +60,26 @@ class Server:
         done: dict[str, set[int]] = {}
         for payload in payloads:
             self.messages += 1
-            if is_loss(payload):
-                loss = decode_loss(payload)
-                self.losses.append(loss)
-                generation, settles = loss.generation, loss.sequences
-            else:
-                batch = decode_batch(payload)
-                generation, settles = batch.generation, batch.header.settles
-                self._store_batch(generation, settles, tuple(batch.readings()))
+            try:
+                generation, settles = self._take(payload)
+            except RemoteProtocolError as error:
+                self.refused.append(str(error))
+                continue
             self._generations.setdefault(generation, 0)
             numbers = {number for first, last in settles for number in range(first, last + 1)}
             self.database.settled.setdefault(generation, set()).update(numbers)
             done.setdefault(generation, set()).update(numbers)
         for generation, numbers in done.items():
             self._receipt(Receipt(self._gateway, generation, ranges(numbers)))
+
+    def _take(self, payload: bytes) -> tuple[str, Ranges]:
+        if is_loss(payload):
+            loss = decode_loss(payload)
+            self.losses.append(loss)
+            return loss.generation, loss.sequences
+        batch = decode_readings(payload)
+        self._store_batch(batch.generation, batch.header.settles, tuple(batch.readings()))
+        return batch.generation, batch.header.settles
 
     def take_events(self, payload: bytes) -> None:
         """Give a receipt for a message of events."""

@@ -171,8 +171,7 @@ class SimulatedVfs:
             if text not in self.disk.files:
                 if not flags & OPEN_CREATE or self.disk.refuse in (Refusal.FULL, Refusal.WRITE):
                     return CANTOPEN
-                self.disk.files[text] = File()
-            file = self.disk.files[text]
+            file = self.disk.file(text)
         self._handles[pointer] = Handle(text, file, life)
         c_void_p.from_address(pointer).value = ctypes.addressof(self._io)
         if out:

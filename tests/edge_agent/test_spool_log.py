@@ -1,0 +1,89 @@
+"""Whether a spool's log is whole: a flipped bit is told from a commit that the power cut short."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from edge_agent.spool import Cycle, Spool, open_spool
+from edge_agent.spool_log import FRAME_HEAD_OCTETS, HEAD_OCTETS, PAGE_OCTETS, LogState, look_at_log
+from protocols.telemetry.reading import Reading
+
+MIDNIGHT = 1_767_225_600_000
+BATCHES = 12
+SEED = 20261124
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Path]:
+    """A spool whose agent was killed: what was committed lies in the log. The file is the same, not a copy."""
+    running, left = tmp_path / "running", tmp_path / "left"
+    running.mkdir()
+    left.mkdir()
+    spool = Spool(running / "spool", "gw-01", 1 << 24)
+    for number in range(BATCHES):
+        spool.commit(Cycle(readings=[Reading("A", "1.0.1.8.0", MIDNIGHT + number * 60_000, number)]))
+    (left / "spool").hardlink_to(running / "spool")
+    shutil.copy(running / "spool-wal", left / "spool-wal")
+    yield left / "spool"
+    spool.close()
+
+
+def flip(path: Path, at: int, bit: int = 1) -> None:
+    octets = bytearray(path.read_bytes())
+    octets[at] ^= bit
+    path.write_bytes(octets)
+
+
+def test_a_log_is_whole_after_a_kill_and_without_one(killed: Path, tmp_path: Path) -> None:
+    assert look_at_log(killed) is LogState.WHOLE
+    assert look_at_log(tmp_path / "nothing") is LogState.WHOLE
+    spool, aside = open_spool(killed, "gw-01", 1 << 24)
+    assert (spool.last_sequence, aside, spool.renewed) == (BATCHES, None, None)
+    spool.close()
+
+
+def test_a_bit_that_flipped_anywhere_before_the_last_commit_is_seen(killed: Path) -> None:
+    log = killed.with_name("spool-wal")
+    whole, rng = log.read_bytes(), Random(SEED)
+    for _ in range(60):
+        at = rng.randrange(len(whole) - 8 * (FRAME_HEAD_OCTETS + PAGE_OCTETS))
+        flip(log, at, 1 << rng.randrange(8))
+        assert look_at_log(killed) is LogState.CUT, f"octet {at}, seed {SEED}"
+        log.write_bytes(whole)
+
+
+def test_a_log_that_ends_within_a_commit_is_torn_wherever_it_ends(killed: Path) -> None:
+    log = killed.with_name("spool-wal")
+    whole, rng = log.read_bytes(), Random(SEED)
+    states = set()
+    for _ in range(60):
+        log.write_bytes(whole[: rng.randrange(HEAD_OCTETS + 1, len(whole))])
+        states.add(look_at_log(killed))
+    assert LogState.TORN in states
+    assert LogState.CUT not in states
+
+
+def test_what_lies_behind_a_flipped_bit_is_rescued_under_its_numbers(killed: Path) -> None:
+    """SQLite alone would find an older spool, and the next batch would get a number that was given already."""
+    flip(killed.with_name("spool-wal"), HEAD_OCTETS + 2 * (FRAME_HEAD_OCTETS + PAGE_OCTETS) + 100)
+    spool, aside = open_spool(killed, "gw-01", 1 << 24)
+    assert aside is not None
+    assert len(spool.generations) == 2
+    assert spool.batches == BATCHES
+    assert spool.last_sequence == 0
+    spool.close()
+
+
+def test_after_a_torn_commit_a_new_generation_begins_so_that_no_number_is_given_twice(killed: Path) -> None:
+    log = killed.with_name("spool-wal")
+    log.write_bytes(log.read_bytes()[:-100])  # its last frame is half there
+    flip(log, log.stat().st_size - PAGE_OCTETS - 200)
+    spool, aside = open_spool(killed, "gw-01", 1 << 24)
+    assert aside is None
+    assert spool.renewed is not None
+    assert len(spool.generations) == 2
+    assert spool.batches == BATCHES - 1
+    spool.close()

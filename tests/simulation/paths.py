@@ -1,0 +1,59 @@
+"""Paths on the simulated disk, for what the agent does to files beside SQLite; and the chance that names them."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from edge_agent import rescue, spool_file
+from tests.simulation.disk import Disk, File
+
+
+class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this system
+    """A path on ``disk``: as much of :class:`pathlib.Path` as the agent uses of its spool's."""
+
+    disk = Disk()
+
+    def _file(self) -> File:
+        if str(self) not in self.disk.files:
+            raise FileNotFoundError(2, "No such file", str(self))
+        return self.disk.files[str(self)]
+
+    def exists(self, **_options: Any) -> bool:
+        return str(self) in self.disk.files
+
+    is_file = exists
+
+    def stat(self, **_options: Any) -> Any:
+        file = self._file()
+        return SimpleNamespace(st_size=len(file.data), st_ino=file.number, st_mtime=file.number)
+
+    def open(self, mode: str = "r", *_words: Any, **_options: Any) -> Any:
+        assert mode == "rb", "the agent writes its spool through SQLite"
+        return BytesIO(bytes(self._file().data))
+
+    def touch(self, *_words: Any, **_options: Any) -> None:
+        self.disk.file(str(self)).sync()
+
+    def replace(self, target: Any) -> Any:
+        self.disk.files[str(target)] = self._file()
+        del self.disk.files[str(self)]
+        return target
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        if not missing_ok:
+            self._file()
+        self.disk.files.pop(str(self), None)
+
+    def glob(self, pattern: str, **_options: Any) -> Iterator["DiskPath"]:
+        names = [name for name in sorted(self.disk.files) if fnmatch(name, f"{self}/{pattern}")]
+        return iter([type(self)(name) for name in names])
+
+
+def seed_names(rng: Random) -> None:
+    """Let generations and the names of damaged files be drawn from the schedule's chance."""
+    drawn: Any = SimpleNamespace(token_hex=lambda octets: rng.randbytes(octets).hex())
+    spool_file.secrets = rescue.secrets = drawn

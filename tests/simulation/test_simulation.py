@@ -1,0 +1,90 @@
+"""The simulation: schedules hold, a schedule replays from its seed, and every planted bug is found."""
+
+import os
+import subprocess
+import sys
+from random import Random
+
+import pytest
+
+from tests.simulation.campaign import judged
+from tests.simulation.disk import Disk, File, Loss
+from tests.simulation.faults import WEIGHTS, Kind
+from tests.simulation.hunting import BUGS
+from tests.simulation.planted import PlantedBug, hunt
+
+SCHEDULES = 20_000
+FEW = 150
+SEED = 1
+
+
+def test_a_few_schedules_hold() -> None:
+    """More are run by the test marked integration; these are seen in seconds."""
+    problems = {seed: found for seed in range(SEED, SEED + FEW) if (found := judged(seed)[1])}
+    assert not problems, f"run each again with: python -m tests.simulation --seed N; {problems}"
+
+
+@pytest.mark.integration
+def test_twenty_thousand_schedules_hold() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--schedules", str(SCHEDULES), "--seed", str(SEED + FEW)]
+    command += ["--processes", str(os.cpu_count() or 1)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+def test_a_schedule_replays_from_its_seed_to_the_same_trace() -> None:
+    for seed in range(SEED, SEED + 20):
+        first, second = judged(seed)[0], judged(seed)[0]
+        assert first.hash() == second.hash(), f"seed {seed}"
+        assert first.loop.steps == second.loop.steps > 100
+
+
+def test_a_schedule_replays_in_another_process() -> None:
+    """Nothing hangs on the order of sets or on where objects lie in memory."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "7"]
+    environment = {**os.environ, "PYTHONHASHSEED": "123"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert judged(7)[0].hash() in done.stdout
+
+
+def test_every_kind_of_fault_is_drawn() -> None:
+    assert set(WEIGHTS) == set(Kind)
+    drawn = {fault.kind for seed in range(SEED, SEED + FEW) for fault in judged(seed)[0].faults}
+    assert drawn == set(Kind)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.says.replace(" ", "_"))
+def test_a_planted_bug_is_found_and_its_schedules_hold_without_it(bug: PlantedBug) -> None:
+    caught = hunt(bug)
+    assert caught is not None, f"{bug.says}: not found in {bug.schedules_max} schedules"
+    for seed in range(SEED, caught.seed + 1):
+        _, problems = judged(seed, only=bug.kinds)
+        assert not problems, f"seed {seed} finds something without the bug: {problems}"
+
+
+def test_at_least_thirty_bugs_are_planted_each_another_one() -> None:
+    assert len({bug.says for bug in BUGS}) == len(BUGS) >= 30
+
+
+def test_a_power_cut_takes_what_was_not_synced() -> None:
+    file = File()
+    file.write(0, b"a" * 1024)
+    file.sync()
+    file.write(0, b"b" * 1024)
+    file.lose_power(Loss.ALL, Random(1))
+    assert file.data == b"a" * 1024
+    file.write(0, b"c" * 1024)
+    file.lose_power(Loss.NONE, Random(1))
+    assert file.data == b"c" * 1024
+    file.write(0, b"d" * 1024)
+    file.lose_power(Loss.SOME, Random(3))
+    assert {bytes(file.data[at : at + 512]) for at in (0, 512)} == {b"c" * 512, b"d" * 512}
+
+
+def test_a_flipped_bit_is_one_bit() -> None:
+    disk = Disk()
+    disk.files["spool"] = file = File()
+    file.write(0, bytes(100))
+    file.sync()
+    assert disk.flip(Random(1)) is not None
+    assert sum(octet.bit_count() for octet in file.data) == 1
