@@ -1,9 +1,9 @@
 """Publishes the spool's batches, again and again until the server's receipt comes.
 
-A PUBACK proves nothing about the database, so it is not waited for. What is taken while a connection stands is *live*
-and goes out at once; what waited when it was made is *backlog*, and goes out joined and in order, never so much of it
-that live readings wait (:mod:`edge_agent.window`). A message without a receipt is sent again, and everything at each
-connection; the server stores a batch once however often it comes.
+A PUBACK proves nothing about the database, so it is not waited for. What is taken while a connection stands, or just
+before, is *live* and goes out at once; what waited longer is *backlog*, and goes out joined and in order, never so much
+of it that live readings wait (:mod:`edge_agent.window`). A message without a receipt is sent again, and everything at
+each connection; the server stores a batch once however often it comes.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from protocols.telemetry.topics import Kind, Topic, parse_topic
 
 STATUS_EVERY_S = 60.0
 LOSSES_EVERY_S = 60.0  # while the spool is full there is a new one in each cycle
+LIVE_BATCHES = 32
 EVENTS_AT_ONCE = 50
 EVENTS_AGAIN_MIN_S, EVENTS_AGAIN_MAX_S = 30.0, 3600.0
 FAREWELL_S = 2.0
@@ -168,8 +169,9 @@ class Publisher:
         known = [lane.spool for lane in self._lanes]
         for spool in self._store.spools:
             if spool not in known:
-                last = spool.last_key() if not self._lanes or spool is self._store.spool else 0
-                self._lanes.append(Lane(spool, live_from=last, live_after=last))
+                # The newest ones are live too: they were taken just before the connection came.
+                from_key = max(spool.last_key() - LIVE_BATCHES, 0)
+                self._lanes.append(Lane(spool, live_from=from_key, live_after=from_key))
         self._lanes = [lane for lane in self._lanes if lane.spool in self._store.spools]
 
     async def _send_next(self, lane: Lane, publish: Callable[[Outgoing], None], *, live: bool) -> int:
