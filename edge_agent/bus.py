@@ -92,6 +92,7 @@ class Bus:
         self._urgent: deque[tuple[str, Callable[[OpenMeter], Awaitable[object]], asyncio.Future[object]]] = deque()
         self._called = asyncio.Event()
         self._urgent_done = 0
+        self._steady = (0, clock.now_ms(), round(1000 * self._loop.time()))
         self._running = False
 
     async def urgent(self, meter: str, work: Callable[[OpenMeter], Awaitable[T]]) -> T:
@@ -245,10 +246,12 @@ class Bus:
 
     def _hear(self, polled: Polled, question: Question, answer: Answer, now_ms: int, *, tries: int) -> None:
         """Take what a meter said, or what it did not."""
-        polled.refusals += answer.refusals
-        got = self._gathering.got(polled, answer, now_ms)
         if answer.failure is None:
             polled.health = policy.Health()
+            got = self._gathering.got(polled, answer, now_ms, self._steady_ms())
+            if got is None:
+                return  # once more
+            polled.refusals += answer.refusals
             self._gathering.finish(polled, polled.take(question, got, answer.instead))
             if not polled.questions:
                 self._gathering.report(polled, None)
@@ -261,6 +264,12 @@ class Bus:
         polled.health = policy.Health() if has_values else policy.after_failure(polled.health, now_ms)
         self._gathering.finish(polled, finished)
         self._gathering.report(polled, answer.failure)
+
+    def _steady_ms(self) -> int:
+        """Return a time that never goes back: the clock's, or if that was set back, at least as much as has passed."""
+        now_ms, loop_ms = self._clock.now_ms(), round(1000 * self._loop.time())
+        self._steady = (self._steady[0] + max(0, now_ms - self._steady[1], loop_ms - self._steady[2]), now_ms, loop_ms)
+        return self._steady[0]
 
     def _give_up_cycle(self, reason: str) -> None:
         """The line can't be had: nobody who is due can be read. It is tried again when the next one is."""

@@ -13,8 +13,11 @@ from edge_agent.series import Finished, Got, Polled
 from edge_agent.spool import Cycle, Hole, SlotDone
 from edge_agent.statistics import MeterTally
 from edge_agent.store import Store
+from protocols.meters.glitch import Judgement
 from protocols.meters.model import Group
-from protocols.telemetry.reading import Reading
+from protocols.telemetry.event import EventKind, MeterEvent
+from protocols.telemetry.fields import TEXT_CHARACTERS_MAX
+from protocols.telemetry.reading import Quality, Reading
 
 
 class Gathering:
@@ -51,14 +54,56 @@ class Gathering:
         if self._began_s is None:
             self._began_s = self._time_s()
 
-    def got(self, polled: Polled, answer: Answer, now_ms: int) -> list[Got]:
-        """Return the values of ``answer`` with the times that they carry."""
+    def got(self, polled: Polled, answer: Answer, now_ms: int, steady_ms: int) -> list[Got] | None:
+        """Return the values of ``answer`` with the times and qualities that they carry.
+
+        ``None`` if some can't be right: that is told, and the question is to be asked once more. ``steady_ms`` is a
+        time that never goes back.
+        """
+        doubts = polled.watch.doubts(answer, steady_ms)
+        self._tell_doubts(polled, answer, doubts, now_ms)
+        if doubts and not polled.doubted:
+            polled.doubted = True
+            return None
+        for key in polled.watch.take(answer, steady_ms, doubts):
+            self._tell_new_base(polled, answer, key, now_ms)
         found: list[Got] = []
         for measurement, value in answer.values:
             at_ms = polled.stamp(measurement, now_ms)
             if at_ms is not None:
-                found.append(Got(measurement, value, at_ms, 0))
+                quality = Quality.SUSPECT if measurement.key in doubts else Quality.ACTUAL
+                found.append(Got(measurement, value, at_ms, int(quality)))
         return found
+
+    def _tell_doubts(self, polled: Polled, answer: Answer, doubts: Mapping[str, Judgement], now_ms: int) -> None:
+        meter = polled.config.id
+        for measurement, value in answer.values:
+            fields = {"bus": self._bus, "meter": meter, "measurement": measurement.key}
+            subject = f"{meter} {measurement.key}"
+            doubt = doubts.get(measurement.key)
+            if doubt is None:
+                self._recurring.recovered(subject, "meter.glitch", "meter.counts", **fields)
+                continue
+            raw = answer.raw.get(measurement.key, b"")
+            self._tallies[meter].count("glitches")
+            self._recurring.failed(subject, "meter.glitch", **fields, reason=doubt, raw=raw.hex())
+            self._cycle.events.append(
+                MeterEvent(
+                    EventKind.GLITCH,
+                    meter,
+                    now_ms,
+                    str(measurement.obis),
+                    value=value,
+                    text=str(doubt)[:TEXT_CHARACTERS_MAX],
+                    body=raw or None,
+                )
+            )
+
+    def _tell_new_base(self, polled: Polled, answer: Answer, key: str, now_ms: int) -> None:
+        measurement, value = next(each for each in answer.values if each[0].key == key)
+        meter = polled.config.id
+        self._recurring.log.warning("meter.counter_rebased", bus=self._bus, meter=meter, measurement=key, value=value)
+        self._cycle.events.append(MeterEvent(EventKind.COUNTER, meter, now_ms, str(measurement.obis), value=value))
 
     def finish(self, polled: Polled, done: Iterable[Finished]) -> None:
         """Take slots that are read. Half a billing reading is left out where a load profile has it whole."""

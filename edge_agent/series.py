@@ -16,6 +16,7 @@ from edge_agent.config import MeterConfig
 from edge_agent.meter import Question
 from edge_agent.policy import Health, Stamp
 from edge_agent.schedule import Job, ProbeBudget, Standing, deadline
+from edge_agent.suspicion import Watch
 from protocols.meters.model import Group, Measurement
 
 
@@ -95,6 +96,8 @@ class Polled:
         self.health = Health()
         self.questions: list[Question] = []
         self.refusals: list[str] = []
+        self.doubted = False  # the first question is asked again because its answer could not be right
+        self.watch = Watch(config.model)
         self.tried = 0  # how often the first question was asked without success
         self._of = {each.key: one for one in self.series for each in one.measurements}
         self._cost_ms = 0.0
@@ -113,7 +116,7 @@ class Polled:
 
     def begin(self, now_ms: int) -> None:
         """Set the first slots; what was open is dropped."""
-        self.questions, self.tried = [], 0
+        self.questions, self.tried, self.doubted = [], 0, False
         for each in self.series:
             each.sample = None
             each.done_ms = policy.first_due(now_ms, each.every_ms, each.stored_ms) - each.every_ms
@@ -166,7 +169,8 @@ class Polled:
         if over:
             first = self.questions[:1]
             self.questions = [each for each in self.questions if self._is_wanted(each)]
-            self.tried = self.tried if self.questions[:1] == first else 0
+            if self.questions[:1] != first:
+                self.tried, self.doubted = 0, False
         return finished
 
     def _is_wanted(self, question: Question) -> bool:
@@ -175,7 +179,7 @@ class Polled:
     def take(self, question: Question, got: Sequence[Got], instead: Sequence[Question]) -> list[Finished]:
         """Take the answer to the first question; return the slots that are read now."""
         assert self.questions[0] is question
-        self.tried = 0
+        self.tried, self.doubted = 0, False
         self.questions[:1] = instead
         for each in got:
             series = self._of[each.measurement.key]
@@ -188,7 +192,7 @@ class Polled:
 
     def fail(self) -> list[Finished]:
         """Give up what is open: the meter does not answer."""
-        self.questions, self.tried = [], 0
+        self.questions, self.tried, self.doubted = [], 0, False
         return [done for each in self.series if (done := each.finish(failed=True)) is not None]
 
     def stamp(self, measurement: Measurement, now_ms: int) -> int | None:

@@ -35,7 +35,9 @@ class EventKind(Enum):
     ``LOG``: an entry of the event log ``object`` with the number ``code``. ``PUSH``: the meter sent ``body`` unasked;
     A-XDR of the notification's value. ``CLOCK``: its clock was read, ``value`` is clock less gateway. [ms]
     ``CLOCK_SHIFTED``: its clock was shifted by ``value``. [ms] ``RELAY``: it was switched; ``code`` is 1 if it conducts
-    as read back, ``value`` the control state (Blue Book 4.5.8).
+    as read back, ``value`` the control state (Blue Book 4.5.8). ``GLITCH``: the register ``object`` said ``value``,
+    which can't be right; ``text`` says why, ``body`` are its octets. ``COUNTER``: that register stands at ``value`` for
+    good.
     """
 
     LOG = "log"
@@ -43,6 +45,8 @@ class EventKind(Enum):
     CLOCK = "clock"
     CLOCK_SHIFTED = "clock_shifted"
     RELAY = "relay"
+    GLITCH = "glitch"
+    COUNTER = "counter"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class CountingMeter:
         self, model: MeterModel, clock: StoppingClock, failing: Callable[[int], bool], slow_ms: int = 0
     ) -> None:
         self._model, self._clock, self._failing, self._slow_ms = model, clock, failing, slow_ms
+        self.glitches: dict[int, int] = {}  # by the number of the question, what is added to its values
         self.probes = 0
         self.reads = 0
 
@@ -55,7 +56,8 @@ class CountingMeter:
         self._clock.pass_ms(self._slow_ms)
         if self._failing(at_ms):
             return Answer((), failure="no reply", fault=Fault.SILENT)
-        return Answer(tuple((each, at_ms // 1000) for each in question.measurements))
+        glitch = self.glitches.get(self.reads, 0)
+        return Answer(tuple((each, at_ms // 1000 + glitch) for each in question.measurements))
 
     async def read(self, groups: frozenset[Group], *, probe: bool) -> Answer:
         (question,) = self.questions([each for each in self._model.measurements if each.group in groups])
