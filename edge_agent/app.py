@@ -24,6 +24,7 @@ from edge_agent.connection import Connect
 from edge_agent.lines import Tap, open_line
 from edge_agent.log import EventLog
 from edge_agent.mqtt_connection import MqttConnector
+from edge_agent.progress import BeatingClock
 from edge_agent.publisher import Publisher
 from edge_agent.push_ports import PushPorts
 from edge_agent.pushes import PushDesk
@@ -38,10 +39,12 @@ from edge_agent.remote.performer import GatewayPerformer
 from edge_agent.remote.running import GatewayRunning, StoreArchive
 from edge_agent.spool import open_spool
 from edge_agent.store import Store
+from edge_agent.systemd import WAIT_S_MAX, Watchdog
 from protocols.errors import UnavailableError
 
 RESTART_PAUSE_S = 10.0
 STATUS_FAILED = 3  # see deploy.cli
+PUBLISHER = "publisher"
 JOURNAL_SUFFIX = ".commands"
 
 
@@ -60,6 +63,7 @@ class Outside:
     open_clock: Callable[[AgentConfig, BusConfig], Awaitable[Clock]]
     chance: Random = field(default_factory=SystemRandom)
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
 
 async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
@@ -161,7 +165,9 @@ class Agent:
             tasks.create_task(self._supervise("push", lambda: self._pushes.run(leave), leave))
             commands = tasks.create_task(self._supervise("commands", lambda: self._desk.run(stop), stop))
             settling = tasks.create_task(self._configuration.settle())
+            self._outside.watchdog.ready()
             await self._serve(stop, again)
+            self._outside.watchdog.stopping()
             settling.cancel()
             await commands
             await self._running.close()
@@ -189,15 +195,27 @@ class Agent:
         async def open_one(wanted: BusConfig) -> Line:
             return await self._outside.open_line(self._loaded.config, wanted, self._pushes.tap(wanted))
 
-        return Bus(bus, clock, self._store, self._log, open_one)
+        watchdog = self._outside.watchdog
+        watchdog.expect(bus.id)
+        beating = BeatingClock(clock, lambda: watchdog.beat(bus.id), watchdog.beat_every_s)
+        world = self._loaded.config.world is not None  # its time is not ours to wait for
+        return Bus(bus, clock if world else beating, self._store, self._log, open_one)
 
     def _make_publisher(self, config: AgentConfig) -> Publisher:
+        watchdog = self._outside.watchdog
+        if config.broker.reconnect_max_s <= WAIT_S_MAX:
+            watchdog.expect(PUBLISHER)
+
+        def now_ms() -> int:
+            watchdog.beat(PUBLISHER)
+            return self._fleet.now_ms()
+
         return Publisher(
             config,
             self._store,
             self._log,
             connect=self._outside.connect(config),
-            now_ms=self._fleet.now_ms,
+            now_ms=now_ms,
             version=version("congto"),
             chance=self._outside.chance,
             correspondents=(self._desk,),
@@ -225,6 +243,7 @@ class Agent:
         while not stop.is_set():
             try:
                 await run()
+                self._outside.watchdog.dismiss(task)
             except* (UnavailableError, sqlite3.DatabaseError):
                 raise
             except* Exception:
