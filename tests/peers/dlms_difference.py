@@ -20,7 +20,7 @@ from protocols.dlms.apdu import decode_apdu
 from protocols.dlms.codes import ActionResult, DataAccessResult
 from protocols.dlms.conformance import Conformance
 from protocols.dlms.data import NULL, double_long_unsigned
-from protocols.dlms.explain import explain_apdu
+from protocols.dlms.explain import explain_apdu, explain_data
 from protocols.dlms.selective import Entries
 from protocols.dlms.xdlms import access, action, get, notifications, short
 from protocols.dlms.xdlms import set as set_service
@@ -150,7 +150,20 @@ def _but_reserved_services(_octets: bytes, we: str, they: str) -> bool:
 
 
 def _of_one_meaning(_octets: bytes, we: str, they: str) -> bool:
-    return explain_apdu(decode_apdu(bytes.fromhex(we[2:]))) == explain_apdu(decode_apdu(bytes.fromhex(they[2:])))
+    try:
+        one, other = (explain_apdu(decode_apdu(bytes.fromhex(each[2:]))) for each in (we, they))
+    except RemoteProtocolError:  # a value, which is no APDU
+        return False
+    return one == other
+
+
+def _but_unused_bits(_octets: bytes, we: str, they: str) -> bool:
+    """Equal values, but for the bits behind the last one of a bit-string."""
+    try:
+        one, other = (explain_data(axdr.decode(bytes.fromhex(each[2:]))) for each in (we, they))
+    except RemoteProtocolError:  # an APDU, which is no value
+        return False
+    return one == other and len(we) == len(they)
 
 
 DECODED = r"= "
@@ -212,12 +225,16 @@ EXPLANATIONS = (
         DECODED, DECODED, lambda octets, _we, they: octets[:3] == b"\1\1\0" and they.startswith("= 0100"),
     ),
     Explanation(
-        "ACTION with list in blocks: we refuse it (a list has to fit the PDU), they decode it",
-        r"! action-request of kind 5, expected", DECODED,
+        "an acknowledged block of WRITE inside a list of several results: only alone to us",
+        r"! a result is 2, expected 0 or 1", DECODED,
     ),
     Explanation(
-        "WRITE in blocks: its acknowledgements are unknown to us, they decode them",
-        r"! a result is 2, expected 0 or 1", DECODED,
+        "a block of WRITE whose value is no octet-string: we refuse it, they decode it",
+        r"! found .* where octets were expected", DECODED, lambda octets, _we, _they: octets[:3] == b"\6\1\7",
+    ),
+    Explanation(
+        "unused bits of a bit-string: we keep the octets as they came, they clear them",
+        DECODED, DECODED, _but_unused_bits,
     ),
 )  # fmt: skip
 
