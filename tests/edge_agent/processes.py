@@ -57,6 +57,11 @@ class Program:
             if re.search(pattern, line):
                 return line
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as a power cut does."""
         self._process.kill()
