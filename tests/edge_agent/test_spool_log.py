@@ -1,7 +1,6 @@
 """Whether a spool's log is whole: a flipped bit is told from a commit that the power cut short."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -17,18 +16,18 @@ SEED = 20261124
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Iterator[Path]:
-    """A spool whose agent was killed: what was committed lies in the log. The file is the same, not a copy."""
+def killed(tmp_path: Path) -> Path:
+    """A copy of the spool of an agent that was killed: what was committed lies in the log."""
     running, left = tmp_path / "running", tmp_path / "left"
     running.mkdir()
     left.mkdir()
     spool = Spool(running / "spool", "gw-01", 1 << 24)
     for number in range(BATCHES):
         spool.commit(Cycle(readings=[Reading("A", "1.0.1.8.0", MIDNIGHT + number * 60_000, number)]))
-    (left / "spool").hardlink_to(running / "spool")
-    shutil.copy(running / "spool-wal", left / "spool-wal")
-    yield left / "spool"
+    for name in ("spool", "spool-wal"):
+        shutil.copy(running / name, left / name)
     spool.close()
+    return left / "spool"
 
 
 def flip(path: Path, at: int, bit: int = 1) -> None:
@@ -41,7 +40,10 @@ def test_a_log_is_whole_after_a_kill_and_without_one(killed: Path, tmp_path: Pat
     assert look_at_log(killed) is LogState.WHOLE
     assert look_at_log(tmp_path / "nothing") is LogState.WHOLE
     spool, aside = open_spool(killed, "gw-01", 1 << 24)
-    assert (spool.last_sequence, aside, spool.renewed) == (BATCHES, None, None)
+    assert aside is None
+    assert spool.batches == BATCHES
+    assert spool.renewed is not None
+    assert "copied" in spool.renewed
     spool.close()
 
 
@@ -84,6 +86,7 @@ def test_after_a_torn_commit_a_new_generation_begins_so_that_no_number_is_given_
     spool, aside = open_spool(killed, "gw-01", 1 << 24)
     assert aside is None
     assert spool.renewed is not None
-    assert len(spool.generations) == 2
+    assert "not whole" in spool.renewed
+    assert spool.last_sequence == 0
     assert spool.batches == BATCHES - 1
     spool.close()
