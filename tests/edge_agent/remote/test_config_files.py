@@ -1,0 +1,119 @@
+"""The configuration's files, and what a change of the file itself (SIGHUP) leaves of them."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_agent.bus import Bus
+from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.log import EventLog
+from edge_agent.remote.config_file import ConfigFile
+from edge_agent.remote.configuration import Configuration
+from protocols.errors import UnavailableError, UsageError
+
+TEXT = """
+[gateway]
+id = "gw-01"
+spool = "spool.sqlite"
+[broker]
+url = "mqtt://127.0.0.1:1883"
+[[bus]]
+id = "b1"
+port = "line"
+[[bus.meter]]
+id = "M-1"
+model = "eastron_sdm120"
+address = 1
+"""
+OTHER = TEXT.replace("1883", "1884")
+
+
+class FakeRunning:
+    """Follows whatever it is told; its broker is connected or not, as a test says."""
+
+    def __init__(self) -> None:
+        self.followed: list[int] = []
+        self.well: Callable[[int], bool] = lambda _port: True
+
+    async def follow(self, config: AgentConfig) -> tuple[str, ...]:
+        self.followed.append(config.broker.port)
+        return ()
+
+    def bus(self, name: str) -> tuple[BusConfig, Bus] | None:
+        return None
+
+    def connected(self) -> bool:
+        return self.well(self.followed[-1] if self.followed else 1883)
+
+
+async def at_once(_seconds: float) -> None:
+    return None
+
+
+def site(directory: Path, running: FakeRunning) -> tuple[ConfigFile, Configuration]:
+    path = directory / "agent.toml"
+    path.write_text(TEXT)
+    file = ConfigFile(path, {})
+    return file, Configuration(file, file.load(), running, EventLog(), at_once)
+
+
+def files(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.glob("agent.toml*")}
+
+
+def test_the_file_that_was_changed_is_taken_and_becomes_the_last_good_one(tmp_path: Path) -> None:
+    running = FakeRunning()
+    _, configuration = site(tmp_path, running)
+    asyncio.run(configuration.settle())
+    assert files(tmp_path)["agent.toml.good"] == TEXT
+    (tmp_path / "agent.toml").write_text(OTHER)
+    asyncio.run(configuration.reload())
+    assert files(tmp_path) == {"agent.toml": OTHER, "agent.toml.good": OTHER}
+    assert running.followed == [1884]
+    assert configuration.status()["standing"] == "good"
+
+
+def test_one_that_fails_is_put_aside_and_the_file_is_the_old_one_again(tmp_path: Path) -> None:
+    running = FakeRunning()
+    running.well = lambda port: port == 1883
+    _, configuration = site(tmp_path, running)
+    (tmp_path / "agent.toml").write_text(OTHER)
+    asyncio.run(configuration.reload())
+    assert files(tmp_path) == {"agent.toml": TEXT, "agent.toml.failed": OTHER}
+    assert running.followed == [1884, 1883]
+    assert configuration.status()["reason"] == "the broker is not connected"
+
+
+def test_one_that_does_not_hold_is_left_as_it_is(tmp_path: Path) -> None:
+    running = FakeRunning()
+    _, configuration = site(tmp_path, running)
+    for broken in ("[gateway", TEXT.replace("gw-01", "gw-02"), "\x00"):
+        (tmp_path / "agent.toml").write_text(broken)
+        asyncio.run(configuration.reload())
+        assert files(tmp_path) == {"agent.toml": broken}
+        assert configuration.status()["standing"] == "refused"
+    assert running.followed == []
+
+
+def test_the_start_takes_the_last_good_one_if_the_file_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    file = ConfigFile(path, {})
+    with pytest.raises(UsageError, match="can't be read"):
+        file.load()
+    path.write_bytes(b"\xff")
+    file.write(TEXT, ".good")
+    loaded = file.load()
+    assert (loaded.text, loaded.config.gateway) == (TEXT, "gw-01")
+    assert loaded.refused is not None
+    path.write_text(OTHER)
+    assert (file.load().text, file.load().refused) == (OTHER, None)
+
+
+def test_a_directory_that_is_not_ours_is_told(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path / "nowhere" / "agent.toml", {})
+    with pytest.raises(UnavailableError, match="directory to itself"):
+        file.write(TEXT)
+    with pytest.raises(UnavailableError, match="can't be replaced"):
+        file.adopt()
