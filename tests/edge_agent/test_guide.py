@@ -8,7 +8,7 @@ AGENT = ROOT / "edge_agent"
 
 
 def sources() -> str:
-    return "".join(path.read_text(encoding="utf-8") for path in sorted(AGENT.glob("*.py")))
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(AGENT.rglob("*.py")))
 
 
 def test_every_error_has_a_section_with_its_cure() -> None:
