@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
+from deploy.dlms_rows import AREAS
 from edge_agent.dlms_tool.layers import NAMES as LAYERS
 from protocols.dlms import quirks, services
 from protocols.dlms.acse import Context
@@ -41,6 +42,7 @@ library, so what is listed holds for both unless a column says otherwise.
 def render_page() -> str:
     """Return the page."""
     sections = (
+        ("Area by area", ("area", "client and tools", "simulated meters", "tried in"), _areas()),
         ("Links", ("link", "what"), _links()),
         ("Application contexts", ("context", "referencing", "protected"), _contexts()),
         ("Authentication", ("mechanism", "number", "`congto dlms --auth`", "`congto sim dlms --auth`"), _mechanisms()),
@@ -65,6 +67,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _areas() -> list[tuple[str, str, str, str]]:
+    return [(area.name, area.client, area.simulator, f"`{area.tests}`") for area in AREAS]
 
 
 def _word(member: Enum) -> str:

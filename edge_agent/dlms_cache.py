@@ -1,7 +1,7 @@
 """What meters say of themselves and change with their firmware only, kept on disk: object lists and scalers.
 
 A meter's object list is kilobytes, seconds of a slow line, and the same each time. It is kept under what it depends
-on: the meter's model, its firmware (active firmware identifier, 1.0.0.2.0, Blue Book 6.2.54), and the association
+on: the meter's model, its firmware (active firmware identifier, 1.0.0.2.0), and the association
 through which it was seen. Scalers may be set at the factory, so they are kept for one meter and its firmware.
 
 A cache is a memory and never the truth: a file that is damaged, cut, another version's, another user's, or about

@@ -13,7 +13,7 @@ from edge_agent.serial_line import LineSettings
 
 _NAMES = {0x01: "SOH", 0x02: "STX", 0x03: "ETX", 0x04: "EOT", 0x06: "ACK", 0x0A: "LF", 0x0D: "CR", 0x15: "NAK"}
 _ENDS = re.compile(rb".*?(?:\n|\x03.|\x04.|\x15)", re.DOTALL)  # a line, a block with its check, a refusal
-_PASSWORD = re.compile(r"(P[1-9]<STX>\().*?(\)|$)")  # IEC 62056-21, 6.3.10: P1 and P2 carry passwords
+_PASSWORD = re.compile(r"(P[1-9]<STX>\().*?(\)|$)")  # P1 and P2 carry passwords (IEC 62056-21)
 _MEANINGS = (
     (re.compile(r"^/\?"), "sign-on"),
     (re.compile(r"^/[A-Za-z]{3}"), "identification"),

@@ -44,9 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the clock, change it if told to, print both; status 1 when the change is beyond the limit."""
-    if arguments.limit < 0 or (arguments.adjust and arguments.limit > control.SHIFT_S_MAX):
+    if arguments.limit < 0:
+        raise UsageError(f"--limit {arguments.limit}: expected 0 or more seconds")
+    if arguments.adjust and arguments.limit > control.SHIFT_S_MAX:
+        most = control.SHIFT_S_MAX
         raise UsageError(
-            f"--limit {arguments.limit}: expected 0 to {control.SHIFT_S_MAX} with --adjust, the standard's"
+            f"--limit {arguments.limit}: expected 0 to {most} with --adjust, by the standard; --set has none"
         )
     wanted = arguments.set_to
     at = None if wanted in (None, "now") else items.parse_instant(wanted, arguments.deviation)

@@ -75,7 +75,7 @@ async def _run(arguments: argparse.Namespace, where: target.Target, what: Image,
     wanted = ImageStatus.ACTIVATION_SUCCESSFUL if arguments.activate else ImageStatus.VERIFICATION_SUCCESSFUL
     if done.status is not wanted:
         advice = "the image is damaged, of another meter, or wrongly signed"
-        raise RefusedError(f"image {what.identification!r}: the meter says {done.status.word}; {advice}")
+        raise RefusedError(f"image {arguments.identification}: the meter says {done.status.word}; {advice}")
     _print(arguments, done, "" if arguments.activate else "not activated: add --resume --activate")
     return 0
 

@@ -46,7 +46,7 @@ def class_of(obis: Obis) -> int | None:
         return int(ClassId.PROFILE_GENERIC) if a == 1 else None
     if c == 0:
         return int(ClassId.DATA)
-    return int(ClassId.EXTENDED_REGISTER if d == 6 else ClassId.REGISTER)
+    return int({4: ClassId.DEMAND_REGISTER, 6: ClassId.EXTENDED_REGISTER}.get(d, ClassId.REGISTER))
 
 
 def parse_attribute(text: str, default_index: int | None = 2) -> Attribute:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_agent.dlms_tool import screen, target
-from edge_agent.dlms_tool.obis_names import name_of
+from edge_agent.dlms_tool.obis_names import CLASSES, name_of
 from edge_agent.dlms_tool.session import MeterSession, associated
 from protocols.dlms.data import Data, integer_of, items_of, octets_of
 from protocols.dlms.objects import ClassId, ObjectEntry, decode_object_list
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         (
             str(entry.obis),
             f"{entry.class_id} v{entry.version}",
-            class_word(entry.class_id),
+            CLASSES.get(entry.class_id, ""),
             name_of(entry.obis),
             _rights(entry, bases, with_flags),
         )
@@ -66,12 +66,6 @@ def _short_entry(element: Data) -> ObjectEntry:
     if len(octets) != 6:
         raise RemoteProtocolError(f"a logical name of {len(octets)} octets, expected 6")
     return ObjectEntry(integer_of(class_id), integer_of(version), Obis.from_octets(octets), (), ())
-
-
-def class_word(class_id: int) -> str:
-    """Return the name of an interface class, where this stack has one."""
-    known = ClassId._value2member_map_.get(class_id)
-    return known.name.lower().replace("_", " ") if isinstance(known, ClassId) else ""
 
 
 def mode_word(mode: int, *, flags: bool, method: bool = False) -> str:
@@ -107,7 +101,7 @@ def _to_json(entry: ObjectEntry, bases: dict[tuple[int, Obis], int], flags: bool
         "class": entry.class_id,
         "version": entry.version,
         "obis": str(entry.obis),
-        "kind": class_word(entry.class_id),
+        "kind": CLASSES.get(entry.class_id, ""),
         "name": name_of(entry.obis),
     }
     if bases:

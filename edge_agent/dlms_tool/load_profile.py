@@ -228,7 +228,8 @@ def _print_rows(captured: Captured, rows_max: int, zone: Any) -> None:
         )
         for row in range(first, len(table.at))
     ]
-    title = f"{len(table.at)} rows every {captured.period_s} s" + (f", the last {len(rows)}" if first else "")
+    rhythm = f"every {captured.period_s} s" if captured.period_s else "as they came"
+    title = f"{len(table.at)} rows {rhythm}" + (f", the last {len(rows)}" if first else "")
     if rows:
         screen.print_table(title, ("time", *heads), rows, right=range(1, len(heads) + 1))
 
@@ -258,7 +259,7 @@ def _print_curve(captured: Captured, place: int, zone: Any) -> None:
         unit, at = unit[:-1], at[1:]
     values = [None if number is None else int(number * 1000) for number in numbers]
     known = [number for number in numbers if number is not None]
-    if not known:
+    if len(known) < 2:
         return
     lines = screen.curve(values, columns=screen.width() - 2)
     peak = max(known)

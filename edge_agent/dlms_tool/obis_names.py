@@ -1,4 +1,4 @@
-"""What logical names mean, where IEC 62056-6-1 and the Blue Book (6.2) say so: data, in the order of their codes.
+"""What logical names mean by the OBIS codes of IEC 62056-6-1 and IEC 62056-6-2: data, in the order of their codes.
 
 A row is a pattern of the first five value groups, ``*`` for any, and words; ``{e}`` stands for value group E.
 """
@@ -96,6 +96,19 @@ NAMES: dict[str, str] = {
     "1.0.99.97.*": "power failure log",
     "1.0.99.98.*": "event log {e}",
 }
+# Interface classes of the Blue Book (DLMS UA 1000-1).
+CLASSES: dict[int, str] = {
+    1: "data", 3: "register", 4: "extended register", 5: "demand register", 6: "register activation",
+    7: "profile generic", 8: "clock", 9: "script table", 10: "schedule", 11: "special days table", 12: "association sn",
+    15: "association ln", 17: "sap assignment", 18: "image transfer", 19: "iec local port setup",
+    20: "activity calendar", 21: "register monitor", 22: "single action schedule", 23: "iec hdlc setup",
+    24: "iec twisted pair setup", 25: "m-bus slave port setup", 26: "utility tables", 27: "modem configuration",
+    28: "auto answer", 29: "auto connect", 30: "data protection", 40: "push setup", 41: "tcp-udp setup",
+    42: "ipv4 setup", 43: "mac address setup", 44: "ppp setup", 45: "gprs modem setup", 46: "smtp setup",
+    47: "gsm diagnostic", 48: "ipv6 setup", 61: "register table", 62: "compact data", 63: "status mapping",
+    64: "security setup", 65: "parameter monitor", 67: "sensor manager", 68: "arbitrator", 70: "disconnect control",
+    71: "limiter", 72: "m-bus client", 111: "account", 112: "credit", 113: "charge", 115: "token gateway",
+}  # fmt: skip
 # Value group C (IEC 62056-6-1, table 13): a sum over the phases at C, L1 at C + 20, L2 at C + 40, L3 at C + 60.
 _OF_PHASES = {
     1: "active import", 2: "active export", 3: "reactive import", 4: "reactive export", 5: "reactive Q1",

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,18 +23,19 @@ from protocols.dlms.xdlms.references import Attribute
 from protocols.errors import RemoteProtocolError
 from protocols.obis import base_unit
 
-_ORDINARY = (ClassId.DATA, ClassId.REGISTER, ClassId.EXTENDED_REGISTER, ClassId.CLOCK)
+_ORDINARY = frozenset({1, 3, 4, 5, 8})  # data, the three registers, clock
 _CLOCK_TIME = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One attribute: its value and scaler, or why the meter does not tell it."""
+    """One attribute: its value and scaler, or why the meter does not tell it: whole and in a word."""
 
     attribute: Attribute
     value: Data | None = None
     scaler_unit: ScalerUnit | None = None
     refused: str = field(default="")
+    refused_as: str = field(default="")
 
     @property
     def number(self) -> Decimal | None:
@@ -105,9 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
         screen.print_json({"readings": [reading.to_json() for reading in readings]})
     else:
         rows = [
-            (str(one.attribute.obis), f"{one.attribute.class_id}:{one.attribute.index}", one.text()) for one in readings
+            (str(one.attribute.obis), f"{one.attribute.class_id}:{one.attribute.index}", one.refused_as or one.text())
+            for one in readings
         ]
         screen.print_table("", ("OBIS", "class:index", "value"), rows)
+        if len(readings) > 1:
+            for advice in dict.fromkeys(one.refused.partition(": ")[2] for one in readings if one.refused):
+                print(f"congto: refused: {advice}", file=sys.stderr)
     if wanted and all(reading.value is None for reading in readings):
         raise RefusedError(readings[0].refused)
     return 0
@@ -140,4 +146,5 @@ def _has_scaler(attribute: Attribute) -> bool:
 def _reading(result: GetResult | DataAccessError, scalers: dict[Attribute, ScalerUnit]) -> Reading:
     if isinstance(result, GetResult):
         return Reading(result.attribute, result.value, scalers.get(result.attribute))
-    return Reading(result.attribute, refused=str(refusal_of(result, str(result.attribute))))
+    why = str(refusal_of(result, str(result.attribute)))
+    return Reading(result.attribute, refused=why, refused_as=f"refused: {result.code.word}")

@@ -42,6 +42,7 @@ class Remembered:
         self._session, self._client, self._memory = session, client, memory
         self._identity: Identity | None = None
         self._list: Data | None = None
+        self._is_full = False
 
     # -- the object list ----------------------------------------------------------------------------------------------
 
@@ -162,7 +163,10 @@ class Remembered:
         return found
 
     def _store(self, subject: dict[str, str] | None, kept: Kept) -> None:
-        if self._memory is not None and subject is not None and (why := self._memory.cache.store(subject, kept)):
+        if self._memory is None or subject is None or self._is_full:
+            return
+        if why := self._memory.cache.store(subject, kept):
+            self._is_full = True
             self._tell(f"nothing is kept for the next time: {why}")
 
     def _tell(self, what: str) -> None:

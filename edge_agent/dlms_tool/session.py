@@ -7,7 +7,7 @@ rules (RemoteProtocolError, 4), a meter that says no (RefusedError, 5).
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from edge_agent.dlms_tool.character_trace import TracedPort
@@ -18,7 +18,7 @@ from edge_agent.dlms_tool.serial_port import SerialPort, enter_hdlc, for_sign_on
 from edge_agent.dlms_tool.target import Target
 from edge_agent.dlms_tool.trace import Trace
 from edge_agent.failures import LineLostError, NoReplyError
-from edge_agent.serial_line import SerialLine
+from edge_agent.serial_line import LineSettings, SerialLine
 from edge_agent.tcp_line import TcpLine
 from edge_agent.udp_line import UdpLine
 from protocols.dlms.association import ClientState
@@ -230,10 +230,11 @@ class MeterSession:
                 "noise, or another --baud or --parity; a meter behind an optical head may want --mode-e"
             )
         echo = ", only the echo of our own octets came" if self._heard else ""
-        if isinstance(self._target.place, UdpPlace):
+        if not isinstance(self._target.place, LineSettings):
+            lost = "a datagram may be lost: try again; " if isinstance(self._target.place, UdpPlace) else ""
             return NoReplyError(
-                f"the meter is silent ({reason}); a datagram may be lost: try again; is it powered, does it take UDP, "
-                "is --server its wPort? Other --client or --tcp?"
+                f"the meter is silent ({reason}{echo}); {lost}is --server the meter's wPort (or its "
+                "address, with --framing hdlc)? Other --client or --framing? Does the modem reach the meter?"
             )
         return NoReplyError(
             f"the meter is silent ({reason}{echo}); is it powered, are the wires the right way round, is "
@@ -253,13 +254,15 @@ async def associated(target: Target, *, trace: bool) -> AsyncIterator[MeterSessi
     """Open the line and the association; release and close when done, and keep what the counters are."""
     target = await _with_reserved_counters(target, trace=trace)
     shown = _new_trace(target) if trace else None
-    line = await _open(target, shown)
+    with _advised(target):
+        line = await _open(target, shown)
     client = DlmsClient(target.link, target.association, target.quirks)
     if shown is not None:
         shown.know(client.short_names)
     session = MeterSession(line, client, target, shown)
     try:
-        await session.connect()
+        with _advised(target):
+            await session.connect()
         yield session
         await session.release()
     finally:
@@ -267,6 +270,19 @@ async def associated(target: Target, *, trace: bool) -> AsyncIterator[MeterSessi
         protection = client.protection
         if target.counters is not None and protection is not None:
             target.counters.close(protection.next_counter, protection.peer_title, protection.received_counter)
+
+
+@contextlib.contextmanager
+def _advised(target: Target) -> Iterator[None]:
+    """Add what to try to the loss of a connection that was never of use."""
+    try:
+        yield
+    except LineLostError as error:
+        if isinstance(target.place, LineSettings):
+            advice = "is it plugged in (ls -l /dev/serial/by-id), are you in the group dialout, is it in use already?"
+        else:
+            advice = "is the address right, is the modem on, is another client connected to it? Other --framing?"
+        raise LineLostError(f"{error}; {advice}") from error
 
 
 async def _open(target: Target, trace: Trace | None) -> ByteLine:

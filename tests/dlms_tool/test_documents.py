@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dlms_rows import AREAS
 from deploy.dlms_support import render_page
 from protocols.dlms.quirks import Quirks
 from tests.dlms_tool.processes import congto, sim
@@ -21,6 +22,14 @@ def test_the_page_of_supported_features_is_what_the_code_holds():
     assert page == render_page(), "run: python -m deploy.dlms_support"
     assert all(f"`{name}`" in page for name in Quirks.__slots__)
     assert not re.search(r"\| \|$", page.partition("## Quirks")[2], re.MULTILINE), "a quirk says nothing"
+
+
+def test_each_area_says_where_it_is_tried_and_claims_options_that_there_are():
+    commands = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    for area in AREAS:
+        assert (ROOT / area.tests).exists(), area.tests
+        for option in re.findall(r"`(--[a-z-]+)`", area.client + area.simulator):
+            assert option in commands, option
 
 
 @pytest.mark.integration
