@@ -6,7 +6,8 @@ stop, by a failure that only a restart mends, by a kill or by a power cut; the n
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.bus import Bus, Line
 from edge_agent.clock import SystemClock
 from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.cycle import Cycle
 from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
-from edge_agent.cycle import Cycle
 from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
 from protocols.errors import UnavailableError, UsageError
@@ -149,7 +150,6 @@ class AgentProcess:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
         store = world.parts.store(spool)
-        watch(spool, world.taken)
         self.spools.append(spool)
         self.store, self.stop = store, asyncio.Event()
         try:
@@ -212,17 +212,22 @@ class Parts:
     link: Any = RtuLink
 
 
-def watch(spool: Spool, taken: Callable[[Spool, list[Reading], int], None]) -> None:
-    """Let ``taken`` know what the spool has claimed: the readings of each commit, and its first number."""
-    commit = spool.commit
+@contextmanager
+def watching(taken: Callable[[Spool, list[Reading], int], None]) -> Iterator[None]:
+    """Let ``taken`` know what any spool has claimed: the readings of each commit, and its first number."""
+    commit = Spool.commit
 
-    def watched(cycle: Cycle) -> Any:
+    def watched(spool: Spool, cycle: Cycle) -> int:
         readings, first = list(cycle.readings), spool.last_sequence + 1
-        result = commit(cycle)
+        result = commit(spool, cycle)
         taken(spool, readings, first)
         return result
 
-    spool.commit = watched  # type: ignore[method-assign]
+    Spool.commit = watched  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Spool.commit = commit  # type: ignore[method-assign]
 
 
 def _first(group: BaseException) -> BaseException:

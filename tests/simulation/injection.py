@@ -57,6 +57,8 @@ class Injector:
         broker.start_server()
         if world.power_off:
             self._power_on()
+        elif world.process.store is not None and world.process.store.disk_failed:
+            world.process.kill_and_restart()  # what the alarm spool.disk_failed asks for, when the disk is replaced
 
     def _at(self, at_s: float, do: Callable[[], None]) -> None:
         self._loop.call_at(at_s, self._do, do, context=self._world.context)
@@ -159,6 +161,7 @@ class Injector:
         world = self._world
         loss = rng.choice(list(Loss))
         world.note(f"power cut, loses {loss.value}")
+        world.record.damages += loss is Loss.SOME
         world.power_off = True
         world.process.kill(notice=False)
         world.disk.lose_power(loss, rng)
@@ -176,6 +179,7 @@ class Injector:
 
     def _disk(self, fault: Fault) -> Callable[[], None]:
         self._world.disk.refuse = REFUSALS[fault.kind]
+        self._world.record.damages += fault.kind is Kind.DISK_SYNC
         return lambda: setattr(self._world.disk, "refuse", None)
 
     def _disk_full(self, fault: Fault, _rng: Random) -> Callable[[], None]:
@@ -187,7 +191,7 @@ class Injector:
         """A bit falls over while the power is off: what SQLite has in memory would hide it."""
         self._power_cut(fault, rng)
         place = self._world.disk.flip(rng)
-        self._world.record.flips += place is not None
+        self._world.record.damages += place is not None
         self._world.note(f"flipped {place}")
 
     def _clock_forward(self, _fault: Fault, rng: Random) -> Callable[[], None]:

@@ -30,7 +30,7 @@ Key = tuple[str, str, int]
 
 def judge(world: World) -> list[str]:
     """Return what is wrong, in words; nothing if all holds."""
-    checks = (_crashes, _delivery, _truth, _one_key, _conflicts, _drain, _healing, _bounds, _told, _line)
+    checks = (_crashes, _delivery, _truth, _glitches, _one_key, _conflicts, _drain, _healing, _bounds, _told, _line)
     return [found for check in checks for found in check(world)]
 
 
@@ -54,9 +54,9 @@ def _delivery(world: World) -> Iterator[str]:
     kept |= {(*key, value) for key, (value, _) in server.database.readings.items()}
     for claim in world.record.claims:
         reading = claim.reading
-        if reading[:4] in kept:
+        if reading[:4] in kept or not claim.durable:
             continue
-        if claim.generation != current and world.record.flips and _damage_was_told(world):
+        if claim.generation != current and world.record.damages and _damage_was_told(world):
             continue
         if not any(_covers(loss, claim) for loss in lost[claim.generation]):
             yield f"I1: {reading} of batch {claim.first} of {claim.generation} was claimed and is not stored"
@@ -84,11 +84,24 @@ def _truth(world: World) -> Iterator[str]:
             if not _is_in_profile(true, obis, at_ms, value):
                 yield f"I2: {meter} {obis} {at_ms} {value}: not what its load profile has"
                 return
-        elif not any(
-            each.value == value and (not each.glitch or quality & Quality.SUSPECT)
-            for each in _said(world, true.sayings[obis], at_ms)
-        ):
+            continue
+        said = [each for each in _said(world, true.sayings[obis], at_ms) if each.value == value]
+        if not said:
             yield f"I2: {meter} {obis} {at_ms - EPOCH_MS} ms: {value} of quality {quality} was not said at that time"
+            return
+
+
+def _glitches(world: World) -> Iterator[str]:
+    """A meter's own mistake is marked, unless it was the first that this life of the agent heard of the register."""
+    heard: dict[tuple[str, str, int], bool] = {}  # whether the first was true
+    for claim in world.record.claims:
+        meter, obis, _, value, quality = claim.reading
+        if quality & Quality.PROFILE or ".8." not in obis:
+            continue
+        said = [each.glitch for each in world.meters[meter].sayings[obis] if each.value == value]
+        glitch = bool(said) and all(said)
+        if heard.setdefault((meter, obis, claim.life), not glitch) and glitch and not quality & Quality.SUSPECT:
+            yield f"I3: {claim.reading} is a glitch of the meter's, and not marked"
             return
 
 
@@ -130,7 +143,7 @@ def _one_key(world: World) -> Iterator[str]:
 def _conflicts(world: World) -> Iterator[str]:
     """I4: the agent gives one key one value, unless its spool was damaged and it could not know what it had given."""
     database = world.broker.server.database
-    if (world.record.flips and _damage_was_told(world)) or _moved_by_days(world):
+    if (world.record.damages and _damage_was_told(world)) or _moved_by_days(world):
         return
     for reading, before in database.conflicts:
         _, quality = database.readings[reading.meter, reading.obis, reading.measured_at_ms]
@@ -155,7 +168,7 @@ def _drain(world: World) -> Iterator[str]:
 
 def _healing(world: World) -> Iterator[str]:
     """What a meter with a load profile has not given at its time is there in the end, for it remembers."""
-    if _happened(world, CLOCK_KINDS) or world.record.flips or world.broker.server.losses:
+    if _happened(world, CLOCK_KINDS) or world.record.damages or world.broker.server.losses:
         return
     stored = sorted(key[2] for key in world.broker.server.database.readings if key[0] == "C" and key[1] == "1.0.1.8.0")
     slots = {at_ms for at_ms in stored if at_ms % EVERY_MS == 0}
@@ -179,8 +192,8 @@ def _told(world: World) -> Iterator[str]:
     """I7: what is given up is told; and nothing is given up without a cause."""
     if world.record.set_aside and not world.record.told["spool.set_aside"]:
         yield "I7: a spool was set aside and nothing was told"
-    if world.record.set_aside and not world.record.flips:
-        yield "I7: a spool was set aside, but no bit had flipped"
+    if world.record.set_aside and not world.record.damages:
+        yield "I7: a spool was set aside, but the disk had kept all"
 
 
 def _line(world: World) -> Iterator[str]:

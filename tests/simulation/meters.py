@@ -21,6 +21,7 @@ ENERGY = 8  # OBIS value group D: time integral
 MS_PER_WH = 100
 RANGE_WH = 40_000_000  # between the first values of two channels; a schedule runs a tenth of a million
 ROLLOVER = 1 << 32
+GLITCHES_PART = 0.4  # of the values, while a meter has them: it is not wrong the same way each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class TrueMeter:
         self.name, self.model, self.address = meter.id, meter.model, meter.address
         self._now_s, self._epoch_ms, self._gateway_ms = now_s, epoch_ms, gateway_ms
         self._places = {each.obis: at for at, each in enumerate(meter.model.measurements)}
-        self._number = number
+        self._number, self._rng = number, Random(number)
         self._start = {
             obis: (number * 8 + at + 1) * RANGE_WH + 70_000 for obis, at in self._places.items() if obis.d == ENERGY
         }
@@ -77,7 +78,7 @@ class TrueMeter:
         """Say a register's value; it is recorded."""
         at_s = self._now_s() if self.frozen_s is None else self.frozen_s
         value, glitch = self.truth(obis, at_s), False
-        if self.glitch is not None and obis.d == ENERGY:
+        if self.glitch is not None and obis.d == ENERGY and self._rng.random() < GLITCHES_PART:
             value, glitch = self._spoil(value), True
         self.sayings[str(obis)].append(Saying(self._now_s(), self._gateway_ms(), value, glitch))
         return value
@@ -85,7 +86,9 @@ class TrueMeter:
     def _spoil(self, value: int) -> int:
         if self.glitch is Glitch.SWAPPED:
             return (value >> 16) | (value & 0xFFFF) << 16
-        return value - 60_000 if self.glitch is Glitch.BACK else value + 9_000_000
+        if self.glitch is Glitch.BACK:
+            return value - self._rng.randrange(10_000, 70_000)
+        return value + self._rng.randrange(1 << 20, 1 << 24)
 
     def exchange(self) -> None:
         """Put another meter of the same model in its place: it has counted something else."""
@@ -122,6 +125,11 @@ class ProfileMeter:
     def questions(self, wanted: Sequence[Measurement]) -> tuple[Question, ...]:
         """Ask for all at once."""
         return (Question(tuple(wanted), 100.0),)
+
+    def free_at(self, question: Question) -> float:
+        """It can be asked at once."""
+        del question
+        return 0.0
 
     async def ask(self, question: Question, *, probe: bool) -> Answer:
         """Tell the registers, or the first of them, or nothing."""

@@ -14,7 +14,7 @@ from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool
 from edge_agent.spool_file import PAGE_OCTETS
 from protocols.telemetry.reading import Reading
-from tests.simulation.agent import AgentProcess, Parts
+from tests.simulation.agent import AgentProcess, Parts, watching
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Fault, Kind, draw_faults
@@ -62,6 +62,8 @@ class Claim:
     generation: str
     first: int
     last: int
+    durable: bool
+    life: int
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Record:
     told: Counter[str] = field(default_factory=Counter)
     facts: list[tuple[float, str, dict[str, object]]] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
-    flips: int = 0
+    damages: int = 0  # bits flipped, syncs that failed, writes torn sector by sector
     set_aside: int = 0
     octets_max: int = 0
     spooled_octets_max: int = 0
@@ -161,7 +163,9 @@ class World:
         """Take what a commit has claimed."""
         if not self.process.life.alive:
             return
-        self.record.claims += [Claim(each, spool.generation, first, spool.last_sequence) for each in readings]
+        durable, life = spool.path is not None, self.process.life.number
+        last = spool.last_sequence
+        self.record.claims += [Claim(each, spool.generation, first, last, durable, life) for each in readings]
         self.note(f"taken {len(readings)} up to {spool.last_sequence}")
         self.record.octets_max = max(self.record.octets_max, self.disk.octets())
         self.record.spooled_octets_max = max(self.record.spooled_octets_max, spool.octets)
@@ -181,7 +185,7 @@ class World:
 
     def run(self) -> "World":
         """Run the schedule to its end."""
-        with VFS.mounted(self.disk, Random(self.rng.getrandbits(32))):
+        with VFS.mounted(self.disk, Random(self.rng.getrandbits(32))), watching(self.taken):
             seed_names(Random(self.rng.getrandbits(32)))
             asyncio.set_event_loop(self.loop)
             injector = Injector(self)
