@@ -2,7 +2,7 @@
 
 ``python -m tests.bench._paced_line BAUD BITS TURNAROUND_US`` prints the port, answers every question with registers
 that hold their own addresses, and when its input ends prints what it has seen: for each question the silence before it
-since the last octet of the answer before, and the time since the question before.
+since the last octet of the answer before, the time since the question before, and when it was heard.
 
 The octets of a question are on the line from the moment they are written; each octet of an answer is handed over when
 its last bit would have come, and waking up late only makes that later.
@@ -33,6 +33,7 @@ class PacedLine:
         self.port = os.ttyname(self._slave)
         self.silences_us: list[float] = []
         self.periods_us: list[float] = []
+        self.heard_at: list[float] = []
 
     def serve(self, stop: int) -> None:
         """Answer until ``stop``, a descriptor, ends."""
@@ -43,6 +44,7 @@ class PacedLine:
                 self.silences_us.append(1e6 * (now - answered_at))
                 self.periods_us.append(1e6 * (now - asked_at))
             asked_at = now
+            self.heard_at.append(time.time() - (time.monotonic() - now))
             begins_at = now + REQUEST_OCTETS * self._character_s + self._silence_s + self._turnaround_s
             answered_at = self._say(self._answer(frame), begins_at)
 
@@ -90,7 +92,8 @@ def main() -> None:
     line = PacedLine(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
     print(line.port, flush=True)
     line.serve(sys.stdin.fileno())
-    print(json.dumps({"silences_us": line.silences_us, "periods_us": line.periods_us}), flush=True)
+    seen = {"silences_us": line.silences_us, "periods_us": line.periods_us, "heard_at": line.heard_at}
+    print(json.dumps(seen), flush=True)
 
 
 if __name__ == "__main__":
