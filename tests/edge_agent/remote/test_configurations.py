@@ -87,7 +87,7 @@ class Site:
 
     def times(self) -> set[tuple[str, int]]:
         """Return meters and times of all readings."""
-        return {(each.meter, each.measured_at_ms) for batch in self.server.batches() for each in batch.readings()}
+        return {(meter, at_ms) for meter, _, at_ms in self.server.stored()}
 
     def wait_for_more(self, meter: str, count: int = 2) -> None:
         """Return when ``meter`` was read ``count`` more times."""
