@@ -166,6 +166,8 @@ class Publisher:
 
     def _open_lanes(self) -> None:
         """Have a lane for each spool; a generation that begins or ends later makes no difference to its keys."""
+        if self._store.rewound:  # from the oldest that waits; what is on its way is known by the window
+            self._store.rewound, self._lanes = False, []
         known = [lane.spool for lane in self._lanes]
         for spool in self._store.spools:
             if spool not in known:
@@ -232,7 +234,6 @@ class Publisher:
             if asked.gateway == self._config.gateway:
                 count = await self._store.wait_again(asked)
                 self._log.info("batches.asked_for", generation=asked.generation, batches=count)
-                self._lanes = []  # from the oldest that waits; what is on its way is known by the window
             return
         receipt = decode_receipt(payload)
         if receipt.gateway != self._config.gateway:

@@ -39,6 +39,7 @@ class Store:
         self.spool = spool
         self.ring: Spool | None = None
         self.disk_failed = False
+        self.rewound = False  # older batches wait again; who publishes begins with the oldest
         self.not_durable = 0  # readings that went into memory only
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
@@ -131,6 +132,7 @@ class Store:
         count = 0
         for spool in self.spools:
             count += await self._run(spool.wait_again, asked.generation, asked.sequences, asked.events)
+        self.rewound = True
         self.lost.set()
         self.grown.set()
         self.events_grown.set()
