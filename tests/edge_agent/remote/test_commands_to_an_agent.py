@@ -12,7 +12,7 @@ import pytest
 from deploy.runtime.lifecycle import Running
 from protocols.telemetry.command import Arm, Confirm, Profile, Read, Resend, SetClock, Tell
 from protocols.telemetry.reply import Outcome, decode_reply
-from tests.edge_agent.processes import Program
+from tests.edge_agent.processes import Program, Server
 from tests.edge_agent.remote.asker import Asker, HeldWire
 
 pytestmark = pytest.mark.integration
@@ -206,6 +206,22 @@ def test_a_profile_is_read_for_a_range_and_a_clock_is_set_within_a_limit(site: S
     assert len(reply.result["at"]) >= 95 * len(reply.result["channels"])
     clock = asker.ask(SetClock("D-0001", 60))
     assert (clock.outcome, clock.result["shifted_s"]) == (Outcome.DONE, 0)
+
+
+def test_batches_that_were_receipted_are_sent_again_and_what_is_not_kept_is_told(site: Site) -> None:
+    server = Server(site.broker, site.gateway)
+    agent = site.start()
+    server.wait_until(lambda: {1, 2} <= server.sequences())
+    generation = server.messages[0].generation
+    before = server.resent
+    reply = site.asker.ask(Resend(generation, 1, 2))
+    assert (reply.outcome, reply.result) == (Outcome.DONE, {"batches": 2, "first": 1, "last": 2})
+    server.wait_until(lambda: server.resent >= before + 2)
+    assert all(len(each) == 1 for each in server.stored().values())
+    gone = site.asker.ask(Resend(generation, 1_000_000, 1_000_001))
+    assert (gone.outcome, gone.result["batches"]) == (Outcome.FAILED, 0)
+    agent.end()
+    server.close()
 
 
 def test_commands_wait_for_a_gateway_that_is_away_and_are_too_late_then(site: Site) -> None:
