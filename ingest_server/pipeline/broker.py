@@ -30,6 +30,7 @@ from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import (
     KEEPALIVE_S,
+    KEPT_OCTETS_MAX,
     RECEIPTS_UNDER_WAY_MAX,
     RECEIVE_MAXIMUM,
     SESSION_EXPIRY_S,
@@ -268,8 +269,12 @@ class Broker:
         LOG.info(fact("ingest.ready", broker=self._address, connection=self._connection))
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        payload = bytes(message.payload)
+        cut_from = len(payload) if len(payload) > KEPT_OCTETS_MAX else None
+        if cut_from is not None:
+            payload = payload[:KEPT_OCTETS_MAX]
         self._inbox.put(
-            Message(message.topic, bytes(message.payload), message.qos, message.mid, self._connection, message.retain)
+            Message(message.topic, payload, message.qos, message.mid, self._connection, message.retain, cut_from)
         )
 
     def _on_publish(self, _client: mqtt.Client, _userdata: object, mid: int, *_: Any) -> None:

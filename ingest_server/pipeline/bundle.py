@@ -9,7 +9,7 @@ from ingest_server.pipeline.message import Decoded, Message, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
 from protocols.telemetry.loss import Loss
-from protocols.telemetry.receipt import Receipt, State, Status
+from protocols.telemetry.receipt import State, Status
 from protocols.telemetry.sequences import Ranges, join_ranges, ranges
 from protocols.telemetry.topics import Kind, Topic
 
@@ -101,16 +101,13 @@ class Bundle:
             found.setdefault(header.spool, []).append(header.sequence)
         return {spool: ranges(each) for spool, each in found.items()}
 
-    def receipts(self) -> list[tuple[str, bytes]]:
-        """Return the receipts for what this settles: topics and payloads."""
+    def settled(self) -> dict[tuple[str, str], tuple[Ranges, Ranges]]:
+        """Return what this settles: (gateway, generation) → sequences of batches, stored or lost, and of events."""
         batches, lost, told = self.batches(), self.lost(), self.event_messages()
-        found = []
-        for gateway, generation in dict.fromkeys((*batches, *lost, *told)):
-            spool = (gateway, generation)
-            settled = join_ranges((*batches.get(spool, ()), *lost.get(spool, ())))
-            receipt = Receipt(gateway, generation, settled, told.get(spool, ()))
-            found.append((str(Topic(gateway, Kind.RECEIPTS)), receipt.encode()))
-        return found
+        return {
+            spool: (join_ranges((*batches.get(spool, ()), *lost.get(spool, ()))), told.get(spool, ()))
+            for spool in dict.fromkeys((*batches, *lost, *told))
+        }
 
 
 def make_bundle(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from protocols.errors import RemoteProtocolError
-from protocols.telemetry.batch import Batch, Header
+from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, Batch, Header
 from protocols.telemetry.canonical import decode_readings
 from protocols.telemetry.event import EventMessage, decode_events
 from protocols.telemetry.loss import Loss, decode_loss, is_loss
@@ -17,7 +17,8 @@ class Message:
     """A message and what is needed to acknowledge it.
 
     ``packet`` is its MQTT packet identifier, which holds for the connection with the number ``connection`` only.
-    ``retained`` says that the broker kept it for us: it tells nothing about when it was sent.
+    ``retained`` says that the broker kept it for us: it tells nothing about when it was sent. ``cut_from`` is how large
+    the payload was if that was more than is kept.
     """
 
     topic: str
@@ -26,6 +27,7 @@ class Message:
     packet: int = 0
     connection: int = 0
     retained: bool = False
+    cut_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ Decoded = Batch | Loss | Status | EventMessage
 
 def decode(message: Message) -> Decoded | Rejected:
     """Return what ``message`` says, or why it can't be taken."""
+    if message.cut_from is not None:
+        reason = f"{message.cut_from} octets, of which the first are kept: a message has at most {MESSAGE_OCTETS_MAX}"
+        return Rejected(message.topic, message.payload, reason)
     try:
         topic = parse_topic(message.topic)
         decoded: Decoded

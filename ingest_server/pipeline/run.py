@@ -8,7 +8,7 @@ from ingest_server import journal
 from ingest_server.database.migrations import migrate
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.asking import ask
-from ingest_server.pipeline.broker import Broker
+from ingest_server.pipeline.broker import FLUSH_S, Broker
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.following import first_filters, follow
 from ingest_server.pipeline.inbox import Inbox
@@ -16,6 +16,7 @@ from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline
+from ingest_server.pipeline.receipts import Receipts
 from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import RESEND_EVERY_S, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
 from ingest_server.pipeline.watchdog import Stillness, watch
@@ -51,9 +52,10 @@ async def ingest(settings: Settings) -> None:
     filters = await asyncio.to_thread(first_filters, settings.dsn, settings.partition)
     broker = Broker(settings.broker, settings.client_id, inbox, filters, settings.credentials)
 
+    receipts = Receipts()
+
     async def settled(messages: list[Message], bundle: Bundle) -> None:
-        for topic, payload in bundle.receipts():
-            await broker.publish(topic, payload)
+        receipts.add(bundle)
         broker.acknowledge(messages)
 
     pipeline = Pipeline(settings.dsn, inbox, settled)
@@ -79,7 +81,7 @@ async def ingest(settings: Settings) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         follows = follow(settings.dsn, settings.partition, broker.subscribe)
-        work = [broker.run(), pipeline.gather(), pipeline.counts.report(), follows]
+        work = [broker.run(), receipts.send(broker.publish), pipeline.gather(), pipeline.counts.report(), follows]
         if settings.partition.number == 1:  # one of several processes asks for all
             work.append(ask(settings.dsn, broker.publish, settings.resend_after_s, RESEND_EVERY_S))
         endless = [tasks.create_task(each) for each in work]
@@ -89,6 +91,7 @@ async def ingest(settings: Settings) -> None:
             task.cancel()
     if observer is not None:
         observer.close()
+    await receipts.finish(broker.publish, FLUSH_S)
     await broker.close()
     pipeline.counts.log()
     LOG.info(fact("ingest.stopped"))

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ingest_server.pipeline.partition import Partition
 from ingest_server.pipeline.tls import Credentials
 from protocols.errors import UsageError
+from protocols.telemetry.batch import MESSAGE_OCTETS_MAX
 from protocols.telemetry.topics import check_identifier
 
 BROKER_VARIABLE = "CONGTO_BROKER"
@@ -16,9 +17,10 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}  # IANA service names mqtt, secure-mqtt
 
 RECEIVE_MAXIMUM = 1000  # messages that the broker may have under way to us, MQTT 5, section 3.1.2.11.3
 INBOX_MESSAGES_MAX = RECEIVE_MAXIMUM  # a broker that keeps to it never finds the inbox full
-INBOX_OCTETS_MAX = 32 << 20
+INBOX_OCTETS_MAX = 8 << 20  # 500 readings take 2 kB, so it is the number that counts, unless messages are bad
 BUNDLE_ROWS_MAX = 50_000  # a transaction of that many rows takes about a tenth of a second
-BUNDLE_OCTETS_MAX = 16 << 20
+BUNDLE_OCTETS_MAX = 4 << 20
+KEPT_OCTETS_MAX = MESSAGE_OCTETS_MAX  # of a message that is larger than any may be
 LINGER_S = 0.01  # what arrives within it shares a commit; a commit costs some milliseconds
 TURN_ROWS = 2000  # decoding that many takes some milliseconds
 RECEIPTS_UNDER_WAY_MAX = 100

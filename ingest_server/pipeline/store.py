@@ -169,8 +169,9 @@ def _multirange(pairs: Iterable[tuple[int, int]]) -> str:
 
 
 def _quarantine_row(rejected: Rejected) -> tuple[Any, ...]:
-    fingerprint = sha256(b"\0".join((rejected.topic.encode(), rejected.reason.encode(), rejected.payload))).digest()
-    return (fingerprint, rejected.topic, rejected.payload, rejected.reason)
+    fingerprint = sha256(b"\0".join((rejected.topic.encode(), rejected.reason.encode(), b"")))
+    fingerprint.update(rejected.payload)
+    return (fingerprint.digest(), rejected.topic, rejected.payload, rejected.reason)
 
 
 def _event_row(each: GatewayEvent) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 
 CONNACK = bytes.fromhex("2003000000")  # MQTT 5, section 3.2: no session, success, no properties
@@ -13,9 +13,14 @@ RECEIVE_OCTETS = 1 << 16
 
 
 class FloodingBroker:
-    """Sends ``messages``, pairs of topic and payload, over and over to whoever subscribes."""
+    """Sends ``messages``, pairs of topic and payload, over and over to whoever subscribes; or only ``once``.
 
-    def __init__(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    One that is ``mute`` acknowledges nothing.
+    """
+
+    def __init__(self, messages: Sequence[tuple[str, bytes]], *, once: bool = False, mute: bool = False) -> None:
+        self._mute = mute
+        self._once = once
         self._packets = [_publish(topic, payload) for topic, payload in messages]
         self._server = socket.create_server(("127.0.0.1", 0))
         self.sent = 0
@@ -41,35 +46,42 @@ class FloodingBroker:
         """Answer; begin the flood with the first subscription, and swallow everything else."""
         flooding = False
         received = b""
+        turn = threading.Lock()  # two threads send
+
+        def send(packet: bytes) -> None:
+            with turn:
+                connection.sendall(packet)
+
         try:
             while data := connection.recv(RECEIVE_OCTETS):
                 received += data
                 while len(received) >= 2 and (whole := _length(received)) is not None and len(received) >= whole:
                     packet, received = received[:whole], received[whole:]
                     if packet[0] >> 4 == CONNECT:
-                        connection.sendall(CONNACK)
+                        send(CONNACK)
                     elif packet[0] >> 4 == SUBSCRIBE:
-                        connection.sendall(_suback(packet))
+                        send(_suback(packet))
                         if not flooding:
-                            threading.Thread(target=self._flood, args=(connection,), daemon=True).start()
+                            threading.Thread(target=self._flood, args=(send,), daemon=True).start()
                         flooding = True
                     elif packet[0] >> 4 == PUBLISH:  # a receipt: QoS 1, so it wants an acknowledgement
                         begin = 1 + _head(packet)
                         topic = int.from_bytes(packet[begin : begin + 2])
-                        connection.sendall(b"\x40\x02" + packet[begin + 2 + topic : begin + 4 + topic])
+                        if not self._mute:
+                            send(b"\x40\x02" + packet[begin + 2 + topic : begin + 4 + topic])
                     elif packet[0] >> 4 == PINGREQ:
-                        connection.sendall(PINGRESP)
+                        send(PINGRESP)
         except OSError:
             pass
         connection.close()
 
-    def _flood(self, connection: socket.socket) -> None:
+    def _flood(self, send: Callable[[bytes], None]) -> None:
         number = 0
         try:
-            for before, after in cycle(self._packets):
+            for before, after in self._packets if self._once else cycle(self._packets):
                 number = number % 65_535 + 1
                 packet = before + struct.pack(">H", number) + after
-                connection.sendall(packet)
+                send(packet)
                 self.sent += 1
                 self.sent_octets += len(packet)
         except OSError:

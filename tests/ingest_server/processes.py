@@ -76,6 +76,10 @@ class Ingest:
         """Let it use another database when it is started next."""
         self._environment["CONGTO_DSN"] = dsn
 
+    def connect_to(self, broker_url: str) -> None:
+        """Let it use another broker when it is started next."""
+        self._broker_url = self._environment["CONGTO_BROKER"] = broker_url
+
     def kill_part(self, started: str) -> None:
         """Kill the process that a line ``process.started`` names."""
         found = re.search(r"pid=(\d+)", started)

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from ingest_server.pipeline.bundle import Arrival, make_bundle
+from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle
 from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
+from ingest_server.pipeline.receipts import encode_receipts
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import open_connection, store
 from protocols.telemetry.batch import Batch, encode_batch
@@ -28,6 +29,11 @@ def registry(gateway: str, meters: int, channels: str = '["1.0.1.8.0", "1.0.2.8.
 
 def message(gateway: str, sequence: int, readings: Sequence[Reading], generation: str = GENERATION) -> Message:
     return Message(f"congto/v1/{gateway}/readings", encode_batch(gateway, generation, sequence, readings))
+
+
+def receipts_of(bundle: Bundle) -> list[tuple[str, bytes]]:
+    """Return topics and payloads of the receipts for what ``bundle`` settles."""
+    return [each for spool, settled in bundle.settled().items() for each in encode_receipts(spool, *settled)]
 
 
 def store_transactions(dsn: str, transactions: Sequence[Sequence[Message]]) -> None:

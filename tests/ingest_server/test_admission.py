@@ -13,6 +13,7 @@ from ingest_server.pipeline.message import Message, Rejected, decode
 from protocols.telemetry.batch import Batch, Header, decode_batch, encode_batch
 from protocols.telemetry.reading import Quality, Reading
 from protocols.telemetry.receipt import State, Status, decode_receipt
+from tests.ingest_server.stored_directly import receipts_of
 
 GENERATION = "5f0c2e9a1b7d4463"
 NOW_MS = 1_759_251_600_000
@@ -152,7 +153,7 @@ def test_a_bundle_settles_stored_and_quarantined_batches_in_one_receipt():
         arrival(reading("M-9"), sequence=6),
         Arrival(broken, decode(broken)),
     )
-    ((topic, payload),) = found.receipts()
+    ((topic, payload),) = receipts_of(found)
     assert topic == "congto/v1/gw-01/receipts"
     assert decode_receipt(payload).sequences == ((5, 7),)
     assert len(found.rejected) == 3
@@ -163,7 +164,7 @@ def test_a_payload_of_another_gateway_is_quarantined_without_a_receipt():
     rejected = decode(stolen)
     assert isinstance(rejected, Rejected)
     assert rejected.reason == "the topic is of gateway gw-02, the payload of gw-01"
-    assert Bundle(rejected=[rejected]).receipts() == []
+    assert receipts_of(Bundle(rejected=[rejected])) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from ingest_server.pipeline.readmit import readmit
 from ingest_server.registry import load_registry
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events, encode_events
 from protocols.telemetry.receipt import decode_receipt
-from tests.ingest_server.stored_directly import GENERATION, NOW_MS, START_MS, registry, store_transactions
+from tests.ingest_server.stored_directly import GENERATION, NOW_MS, START_MS, receipts_of, registry, store_transactions
 
 POWER_FAIL = MeterEvent(EventKind.LOG, "g1-M0", START_MS, object="0.0.99.98.0", code=1)
 EVENTS = [
@@ -30,7 +30,7 @@ def test_events_of_strange_meters_are_quarantined_and_their_neighbours_taken():
     found = make_bundle([Arrival(message, decode(message))], lambda _: None, lambda _: 0, NOW_MS)
     (rejected,) = found.rejected
     assert (rejected.reason, found.events) == ("gateway g1 is not registered", [])
-    ((topic, payload),) = found.receipts()
+    ((topic, payload),) = receipts_of(found)
     assert topic == "congto/v1/g1/receipts"
     assert (decode_receipt(payload).sequences, decode_receipt(payload).events) == ((), ((1, 1),))
     assert list(decode_events(rejected.payload).events) == EVENTS

@@ -27,6 +27,7 @@ from tests.ingest_server.stored_directly import (
     NOW_MS,
     START_MS,
     message,
+    receipts_of,
     registry,
     store_transactions,
 )
@@ -81,7 +82,7 @@ def test_a_declared_loss_is_receipted_kept_and_no_gap(dsn):
     bundle = make_bundle(
         [Arrival(each, decode(each)) for each in (batch(1), loss((2, 3)))], lambda _: None, lambda _: 0, 0
     )
-    ((_, payload),) = bundle.receipts()
+    ((_, payload),) = receipts_of(bundle)
     assert decode_receipt(payload).sequences == ((1, 3),)
     store_transactions(dsn, [[batch(1), batch(6)], [loss((2, 3))], [loss((2, 3))]])
     assert gaps(dsn) == [(4, 5)]
