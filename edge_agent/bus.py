@@ -13,6 +13,7 @@ transaction and a commit), make another :class:`Bus`. The others do not notice.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -36,6 +37,8 @@ T = TypeVar("T")
 WAIT_MAX_MS = 3_600_000  # look at the clock again at least this often: it may have been set
 TRIES = 2  # of a question, but for a silent meter
 CYCLE_S_MAX = 10.0  # what was gathered is committed after so long even if the bus never rests
+HELD_S_MIN = 0.001  # what is shorter is waited out on the line
+HOLD_S_MAX = 0.05  # of looking away from the clock while a meter is left alone
 URGENT_MAX = 64  # waiting at one time; more is refused
 
 
@@ -141,9 +144,11 @@ class Bus:
             while not stop.is_set():
                 await self._do_urgent()
                 now_ms = self._clock.now_ms()
-                job = choose(self._jobs(now_ms), now_ms)
+                job = choose((each for each in self._jobs(now_ms) if self._held_s(each.meter) <= 0), now_ms)
                 if job is not None:
                     await self._ask(self._polled[job.meter])
+                elif held_s := [left for name in self._polled if (left := self._held_s(name)) > 0]:
+                    await self._hold(min(held_s))
                 elif not await self._rest(now_ms):
                     await self._wait_for_next(now_ms, stop)
             await self._commit()
@@ -186,6 +191,20 @@ class Bus:
             for task in (waiting, stopping):
                 task.cancel()
             await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+    def _held_s(self, meter: str) -> float:
+        """Return how long the next question to a meter must wait for what may still come from it."""
+        polled = self._polled[meter]
+        if self._line is None or not polled.questions:
+            return 0.0
+        return self._line.meters[meter].free_at(polled.questions[0]) - self._loop.time() - HELD_S_MIN
+
+    async def _hold(self, held_s: float) -> None:
+        """Let the line rest for a moment; what is urgent, or falls due meanwhile, is looked for soon."""
+        self._called.clear()
+        if not self._urgent:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._called.wait(), min(held_s + HELD_S_MIN, HOLD_S_MAX))
 
     def _jobs(self, now_ms: int) -> list[Job]:
         self._budget = self._budget.at(now_ms)

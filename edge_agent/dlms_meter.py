@@ -47,6 +47,10 @@ class DlmsMeter:
         """Return what to ask for ``wanted``: one session reads all."""
         return questions_of(self._model, wanted, self._cost)
 
+    def free_at(self, question: Question) -> float:  # noqa: ARG002, as ModbusMeter's
+        """Return that it can be asked at once: its frames are not taken for others'."""
+        return 0.0
+
     async def ask(self, question: Question, *, probe: bool) -> Answer:
         """Read what ``question`` wants; once more if the meter has ended a session that was kept."""
         kept = self._session.is_open

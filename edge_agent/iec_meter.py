@@ -45,6 +45,10 @@ class IecMeter:
         """Return what to ask for ``wanted``: one readout tells all."""
         return questions_of(self._model, wanted, self._cost)
 
+    def free_at(self, question: Question) -> float:  # noqa: ARG002, as ModbusMeter's
+        """Return that it can be asked at once: its frames are not taken for others'."""
+        return 0.0
+
     async def ask(self, question: Question, *, probe: bool) -> Answer:  # noqa: ARG002, a sign-on is short by itself
         """Read the meter out."""
         try:

@@ -75,6 +75,10 @@ class Meter(Protocol):
         """Return what to ask for ``wanted``, the cheapest way."""
         ...
 
+    def free_at(self, question: Question) -> float:
+        """Return the loop's time before which asking would only mean waiting; the line is others' until then."""
+        ...
+
     async def ask(self, question: Question, *, probe: bool) -> Answer:
         """Ask once; with ``probe`` be short, for the meter may be dead."""
         ...

@@ -33,6 +33,10 @@ class Link(Protocol):
         """Return the answer to ``request``."""
         ...
 
+    def free_at(self, request: Request) -> float:
+        """Return the loop's time from when on ``request`` can be asked without waiting first."""
+        ...
+
     def close(self) -> None:
         """Close it."""
         ...
@@ -69,11 +73,13 @@ class ModbusMeter:
             self._plans[keys] = questions_of(self._model, wanted, cost, self._known.cuts)
         return self._plans[keys]
 
+    def free_at(self, question: Question) -> float:
+        """Return the loop's time before which a late or doubled answer is waited for instead of asking."""
+        return self._link.free_at(self._request(question))
+
     async def ask(self, question: Question, *, probe: bool) -> Answer:
         """Ask once. A question refused for an illegal address is divided, now and from now on."""
-        read = question.read
-        assert read is not None
-        request = ReadRegisters(self._unit, read.function, read.address, read.count)
+        request = self._request(question)
         before_s = self._link.quarantine_s
         try:
             reply = await self._link.exchange(request, probe=probe, patience_s=self._known.patience_s)
@@ -108,6 +114,11 @@ class ModbusMeter:
     async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:  # noqa: ARG002
         """Say that Modbus has no load profiles; the configuration asks for none."""
         return "a Modbus meter has no load profile"
+
+    def _request(self, question: Question) -> ReadRegisters:
+        read = question.read
+        assert read is not None
+        return ReadRegisters(self._unit, read.function, read.address, read.count)
 
     def _interpret(self, question: Question, reply: Reply) -> Answer:
         read = question.read

@@ -105,6 +105,15 @@ class RtuLink:
             await self._drain(given_up_at)
             raise
 
+    def free_at(self, request: Request) -> float:
+        """Return the loop's time from when on ``request`` can be asked without waiting for what may still come."""
+        now_s = self._loop.time()
+        asked = self._lengths.distinct(request, now_s)
+        free_s = self._left_alone_until.get(request.unit, 0.0)
+        if self._lengths.rival(asked, now_s) is None:
+            return free_s
+        return max(free_s, self._lengths.doubled_until(asked, self._reply_timeout_s))
+
     def close(self) -> None:
         """Close the line."""
         self._line.close()

@@ -75,6 +75,10 @@ class TcpLink:
         }[request.function]
         return read(request.address, count=request.count, device_id=unit)
 
+    def free_at(self, request: Request) -> float:  # noqa: ARG002, as RtuLink's
+        """Return that it can be asked at once: what may still come has another number."""
+        return 0.0
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

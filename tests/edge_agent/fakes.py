@@ -49,6 +49,9 @@ class CountingMeter:
     def questions(self, wanted: Sequence[Measurement]) -> tuple[Question, ...]:
         return (Question(tuple(wanted), 100.0),)
 
+    def free_at(self, question: Question) -> float:
+        return 0.0
+
     async def ask(self, question: Question, *, probe: bool) -> Answer:
         at_ms = self._clock.now_ms()
         self.reads += 1
