@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from edge_agent.statistics import BusStatistics, MeterStatistics
 
-BUSES_IN_STATUS_MAX = 32
-METERS_IN_STATUS_MAX = 32  # about 250 octets each; a status is to stay below 16 kB
+BUSES_IN_STATUS_MAX = 24
+METERS_IN_STATUS_MAX = 16  # with the longest names 460 octets each, a bus 290; a status is to stay below 16 kB
 COUNTS = ("transactions", "answered", "timeouts", "checksum_errors", "garbled", "retries")
 
 Row = dict[str, int | str | bool | None]
