@@ -13,6 +13,7 @@ from pathlib import Path
 
 from protocols.errors import UsageError
 from simulators import meter_commands
+from simulators.customers import add_customers
 from simulators.meter_commands import Serve
 from simulators.serving import open_buses
 from simulators.vietnam_days import local_date
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--at", type=_parse_instant, required=True, metavar="T", help="such as 2026-10-31T17:00:00Z")
     truth.add_argument("--json", action="store_true", help="as JSON: {meter: {OBIS: Wh}}")
     truth.set_defaults(answer=_print_truth)
+    add_customers(subparsers)
     meter_commands.add_arguments(subparsers)
 
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from billing_core.control.thresholds import Thresholds
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
+from ingest_server.billing import queries
 from ingest_server.billing.columns import BoolArray, Int64Array
 from ingest_server.billing.decide import Decision, decide
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold, Purchase
@@ -67,6 +68,7 @@ def carry_out(job: Job) -> Outcome:
     with connect(job.dsn) as reader:
         reader.execute(READ_ONLY)
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
+        reader.execute(queries.PREPARE)
         points = gather(reader, job.frame, job.chunk)
     decision = decide(points, _tariffs(), job.thresholds)
     packed = pack(decision.computed)

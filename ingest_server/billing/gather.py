@@ -32,6 +32,7 @@ from ingest_server.database.binary_rows import Field, copy_out
 
 CHANNELS_SPREAD_MAX = 4  # a range of ids with more than so many others per wanted one is not worth reading through
 HASH_OCTETS = 32
+POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     start_us, end_us = midnights(first_day), midnights(last_day + 1)
     return Points(
         metering_point_id=tuple(each for each, keep in zip(ids, kept.tolist(), strict=True) if keep),
-        book=book[kept],
+        book=np.unique(book[kept], return_inverse=True)[1],
         terms=frame.terms,
         contracts=contracts,
         first_day=first_day,
@@ -149,7 +150,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
 
 
 _CONTRACT = {"point": "i4", "first_day": "i4", "last_day": "i4", "terms": "i4"}
-_PART = {"point": "i4", "start_us": "i8", "end_us": "i8", "multiplier": "i4", "digits": "i2"}
+_SPAN = {"point": "i4", "start_us": "i8", "end_us": "i8", "multiplier": "i4", "digits": "i2"}
+_PART = {"place": "i4", **_SPAN, "register": "i4", "channel": "i4"}
 _READING = {"channel": "i4", "value": "i8", "quality": "i2"}
 _AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased")
 
@@ -182,11 +184,14 @@ def midnights(days: Int64Array) -> Int64Array:
 
 
 def _gather_parts(connection: Connection[Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    parts = _columns(connection, queries.SELECT_PARTS, parameters, **_PART)
+    rows = _columns(connection, queries.SELECT_PARTS, parameters, **_PART)
+    _, first = np.unique(rows["place"], return_index=True)
+    parts = {name: rows[name][first] for name in _SPAN}
+    for name in ("start_us", "end_us"):
+        parts[name] += POSTGRES_EPOCH_US
     parts["meter_id"] = _texts(connection, queries.SELECT_METERS, parameters)
-    found = _columns(connection, queries.SELECT_CHANNELS, parameters, place="i4", register="i4", channel="i4")
     parts["channel"] = empty_registers(len(parts["point"]), fill=MISSING)
-    parts["channel"][found["place"], found["register"]] = found["channel"]
+    parts["channel"][rows["place"], rows["register"]] = rows["channel"]
     return parts
 
 

@@ -3,8 +3,11 @@
 
 A chunk is the points after one id up to another. Every query begins with the same numbered points, so rows come with
 the number of their point and are joined by NumPy, not by PostgreSQL on texts. All columns are integers without nulls,
-for :mod:`ingest_server.database.binary_rows`.
+for :mod:`ingest_server.database.binary_rows`; instants are PostgreSQL's own, microseconds since 2000-01-01 UTC.
 """
+
+# A chunk is a range of every index, so the planner shall not shy from indexes; and no query is long enough to compile.
+PREPARE = "set local random_page_cost = 1.1; set local jit = off; set local work_mem = '64MB'"
 
 SELECTION = """
     (%(wanted)s::text[] is null or metering_point_id = any (%(wanted)s))
@@ -55,7 +58,7 @@ CHOSEN = f"""
 SELECT_IDS = f"{CHOSEN} select string_agg(metering_point_id, E'\\n' order by row) from chosen"
 
 SELECT_BOOKS = f"""
-    {CHOSEN} select (dense_rank() over (order by coalesce(book_id, '')) - 1)::integer from chosen order by row
+    {CHOSEN} select coalesce(hashtext(book_id), 0) from chosen order by row
 """
 
 SELECT_CONTRACTS = f"""
@@ -69,7 +72,8 @@ SELECT_CONTRACTS = f"""
       on terms.category = c.category and terms.voltage is not distinct from c.voltage
      and terms.households = c.households and terms.three_rates = c.three_rates
      and terms.solar_regime is not distinct from c.solar_regime
-    where c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
+    where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s
+      and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
     order by row, valid_from
 """
 
@@ -77,29 +81,26 @@ SELECT_CONTRACTS = f"""
 _INSTALLED = f"""
     {CHOSEN}, installed as (
         select row, i.meter_id, i.multiplier,
-               (extract(epoch from greatest(i.installed_at, %(start_at)s)) * 1000000)::bigint as start_us,
-               (extract(epoch from least(i.removed_at, %(end_at)s)) * 1000000)::bigint as end_us
+               greatest(i.installed_at, %(start_at)s) as start_at, least(i.removed_at, %(end_at)s) as end_at,
+               (row_number() over (order by row, i.installed_at, i.meter_id) - 1)::integer as place
         from chosen
         join installation i
           on i.metering_point_id = chosen.metering_point_id
+         and i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
          and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)
     )
 """
 
-SELECT_METERS = f"{_INSTALLED} select string_agg(meter_id, E'\\n' order by row, start_us) from installed"
+SELECT_METERS = f"{_INSTALLED} select string_agg(meter_id, E'\\n' order by place) from installed"
 
+# Rows of a part follow one another, one for each of its registers; a meter without any has one row, without a channel.
 SELECT_PARTS = f"""
     {_INSTALLED}
-    select row, start_us, end_us, installed.multiplier, digits from installed join meter using (meter_id)
-    order by row, start_us
-"""
-
-SELECT_CHANNELS = f"""
-    {_INSTALLED}
-    select (place - 1)::integer, array_position(%(obis)s::text[], obis) - 1, channel_id
-    from (select meter_id, row_number() over (order by row, start_us) as place from installed) numbered
-    join channel using (meter_id)
-    where obis = any (%(obis)s::text[])
+    select place, row, start_at, end_at, installed.multiplier, digits,
+           coalesce(array_position(%(obis)s::text[], obis), 1) - 1, coalesce(channel_id, -1)
+    from installed join meter using (meter_id)
+    left join channel on channel.meter_id = installed.meter_id and obis = any (%(obis)s::text[])
+    order by place
 """
 
 # At a civil midnight the registers stand side by side in the daily snapshot; elsewhere they are looked up one by one.
@@ -136,7 +137,8 @@ SELECT_ISSUED = f"""
     from chosen
     join bill b using (metering_point_id)
     left join solar_purchase s on s.bill_id = b.bill_id
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
+      and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
     order by row, b.version desc, b.period_to desc
 """
 

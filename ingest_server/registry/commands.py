@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
@@ -13,8 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     load = actions.add_parser("load", help="store what a TOML file says, all or nothing")
     load.add_argument("file", type=Path, metavar="FILE.toml", help="format: docs/contracts/registry.md")
+    bulk = actions.add_parser("bulk", help="load a whole company's tables at once, from files of a directory")
+    bulk.add_argument("directory", type=Path, metavar="DIR", help="with customer.tsv, meter.tsv and so on")
     show = actions.add_parser("show", help="count what is registered, by gateway")
-    for action in (load, show):
+    for action in (load, bulk, show):
         add_dsn_arguments(action)
         action.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     with translated():
-        return _load(arguments) if arguments.action == "load" else _show(arguments)
+        return {"load": _load, "bulk": _bulk, "show": _show}[arguments.action](arguments)
 
 
 def _load(arguments: argparse.Namespace) -> int:
@@ -42,6 +45,30 @@ def _load(arguments: argparse.Namespace) -> int:
     else:
         for table, given in summary.given.items():
             print(f"{table:15} {given:7} given {summary.changed[table]:7} new or changed")
+    return 0
+
+
+def _bulk(arguments: argparse.Namespace) -> int:
+    from ingest_server.database.migrations import migrate
+    from ingest_server.registry.bulk import load_bulk
+
+    dsn = dsn_from(arguments)
+    migrate(dsn)
+    tell = sys.stderr.isatty()
+
+    def progress(table: str, done: int, of: int) -> None:
+        if tell:
+            print(f"\r{table:15} {done * 100 // max(of, 1):3} %", end="", file=sys.stderr, flush=True)
+
+    with connect(dsn) as connection:
+        loaded = load_bulk(connection, arguments.directory, progress)
+    if tell:
+        print(file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(loaded))
+    else:
+        for table, rows in loaded.items():
+            print(f"{table:15} {rows:12,} rows")
     return 0
 
 

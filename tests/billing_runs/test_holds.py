@@ -179,6 +179,16 @@ def test_two_meters_at_one_point_at_once_are_held(pair):
     assert only_hold(run_billing(district.dsn, OCTOBER), billed=1).reason == "no_meter"
 
 
+def test_two_meters_at_one_point_for_the_whole_month_are_held(pair):
+    district, doubled = pair
+    district.connection.execute(
+        "insert into installation (metering_point_id, meter_id, installed_at) values (%s, %s, '2025-02-01')",
+        [doubled.point, household(1).meter],
+    )
+    hold = only_hold(run_billing(district.dsn, OCTOBER), billed=1)
+    assert (hold.reason, doubled.meter in hold.detail, household(1).meter in hold.detail) == ("no_meter", True, True)
+
+
 def test_a_month_begun_on_the_eleventh_is_billed_by_its_days(pair):
     district, newcomer = pair
     district.connection.execute(

@@ -1,0 +1,115 @@
+"""A company's customers from ``congto sim customers``, loaded at once by ``congto registry bulk``, and billed."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from billing_core.codes import Category
+from billing_core.quote import QuoteRequest, quote
+from deploy.cli import main
+from ingest_server.billing.period import Period
+from ingest_server.billing.run import Plan, run_billing
+from ingest_server.database import migrate
+from ingest_server.registry.bulk import load_bulk
+from protocols.errors import UsageError
+from simulators.customers import month_beginnings, registers_of, write_customers
+
+AUGUST = date(2026, 8, 1)
+
+
+def test_the_same_seed_gives_the_same_registers_and_they_never_fall() -> None:
+    numbers = np.arange(10_000, dtype=np.int64)
+    days = month_beginnings(AUGUST, 14)
+    index = registers_of(numbers, days, 7)
+    assert (np.diff(index, axis=1) >= 0).all()
+    assert np.array_equal(index, registers_of(numbers, days, 7))
+    assert not np.array_equal(index, registers_of(numbers, days, 8))
+    assert [days[4], days[5], days[-1]] == [date(2026, 12, 1), date(2027, 1, 1), date(2027, 10, 1)]
+
+
+@pytest.mark.integration
+def test_customers_are_loaded_billed_as_quoted_and_their_snapshot_is_that_of_their_readings(
+    database: str, tmp_path: Path
+) -> None:
+    write_customers(tmp_path / "tables", 1200, AUGUST, months=2, seed=3)
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        loaded = load_bulk(connection, tmp_path / "tables")
+        assert (loaded["customer"], loaded["reading_book"], loaded["register"]) == (1200, 3, 3600)
+        snapshot = connection.execute(
+            "select count(*) from daily_register d join reading r using (channel_id, value)"
+            " where civil_midnight(r.measured_at) and civil_day(r.measured_at) = d.taken_on"
+        ).fetchone()
+        assert snapshot == (3600,)
+    summary = run_billing(database, Period.of_month("2026-08"), Plan(workers=2, chunk_points=500))
+    assert (summary.billed, summary.held) == (1200, 0)
+    index = registers_of(np.arange(1200, dtype=np.int64), month_beginnings(AUGUST, 2), 3)
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "select total, households from bill join bill_terms using (terms_id) order by metering_point_id limit 40"
+        ).fetchall()
+    for customer, (total, households) in enumerate(rows):
+        energy = int(index[customer, 1] - index[customer, 0])
+        answer = quote(
+            QuoteRequest(
+                category=Category.RESIDENTIAL,
+                start_on=AUGUST,
+                end_on=date(2026, 8, 31),
+                energy_wh=energy,
+                households=households,
+            )
+        )
+        assert total == answer.total
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        (
+            "metering_point.tsv",
+            ("PA00000000001\t", "PA99990000001\t"),
+            "metering_point.customer_id names what is not there",
+        ),
+        ("customer.tsv", ("name", "nom"), "column 'nom' is unknown; known are address, customer_id, name"),
+        ("meter.tsv", ("M00000001\t", "M00000000\t"), "duplicate key value violates unique constraint"),
+        ("register.tsv", ("\n2\t", "\n2x\t"), "found something other than whole numbers"),
+        ("register.tsv", ("\n2\t", "\n2\t7\t"), "found a line without exactly 3 numbers"),
+        ("contract.tsv", ("2020-01-01", "2020-13-01"), "date/time field value out of range"),
+    ],
+)
+def test_files_with_a_mistake_are_told_and_nothing_is_loaded(
+    database: str, tmp_path: Path, file: str, change: tuple[str, str], told: str
+) -> None:
+    write_customers(tmp_path / "tables", 5, AUGUST)
+    path = tmp_path / "tables" / file
+    text = path.read_text(encoding="utf-8")
+    assert change[0] in text
+    path.write_text(text.replace(*change, 1), encoding="utf-8")
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        with pytest.raises(UsageError, match=told):
+            load_bulk(connection, tmp_path / "tables")
+        connection.rollback()
+        assert connection.execute("select count(*) from customer").fetchone() == (0,)
+
+
+@pytest.mark.integration
+def test_the_two_commands_follow_one_another(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONGTO_DSN", database)
+    directory = str(tmp_path / "tables")
+    assert main(["sim", "customers", "--count", "10", "--from", "2026-08", "--directory", directory]) == 0
+    assert "load it with congto registry bulk" in capsys.readouterr().out
+    assert main(["sim", "customers", "--count", "10", "--from", "2026-08", "--directory", directory]) == 2
+    assert "expected an empty directory" in capsys.readouterr().err
+    assert main(["sim", "customers", "--count", "0", "--from", "2026-08", "--directory", directory]) == 2
+    assert main(["sim", "customers", "--count", "1", "--from", "August", "--directory", directory]) == 2
+    assert "expected a month as YYYY-MM" in capsys.readouterr().err
+    assert main(["registry", "bulk", directory, "--json"]) == 0
+    assert main(["registry", "bulk", str(tmp_path)]) == 2
+    assert "found none of gateway.tsv" in capsys.readouterr().err
