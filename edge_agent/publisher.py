@@ -93,7 +93,7 @@ class Publisher:
                 error = _first(group)
                 self._recurring.failed("broker", "broker.not_connected", url=self._url(), reason=error)
                 if isinstance(error, BrokerLostError) and error.taken_over:
-                    delay_s = self._yield_identity()
+                    delay_s = self.yield_identity()
             if not stop.is_set():
                 failures += 1
                 delay_s = delay_s or policy.reconnect_delay_s(
@@ -101,7 +101,7 @@ class Publisher:
                 )
                 await unless_stopped(asyncio.sleep(delay_s), stop)
 
-    def _yield_identity(self) -> float:
+    def yield_identity(self) -> float:
         """Tell that another has come with our identity; return how long to stay away: a copy leaves the line."""
         renewed = self._store.spool.renewed
         self._recurring.failed("identity", "gateway.identity_taken", gateway=self._config.gateway, copied=bool(renewed))
@@ -131,8 +131,7 @@ class Publisher:
         deadline = self._loop.time() + FAREWELL_S
         while self._store.waiting and not work.done() and self._loop.time() < deadline:
             self._receipted.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._receipted.wait(), deadline - self._loop.time())
+            await _come(self._receipted, deadline - self._loop.time())
 
     async def _work(self, connection: Connection) -> None:
         async with asyncio.TaskGroup() as group:
@@ -197,17 +196,14 @@ class Publisher:
     async def _wait_for_change(self, publish: Callable[[Outgoing], None]) -> None:
         """Wait until the spool has grown or shrunk; send again what was not receipted for too long."""
         due_s = self._window.due_s()
-        try:
-            await asyncio.wait_for(
-                self._store.grown.wait(), None if due_s is None else max(due_s - self._loop.time(), 0)
-            )
-        except TimeoutError:
-            overdue = self._window.overdue(self._loop.time())
-            if overdue:
-                oldest = min(first for each in overdue for first, _ in each.sequences)
-                self._log.warning("batches.resent", unreceipted=len(overdue), oldest=oldest)
-            for outgoing in overdue:
-                publish(outgoing)
+        if await _come(self._store.grown, None if due_s is None else max(due_s - self._loop.time(), 0)):
+            return
+        overdue = self._window.overdue(self._loop.time())
+        if overdue:
+            oldest = min(first for each in overdue for first, _ in each.sequences)
+            self._log.warning("batches.resent", unreceipted=len(overdue), oldest=oldest)
+        for outgoing in overdue:
+            publish(outgoing)
 
     async def _receive(self, connection: Connection) -> None:
         async for letter in connection.messages():
@@ -264,8 +260,7 @@ class Publisher:
                     sent += len(waiting)
                     after = waiting[-1][0]
             pause_s = min(2 * pause_s, EVENTS_AGAIN_MAX_S) if sent else EVENTS_AGAIN_MIN_S
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._store.events_grown.wait(), pause_s if sent else None)
+            await _come(self._store.events_grown, pause_s if sent else None)
 
     async def _tell_losses(self, connection: Connection) -> None:
         """Publish what was given up until it is receipted; now and then, for while the spool is full it goes on."""
@@ -301,6 +296,19 @@ class Publisher:
     def _url(self) -> str:
         broker = self._config.broker
         return f"{'mqtts' if broker.tls else 'mqtt'}://{broker.host}:{broker.port}"
+
+
+async def _come(event: asyncio.Event, within_s: float | None) -> bool:
+    """Wait for ``event``, for so long at most; say whether it came.
+
+    Not by ``asyncio.wait_for``: until Python 3.12 it forgets that it was cancelled when the event comes just then.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _first(group: BaseExceptionGroup[BrokerLostError]) -> BaseException:

@@ -5,13 +5,13 @@ and numbers and are sent as they would have been; numbers of which nothing is le
 read of slots, holes and days is begun anew: slots are read again, and of days before that the status says nothing.
 """
 
-import secrets
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from edge_agent import giving_up
@@ -21,6 +21,7 @@ from edge_agent.spool_file import SUSPECT, connect_file, draw_generation
 from edge_agent.spool_log import LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
+from edge_agent.spool_swap import begin_fresh, finish_swap, keep_beside, swap
 from edge_agent.spooling import Spool
 from protocols.errors import ProtocolError, UnavailableError, UsageError
 from protocols.telemetry.event import decode_events
@@ -28,17 +29,24 @@ from protocols.telemetry.loss import Reason
 from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.sequences import join_ranges
 
-ASIDE_MAX = 2  # damaged files that are kept for whoever wants to look into them
 ROWS_AT_ONCE = 500
-# Small tables, how they are read and how they are written.
-TABLES_KEPT = {
-    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)"),
-    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)"),
-    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)"),
-    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)"),
-    "lost": ("select * from lost", "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)"),
-    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)"),
+LIFE_MAX = 1 << 20  # a file that was damaged or copied so often is none
+DAYS_MAX = 100_000  # since 1970
+# Small tables: how they are read and written, and what must be in their columns; a row with anything else is damaged.
+TABLES_KEPT: Mapping[str, tuple[str, str, tuple[type, ...]]] = {
+    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)", (int, int, str)),
+    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)", (str, str, int)),
+    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)", (str, int, int)),
+    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)", (str, str, int)),
+    "lost": (
+        "select * from lost",
+        "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)",
+        (int, int, str, int, int, int, int),
+    ),
+    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)", (str, int, int)),
 }
+LIFE = ("select * from life", (int, str, int, int))
+_DIGITS = re.compile("[0-9a-f]{16}")
 COME_TO = {
     False: "update life set last_sequence = max(last_sequence, ?) where life = ?",
     True: "update life set last_event = max(last_event, ?) where life = ?",
@@ -76,6 +84,7 @@ def open_spool(
     UnavailableError
         If it can't be opened at all.
     """
+    swapped = finish_swap(path)
     suspect = path.with_name(f"{path.name}{SUSPECT}")
     log = look_at_log(path)  # before SQLite opens it, and cuts it where it is damaged
     try:
@@ -83,33 +92,19 @@ def open_spool(
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
             if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
                 spool.renew("the last commit in its log is not whole")
-            return spool, None
+            return spool, path if swapped else None
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
     except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):
         pass  # TypeError and the others: a row that must be there is not, or is of another kind
-    aside = set_aside(path)
-    suspect.unlink(missing_ok=True)
-    spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
-    rescue(aside, spool)
-    return spool, aside
-
-
-def set_aside(path: Path) -> Path:
-    """Move a damaged spool out of the way; return where it is now. Of older ones the latest are kept."""
-    older = sorted(
-        (each for each in path.parent.glob(f"{path.name}.damaged-????????") if each.is_file()),
-        key=lambda each: each.stat().st_mtime,
-    )
-    for each in older[: max(0, len(older) - ASIDE_MAX + 1)]:
-        for suffix in ("-wal", "-shm", ""):
-            each.with_name(each.name + suffix).unlink(missing_ok=True)
-    aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
-    for suffix in ("-wal", "-shm", ""):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.replace(aside.with_name(aside.name + suffix))
-    return aside
+    aside = keep_beside(path)
+    fresh = Spool(begin_fresh(path), gateway, octets_max, connect=connect, draw_generation=draw)
+    try:
+        rescue(aside, fresh)
+    finally:
+        fresh.close()
+    swap(path)
+    return Spool(path, gateway, octets_max, connect=connect, draw_generation=draw), aside
 
 
 def rescue(aside: Path, spool: Spool) -> None:
@@ -195,27 +190,40 @@ def _know_life(db: sqlite3.Connection, life: int, generation: str) -> None:
 
 def _take_notes(db: sqlite3.Connection, aside: Path) -> None:
     """Copy what can be read of the small tables, and how far the old generations had come."""
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(aside)) as old:
-        for life, generation, last_sequence, last_event in old.execute("select * from life").fetchall():
+    for life, generation, last_sequence, last_event in _read(aside, *LIFE):
+        if 0 < life < LIFE_MAX and _DIGITS.fullmatch(generation):
             _know_life(db, life, generation)
             statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
-            db.execute(statement + "where generation = ?", (last_sequence, last_event, generation))
-    for table, (select, insert) in TABLES_KEPT.items():
-        try:
-            with closing(sqlite3.connect(aside)) as old:
-                rows = old.execute(select).fetchall()
-        except sqlite3.DatabaseError:
-            rows = []
+            counted = (last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, life, generation)
+            db.execute(statement + "where life = ? and generation = ?", counted)
+    for table, (select, insert, types) in TABLES_KEPT.items():
+        rows = [row for row in _read(aside, select, types) if _is_sound(table, row)]
         if rows:
             db.executemany(insert, rows)
         elif table == "day":
             (newest_ms,) = db.execute("select coalesce(max(to_ms), 0) from batch").fetchone()
             db.execute("insert into meta values ('days_from', ?)", (newest_ms // DAY_MS + 1,))
-    statement = "insert into meta values ('damaged', 1) on conflict (key) do update set value = value + 1"
-    with suppress(sqlite3.DatabaseError, TypeError), closing(sqlite3.connect(aside)) as old:
-        (before,) = old.execute("select value from meta where key = 'damaged'").fetchone()
-        db.execute("insert into meta values ('damaged', ?)", (before,))
-    db.execute(statement)
+    before = _read(aside, "select value from meta where key = 'damaged'", (int,))
+    db.execute("insert into meta values ('damaged', ?)", (1 + (before[0][0] if before else 0),))
+
+
+def _read(aside: Path, select: str, types: tuple[type, ...]) -> list[Any]:
+    """Return the rows of a table in a damaged file, if it can be read, as far as their columns are of these types."""
+    try:
+        with closing(sqlite3.connect(aside)) as old:
+            rows = old.execute(select).fetchall()
+    except (sqlite3.Error, ValueError, OverflowError):  # ValueError: a text that is not UTF-8 any more
+        return []
+    return [row for row in rows if tuple(map(type, row)) == types]
+
+
+def _is_sound(table: str, row: tuple[Any, ...]) -> bool:
+    """Return whether what else reads the row can: digests are digits, reasons are known."""
+    if table == "day":
+        return _DIGITS.fullmatch(row[2]) is not None and abs(row[0]) < DAYS_MAX and row[1] >= 0
+    if table in ("lost", "loss_total"):
+        return row[2 if table == "lost" else 0] in {reason.value for reason in Reason}
+    return True
 
 
 def _declare_missing(db: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ their states, so that SQLite writes them in place and a batch is never copied.
 import sqlite3
 from zlib import crc32
 
-VERSION = 3
+VERSION = VERSION_CHECKED = 3  # the first version whose file says it twice
 LIFE_SHIFT = 40  # 10¹² batches of a generation
 SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
 WAITING = -(1 << 40)  # in place of the time of the receipt; as long as one, see above
@@ -60,9 +60,22 @@ def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     """Make the tables in the open transaction, for ``gateway``, with a first generation."""
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
-    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
+    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0), *_checks(gateway)])
     db.execute("insert into life (life, generation) values (1, ?)", (generation,))
     db.execute(f"pragma user_version = {VERSION}")
+
+
+def _checks(gateway: str) -> list[tuple[str, int]]:
+    """Return what tells a file that is damaged from one that is another gateway's, or a newer version's."""
+    return [("gateway_crc", crc32(gateway.encode())), ("version", VERSION)]
+
+
+def is_whole(db: sqlite3.Connection, version: int) -> bool:
+    """Return whether the gateway's name and ``version``, as the file's head has it, are those that were written."""
+    meta = dict(db.execute("select key, value from meta"))
+    if "version" not in meta:
+        return version < VERSION_CHECKED
+    return bool(meta["version"] == version and meta["gateway_crc"] == crc32(meta["gateway"].encode()))
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:
@@ -80,6 +93,7 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
         (meta["generation"], meta["last_sequence"], meta.get("last_event", 0)),
     )
     db.execute("delete from meta where key in ('generation', 'last_sequence', 'last_event')")
+    db.executemany("insert into meta values (?, ?)", _checks(meta["gateway"]))
     db.create_function("crc32", 1, crc32, deterministic=True)
     base = 1 << LIFE_SHIFT
     # Not decoded: how many readings are in them is not known, and that they are billing ones keeps them longest.

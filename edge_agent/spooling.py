@@ -26,7 +26,7 @@ from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
 from edge_agent.spool_file import CHECK_OCTETS_MAX, PAGE_OCTETS, connect_file, draw_generation, mark_suspect, place_of
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, upgrade
+from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, is_whole, upgrade
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.batch import ROWS_MAX, Clocks
 from protocols.telemetry.columns import encode_columns
@@ -98,6 +98,8 @@ class Spool:
         if version == 0:
             with self._transaction():
                 create(self._db, self.gateway, self._draw_generation())
+        elif not is_whole(self._db, version):
+            raise sqlite3.DatabaseError("the name of its gateway or its version was altered")
         elif version > VERSION:
             raise UsageError(
                 f"{self.path}: written by a newer congto (version {version}); install that, or move it away"

@@ -3,7 +3,7 @@
 A spool with 45 days of 2,000 meters' billing registers at quarters of an hour (8.64 million readings) is written, and
 opened and drained by a process of its own, so that its memory is its own. The wire is real: the agent's publisher, a
 proxy that counts every octet of the connection in both directions, and Mosquitto; a server stub receipts. Beside it
-stands the entropy of the values' differences, code by code: what a coder would need for the values alone that knew these
+stands the entropy of the values' differences, code by code: what a coder would need for values alone that knew these
 very frequencies, without names, times, protocol and receipts. No coder reaches that on so few values.
 """
 

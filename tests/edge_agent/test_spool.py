@@ -261,6 +261,7 @@ def test_another_gateways_or_a_newer_spool_is_refused(path: Path) -> None:
         open_spool(path, "gw-02", MEGABYTE)
     with sqlite3.connect(path) as db:
         db.execute("pragma user_version = 99")
+        db.execute("update meta set value = 99 where key = 'version'")
     db.close()
     with pytest.raises(UsageError, match="newer congto"):
         open_spool(path, "gw-01", MEGABYTE)
