@@ -22,12 +22,20 @@ _CURVES: Mapping[str, tuple[int, hashes.HashAlgorithm]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Signer:
     """Both sides' keys of HIGH_ECDSA: our private key, the peer's public key, on one curve."""
 
     ours: ec.EllipticCurvePrivateKey = field(repr=False)
     peer: ec.EllipticCurvePublicKey = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Signer) and self.ours.public_key() == other.ours.public_key() and self.peer == other.peer
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.ours.public_key().public_numbers(), self.peer.public_numbers()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_agent.bus import Bus
 from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.keys import KeyFile, Kind, parse_key_place
 from edge_agent.log import EventLog
 from edge_agent.remote.config_file import ConfigFile
 from edge_agent.remote.configuration import Configuration
 from protocols.errors import UnavailableError, UsageError
+from protocols.strict_toml import parse_toml
 
 TEXT = """
 [gateway]
@@ -117,3 +120,25 @@ def test_a_directory_that_is_not_ours_is_told(tmp_path: Path) -> None:
         file.write(TEXT)
     with pytest.raises(UnavailableError, match="can't be replaced"):
         file.adopt()
+
+
+def test_a_configuration_that_is_read_again_is_the_same_with_all_its_keys(tmp_path: Path) -> None:
+    ours, peer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    place = parse_key_place(parse_toml('file = "keys"\nkek_env = "KEK"', "keys"), tmp_path, {"KEK": "00" * 32})
+    keys = KeyFile(place)
+    keys.change("D-1", Kind.SIGNING, ours.private_numbers().private_value.to_bytes(32, "big"), replace=False)
+    point = peer.public_key().public_numbers()
+    keys.change("D-1", Kind.METER_PUBLIC, point.x.to_bytes(32, "big") + point.y.to_bytes(32, "big"), replace=False)
+    keys.change("D-1", Kind.ENCRYPTION, bytes(16), replace=False)
+    keys.change("D-1", Kind.AUTHENTICATION, bytes(16), replace=False)
+    meter = 'id = "D-1"\nmodel = "dlms_secured"\nmechanism = "high-ecdsa"\nsuite = 1\n'
+    text = TEXT.replace('id = "M-1"\nmodel = "eastron_sdm120"\n', meter)
+    text = text.replace(
+        "[broker]", 'system_title = "434f4e47544f0001"\n[keys]\nfile = "keys"\nkek_env = "KEK"\n[broker]'
+    )
+    file = ConfigFile(tmp_path / "agent.toml", {"KEK": "00" * 32})
+    once, again = file.parse(text), file.parse(text)
+    assert once == again
+    assert once.buses == again.buses
+    keys.change("D-1", Kind.SIGNING, b"\x00" * 31 + b"\x07", replace=True)
+    assert file.parse(text).buses != once.buses
