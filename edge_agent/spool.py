@@ -2,7 +2,7 @@
 
 from edge_agent.cycle import Cycle, Hole, SlotDone
 from edge_agent.outbox import LogRead
-from edge_agent.rescue import open_spool, set_aside
+from edge_agent.rescue import open_spool
 from edge_agent.spool_file import Summary, read_summary
 from edge_agent.spool_notes import DAY_MS, DayTaken
 from edge_agent.spooling import Spool
@@ -18,5 +18,4 @@ __all__ = [
     "Summary",
     "open_spool",
     "read_summary",
-    "set_aside",
 ]

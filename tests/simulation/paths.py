@@ -8,7 +8,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from edge_agent import rescue, spool_file
+from edge_agent import spool_file, spool_swap
 from tests.simulation.disk import Disk, File
 
 
@@ -43,6 +43,9 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
         del self.disk.files[str(self)]
         return target
 
+    def hardlink_to(self, target: Any) -> None:
+        self.disk.files[str(self)] = target._file()
+
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok:
             self._file()
@@ -56,4 +59,4 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
 def seed_names(rng: Random) -> None:
     """Let generations and the names of damaged files be drawn from the schedule's chance."""
     drawn: Any = SimpleNamespace(token_hex=lambda octets: rng.randbytes(octets).hex())
-    spool_file.secrets = rescue.secrets = drawn
+    spool_file.secrets = spool_swap.secrets = drawn
