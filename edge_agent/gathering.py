@@ -68,6 +68,7 @@ class Gathering:
         for key in polled.watch.take(answer, steady_ms, doubts):
             self._tell_new_base(polled, answer, key, now_ms)
         found: list[Got] = []
+        self._cycle.taken_at_ms = now_ms
         for measurement, value in answer.values:
             at_ms = polled.stamp(measurement, now_ms)
             if at_ms is not None:

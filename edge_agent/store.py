@@ -20,6 +20,7 @@ from edge_agent.log import EventLog, Recurring
 from edge_agent.spool_notes import DayTaken
 from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
+from protocols.telemetry.event import EventKind
 from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.reading import DIGEST_MODULUS, Quality
 from protocols.telemetry.receipt import Receipt
@@ -40,6 +41,7 @@ class Store:
         self.ring: Spool | None = None
         self.disk_failed = False
         self.rewound = False  # older batches wait again; who publishes begins with the oldest
+        self._offsets_ms: dict[str, int] = {}  # meters' clocks less ours, as their events have said
         self.not_durable = 0  # readings that went into memory only
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
@@ -61,6 +63,7 @@ class Store:
 
     async def commit(self, cycle: Cycle, bus: str, recurring: Recurring) -> bool:
         """Take ``cycle``, durably if the disk allows; say whether it was taken, and tell the log when it was not."""
+        self._add_clocks(cycle)
         try:
             if self.disk_failed:
                 raise DiskFailedError(f"{self.spool.path}: its disk has failed before; replace it")
@@ -84,6 +87,17 @@ class Store:
         if cycle.events:
             self.events_grown.set()
         return True
+
+    def _add_clocks(self, cycle: Cycle) -> None:
+        """Have readings travel with what was last seen of their meters' clocks, where these differ from ours."""
+        for event in cycle.events:
+            if event.kind is EventKind.CLOCK:
+                self._offsets_ms[event.meter] = event.value or 0
+            elif event.kind is EventKind.CLOCK_SHIFTED:
+                self._offsets_ms[event.meter] = self._offsets_ms.get(event.meter, 0) + (event.value or 0)
+        meters = {reading.meter for reading in cycle.readings}
+        known = {meter: self._offsets_ms[meter] for meter in meters if self._offsets_ms.get(meter)}
+        cycle.clock_offsets_ms = {**known, **cycle.clock_offsets_ms}
 
     def _commit_in_memory(self, cycle: Cycle) -> None:
         if self.ring is None:

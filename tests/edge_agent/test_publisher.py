@@ -15,7 +15,7 @@ from edge_agent.log import EventLog, Recurring
 from edge_agent.publisher import FENCED_S, LIVE_BATCHES, Publisher
 from edge_agent.spooling import Spool
 from edge_agent.store import Store
-from protocols.telemetry.batch import Batch
+from protocols.telemetry.batch import Batch, Clocks
 from protocols.telemetry.event import EventKind, MeterEvent, decode_events
 from protocols.telemetry.loss import Loss, Reason, decode_loss, is_loss
 from protocols.telemetry.reading import Reading, reading_digest
@@ -199,6 +199,19 @@ def test_what_the_server_lacks_is_sent_again_and_what_is_not_kept_declared(tmp_p
         assert [(loss.sequences, loss.reason) for loss in stub.losses] == [(((8, 10),), Reason.EXPIRED)]
 
     with_publisher(tmp_path, test, old)
+
+
+def test_readings_travel_with_what_is_known_of_the_clocks(tmp_path: Path) -> None:
+    async def test(stub: Stub, store: Store, _publisher: Publisher) -> None:
+        seen = [MeterEvent(EventKind.CLOCK, f"M-000{meter}", NOON, value=meter * 1000) for meter in range(4)]
+        shifted = MeterEvent(EventKind.CLOCK_SHIFTED, "M-0002", NOON, value=-2000)
+        for events in (seen, [shifted]):
+            await store.commit(Cycle(events=events), "rs485-1", Recurring(EventLog()))
+        await store.commit(Cycle(readings(1), taken_at_ms=NOON + 7), "rs485-1", Recurring(EventLog()))
+        await stub.wait_until(lambda: bool(stub.batches))
+        assert stub.batches[0].clocks == Clocks(NOON + 7, {"M-0001": 1000, "M-0003": 3000})
+
+    with_publisher(tmp_path, test, lambda _spool: None)
 
 
 def test_events_are_kept_until_they_are_receipted(tmp_path: Path) -> None:
