@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="where to write; - for standard output")
     parser.add_argument(
         "--format",
-        choices=("csv", "nem12"),
+        choices=("csv", "nem12", "parquet"),
         default="csv",
-        help="csv holds all of a reading; nem12 interval energies with its own qualities (default: %(default)s)",
+        help="csv and parquet hold all of a reading; nem12 intervals with its own qualities (default: %(default)s)",
     )
     parser.add_argument("--gateway", metavar="ID", help="only the meters of this one")
     parser.add_argument("--meter", metavar="ID", help="only this one")
@@ -41,13 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     dsn = dsn_from(arguments)
     try:
         if arguments.file == "-":
+            if arguments.format == "parquet":
+                raise UsageError("- with --format parquet: Parquet needs a file that it can seek in; name one")
             count = _write(arguments, dsn, sys.stdout)
         else:
             path = Path(arguments.file)
             unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
             try:
                 with unfinished.open("x", encoding="utf-8", newline="") as out:
-                    count = _write(arguments, dsn, out)
+                    count = _write(arguments, dsn, unfinished if arguments.format == "parquet" else out)
                 unfinished.replace(path)
             finally:
                 unfinished.unlink(missing_ok=True)
@@ -59,10 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write(arguments: argparse.Namespace, dsn: str, out: TextIO) -> int:
+def _write(arguments: argparse.Namespace, dsn: str, out: TextIO | Path) -> int:
     from ingest_server.bulk.csv_file import write_csv
     from ingest_server.bulk.give import stored_rows
     from ingest_server.bulk.nem12 import LETTERS, write_nem12
+    from ingest_server.bulk.parquet_file import write_parquet
     from ingest_server.database.readings import check_gateway
 
     with translated(), connect(dsn) as connection:
@@ -75,6 +78,8 @@ def _write(arguments: argparse.Namespace, dsn: str, out: TextIO) -> int:
             first_on=arguments.first_on,
             last_on=arguments.last_on,
         )
+        if isinstance(out, Path):
+            return write_parquet(rows, out)
         if arguments.format == "csv":
             return write_csv(rows, out)
         return write_nem12(rows, out, datetime.now(UTC), arguments.utc_offset)

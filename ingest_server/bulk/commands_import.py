@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -19,9 +18,11 @@ from protocols.telemetry.reading import Quality
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``congto import``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV as `congto export` writes it, or NEM12")
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet as `congto export` writes it, or NEM12")
     parser.add_argument(
-        "--format", choices=("csv", "nem12"), help="what FILE is (default: NEM12 if it begins with 100,NEM12)"
+        "--format",
+        choices=("csv", "nem12", "parquet"),
+        help="what FILE is (default: NEM12 if it begins with 100,NEM12, Parquet if with PAR1, else CSV)",
     )
     parser.add_argument(
         "--manual", action="store_true", help="mark each reading as read or keyed by a person (quality MANUAL)"
@@ -45,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     dsn = dsn_from(arguments)
     migrate(dsn)
     try:
-        with translated(), arguments.file.open(encoding="utf-8", newline="") as text:
-            loaded = _load(arguments, dsn, text)
+        with translated():
+            loaded = _load(arguments, dsn)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{arguments.file}: {error}; expected a text file in UTF-8") from error
     if arguments.json:
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if loaded.conflict or loaded.quarantined or loaded.left_out else 0
 
 
-def _load(arguments: argparse.Namespace, dsn: str, text: TextIO) -> Loaded:
+def _load(arguments: argparse.Namespace, dsn: str) -> Loaded:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -68,16 +69,43 @@ def _load(arguments: argparse.Namespace, dsn: str, text: TextIO) -> Loaded:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=arguments.file.stat().st_size, rows=0)
         file = Imported(file_sha256(arguments.file), arguments.file.name, 0)
-        rows = _rows(arguments, _told(text, lambda characters: bar.advance(task, characters)))
+        rows = _rows(arguments, lambda octets: bar.advance(task, octets))
         return asyncio.run(
             load_rows(
                 dsn,
-                rows,
+                _marked(rows, Quality.MANUAL if arguments.manual else Quality.ACTUAL),
                 file,
                 now_ms=time.time_ns() // 1_000_000,
                 progress=lambda done: bar.update(task, rows=done),
             )
         )
+
+
+def _rows(arguments: argparse.Namespace, tell: Callable[[int], None]) -> Iterator[Row]:
+    """Yield the file's readings; ``tell`` is told how many octets of it more have been read."""
+    from ingest_server.bulk.csv_file import read_csv
+    from ingest_server.bulk.nem12 import read_nem12
+    from ingest_server.bulk.parquet_file import read_parquet
+
+    kind, path = arguments.format or _guess(arguments.file), arguments.file
+    if kind == "parquet":
+        yield from read_parquet(path, tell)
+        return
+    with path.open(encoding="utf-8", newline="") as text:
+        lines = _told(text, tell)
+        yield from read_csv(lines, str(path)) if kind == "csv" else read_nem12(lines, str(path), arguments.utc_offset)
+
+
+def _guess(path: Path) -> str:
+    """Return what a file is, by how it begins."""
+    from ingest_server.bulk.nem12 import BEGINNING as NEM12
+    from ingest_server.bulk.parquet_file import BEGINNING as PARQUET
+
+    with path.open("rb") as file:
+        head = file.read(len(NEM12))
+    if head.startswith(PARQUET):
+        return "parquet"
+    return "nem12" if head == NEM12.encode() else "csv"
 
 
 def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
@@ -86,17 +114,9 @@ def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
         yield line
 
 
-def _rows(arguments: argparse.Namespace, lines: Iterator[str]) -> Iterator[Row]:
-    from ingest_server.bulk.csv_file import read_csv
-    from ingest_server.bulk.nem12 import BEGINNING, read_nem12
-
-    first = next(lines, "")
-    lines = chain([first], lines)
-    kind = arguments.format or ("nem12" if first.startswith(BEGINNING) else "csv")
-    name = str(arguments.file)
-    for row in read_csv(lines, name) if kind == "csv" else read_nem12(lines, name, arguments.utc_offset):
-        quality = row.reading.quality | (Quality.MANUAL if arguments.manual else 0)
-        yield row._replace(reading=row.reading._replace(quality=int(quality)))
+def _marked(rows: Iterator[Row], quality: Quality) -> Iterator[Row]:
+    for row in rows:
+        yield row._replace(reading=row.reading._replace(quality=row.reading.quality | int(quality)))
 
 
 def _show(loaded: Loaded) -> None:

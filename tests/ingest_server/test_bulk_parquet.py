@@ -1,0 +1,113 @@
+"""Readings in Parquet: out, in again, and refused where readings can't be taken without guessing."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from deploy.cli import main
+from ingest_server.bulk import load
+from ingest_server.bulk.parquet_file import read_parquet, write_parquet
+from ingest_server.bulk.row import Row
+from ingest_server.database import connect
+from protocols.errors import UsageError
+from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, QUALITY_MAX, VALUE_MAX
+from protocols.telemetry.reading import Quality, Reading
+from tests.ingest_server.test_bulk import csv_file, dsn, imported, readings, stored
+
+assert dsn  # the fixture of test_bulk
+
+READINGS = st.builds(
+    Reading,
+    st.sampled_from(["M-1", "M-2"]),
+    st.sampled_from(["1.0.1.8.0", "1.0.2.8.0"]),
+    st.integers(AT_MS_MIN, AT_MS_MAX),
+    st.integers(-VALUE_MAX, VALUE_MAX),
+    st.integers(0, QUALITY_MAX),
+)
+
+
+@given(st.lists(READINGS, max_size=50))
+def test_what_is_written_is_read_again(tmp_path_factory, found):
+    path = tmp_path_factory.mktemp("parquet") / "readings.parquet"
+    told = []
+    assert write_parquet(map(Row, found), path) == len(found)
+    assert [row.reading for row in read_parquet(path, told.append)] == found
+    assert sum(told) == (path.stat().st_size if found else 0)
+
+
+GOOD = {
+    "meter": ["M-1"], "obis": ["1.0.1.8.0"], "at": [datetime(2025, 10, 1, tzinfo=UTC)], "value": [7], "quality": [0],
+}  # fmt: skip
+
+
+def written(path, **changes):
+    columns = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"value": [7.0]}, "column value is double; expected an integer"),
+        ({"at": [datetime(2025, 10, 1)]}, "expected a timestamp with its zone"),  # noqa: DTZ001
+        ({"at": None}, "column at is missing"),
+        ({"meter": [7]}, "column meter is int64; expected a string"),
+        ({"meter": ["M 1"]}, "row 1: meter 'M 1'"),
+        ({"obis": ["x"]}, "row 1: "),
+        ({"value": [VALUE_MAX + 1]}, "row 1: value"),
+        ({"quality": [QUALITY_MAX + 1]}, "row 1: quality"),
+        ({"at": [datetime(1970, 1, 1, tzinfo=UTC)]}, "row 1: time"),
+        ({"value": pyarrow.array([None], pyarrow.int64())}, "row 1: found a null"),
+    ],
+)
+def test_what_cannot_be_taken_without_guessing_is_refused(changes, reason, tmp_path):
+    with pytest.raises(UsageError, match=r"wrong\.parquet: ") as refused:
+        list(read_parquet(written(tmp_path / "wrong.parquet", **changes), lambda _: None))
+    assert reason in str(refused.value)
+
+
+def test_a_file_of_others_may_name_its_zone_and_leave_qualities_out(tmp_path):
+    vietnam = timezone(timedelta(hours=7))
+    path = written(
+        tmp_path / "x.parquet",
+        quality=None,
+        at=[datetime(2025, 10, 1, tzinfo=vietnam)],
+        value=pyarrow.array([7], pyarrow.int32()),
+    )
+    ((reading, _),) = read_parquet(path, lambda _: None)
+    assert reading == Reading("M-1", "1.0.1.8.0", 1_759_251_600_000, 7, 0)
+
+
+@pytest.mark.integration
+def test_an_export_comes_in_again_and_a_broken_import_goes_on(dsn, tmp_path, capsys, monkeypatch):
+    imported(capsys, csv_file(tmp_path / "first.csv", readings()))
+    out = str(tmp_path / "out.parquet")
+    assert main(["export", out, "--format", "parquet"]) == 0
+    with connect(dsn) as connection:
+        connection.execute("truncate reading")
+        connection.execute("alter table bulk_import add check (rows < 50)")
+    monkeypatch.setattr(load, "CHUNK_ROWS", 20)
+    with pytest.raises(Exception, match="bulk_import"):
+        main(["import", out])
+    with connect(dsn) as connection:
+        connection.execute("alter table bulk_import drop constraint bulk_import_rows_check")
+    found = imported(capsys, out)
+    assert (found["skipped"], found["new"]) == (40, 50)
+    assert stored(dsn) == sorted(readings())
+
+
+@pytest.mark.integration
+def test_readings_by_hand_and_files_that_are_none(dsn, tmp_path, capsys):
+    path = tmp_path / "hand.parquet"
+    write_parquet([Row(readings(count=1)[0])], path)
+    assert imported(capsys, str(path), "--manual")["new"] == 1
+    assert [row.quality for row in stored(dsn)] == [Quality.MANUAL]
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-9])
+    assert main(["import", str(tmp_path / "cut.parquet")]) == 2
+    assert "expected a whole Parquet file" in capsys.readouterr().err
+    assert main(["export", "-", "--format", "parquet"]) == 2
