@@ -30,6 +30,7 @@ SHOWN = (
     "status_online",
     "status_offline",
     "status_days",
+    "status_losses",
     "events",
 )
 MAY_BE_LEFT_OUT = ("days", "losses", "damaged", "not_durable", "agent")
