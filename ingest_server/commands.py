@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     completeness = actions.add_parser("completeness", help="show the share of expected readings that are there")
     completeness.add_argument(
         "--by",
-        choices=("gateway", "meter", "channel", "day"),
+        choices=("gateway", "feeder", "meter", "channel", "day"),
         default="gateway",
         help="what to add up by (default: %(default)s)",
     )

@@ -17,8 +17,9 @@ SELECT_GAPS = """
     order by age desc, gateway_id, meter_id, obis
 """
 SELECT_COMPLETENESS = """
-    select gateway_id, meter_id, obis, on_day, expected, found
-    from reading_completeness(%(first_on)s, %(last_on)s, %(gateway)s, %(as_of)s)
+    select c.gateway_id, meter_id, obis, on_day, expected, found, feeder
+    from reading_completeness(%(first_on)s, %(last_on)s, %(gateway)s, %(as_of)s) c
+    join meter using (meter_id)
 """
 SELECT_SEQUENCE_GAPS = """
     select gateway_id, generation, first, last, updated_at
@@ -59,6 +60,7 @@ class ChannelDay(NamedTuple):
     on: date
     expected: int
     found: int
+    feeder: str | None = None
 
 
 class Completeness(NamedTuple):
@@ -76,6 +78,7 @@ class Completeness(NamedTuple):
 
 NAMES: dict[str, Callable[[ChannelDay], str]] = {
     "gateway": lambda row: row.gateway,
+    "feeder": lambda row: row.feeder or "none named",
     "meter": lambda row: row.meter,
     "channel": lambda row: f"{row.meter} {row.obis}",
     "day": lambda row: row.on.isoformat(),

@@ -40,6 +40,7 @@ class Meter(NamedTuple):
     serial: str | None
     digits: int
     interval_min: int = INTERVAL_MIN_DEFAULT
+    feeder: str | None = None
 
 
 class Channel(NamedTuple):
@@ -185,6 +186,7 @@ def _meter(table: Table, serials: dict[tuple[str, str], str]) -> Meter:
         serial=_text(table, "serial", 64) if "serial" in table else None,
         digits=table.integer("digits", DIGITS_MIN, DIGITS_MAX, default=DIGITS_DEFAULT),
         interval_min=table.integer("interval_min", 1, DAY_MIN, default=INTERVAL_MIN_DEFAULT),
+        feeder=_text(table, "feeder", 64) if "feeder" in table else None,
     )
     if DAY_MIN % meter.interval_min:
         raise table.error(

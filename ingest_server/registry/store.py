@@ -19,13 +19,14 @@ CHANGED_CHANNEL = "registry_changed"  # a running ingest listens to it and forge
 # Each takes the columns of all its rows at once; a statement a row took a hundred times as long.
 UPSERT_GATEWAY = "insert into gateway (gateway_id) select * from unnest(%s::text[]) on conflict do nothing"
 UPSERT_METER = """
-    insert into meter (meter_id, gateway_id, model, serial, digits, interval_min)
-    select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::smallint[])
+    insert into meter (meter_id, gateway_id, model, serial, digits, interval_min, feeder)
+    select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::text[])
     on conflict (meter_id) do update
     set gateway_id = excluded.gateway_id, model = excluded.model, serial = excluded.serial, digits = excluded.digits,
-        interval_min = excluded.interval_min
-    where (meter.gateway_id, meter.model, meter.serial, meter.digits, meter.interval_min)
-        is distinct from (excluded.gateway_id, excluded.model, excluded.serial, excluded.digits, excluded.interval_min)
+        interval_min = excluded.interval_min, feeder = excluded.feeder
+    where (meter.gateway_id, meter.model, meter.serial, meter.digits, meter.interval_min, meter.feeder)
+        is distinct from (excluded.gateway_id, excluded.model, excluded.serial, excluded.digits, excluded.interval_min,
+            excluded.feeder)
 """
 UPSERT_CHANNEL = """
     insert into channel (meter_id, obis, unit)

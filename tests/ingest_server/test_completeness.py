@@ -82,14 +82,16 @@ def test_nothing_is_expected_before_a_meter_hangs_and_after_it_was_removed(dsn):
     assert (day.expected, day.found) == (3, 0)
 
 
-def test_sums_are_by_gateway_meter_channel_or_day(dsn):
+def test_sums_are_by_gateway_feeder_meter_channel_or_day(dsn):
     with connect(dsn) as connection:
         put(connection, range(48))
+        connection.execute("update meter set feeder = '471-E1.2' where meter_id = 'g1-M0'")
         rows = channel_days(connection, FIRST_ON, LAST_ON, None, AFTER)
         connection.rollback()
     assert [(each.name, each.share) for each in add_up(rows, "gateway")] == [("g2", 0.0), ("g1", 0.5)]
     assert [(each.name, each.share) for each in add_up(rows, "day")] == [("2025-10-02", 0.0), ("2025-10-01", 0.5)]
     assert [each.name for each in add_up(rows, "channel")] == ["g2-M0 1.0.1.8.0", "g1-M0 1.0.1.8.0"]
+    assert [(each.name, each.share) for each in add_up(rows, "feeder")] == [("none named", 0.0), ("471-E1.2", 0.5)]
     assert [each.name for each in add_up(rows, "meter")] == ["g2-M0", "g1-M0"]
 
 
