@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edge_agent import policy
 from edge_agent.config import parse_config
+from edge_agent.costs import ProfileCost
 from edge_agent.meter import Question
 from edge_agent.schedule import PROBE_CREDIT_MS_MAX, PROBE_SHARE, Job, ProbeBudget, Standing, choose, deadline
 from edge_agent.series import Got, Polled
@@ -65,6 +66,18 @@ def test_every_probe_has_its_time(cost_ms: float, credit_ms: float) -> None:
 @given(st.integers(-(10**9), 0))
 def test_a_clock_that_is_set_back_gives_no_credit(back_ms: int) -> None:
     assert ProbeBudget(T0, 5.0).at(T0 + back_ms).credit_ms == 5.0
+
+
+@given(st.floats(0, 10_000_000), st.lists(st.tuples(st.integers(1, 96), st.floats(1, 60_000)), max_size=10))
+def test_a_piece_of_a_load_profile_fits_into_the_time_that_is_left(
+    left_ms: float, told: list[tuple[int, float]]
+) -> None:
+    cost = ProfileCost(session_ms=400.0, slot_ms=40.0)
+    for slots, took_ms in told:
+        cost = cost.learn(slots, took_ms)
+    slots = cost.slots_in(left_ms)
+    assert slots == 0 or cost.of(slots) <= left_ms + 1e-6
+    assert cost.of(slots + 1) > left_ms - 1e-6
 
 
 def polled_meter() -> Polled:

@@ -173,6 +173,18 @@ def test_boundary_samples_of_thirty_two_meters_begin_on_the_boundary_and_follow_
     assert {each.measured_at_ms % 60_000 for each in outcome.readings} == {0}
 
 
+def test_an_adapter_that_echoes_costs_no_reading(tmp_path: Path) -> None:
+    """Nothing is configured: the master hears its own question and knows it."""
+
+    def before(_meters: dict[str, TrueMeter], wires: Wires) -> None:
+        wires.echo = True
+
+    outcome = run_bus(tmp_path, meter(1, 'every = "1m"') + meter(2, 'every = "1m"'), HOUR_S, before=before)
+    for name in ("M-01", "M-02"):
+        assert outcome.slots(name, 60_000, "1.0.1.8.0") == list(range(60))
+    assert outcome.statistics.timeouts == outcome.statistics.garbled == outcome.statistics.checksum_errors == 0
+
+
 def test_over_thirty_days_nothing_drifts(tmp_path: Path) -> None:
     outcome = run_bus(tmp_path, meter(1, 'every = "15m"'), 30 * DAY_S)
     assert outcome.slots("M-01", 900_000, "1.0.1.8.0") == list(range(30 * 96))
