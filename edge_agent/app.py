@@ -38,6 +38,7 @@ from edge_agent.remote.journal import Journal, open_journal
 from edge_agent.remote.performer import GatewayPerformer
 from edge_agent.remote.running import GatewayRunning, StoreArchive
 from edge_agent.spool import open_spool
+from edge_agent.status import spool_figures
 from edge_agent.store import Store
 from edge_agent.systemd import WAIT_S_MAX, Watchdog
 from protocols.errors import UnavailableError
@@ -222,12 +223,10 @@ class Agent:
         )
 
     def _pages(self) -> dict[str, tuple[str, Callable[[], str]]]:
-        spool = self._store.spool
-
         def metrics() -> str:
             connected = self._desk.connected
             statistics = self._fleet.statistics()
-            return figures.prometheus(statistics, spooled=spool.batches, taken=spool.taken, connected=connected)
+            return figures.prometheus(statistics, spool_figures(self._store), connected=connected)
 
         def statistics() -> str:
             buses, meters = figures.rows(self._fleet.statistics())

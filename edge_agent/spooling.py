@@ -157,6 +157,11 @@ class Spool:
         (pages,), (free,) = (self._db.execute(f"pragma {each}").fetchone() for each in ("page_count", "freelist_count"))
         return int(pages - free) * PAGE_OCTETS
 
+    def size(self) -> int:
+        """Return :attr:`octets`, whoever else is at work."""
+        with self._reading():
+            return self.octets
+
     def close(self) -> None:
         """Close the file; what was removed is settled first."""
         with self._lock:

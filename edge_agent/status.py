@@ -3,10 +3,24 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from edge_agent.remote.figures import SpoolFigures
 from edge_agent.store import Store
 from protocols.telemetry.receipt import DAYS_MAX, DayTaken, State, Status
 
 EPOCH = date(1970, 1, 1)
+
+
+def spool_figures(store: Store) -> SpoolFigures:
+    """Return what is told of the spool to whoever watches; losses are as of the last status."""
+    return SpoolFigures(
+        batches=store.waiting,
+        taken=store.spool.taken,
+        octets=store.octets,
+        damaged=store.spool.damaged,
+        disk_failed=store.disk_failed,
+        not_durable=store.not_durable,
+        lost={reason.value: counts for reason, counts in store.lost_before.items()},
+    )
 
 
 async def make_status(store: Store, state: State, now_ms: int, version: str, agent: Mapping[str, object]) -> Status:

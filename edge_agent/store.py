@@ -42,6 +42,8 @@ class Store:
         self.disk_failed = False
         self.rewound = False  # older batches wait again; who publishes begins with the oldest
         self._offsets_ms: dict[str, int] = {}  # meters' clocks less ours, as their events have said
+        self.lost_before: dict[Reason, tuple[int, int]] = {}  # when it was asked for last, as was the size
+        self.octets = 0
         self.not_durable = 0  # readings that went into memory only
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
@@ -162,7 +164,9 @@ class Store:
 
     async def loss_totals(self) -> dict[Reason, tuple[int, int]]:
         """Return how many batches and readings were ever given up, by reason."""
-        return await self._run(self.spool.loss_totals)
+        self.lost_before = await self._run(self.spool.loss_totals)
+        self.octets = await self._run(self.spool.size)
+        return self.lost_before
 
     async def days(self, count: int) -> list[DayTaken]:
         """Return what was taken of the last days, on disk and in memory."""

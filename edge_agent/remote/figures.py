@@ -5,6 +5,7 @@ and the socket hold all.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from edge_agent.statistics import BusStatistics, MeterStatistics
 
@@ -77,11 +78,30 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "meter_silent": ("gauge", "Whether the meter is only probed."),
     "spool_batches": ("gauge", "Batches that wait for a receipt."),
     "spool_readings_total": ("counter", "Readings ever taken in this generation."),
+    "spool_octets": ("gauge", "Size of the spool, free pages not counted."),
+    "spool_damaged_total": ("counter", "Spools that were found damaged and set aside."),
+    "spool_disk_failed": ("gauge", "Whether the spool's disk has reported an error: readings are in memory only."),
+    "spool_not_durable_total": ("counter", "Readings that went into memory only, since the start."),
+    "lost_batches_total": ("counter", "Batches that were given up, by reason."),
+    "lost_readings_total": ("counter", "Readings that were given up, by reason, as far as it is known how many."),
     "broker_connected": ("gauge", "Whether the connection to the broker stands."),
 }
 
 
-def prometheus(buses: Iterable[BusStatistics], *, spooled: int, taken: int, connected: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class SpoolFigures:
+    """What is told of the spool; ``lost`` are batches and readings given up, by reason."""
+
+    batches: int
+    taken: int
+    octets: int = 0
+    damaged: int = 0
+    disk_failed: bool = False
+    not_durable: int = 0
+    lost: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def prometheus(buses: Iterable[BusStatistics], spool: SpoolFigures, *, connected: bool) -> str:
     """Return all as text (Prometheus exposition format 0.0.4)."""
     samples: dict[str, list[str]] = {name: [] for name in METRICS}
 
@@ -102,8 +122,15 @@ def prometheus(buses: Iterable[BusStatistics], *, spooled: int, taken: int, conn
             for quantile, latency in (("0.5", meter.latency_p50_ms), ("0.99", meter.latency_p99_ms)):
                 if latency is not None:
                     add("meter_latency_seconds", latency / 1000, **labels, quantile=quantile)
-    add("spool_batches", spooled)
-    add("spool_readings_total", taken)
+    add("spool_batches", spool.batches)
+    add("spool_readings_total", spool.taken)
+    add("spool_octets", spool.octets)
+    add("spool_damaged_total", spool.damaged)
+    add("spool_disk_failed", spool.disk_failed)
+    add("spool_not_durable_total", spool.not_durable)
+    for reason, (batches, readings) in spool.lost.items():
+        add("lost_batches_total", batches, reason=reason)
+        add("lost_readings_total", readings, reason=reason)
     add("broker_connected", connected)
     lines: list[str] = []
     for name, (kind, meaning) in METRICS.items():

@@ -222,8 +222,11 @@ def test_events_are_kept_until_they_are_receipted(tmp_path: Path) -> None:
         stub.receipting = False
         await stub.wait_until(lambda: stub.events == [1])
 
-    async def heard(stub: Stub, _store: Store, _publisher: Publisher) -> None:
+    async def heard(stub: Stub, store: Store, _publisher: Publisher) -> None:
         await stub.wait_until(lambda: stub.events == [1])
+        async with asyncio.timeout(DEADLINE_S):
+            while await store.events(store.spool, 0, 1):  # its receipt is on the way
+                pass
 
     with_publisher(tmp_path, unheard, some)
     with_publisher(tmp_path, heard, lambda _spool: None)

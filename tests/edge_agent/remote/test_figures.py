@@ -53,7 +53,9 @@ def test_all_figures_fit_into_a_reply_and_come_back() -> None:
 
 
 def test_prometheus_reads_each_meter_once_and_each_metric_has_its_type() -> None:
-    text = figures.prometheus([bus("b", 1, 1)], spooled=2, taken=3, connected=True)
+    text = figures.prometheus([bus("b", 1, 1)], figures.SpoolFigures(2, 3, lost={"space": (4, 400)}), connected=True)
+    assert 'congto_agent_lost_readings_total{reason="space"} 400' in text
+    assert "congto_agent_spool_batches 2" in text
     samples = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(set(samples)) == len(samples)
     assert 'congto_agent_meter_checksum_errors_total{bus="b",meter="b-0001"} 1' in text
