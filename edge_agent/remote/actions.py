@@ -17,8 +17,10 @@ from edge_agent.meter import Answer, Meter, ProfileValue
 from edge_agent.relay import Switched, SwitchPlan
 from edge_agent.tending import Duties
 from protocols.dlms.control import RelayState
-from protocols.errors import ProtocolError
-from protocols.meters.model import Measurement
+from protocols.errors import ProtocolError, UsageError
+from protocols.meters.model import CosemAttribute, Group, Measurement, MeterModel
+from protocols.meters.model import Protocol as MeterProtocol
+from protocols.obis import Obis, base_unit
 from protocols.telemetry.command import Arm, Confirm, Profile, Read, SetClock
 from protocols.telemetry.event import EventKind, MeterEvent
 from protocols.telemetry.reply import LIST_MAX, Outcome
@@ -26,6 +28,7 @@ from protocols.telemetry.reply import LIST_MAX, Outcome
 T = TypeVar("T")
 ARMED_MAX = 100
 TOKEN_OCTETS = 8
+REGISTER_CLASS, VALUE_ATTRIBUTE = 3, 2  # Blue Book 4.3.2
 
 Begin = Callable[[], Awaitable[None]]
 
@@ -95,11 +98,10 @@ class Actions:
         if found is None:
             return refused(f"no meter {asked.meter} here")
         config, bus = found
-        codes = {str(each.obis) for each in config.model.measurements}
-        unknown = [each for each in asked.objects if each not in codes]
-        if unknown:
-            return refused(f"the model {config.model.key} does not measure {', '.join(unknown)}")
-        wanted = [each for each in config.model.measurements if not asked.objects or str(each.obis) in asked.objects]
+        try:
+            wanted = measurements_of(config.model, asked.objects)
+        except UsageError as error:
+            return refused(error)
 
         async def work(found: OpenMeter) -> Done:
             await begin()
@@ -312,6 +314,29 @@ async def _ask(meter: Meter, wanted: Sequence[Measurement]) -> Answer:
             return Answer(tuple(values), tuple(refusals), answer.failure)
         questions = [*answer.instead, *questions]
     return Answer(tuple(values), tuple(refusals))
+
+
+def measurements_of(model: MeterModel, objects: Sequence[str]) -> list[Measurement]:
+    """Return what to read for ``objects``; all that the model measures if there are none.
+
+    A DLMS meter is also asked for registers that its model does not name: it tells their scaler and unit itself.
+
+    Raises
+    ------
+    UsageError
+        If the model does not measure an object, or its base unit is not known.
+    """
+    if not objects:
+        return list(model.measurements)
+    known = {str(each.obis): each for each in model.measurements}
+    return [known.get(each) or _register(model, Obis.parse(each)) for each in dict.fromkeys(objects)]
+
+
+def _register(model: MeterModel, obis: Obis) -> Measurement:
+    if model.protocol is not MeterProtocol.DLMS:
+        raise UsageError(f"the model {model.key} does not measure {obis}")
+    at = CosemAttribute(REGISTER_CLASS, VALUE_ATTRIBUTE)
+    return Measurement(str(obis), obis, Group.INSTANTANEOUS, base_unit(obis), at, "asked for")
 
 
 def _stand(meter: str, state: RelayState) -> dict[str, Any]:

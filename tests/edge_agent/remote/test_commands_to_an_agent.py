@@ -63,7 +63,8 @@ class Site:
         models = directory / "models"
         models.mkdir()
         text = (MODELS / "dlms_residential.toml").read_text()
-        model = re.sub(r"with_list = true", 'with_list = true\nrelay = "0.0.96.3.10.255"', text)
+        model = text.replace("with_list = true", 'with_list = true\nrelay = "0.0.96.3.10.255"')
+        model = re.sub(r"(?s)\[measurements\.export_active\].*?\n\n", "", model)
         (models / "residential_with_relay.toml").write_text(model)
         self.meters = Program("sim", "modbus", "--port-link", str(directory / "line"), "--unpaced")
         self.meters.wait_for("line")
@@ -110,7 +111,11 @@ def test_a_meter_is_read_now_and_told_twice_the_same(site: Site) -> None:
     assert all(each == first for each in others)
     whole = asker.ask(Read("D-0001"))
     assert whole.outcome is Outcome.DONE
-    assert {code for code, _ in whole.result["values"]} >= {"1.0.1.8.0", "1.0.2.8.0", "1.0.32.7.0"}
+    assert {code for code, _ in whole.result["values"]} >= {"1.0.1.8.0", "1.0.32.7.0"}
+    beyond = asker.ask(Read("D-0001", ("1.0.2.8.0", "1.0.72.7.0")))  # not in the model; the meter has the first
+    assert beyond.outcome is Outcome.DONE
+    assert [code for code, _ in beyond.result["values"]] == ["1.0.2.8.0"]
+    assert len(beyond.result["refusals"]) == 1
 
 
 def test_what_can_not_be_done_is_answered_with_its_reason(site: Site) -> None:
