@@ -7,6 +7,9 @@ last :data:`edge_agent.modbus_rtu.LATE_ANSWER_S`. That costs four characters and
 
 A meter may refuse the longer question because there are no such registers. That is remembered, and then time must do:
 see :class:`edge_agent.modbus_rtu.RtuLink`.
+
+A refusal has no length. One that may be the late or doubled refusal of another question is no answer yet
+(:meth:`Lengths.may_refuse_another`): the master asks again.
 """
 
 from dataclasses import dataclass, replace
@@ -36,6 +39,7 @@ class Lengths:
         self._late_answer_s = late_answer_s
         self._asked: dict[tuple[int, int, int], _Asked] = {}
         self._refused: set[tuple[int, Function, int, int]] = set()
+        self._without_values: dict[tuple[int, int], tuple[Request, float]] = {}
 
     def rival(self, request: Request, now_s: float) -> Request | None:
         """Return the other question whose answer may still come and be taken for that to ``request``, if any."""
@@ -75,6 +79,15 @@ class Lengths:
         """Return until when the answer to the last question of this length may come a second time."""
         last = self._asked.get(request.shape)
         return -inf if last is None else last.at_s + within_s
+
+    def note_without_values(self, request: Request, now_s: float) -> None:
+        """Note that ``request`` was refused or not answered."""
+        self._without_values[request.unit, request.function] = (request, now_s)
+
+    def may_refuse_another(self, request: Request, now_s: float) -> bool:
+        """Tell whether a refusal that comes now may be meant for another question than ``request``."""
+        other, at_s = self._without_values.get((request.unit, request.function), (request, 0.0))
+        return other != request and now_s < at_s + self._late_answer_s
 
     def refused(self, longer: ReadRegisters) -> None:
         """Note that a meter has no registers where ``longer`` reaches."""

@@ -11,7 +11,8 @@ comes. Hence:
 * should an answer be later still, or come twice: for :data:`LATE_ANSWER_S` the unit is asked no other question of the
   same length. One that would have it is lengthened (:mod:`edge_agent.lengths`). Where the meter refuses that, it is not
   asked while a late answer may come, and after an answer ``reply_timeout`` is waited for its double. The same question
-  may be asked at any time: its answer is the same registers.
+  may be asked at any time: its answer is the same registers;
+* a refusal that may be another question's, late or doubled, counts when it has come three times.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from protocols.modbus.messages import ExceptionCode, ExceptionReply, ReadRegiste
 from protocols.modbus.plan import LineCost
 from protocols.modbus.rtu import FRAME_OVERHEAD_OCTETS, NEED_DATA, RtuClient
 
+CONFIRMATIONS = 2
 LATE_ANSWER_S = 10.0  # no meter, adapter or radio bridge we know of holds an answer longer
 
 _BEYOND = (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_DATA_VALUE)  # a question reaches too far
@@ -62,7 +64,13 @@ class RtuLink:
             If the line is gone.
         """
         asked = self._lengths.distinct(request, self._loop.time())
+        doubtful = self._lengths.may_refuse_another(asked, self._loop.time())
         reply = await self._exchange(asked, probe=probe, patience_s=patience_s)
+        for _ in range(CONFIRMATIONS if doubtful else 0):
+            if isinstance(reply, ExceptionReply):
+                reply = await self._exchange(asked, probe=probe, patience_s=patience_s)
+        if isinstance(reply, ExceptionReply):
+            self._lengths.note_without_values(asked, self._loop.time())
         if asked == request:
             return reply
         assert isinstance(asked, ReadRegisters)
@@ -141,6 +149,7 @@ class RtuLink:
 
     def _note_unanswered(self, request: Request, answered_by: float) -> None:
         self._lengths.note(request, self._loop.time(), answered=False)
+        self._lengths.note_without_values(request, self._loop.time())
         self._left_alone_until[request.unit] = answered_by + self._reply_timeout_s
 
     async def _drain(self, until: float) -> None:

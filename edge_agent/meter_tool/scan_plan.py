@@ -20,7 +20,8 @@ from protocols.modbus.rtu import REQUEST_OCTETS
 TURNAROUND_MIN_S = 0.005  # the quickest meters take so long; less would find none
 TURNAROUND_MAX_S = 0.25  # the slowest meters known
 OWN_TIME_S = 0.002  # of this program for each question: timers of a millisecond, and a busy machine
-OPENING_S = 0.1  # of a port, for each speed and parity
+PASS_S = 0.45  # of each speed and parity beside its questions: the port is opened, the last ones may be late
+STARTING_S = 1.0  # of the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class ScanPlan:
 def plan_scan(settings: Sequence[LineSettings], addresses: int, within_s: float) -> ScanPlan:
     """Return the plan; raise :class:`UsageError` if ``within_s`` does not suffice."""
     fixed = [_fixed_s(each) for each in settings]
-    least_s = sum(addresses * each + OPENING_S for each in fixed)
+    least_s = STARTING_S + sum(addresses * each + PASS_S for each in fixed)
     turnaround_s = (within_s - least_s) / (addresses * len(settings))
     if turnaround_s < TURNAROUND_MIN_S:
         needed_s = least_s + TURNAROUND_MIN_S * addresses * len(settings)
@@ -68,7 +69,7 @@ def plan_scan(settings: Sequence[LineSettings], addresses: int, within_s: float)
         Pass(each, fixed_s - _request_s(each) - OWN_TIME_S + turnaround_s, fixed_s + turnaround_s)
         for each, fixed_s in zip(settings, fixed, strict=True)
     )
-    takes_s = sum(addresses * each.probe_s + OPENING_S for each in passes)
+    takes_s = STARTING_S + sum(addresses * each.probe_s + PASS_S for each in passes)
     return ScanPlan(passes, addresses, turnaround_s, takes_s)
 
 

@@ -66,3 +66,14 @@ def test_an_identification_is_never_lengthened() -> None:
     lengths.note(ReadIdentification(1), 0.0)
     other = ReadIdentification(1, first=3)
     assert lengths.distinct(other, 1.0) == other
+
+
+def test_a_refusal_after_another_questions_is_doubtful_until_no_late_one_can_come() -> None:
+    lengths = Lengths(LATE_S)
+    first, second = ReadRegisters(1, Function.READ_INPUT, 0, 2), ReadRegisters(1, Function.READ_INPUT, 12, 4)
+    assert not lengths.may_refuse_another(second, 1.0)
+    lengths.note_without_values(first, 1.0)
+    assert lengths.may_refuse_another(second, 1.0 + LATE_S / 2)
+    assert not lengths.may_refuse_another(first, 1.0 + LATE_S / 2), "it would be its own"
+    assert not lengths.may_refuse_another(second, 1.0 + LATE_S)
+    assert not lengths.may_refuse_another(ReadRegisters(2, Function.READ_INPUT, 12, 4), 2.0), "another unit"

@@ -35,7 +35,7 @@ def test_a_scan_finds_the_meters_and_its_proposal_is_what_the_agent_takes(tmp_pa
     port = str(tmp_path / "line")
     with simulated("modbus", "--port-link", port, "--units", "3,7", "--model", "eastron_sdm120", "--baud", "19200"):
         found = congto(
-            "meter", "scan", "--serial", port, "--address", "1-8", "--baud", "19200", "--parity", "N", "--within", "2"
+            "meter", "scan", "--serial", port, "--address", "1-8", "--baud", "19200", "--parity", "N", "--within", "4"
         )
     assert found.returncode == 0, found.stderr
     (tmp_path / "agent.toml").write_text(
@@ -99,7 +99,7 @@ def test_a_port_that_another_program_has_is_left_alone_and_the_program_named(tmp
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm120"), 3, "is the adapter plugged in"),
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm999"), 2, "known models"),
         (("read", "--tcp", "nowhere", "--model", "eastron_sdm120"), 2, "HOST:PORT"),
-        (("scan", "--serial", "/nowhere", "--within", "2"), 2, "allow more time"),
+        (("scan", "--serial", "/nowhere", "--within", "9"), 2, "allow more time"),
         (("scan", "--serial", os.devnull, "--address", "0"), 2, "1 to 247"),
     ],
 )

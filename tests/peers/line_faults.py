@@ -8,10 +8,20 @@ from random import Random
 
 from protocols.modbus.crc import crc16
 
-QUESTIONS = ((0x48, 4), (0x00, 2), (0x0C, 2), (0x46, 2), (0x34, 2), (0x4C, 4))  # registers and lengths, some alike
+QUESTIONS = (
+    (0x48, 4),
+    (0x00, 2),
+    (0x0C, 2),
+    (0x46, 2),
+    (0x34, 2),
+    (0x4C, 4),
+    (0x60, 4),
+)  # registers and lengths, some alike
+REFUSED = (0x60, 4)  # the meter has no such registers
 FAULTY_IN = 5  # one answer in so many has a fault
 FAULTS = ("late", "late", "twice", "cut", "garbled", "echoed", "silent")
 BITS_MAX = 3
+LATE_TIMES = 6  # a late answer comes up to so many timeouts late, a doubled one a second time within one
 
 
 def registers_from(address: int, count: int) -> bytes:
@@ -20,7 +30,10 @@ def registers_from(address: int, count: int) -> bytes:
 
 
 def answer_to(question: bytes) -> bytes:
-    """Return the right answer to a question for registers."""
+    """Return the right answer to a question for registers: those from :data:`REFUSED` on are refused."""
+    if (int.from_bytes(question[2:4], "big"), int.from_bytes(question[4:6], "big")) >= REFUSED:
+        refusal = bytes((question[0], question[1] | 0x80, 2))
+        return refusal + crc16(refusal)
     data = registers_from(int.from_bytes(question[2:4], "big"), int.from_bytes(question[4:6], "big"))
     body = question[:2] + bytes((len(data),)) + data
     return body + crc16(body)
@@ -35,7 +48,7 @@ def deliveries(question: bytes, rng: Random, late_s: float) -> list[tuple[float,
         case "late":
             return [(rng.uniform(0, late_s), answer)]
         case "twice":
-            return [(0.0, answer), (rng.uniform(0, late_s), answer)]
+            return [(0.0, answer), (rng.uniform(0, late_s / LATE_TIMES), answer)]
         case "cut":
             return [(0.0, answer[: rng.randrange(1, len(answer))])]
         case "garbled":

@@ -18,13 +18,13 @@ from edge_agent.failures import NoReplyError
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.serial_line import LineSettings, SerialLine
 from protocols.errors import RemoteProtocolError
-from protocols.modbus.messages import Function, ReadRegisters, RegistersReply
+from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters, RegistersReply
 from tests.peers.environment import driver, environment
-from tests.peers.line_faults import QUESTIONS, registers_from
+from tests.peers.line_faults import LATE_TIMES, QUESTIONS, registers_from
 from tests.peers.virtual_line import Tally
 
 TIMEOUT_S = 0.02
-LATE_S = 6 * TIMEOUT_S
+LATE_S = LATE_TIMES * TIMEOUT_S
 SEED = 20261124
 PEER_S_MAX = 300
 
@@ -79,6 +79,9 @@ async def _ask(port: str, questions: int) -> Tally:
         try:
             reply = await link.exchange(ReadRegisters(1, Function.READ_INPUT, address, length))
         except (NoReplyError, RemoteProtocolError):
+            tally.absent += 1
+            continue
+        if isinstance(reply, ExceptionReply):  # as with the others, a refusal is no value
             tally.absent += 1
             continue
         good = isinstance(reply, RegistersReply) and reply.data == registers_from(address, length)

@@ -15,11 +15,11 @@ from edge_agent.failures import NoReplyError
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.serial_line import LineSettings, SerialLine
 from protocols.errors import RemoteProtocolError
-from protocols.modbus.messages import Function, ReadRegisters, RegistersReply
-from tests.peers.line_faults import QUESTIONS, deliveries, registers_from
+from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters, RegistersReply
+from tests.peers.line_faults import LATE_TIMES, QUESTIONS, REFUSED, deliveries, registers_from
 
 REPLY_TIMEOUT_S = 0.5
-LATE_S = 6 * REPLY_TIMEOUT_S
+LATE_S = LATE_TIMES * REPLY_TIMEOUT_S
 PROBED_IN = 5  # one question in so many is a probe, which is given up sooner
 TURNAROUND_S = 0.02
 UNITS = 3
@@ -116,7 +116,10 @@ async def _ask(loop: _JumpingLoop, questions: int, rng: Random, link_of: Any) ->
             tally.absent += 1
             loop.now_s += rng.uniform(0, REPLY_TIMEOUT_S)  # a question that is withheld takes no time: others do
             continue
-        good = isinstance(reply, RegistersReply) and reply.data == registers_from(address, length)
+        refused = isinstance(reply, ExceptionReply)
+        good = refused == ((address, length) == REFUSED)
+        if isinstance(reply, RegistersReply):
+            good = good and reply.data == registers_from(address, length)
         tally.right += good
         tally.wrong += not good
     return tally
