@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from billing_core.ledger import ACCOUNTS, GENESIS, Entries, seal
-from ingest_server.database.binary_rows import Field, copy_out, encode_rows
+from ingest_server.database.binary_rows import Field, encode_rows, fetch_columns
 from ingest_server.database.copy import HEADER, TRAILER
 
 LOCK_CLASS = 0x6C656467  # "ledg": the first key of the advisory lock on the end of the chain
@@ -69,7 +69,7 @@ def post(connection: Connection[Any], made: Entries, *, actor: str, run_id: int 
 def entries_of_bills(connection: Connection[Any], query: str, parameters: dict[str, Any]) -> Entries:
     """Return the entries that ``query`` selects, which gives their posting, bill and accounts in order."""
     layout = {"posting": Field("i2"), "bill": Field("i8"), **_ACCOUNT_FIELDS}
-    found = copy_out(connection, query, parameters, layout)
+    found = fetch_columns(connection, query, parameters, layout)
     return Entries(
         posting=found["posting"].astype(np.int8),
         document=found["bill"],

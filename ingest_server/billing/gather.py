@@ -28,7 +28,7 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.period import Period, instant_of, midnight_of, us_of
-from ingest_server.database.binary_rows import Field, copy_out
+from ingest_server.database.binary_rows import Field, fetch_columns
 
 CHANNELS_SPREAD_MAX = 4  # a range of ids with more than so many others per wanted one is not worth reading through
 HASH_OCTETS = 32
@@ -157,7 +157,7 @@ _AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased"
 
 
 def _columns(connection: Connection[Any], query: str, parameters: dict[str, Any], **kinds: str) -> dict[str, Any]:
-    return copy_out(connection, query, parameters, {name: Field(kind) for name, kind in kinds.items()})
+    return fetch_columns(connection, query, parameters, {name: Field(kind) for name, kind in kinds.items()})
 
 
 def _texts(connection: Connection[Any], query: str, parameters: dict[str, Any]) -> list[str]:
@@ -288,7 +288,7 @@ def _gather_issued(connection: Connection[Any], parameters: dict[str, Any], renu
     names = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
     kinds = ("i8", "i4", "i2", "i4", "i4", *("i8",) * len(_AMOUNTS))
     layout = {"row": Field("i4"), **{name: Field(kind) for name, kind in zip(names, kinds, strict=True)}}
-    found = copy_out(connection, queries.SELECT_ISSUED, parameters, {**layout, "hash": Field("S", HASH_OCTETS)})
+    found = fetch_columns(connection, queries.SELECT_ISSUED, parameters, {**layout, "hash": Field("S", HASH_OCTETS)})
     row = renumbered[found["row"]]
     columns = {name: np.zeros(n, dtype=np.int64) for name in names}
     for name in names:
@@ -305,7 +305,7 @@ def _gather_previous(
     kinds = {"row": "i4", "bill_id": "i8", "last_day": "i4", "days": "i4", "energy_wh": "i8", "carried": "i8"}
     layout = {name: Field(kind) for name, kind in kinds.items()}
     layout |= {"terms": Field("i4"), "before": Field("i4", PAST_PERIODS)}
-    found = copy_out(connection, queries.SELECT_PREVIOUS, parameters, layout)
+    found = fetch_columns(connection, queries.SELECT_PREVIOUS, parameters, layout)
     row = renumbered[found["row"]]
     bill_id, last_day, carried, terms, daily = (np.zeros(n, dtype=np.int64) for _ in range(5))
     terms[:] = NONE

@@ -4,7 +4,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from ingest_server.database.binary_rows import Field, copy_out, encode_rows
+from ingest_server.database.binary_rows import Field, encode_rows, fetch_columns
 from ingest_server.database.copy import HEADER, TRAILER
 
 FIELDS = {
@@ -37,7 +37,7 @@ def test_columns_come_back_as_they_went_in_and_sql_reads_them_the_same(database:
         assert [row[4] for row in read] == columns["many"].tolist()
         assert all(row[5] == [] for row in read)
         some = {name: field for name, field in FIELDS.items() if name != "few"}
-        back = copy_out(connection, "select small, number, day, name, many from t order by name", {}, some)
+        back = fetch_columns(connection, "select small, number, day, name, many from t order by name", {}, some)
     for name in some:
         assert back[name].tolist() == columns[name].tolist()
 
@@ -45,14 +45,14 @@ def test_columns_come_back_as_they_went_in_and_sql_reads_them_the_same(database:
 @pytest.mark.integration
 def test_a_null_is_refused_and_never_becomes_a_value(database: str) -> None:
     with psycopg.connect(database) as connection, pytest.raises(ValueError, match="null"):
-        copy_out(connection, "select * from (values (1::int8), (null)) v (n)", {}, {"n": Field("i8")})
+        fetch_columns(connection, "select * from (values (1::int8), (null)) v (n)", {}, {"n": Field("i8")})
     fields = {"a": Field("S", 3), "b": Field("S", 1)}
     with psycopg.connect(database) as connection, pytest.raises(ValueError, match="not of 3 octets"):
-        copy_out(connection, "select 'a'::text, 'abc'::text", {}, fields)
+        fetch_columns(connection, "select 'a'::text, 'abc'::text", {}, fields)
 
 
 @pytest.mark.integration
 def test_no_rows_are_no_rows(database: str) -> None:
     with psycopg.connect(database) as connection:
-        found = copy_out(connection, "select 1::int8 where false", {}, {"n": Field("i8")})
+        found = fetch_columns(connection, "select 1::int8 where false", {}, {"n": Field("i8")})
     assert found["n"].shape == (0,)
