@@ -144,11 +144,11 @@ class Bus:
             while not stop.is_set():
                 await self._do_urgent()
                 now_ms = self._clock.now_ms()
-                job = choose((each for each in self._jobs(now_ms) if self._held_s(each.meter) <= 0), now_ms)
+                job, held_s = self._choose(now_ms)
                 if job is not None:
                     await self._ask(self._polled[job.meter])
-                elif held_s := [left for name in self._polled if (left := self._held_s(name)) > 0]:
-                    await self._hold(min(held_s))
+                elif held_s is not None:
+                    await self._hold(held_s)
                 elif not await self._rest(now_ms):
                     await self._wait_for_next(now_ms, stop)
             await self._commit()
@@ -191,6 +191,18 @@ class Bus:
             for task in (waiting, stopping):
                 task.cancel()
             await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+    def _choose(self, now_ms: int) -> tuple[Job | None, float | None]:
+        """Return the job to do now, or else how long those that are due must be left alone, if any is."""
+        due = [job for job in self._jobs(now_ms) if job.due_ms <= now_ms]
+        held_s: list[float] = []
+        while (job := choose(due, now_ms)) is not None:
+            left_s = self._held_s(job.meter)
+            if left_s <= 0:
+                return job, None
+            held_s.append(left_s)
+            due.remove(job)
+        return None, min(held_s, default=None)
 
     def _held_s(self, meter: str) -> float:
         """Return how long the next question to a meter must wait for what may still come from it."""
@@ -275,7 +287,7 @@ class Bus:
             if not polled.questions:
                 self._gathering.report(polled, None)
             return
-        polled.tried += 1
+        polled.note_miss()
         if polled.tried < tries:
             return  # once more, but first come those that answer
         finished = polled.fail()

@@ -93,7 +93,8 @@ class Polled:
     def __init__(self, config: MeterConfig, slots: Mapping[tuple[str, str], int]) -> None:
         self.config = config
         self.series = series_of(config, slots)
-        self.health = Health()
+        self._health = Health()
+        self._job: tuple[Job, int, int] | None = None  # and from when until when it holds
         self.questions: list[Question] = []
         self.refusals: list[str] = []
         self.doubted = False  # the first question is asked again because its answer could not be right
@@ -101,6 +102,15 @@ class Polled:
         self.tried = 0  # how often the first question was asked without success
         self._of = {each.key: one for one in self.series for each in one.measurements}
         self._cost_ms = 0.0
+
+    @property
+    def health(self) -> Health:
+        """How the meter has answered lately."""
+        return self._health
+
+    @health.setter
+    def health(self, health: Health) -> None:
+        self._health, self._job = health, None
 
     @property
     def is_open(self) -> bool:
@@ -116,6 +126,7 @@ class Polled:
 
     def begin(self, now_ms: int) -> None:
         """Set the first slots; what was open is dropped."""
+        self._job = None
         self.questions, self.tried, self.doubted = [], 0, False
         for each in self.series:
             each.sample = None
@@ -123,13 +134,19 @@ class Polled:
 
     def job(self, now_ms: int, budget: ProbeBudget, probe_ms: float) -> Job:
         """Return when the meter is due next, and by when it is wanted."""
+        if self._job is not None and self._job[1] <= now_ms < self._job[2]:
+            return self._job[0]
         jobs = [(each.sample.slot_ms, each.sample.slot_ms, each) for each in self.series if each.sample is not None]
         jobs += [(due, policy.slot_of(max(due, now_ms), each.every_ms), each) for each, due in self._due()]
         due_ms = min(due for due, _, _ in jobs)
-        if self.standing is Standing.SILENT and not self.is_open:
+        is_probe = self.standing is Standing.SILENT and not self.is_open
+        if is_probe:
             due_ms = max(due_ms, budget.ready_ms(probe_ms))
         wanted = [deadline(slot, each.every_ms, now_ms) for due, slot, each in jobs if due <= max(due_ms, now_ms)]
-        return Job(self.config.id, self.standing, due_ms, min(wanted))
+        job = Job(self.config.id, self.standing, due_ms, min(wanted))
+        until_ms = min([job.deadline_ms, *(due for due, _, _ in jobs if due > now_ms)])
+        self._job = None if is_probe else (job, now_ms, until_ms)
+        return job
 
     def _due(self) -> list[tuple[Series, int]]:
         return [
@@ -140,6 +157,7 @@ class Polled:
 
     def open_due(self, now_ms: int) -> tuple[Measurement, ...]:
         """Open the slots that are due; return what is wanted for them."""
+        self._job = None
         wanted: list[Measurement] = []
         for each, due_ms in self._due():
             if due_ms <= now_ms:
@@ -162,6 +180,7 @@ class Polled:
 
     def expire(self, now_ms: int) -> list[Finished]:
         """Close the slots that are over, whatever is missing."""
+        self._job = None
         over = [
             each for each in self.series if each.sample is not None and each.sample.slot_ms + each.every_ms <= now_ms
         ]
@@ -179,7 +198,7 @@ class Polled:
     def take(self, question: Question, got: Sequence[Got], instead: Sequence[Question]) -> list[Finished]:
         """Take the answer to the first question; return the slots that are read now."""
         assert self.questions[0] is question
-        self.tried, self.doubted = 0, False
+        self.tried, self.doubted, self._job = 0, False, None
         self.questions[:1] = instead
         for each in got:
             series = self._of[each.measurement.key]
@@ -192,8 +211,13 @@ class Polled:
 
     def fail(self) -> list[Finished]:
         """Give up what is open: the meter does not answer."""
+        self._job = None
         self.questions, self.tried, self.doubted = [], 0, False
         return [done for each in self.series if (done := each.finish(failed=True)) is not None]
+
+    def note_miss(self) -> None:
+        """Note that the first question was asked without success."""
+        self.tried, self._job = self.tried + 1, None
 
     def stamp(self, measurement: Measurement, now_ms: int) -> int | None:
         """Return the time that a value asked for now carries; ``None`` if its slot is not open."""

@@ -114,7 +114,9 @@ def test_no_sample_has_two_keys_and_no_key_two_samples(begin: int, steps: list[t
         if what in ("wait", "back"):
             now_ms += amount_ms if what == "wait" else -amount_ms
             continue
-        job = polled.job(now_ms, budget, 500.0)
+        kept, job = polled.job(now_ms, budget, 500.0), polled.job(now_ms, budget, 500.0)
+        polled.health = polled.health  # forgets what was reckoned before
+        assert kept == job == polled.job(now_ms, budget, 500.0)
         if job.due_ms > now_ms:
             continue
         finish(polled.expire(now_ms))
