@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.dlms_tool import screen
+from edge_agent.dlms_tool.serial_port import SerialPort, for_sign_on, sign_on
 from edge_agent.failures import NoReplyError
 from edge_agent.meter_tool.fingerprint import fingerprint
 from edge_agent.meter_tool.place import BAUD_MAX, BAUD_MIN, PARITIES, add_place_arguments, open_link
@@ -16,6 +17,7 @@ from edge_agent.meter_tool.scan_plan import plan_scan
 from edge_agent.modbus_meter import Link
 from edge_agent.serial_line import LineSettings
 from protocols.errors import RemoteProtocolError, UsageError
+from protocols.iec62056_21.client import Client
 from protocols.meters.catalogue import load_model, model_keys
 from protocols.meters.model import MeterModel
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN, ExceptionCode, ExceptionReply, ReadRegisters
@@ -23,6 +25,7 @@ from protocols.modbus.messages import UNIT_MAX, UNIT_MIN, ExceptionCode, Excepti
 WITHIN_S = 60.0
 WITHIN_S_MAX = 3600.0
 TCP_TIMEOUT_S = 1.0
+SIGN_ON_S = 2.2  # IEC 62056-21, 6.4.2: a meter reacts within 1.5 s
 _ABSENT = (ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_FAILED)
 
 
@@ -35,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop-bits", type=int, default=1, choices=(1, 2), help="default 1")
     parser.add_argument(
         "--within", type=float, default=WITHIN_S, metavar="S", help="time if nobody answers; more finds slower meters"
+    )
+    parser.add_argument(
+        "--sign-on", action="store_true", help="also ask at 300 baud who signs on by IEC 62056-21 (3 s more)"
     )
     parser.add_argument("--models", type=Path, metavar="DIR", help="a directory of models of your own")
     parser.add_argument("--plan", action="store_true", help="say what would be done and how long it takes; do nothing")
@@ -87,6 +93,7 @@ async def _scan_serial(arguments: argparse.Namespace, units: list[int], models: 
         return 0
     _tell(str(plan))
     heard = await scan(plan, units, _tell)
+    signed_on = await _sign_on(arguments.serial) if arguments.sign_on else None
     met: list[Met] = []
     for settings in dict.fromkeys(each.settings for each in heard.found):
         link = open_link(None, settings, PATIENT_S)
@@ -98,7 +105,19 @@ async def _scan_serial(arguments: argparse.Namespace, units: list[int], models: 
             ]
         finally:
             link.close()
-    return _print(arguments, met, heard)
+    return _print(arguments, met, heard, signed_on)
+
+
+async def _sign_on(port: str) -> str | None:
+    """Return who answers the sign-on that every meter of IEC 62056-21 on the line hears."""
+    line = SerialPort(for_sign_on(LineSettings(port, BAUD_MIN, "N", 1)))
+    try:
+        said = await sign_on(line, Client(), "", SIGN_ON_S)
+    except (NoReplyError, RemoteProtocolError):
+        return None
+    finally:
+        line.close()
+    return f"{said.manufacturer} {said.text}"
 
 
 async def _scan_tcp(arguments: argparse.Namespace, units: list[int], models: list[MeterModel]) -> int:
@@ -123,7 +142,7 @@ async def _is_there(link: Link, unit: int) -> bool:
     return True
 
 
-def _print(arguments: argparse.Namespace, met: list[Met], heard: Heard) -> int:
+def _print(arguments: argparse.Namespace, met: list[Met], heard: Heard, signed_on: str | None = None) -> int:
     if arguments.json:
         screen.print_json(
             {
@@ -132,16 +151,19 @@ def _print(arguments: argparse.Namespace, met: list[Met], heard: Heard) -> int:
                     {"baud": one.baud, "parity": one.parity, "unit": unit, "octets": octets.hex()}
                     for one, unit, octets in heard.noise
                 ],
+                "signed_on": signed_on,
                 "proposal": propose(met, arguments.tcp),
             }
         )
-        return 0 if met else 1
+        return 0 if met or signed_on else 1
+    if signed_on is not None:
+        _tell(f"a meter signs on by IEC 62056-21: {signed_on}; congto iec62056-21 read --serial {arguments.serial}")
     for settings, unit, octets in heard.noise:
         _tell(
             f"at {settings.baud} 8{settings.parity}{settings.stop_bits} around unit {unit} something is heard that no "
             f"meter says ({octets[:8].hex(' ')}): noise, another parity, or two meters with one address"
         )
-    if not met:
+    if not met and signed_on is None:
         where = "behind this gateway" if arguments.tcp else "on this line"
         _tell(
             f"nobody answers {where}: are A and B swapped, is the meter powered, is its address or speed another "

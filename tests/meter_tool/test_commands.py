@@ -70,6 +70,15 @@ def test_a_meter_is_watched_as_often_as_told(tmp_path: Path) -> None:
     assert [[each["measurement"] for each in line["values"]] for line in lines] == [["voltage_l1"]] * 3
 
 
+def test_a_meter_that_signs_on_at_300_baud_is_found_too(tmp_path: Path) -> None:
+    port = str(tmp_path / "line")
+    with simulated("iec62056-21", "--port-link", port, "--units", "1", "--unpaced"):
+        words = ("--address", "1-2", "--baud", "19200", "--parity", "N", "--within", "3", "--sign-on", "--json")
+        found = congto("meter", "scan", "--serial", port, *words)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["signed_on"]
+
+
 def test_meters_behind_a_gateway_are_found_and_read() -> None:
     with simulated("modbus-tcp", "--units", "1,2", "--model", "eastron_sdm630") as announced:
         place = str(announced["tcp"])
