@@ -22,16 +22,14 @@ from pathlib import Path
 from zlib import crc32
 
 from edge_agent import giving_up, outbox, spool_notes
+from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
 from edge_agent.spool_file import CHECK_OCTETS_MAX, PAGE_OCTETS, connect_file, draw_generation, mark_suspect, place_of
 from edge_agent.spool_notes import DayTaken
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, is_whole, upgrade
 from protocols.errors import UnavailableError, UsageError
-from protocols.telemetry.batch import ROWS_MAX, Clocks
-from protocols.telemetry.columns import encode_columns
 from protocols.telemetry.loss import Loss, Reason
-from protocols.telemetry.reading import Reading
 from protocols.telemetry.sequences import Ranges
 
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
@@ -44,9 +42,6 @@ SELECT_WAITING = """
 """
 SETTLE = "update batch set settled_ms = ? where key between ? and ? and settled_ms < 0"
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
-
-
-Row = tuple[int, int, int, int, int, int, int, bytes]  # of the table batch
 
 
 class Spool:
@@ -180,7 +175,7 @@ class Spool:
             If the disk refuses, as when it is full.
         """
         with self._lock:
-            batches = self._encode(cycle)
+            batches = encode_cycle(self.gateway, self.generation, self.last_key() + 1, cycle)
             with self._writing():
                 meters = {reading.meter for reading in cycle.readings}
                 given = self._keep(batches, can_wait=meters <= self.heals)
@@ -198,16 +193,6 @@ class Spool:
             self.batches += len(batches) - given
             self.given_up = given
             return self.last_sequence
-
-    def _encode(self, cycle: Cycle) -> list[Row]:
-        clocks = Clocks(cycle.taken_at_ms, dict(cycle.clock_offsets_ms))
-        found = []
-        for sequence, (billing, part) in enumerate(_parts(cycle.readings), start=self.last_sequence + 1):
-            payload = encode_columns(self.gateway, self.generation, ((sequence, sequence),), part, clocks)
-            times = [reading.measured_at_ms for reading in part]
-            key = (self.life << LIFE_SHIFT) + sequence
-            found.append((key, crc32(payload), int(billing), len(part), min(times), max(times), WAITING, payload))
-        return found
 
     def _keep(self, batches: Sequence[Row], *, can_wait: bool) -> int:
         """Insert ``batches``, making room for them; return how many that waited, or of these, were given up instead.
@@ -414,21 +399,3 @@ class Spool:
             if self._db.in_transaction:
                 self._db.execute("rollback")
             raise
-
-
-def _parts(readings: Sequence[Reading]) -> list[tuple[bool, list[Reading]]]:
-    """Return the readings by batch: billing ones apart, no key twice in a batch, none too long."""
-    parts: list[tuple[bool, list[Reading]]] = []
-    for billing in (True, False):
-        left = [each for each in readings if giving_up.is_billing(each.obis) is billing]
-        while left:
-            part: dict[tuple[str, str, int], Reading] = {}
-            later = []
-            for reading in left:
-                if len(part) < ROWS_MAX and reading[:3] not in part:
-                    part[reading[:3]] = reading
-                else:
-                    later.append(reading)
-            parts.append((billing, list(part.values())))
-            left = later
-    return parts
