@@ -106,6 +106,8 @@ class Configuration:
             config = self._checked(asked.text)
         except UsageError as error:
             return refused(error)
+        if config.commands != self._config.commands:  # or the right to configure would be the right to everything
+            return refused("commands.allow can only be changed at the gateway itself: edit the file there, then SIGHUP")
         if self._lock.locked():
             return refused("another configuration is being tried; ask again when it is decided")
         async with self._lock:
@@ -113,7 +115,11 @@ class Configuration:
                 self._file.write(asked.text, ".new")
             except UnavailableError as error:
                 return refused(error)
-            await begin()
+            try:
+                await begin()
+            except BaseException:
+                self._file.discard()
+                raise
             changed, problems = await self._try(config, asked.text, asked.watch_s)
             if not problems:
                 try:
@@ -159,11 +165,13 @@ class Configuration:
                 self._log.error("configuration.not_written", reason=error)
 
     async def settle(self) -> None:
-        """Call what was read at the start good after a while, if the agent runs by the file."""
-        await self._pause(WATCH_S_DEFAULT)
-        async with self._lock:
-            if self._standing is Standing.TAKEN:
-                self._keep(self._config, self._text)
+        """Call what was read at the start good, when the agent has run by it for a while and reached anybody."""
+        while self._standing is Standing.TAKEN:
+            await self._pause(WATCH_S_DEFAULT)
+            async with self._lock:
+                stood = self._stood()
+                if self._standing is Standing.TAKEN and (stood.connected or stood.answering):
+                    self._keep(self._config, self._text)
 
     def _checked(self, text: str) -> AgentConfig:
         config = self._file.parse(text)

@@ -142,3 +142,18 @@ def test_a_configuration_that_is_read_again_is_the_same_with_all_its_keys(tmp_pa
     assert once.buses == again.buses
     keys.change("D-1", Kind.SIGNING, b"\x00" * 31 + b"\x07", replace=True)
     assert file.parse(text).buses != once.buses
+
+
+def test_what_is_taken_at_the_start_is_good_only_when_somebody_was_reached(tmp_path: Path) -> None:
+    running = FakeRunning()
+    tries: list[int] = []
+
+    def reached_at_the_third(_port: int) -> bool:
+        tries.append(len(tries))
+        return len(tries) > 2
+
+    running.well = reached_at_the_third
+    _, configuration = site(tmp_path, running)
+    asyncio.run(configuration.settle())
+    assert len(tries) == 3
+    assert configuration.status()["standing"] == "good"

@@ -156,6 +156,7 @@ def test_one_that_does_not_hold_touches_nothing(site: Site) -> None:
         (site.text({"A-1": 1}, {"A-1": 1}), "two have the same id"),
         (site.text({"A-1": 1}, {"B-1": 1}).replace("every", "evry"), "did you mean 'every'?"),
         (site.text({"A-1": 1}, {"B-1": 1}).replace("spool.sqlite", "other.sqlite"), "restart"),
+        (site.text({"A-1": 1}, {"B-1": 1}).replace('"configure"', '"configure", "relay"'), "at the gateway itself"),
         (site.text({"A-1": 1}, {"B-1": 1}).replace(site.gateway, "gw-other"), "gateway can't be changed"),
     ):
         reply = site.configure(text)
