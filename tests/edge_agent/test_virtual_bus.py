@@ -134,7 +134,10 @@ def keys_are_unique(readings: list[Reading]) -> bool:
 
 
 def test_with_eight_of_thirty_two_meters_dead_the_others_keep_their_schedule(tmp_path: Path) -> None:
-    """Read each ten seconds; the eight die after five minutes, all at once."""
+    """Read each ten seconds; the eight die after five minutes, all at once.
+
+    Half of the meters refuse holes; in the first minute, which is not counted, that is learned of each.
+    """
     meters = "".join(meter(number, 'instantaneous_every = "10s"') for number in range(1, 33))
     dead = {f"M-{number:02}" for number in range(4, 33, 4)}
     die_s, end_s = 5 * MINUTE_S, 30 * MINUTE_S + 5
@@ -151,8 +154,8 @@ def test_with_eight_of_thirty_two_meters_dead_the_others_keep_their_schedule(tmp
     outcome = run_bus(tmp_path, meters, end_s, before=before)
     assert keys_are_unique(outcome.readings)
     for name in set(outcome.meters) - dead:
-        kept = len(set(outcome.slots(name, 10_000)))
-        assert kept >= 0.99 * 180, (name, kept)
+        kept = len([each for each in outcome.slots(name, 10_000) if each >= 6])
+        assert kept >= 0.99 * 174, (name, kept)
     statistics = outcome.statistics
     assert statistics.silent == len(dead)
     assert outcome.wires.silence_violations == 0
@@ -216,10 +219,11 @@ def test_an_unset_clock_takes_nothing_and_the_first_sane_second_begins(tmp_path:
 
 
 def test_meters_of_seconds_and_of_half_hours_both_keep_their_slots(tmp_path: Path) -> None:
-    """A slow question of many registers never makes a quick series miss a slot."""
+    """A slow question of many registers never makes a quick series miss a slot, once the meters' holes are learned."""
     meters = meter(1, 'every = "30m"\nintervals = { voltage_l1 = "1s" }')
     meters += "".join(meter(number, 'every = "1m"\ninstantaneous_every = "5s"') for number in range(2, 12))
     outcome = run_bus(tmp_path, meters, 10 * MINUTE_S)
-    assert outcome.slots("M-01", 1000) == list(range(595))
+    assert [each for each in outcome.slots("M-01", 1000) if each >= 60] == list(range(60, 595))
     for number in range(2, 12):
-        assert outcome.slots(f"M-{number:02}", 5000) == list(range(119)), number
+        slots = [each for each in outcome.slots(f"M-{number:02}", 5000) if each >= 12]
+        assert slots == list(range(12, 119)), number
