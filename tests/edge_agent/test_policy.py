@@ -92,3 +92,22 @@ def test_a_hole_is_asked_for_day_by_day_without_gap_or_overlap(from_ms: int, len
 def test_the_pause_before_connecting_again_is_bounded(failures: int, longest_s: float, seed: int) -> None:
     delay_s = policy.reconnect_delay_s(failures, longest_s, Random(seed))
     assert policy.RECONNECT_MIN_S / 2 <= delay_s <= longest_s
+
+
+@given(times, st.integers(0, 3 * policy.DAY_MS), st.sampled_from([60_000, 900_000, 1_800_000]), st.integers(1, 200))
+def test_a_piece_of_a_hole_has_no_more_slots_than_fit_and_ends_within_its_day(
+    from_ms: int, length_ms: int, every_ms: int, rows_max: int
+) -> None:
+    first_ms, last_ms = policy.heal_chunk(from_ms, from_ms + length_ms, every_ms, rows_max)
+    assert first_ms == from_ms <= last_ms <= from_ms + length_ms
+    slots = range(-(-first_ms // every_ms) * every_ms, last_ms + 1, every_ms)
+    assert len(slots) <= rows_max
+    assert not slots or slots[0] // policy.DAY_MS == slots[-1] // policy.DAY_MS
+
+
+@given(times, intervals, st.integers(0, 86_400_000))
+def test_the_time_of_a_value_is_in_its_slot_and_no_other(slot: int, every_ms: int, late_ms: int) -> None:
+    slot_ms = policy.slot_of(slot, every_ms)
+    at_ms = policy.time_in(slot_ms, every_ms, slot_ms + late_ms)
+    assert slot_ms <= at_ms < slot_ms + every_ms
+    assert (at_ms == slot_ms) or late_ms >= min(every_ms, policy.PUNCTUAL_MS)
