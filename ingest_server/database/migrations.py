@@ -1,7 +1,7 @@
 """The schema, as numbered SQL files that are carried out once each, in order, forward only.
 
 Each of ``ingest_server/sql/NNNN_what.sql`` runs in a transaction of its own, under an advisory lock: a second migrator
-waits and then finds nothing to do, a killed one leaves nothing half done. What ran is recorded with the SHA-256 of the
+waits and then finds nothing to do, a killed one leaves nothing half done and its lock within a second. What ran is recorded with the SHA-256 of the
 file, so that a file changed afterwards, or a database newer than this code, is refused instead of guessed at.
 """
 
@@ -20,6 +20,8 @@ from protocols.errors import UnavailableError, UsageError
 LOCK_KEY = 0x636F6E67746F  # "congto": no other advisory lock in this database is ours with that number
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
+# So that the server gives up a statement whose client was killed, and with it the lock, instead of finishing it first.
+WATCH_CLIENT = "set client_connection_check_interval = '1s'"
 LOCK = "select pg_advisory_lock(%s)"
 CREATE_EXTENSION = "create extension if not exists timescaledb"
 CREATE_RECORD = """
@@ -101,6 +103,7 @@ def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> tuple[st
 
 
 def _migrate(connection: psycopg.Connection[TupleRow], migrations: Sequence[Migration]) -> tuple[str, ...]:
+    connection.execute(WATCH_CLIENT)
     connection.execute(LOCK, [LOCK_KEY])
     try:
         connection.execute(CREATE_EXTENSION)

@@ -99,3 +99,27 @@ def test_what_nobody_foresaw_ends_it_with_status_3_and_it_goes_on_when_started_a
     ingest.start()
     gateway.wait_for_receipts()
     assert stored(connection, gateway) == sorted(gateway.sent)
+
+
+DISK_FULL = """
+    create function full_disk() returns trigger language plpgsql as $$
+    begin
+        raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+    end
+    $$;
+    create trigger full_disk before insert on reading for each row execute function full_disk()
+"""
+
+
+@pytest.mark.integration
+def test_a_full_disk_holds_it_up_until_there_is_room(gateway, connection, ingest):
+    """As PostgreSQL answers then; tried with a real one as docs/operations/ingest.md says."""
+    connection.execute(DISK_FULL)
+    for step in range(5):
+        gateway.send(half_hours(gateway.name, step, 1))
+    assert "No space left on device" in ingest.wait_for(r"database\.lost")
+    connection.execute("drop trigger full_disk on reading")
+    ingest.wait_for(r"database\.back")
+    gateway.wait_for_receipts()
+    assert stored(connection, gateway) == sorted(gateway.sent)
+    assert quarantined(connection, gateway) == []

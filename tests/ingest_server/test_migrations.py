@@ -1,11 +1,15 @@
+import subprocess
+import sys
 import threading
 
 import psycopg
 import pytest
 
+from deploy.runtime.processes import wait_until
 from ingest_server.database import connect, migrate
 from ingest_server.database.migrations import LOCK, LOCK_KEY, Migration, load_migrations, pending
 from protocols.errors import UnavailableError, UsageError
+from tests.ingest_server.processes import DEADLINE_S
 
 NO_SUCH_DATABASE = "postgresql://congto@127.0.0.1:1/congto"
 
@@ -83,3 +87,23 @@ def test_a_second_migrator_waits_for_the_first(database):
         assert ran == []
     second.join(timeout=60)
     assert ran == [tuple(migration.name for migration in load_migrations())]
+
+
+KILLED = """
+import sys
+from ingest_server.database.migrations import Migration, load_migrations, migrate
+slow = Migration(9999, "9999_slow", b"create table half_done (); select pg_sleep(600)")
+migrate(sys.argv[1], [*load_migrations(), slow])
+"""
+
+
+@pytest.mark.integration
+def test_a_migration_whose_process_is_killed_leaves_nothing_and_holds_up_nobody(database):
+    sleeping = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+    with subprocess.Popen([sys.executable, "-c", KILLED, database]) as program, connect(database) as connection:
+        connection.autocommit = True
+        assert wait_until(lambda: connection.execute(sleeping).fetchone() == (1,), DEADLINE_S)
+        program.kill()
+        program.wait()
+        assert migrate(database) == ()
+        assert connection.execute("select to_regclass('half_done')").fetchone() == (None,)
