@@ -1,8 +1,9 @@
 """The schema, as numbered SQL files that are carried out once each, in order, forward only.
 
 Each of ``ingest_server/sql/NNNN_what.sql`` runs in a transaction of its own, under an advisory lock: a second migrator
-waits and then finds nothing to do, a killed one leaves nothing half done and its lock within a second. What ran is recorded with the SHA-256 of the
-file, so that a file changed afterwards, or a database newer than this code, is refused instead of guessed at.
+waits and then finds nothing to do, a killed one leaves nothing half done, and gives up its lock within a second. What
+ran is recorded with the SHA-256 of the file, so that a file changed afterwards, or a database newer than this code, is
+refused instead of guessed at.
 """
 
 import re

@@ -232,7 +232,8 @@ class Broker:
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe to those of ``filters`` that are new, now and in each later connection."""
-        new = [each for each in filters if each not in set(self._filters)]
+        known = set(self._filters)
+        new = [each for each in filters if each not in known]
         self._filters += new
         if new and self._client.is_connected():
             self._ask(new)

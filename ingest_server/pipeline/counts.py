@@ -7,13 +7,17 @@ from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.settings import REPORT_EVERY_S
 from ingest_server.pipeline.suspects import Stored
+from protocols.telemetry.sequences import count_sequences
 
 QUARANTINED_SHOWN_MAX = 5  # of one transaction; the table has them all
 
 
 @dataclass(slots=True)
 class Counts:
-    """Messages and transactions, rows new and there already, messages and parts of messages in the quarantine."""
+    """Messages and transactions, rows new and there already, messages and parts of messages in the quarantine.
+
+    ``lost`` counts batches that gateways have declared lost.
+    """
 
     messages: int = 0
     transactions: int = 0
@@ -23,6 +27,7 @@ class Counts:
     quarantined: int = 0
     strangers: int = 0
     events: int = 0
+    lost: int = 0
     store_s: float = 0.0
 
     def add(self, messages: int, bundle: Bundle, stored: Stored, took_s: float) -> None:
@@ -35,9 +40,13 @@ class Counts:
         self.quarantined += len(bundle.rejected)
         self.strangers += bundle.strangers
         self.events += len(bundle.events)
+        self.lost += sum(count_sequences(each.sequences) for each in bundle.losses)
         self.store_s += took_s
         for each in bundle.rejected[:QUARANTINED_SHOWN_MAX]:
             LOG.warning(fact("message.quarantined", topic=each.topic[:200], reason=each.reason))
+        for loss in bundle.losses:
+            declared = {"gateway": loss.gateway, "batches": count_sequences(loss.sequences), "why": loss.reason.value}
+            LOG.warning(fact("batches.declared_lost", **declared))
         if stored.conflict:
             LOG.warning(fact("reading.conflicts_kept", rows=stored.conflict))
         LOG.debug(fact("bundle.stored", messages=messages, new=stored.new, took_ms=round(took_s * 1000)))

@@ -3,7 +3,7 @@
 Source of the text format: Prometheus documentation, "Exposition formats", version 0.0.4.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ingest_server.pipeline.counts import Counts
@@ -22,6 +22,7 @@ class Snapshot(NamedTuple):
     inbox_octets: int
     inbox_full: bool
     still_s: float
+    clocks_s: Collection[float] = ()  # each gateway's clock less ours
 
 
 def render_metrics(now: Snapshot) -> str:
@@ -40,12 +41,16 @@ def render_metrics(now: Snapshot) -> str:
     labelled = {f'{{result="{result}"}}': value for result, value in readings.items()}
     add("readings_total", "counter", "Readings by what became of them.", labelled)
     add("events_total", "counter", "Meter events taken.", {"": counts.events})
+    add("lost_batches_total", "counter", "Batches that gateways have declared lost.", {"": counts.lost})
     add("quarantined_total", "counter", "Messages and parts of messages put into quarantine.", {"": counts.quarantined})
     add("strangers_total", "counter", "Statuses of gateways that are not registered.", {"": counts.strangers})
     add("broker_connected", "gauge", "1 while subscribed at the broker.", {"": int(now.broker_connected)})
     add("database_connected", "gauge", "1 unless the last transaction failed.", {"": int(now.database_connected)})
     add("inbox_messages", "gauge", "Messages that wait to be decoded.", {"": now.inbox_messages})
     add("inbox_octets", "gauge", "Their size.", {"": now.inbox_octets})
+    if now.clocks_s:
+        clocks = {'{bound="lowest"}': min(now.clocks_s), '{bound="highest"}': max(now.clocks_s)}
+        add("gateway_clock_ahead_seconds", "gauge", "Gateways' clocks less ours, by their last status.", clocks)
     add("still_seconds", "gauge", "For how long nothing moved though something waits.", {"": round(now.still_s, 3)})
     return "\n".join(lines) + "\n"
 

@@ -19,7 +19,7 @@ from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
-from ingest_server.pipeline.registered import Registered
+from ingest_server.pipeline.registered import GATEWAYS_MAX, Registered
 from ingest_server.pipeline.settings import (
     BUNDLE_OCTETS_MAX,
     BUNDLE_ROWS_MAX,
@@ -65,6 +65,7 @@ class Pipeline:
 
     def __init__(self, dsn: str, inbox: Inbox, settled: Settled) -> None:
         self.counts = Counts()
+        self.clocks_s: dict[str, float] = {}  # by gateway: its clock less ours, by its last status
         self.database_lost = False  # since the last transaction
         self.progress = 0  # grows with each transaction and each attempt to reach the database
         self._dsn = dsn
@@ -183,8 +184,16 @@ class Pipeline:
         for admission in bundle.admissions:
             self._registered.advance(admission.header.spool, admission.header.settles[-1][1])
         self.progress += 1
+        self._note_clocks(bundle)
         self.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
         await self._settled([message for message, _ in arrivals], bundle)
+
+    def _note_clocks(self, bundle: Bundle) -> None:
+        for each in bundle.statuses:
+            if each.clock_ahead_ms is not None:
+                self.clocks_s[each.status.gateway] = each.clock_ahead_ms / 1000
+        if len(self.clocks_s) > GATEWAYS_MAX:
+            self.clocks_s.clear()
 
     async def _bundle(self, connection: Connection, arrivals: list[Arrival], now_ms: int) -> Bundle:
         registered = self._registered

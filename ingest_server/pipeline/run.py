@@ -66,7 +66,10 @@ async def ingest(settings: Settings) -> None:
     def snapshot() -> Snapshot:
         still_s = stillness.after(time.monotonic(), pipeline.counts.transactions, waiting=pipeline.waiting)
         database = not pipeline.database_lost
-        return Snapshot(pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s)
+        clocks_s = pipeline.clocks_s.values()
+        return Snapshot(
+            pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s, clocks_s
+        )
 
     observer = None
     if settings.metrics_port is not None:

@@ -96,3 +96,11 @@ def test_a_running_ingest_tells_what_it_does(database, runtime, capsys):
         assert main(["ingest", "top", "--metrics-port", port, "--seconds", "1"]) == 3
     finally:
         program.clear()
+
+
+def test_clocks_and_declared_losses_are_metrics():
+    text = render_metrics(WELL._replace(counts=Counts(lost=4), clocks_s=[-90.0, 0.5]))
+    found = parse_metrics(text)
+    assert found["lost_batches_total"] == 4
+    assert found['gateway_clock_ahead_seconds{bound="lowest"}'] == -90.0
+    assert found['gateway_clock_ahead_seconds{bound="highest"}'] == 0.5
