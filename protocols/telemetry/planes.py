@@ -18,6 +18,7 @@ from protocols.telemetry.remembered import RememberedChannels, remembered
 from protocols.telemetry.strict_json import parse_object
 
 Column = NDArray[np.int64]
+_ONE = np.uint64(1)
 STEP_MAX = 1 << 47  # with 10,000 rows no sum of such steps leaves 64 bits; larger ones go the slow way
 
 
@@ -123,17 +124,20 @@ def _take(octets: bytes, at: int, length: int) -> tuple[Column, int] | None:
     end = at + 1 + planes * length
     if planes > PLANES_MAX or end > len(octets):
         return None
+    if not planes or not length:
+        return np.zeros(length, np.int64), end
     folded = np.zeros((length, PLANES_MAX), np.uint8)
     folded[:, :planes] = np.frombuffer(octets, np.uint8, planes * length, at + 1).reshape(planes, length).T
     unsigned = folded.view("<u8").reshape(length)
-    column = (unsigned >> np.uint64(1)).astype(np.int64)
-    np.negative(column, out=column, where=(unsigned & np.uint64(1)).astype(bool))
-    column -= (unsigned & np.uint64(1)).astype(np.int64)
+    # 2n is n, 2n + 1 is −n − 1: all bits of n turned.
+    column: Column = (unsigned >> _ONE).view(np.int64) ^ -(unsigned & _ONE).view(np.int64)
     return (column, end) if planes <= 6 or _within(column, -STEP_MAX, STEP_MAX) else None
 
 
 def _undo(starts: Column, counts: Column, firsts: Column, steps: Column) -> Column:
     """Return a column from each channel's first row and the differences of the others to the one before."""
+    if not len(steps):
+        return firsts
     rows = np.zeros(int(counts.sum()), np.int64)
     inner = np.ones(len(rows), bool)
     inner[starts] = False
@@ -144,7 +148,7 @@ def _undo(starts: Column, counts: Column, firsts: Column, steps: Column) -> Colu
 
 
 def _within(column: Column, lowest: int, highest: int) -> bool:
-    return not len(column) or (lowest <= int(column.min()) and int(column.max()) <= highest)
+    return not len(column) or bool(lowest <= np.minimum.reduce(column) and np.maximum.reduce(column) <= highest)
 
 
 def _array(column: Column) -> array[int]:
