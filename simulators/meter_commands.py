@@ -1,4 +1,7 @@
-"""``congto sim modbus|modbus-tcp|dlms``: a few meters on one bus, by the computer's clock, for trying masters out."""
+"""A few meters on one bus, by the computer's clock, for trying masters out.
+
+``congto sim modbus|modbus-tcp|dlms|iec62056-21|mixed``.
+"""
 
 import argparse
 from collections.abc import Callable, Coroutine
@@ -19,6 +22,7 @@ from simulators.meter_arguments import (
     parse_units,
     turnaround_s,
 )
+from simulators.mixed_commands import add_mixed
 from simulators.modbus.rtu import RtuSlaves
 from simulators.modbus.slave import Holes, ModbusSlave
 from simulators.modbus.tcp import ModbusTcpServer
@@ -30,7 +34,7 @@ Serve = Callable[[argparse.Namespace, AsyncExitStack], Coroutine[Any, Any, None]
 
 
 def add_arguments(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``modbus``, ``modbus-tcp`` and ``dlms``."""
+    """Add ``modbus``, ``modbus-tcp``, ``dlms``, ``iec62056-21`` and ``mixed``."""
     modbus = subparsers.add_parser("modbus", help="Modbus RTU meters on a pseudo-terminal")
     modbus.add_argument("--port-link", type=Path, required=True, metavar="PATH", help="the name that masters open")
     add_meter_arguments(modbus, "eastron_sdm120")
@@ -44,6 +48,7 @@ def add_arguments(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     tcp.set_defaults(serve=_serve_modbus_tcp)
     add_dlms(subparsers)
     iec62056_21_commands.add_arguments(subparsers)
+    add_mixed(subparsers)
 
 
 def _add_holes(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,11 @@ class SharedLine(CharacterLine):
         """Let octets take as long as they do at ``settings``."""
         self.settings = replace(settings, paced=self.settings.paced)
 
+    @staticmethod
+    def knows(baud: int) -> bool:
+        """Whether a terminal can be set to ``baud``, so that it can be told from others."""
+        return baud in _BAUDS.values()
+
     @property
     def baud_set(self) -> int:
         """The speed that the user of the terminal has set."""
@@ -54,8 +59,8 @@ class SharedLine(CharacterLine):
             self._dispatch(data)
 
 
-class Tap:
-    """What a group of meters sees of the line; stands in for a :class:`simulators.serial_line.SerialLine`."""
+class Tap(SerialLine):
+    """What a group of meters sees of the line: a line at their speed, without a terminal of its own."""
 
     def __init__(self, line: SharedLine, settings: LineSettings) -> None:
         self.settings = settings

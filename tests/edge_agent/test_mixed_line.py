@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cli import main
 from edge_agent.config import parse_config
 from edge_agent.lines import open_line
 from edge_agent.meter import Answer
@@ -95,3 +96,19 @@ def test_meters_of_three_protocols_and_speeds_share_one_pair_of_wires(tmp_path: 
             true = devices[name].value(measurement.obis, NOW)
             assert abs(value - true) <= (0 if name == "dlms" else 1000), name
         assert len(first.values) == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("eastron_sdm120", "expected MODEL@UNITS"),
+        ("eastron_sdm120@1:12345", "expected a usual speed"),
+        ("iec_residential@42:115200", "for IEC 62056-21 at most 19200"),
+        ("nothing@1", "meter model 'nothing': unknown"),
+    ],
+)
+def test_what_is_no_group_of_meters_is_refused(
+    argument: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sim", "mixed", "--port-link", str(tmp_path / "line"), "--meter", argument]) == 2
+    assert words in capsys.readouterr().err
