@@ -39,7 +39,7 @@ class Lengths:
         self._late_answer_s = late_answer_s
         self._asked: dict[tuple[int, int, int], _Asked] = {}
         self._refused: set[tuple[int, Function, int, int]] = set()
-        self._without_values: dict[tuple[int, int], tuple[Request, float]] = {}
+        self._without_values: dict[tuple[int, int], dict[Request, float]] = {}
 
     def rival(self, request: Request, now_s: float) -> Request | None:
         """Return the other question whose answer may still come and be taken for that to ``request``, if any."""
@@ -82,12 +82,15 @@ class Lengths:
 
     def note_without_values(self, request: Request, now_s: float) -> None:
         """Note that ``request`` was refused or not answered."""
-        self._without_values[request.unit, request.function] = (request, now_s)
+        place = (request.unit, request.function)
+        before = self._without_values.get(place, {})
+        recent = {each: at_s for each, at_s in before.items() if now_s < at_s + self._late_answer_s}
+        self._without_values[place] = {**recent, request: now_s}
 
     def may_refuse_another(self, request: Request, now_s: float) -> bool:
         """Tell whether a refusal that comes now may be meant for another question than ``request``."""
-        other, at_s = self._without_values.get((request.unit, request.function), (request, 0.0))
-        return other != request and now_s < at_s + self._late_answer_s
+        others = self._without_values.get((request.unit, request.function), {})
+        return any(each != request and now_s < at_s + self._late_answer_s for each, at_s in others.items())
 
     def refused(self, longer: ReadRegisters) -> None:
         """Note that a meter has no registers where ``longer`` reaches."""
