@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.known import CUTS_MAX, TURNAROUND_US_MAX, Known
+from edge_agent.known import CUTS_MAX, PATIENCE_AFTER, TURNAROUND_US_MAX, Known
 
 if TYPE_CHECKING:
     from edge_agent.config import BusConfig, MeterConfig
 
 VERSION = 1
 FILE_OCTETS_MAX = 1 << 22
-SAVE_EVERY_S = 3600.0
+SAVE_EVERY = 500  # answers of a meter; a kill costs what was learned since
 
 
 class Learned:
@@ -38,10 +38,10 @@ class Learned:
         return self._known.get(meter, Known())
 
     def set(self, meter: str, known: Known) -> None:
-        """Remember ``known``; a new cut is kept at once."""
+        """Remember ``known``; a new cut is kept at once, turnarounds now and then and when the line is closed."""
         cuts = self.of(meter).cuts
         self._known[meter] = known
-        if known.cuts != cuts:
+        if known.cuts != cuts or known.answers % SAVE_EVERY == PATIENCE_AFTER:
             self.save()
 
     def save(self) -> None:

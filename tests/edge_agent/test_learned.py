@@ -95,6 +95,16 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     assert Learned(bus, kept).of("M-0001") == Known()
 
 
+def test_turnarounds_are_kept_before_the_line_is_closed(tmp_path: Path) -> None:
+    """A kill costs what was learned since the last five hundred answers, not all."""
+    bus, kept = bus_of(tmp_path), tmp_path / "learned"
+    known, learned = Known(), Learned(bus, kept)
+    for _ in range(30):
+        known = known.after_answer(4000.0)
+        learned.set("M-0001", known)
+    assert Learned(bus, kept).of("M-0001").turnaround_us == 4000.0
+
+
 def test_what_was_learned_under_another_model_is_forgotten(tmp_path: Path) -> None:
     kept = tmp_path / "learned"
     Learned(bus_of(tmp_path), kept).set("M-0001", Known(5.0, 6.0, 7, frozenset({(4, 3)})))
