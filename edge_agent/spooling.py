@@ -382,6 +382,8 @@ class Spool:
             yield
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+                if self.path is not None:  # what the file shows now may not be on the disk: it is written anew
+                    mark_suspect(self.path)
                 raise DiskFailedError(f"{self.path}: {error}; replace the disk") from error
             raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
         except sqlite3.DatabaseError:
