@@ -91,7 +91,7 @@ def hold(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
         state = _state(connection, bill_id)
         if state["state"] not in ("ready", "held"):
             raise UsageError(f"bill {bill_id}: found it {state['state']}; only a bill that was not issued can be held")
-        _need_note(actor, "why the bill is held")
+        need_note(actor, "why the bill is held")
         _record(connection, bill_id, "hold", actor)
 
 
@@ -113,7 +113,7 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
                 f"bill {bill_id}: {actor.name} held it or had it billed again, and can't release it: "
                 "another person must (four eyes)"
             )
-        _need_note(actor, "why the bill is right")
+        need_note(actor, "why the bill is right")
         _record(connection, bill_id, "release", actor)
 
 
@@ -144,7 +144,7 @@ def cancel(connection: Connection[Any], bill_id: int, actor: Actor) -> dict[str,
             )
         if actor.role.code < Role.CONTROLLER.code:
             raise UsageError(f"bill {bill_id}: {actor.name} is a {actor.role.value}; a controller or higher cancels")
-        _need_note(actor, "why the bill is cancelled")
+        need_note(actor, "why the bill is cancelled")
         made = entries_of_bills(connection, ENTRIES_OF_BILL, {"bill": bill_id})
         _record(connection, bill_id, "cancel", actor)
         post(connection, cancellation_entries(made), actor=actor.name)
@@ -166,7 +166,8 @@ def _state(connection: Connection[Any], bill_id: int) -> dict[str, Any]:
     return dict(zip(names, row, strict=True))
 
 
-def _need_note(actor: Actor, what: str) -> None:
+def need_note(actor: Actor, what: str) -> None:
+    """Refuse an act without a reason."""
     if not actor.note.strip():
         raise UsageError(f"--note: missing; say {what}")
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
-from psycopg import sql
+from psycopg import Connection, sql
 
 from billing_core.control.thresholds import Thresholds
 from billing_core.tariff import Tariffs
@@ -29,8 +30,9 @@ SCHEMA_COMPARABLE = 2  # of inputs whose hash can be compared
 class Job:
     """What a worker is told: where, what, and whether to write.
 
-    ``run_id`` is none for a dry run; ``actor`` who issues what control lets pass; at most ``kept`` bills, holds and
-    differences each come back to be shown.
+    ``run_id`` is none for a dry run; ``actor`` who issues what control lets pass, or with ``correct`` as the reason
+    proposes differences for issued bills that should have been others, and nothing else; at most ``kept`` bills, holds
+    and differences each come back to be shown.
     """
 
     dsn: str
@@ -40,6 +42,7 @@ class Job:
     thresholds: Thresholds
     run_id: int | None
     actor: str | None
+    correct: str | None
     kept: int
 
 
@@ -55,6 +58,7 @@ class Outcome:
     differing: int = 0
     to_sign: int = 0
     issued: int = 0
+    proposed: int = 0
     standing: Amounts = field(default_factory=lambda: Amounts(**dict.fromkeys(Amounts.__slots__, 0)))
     difference: int = 0
     documents: bytes = b""
@@ -70,14 +74,32 @@ def carry_out(job: Job) -> Outcome:
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
         reader.execute(queries.PREPARE)
         points = gather(reader, job.frame, job.chunk)
-    decision = decide(points, _tariffs(), job.thresholds)
-    packed = pack(decision.computed)
-    compared = _compare(packed)
+        decision = decide(points, _tariffs(), job.thresholds)
+        packed = pack(decision.computed)
+        compared = _compare(packed, _proposed(reader, packed))
     if job.run_id is not None:
         with connect(job.dsn) as writer:
             writer.autocommit = True
             write_chunk(writer, _writing(job, job.run_id, decision, packed, compared))
     return _outcome(job, decision, packed, compared)
+
+
+# One that was rejected is not proposed again for the same readings; one that was approved stands and may be overtaken.
+SELECT_PROPOSED = """
+    select bill_id, inputs_hash from bill_difference f
+    where bill_id = any (%(bills)s::bigint[])
+      and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
+"""
+
+
+def _proposed(reader: Connection[Any], packed: Packed) -> BoolArray:
+    """Say of each computed bill whether it is proposed already as what an issued one should have been. [b]"""
+    issued = packed.computed.points.issued
+    bills = issued.bill_id[packed.rows]
+    wanted = bills[issued.in_ledger[packed.rows]].tolist()
+    found = set(reader.execute(SELECT_PROPOSED, {"bills": wanted}).fetchall()) if wanted else set()
+    pairs = zip(bills.tolist(), packed.inputs_hash, strict=True)
+    return np.array([pair in found for pair in pairs], dtype=np.bool_) if found else np.zeros(len(packed), np.bool_)
 
 
 @cache
@@ -90,18 +112,20 @@ class Compared:
     """How computed bills stand to those that are there. [b]
 
     ``new`` have none; ``replacing`` take the place of one that was not issued and rests on other inputs; ``differing``
-    would, but theirs was issued; ``completing`` have theirs, and the purchase beside it can be made only now.
+    would, but theirs was issued, and if ``proposed`` this is its difference already; ``completing`` have theirs, and
+    the purchase beside it can be made only now.
     """
 
     new: BoolArray
     replacing: BoolArray
     differing: BoolArray
+    proposed: BoolArray
     completing: BoolArray
     purchases: dict[int, Purchase]
     versions: Int64Array
 
 
-def _compare(packed: Packed) -> Compared:
+def _compare(packed: Packed, proposed: BoolArray) -> Compared:
     issued, rows = packed.computed.points.issued, packed.rows
     hashes = np.array(list(packed.inputs_hash), dtype="V32") if len(packed) else np.empty(0, dtype="V32")
     there = issued.bill_id[rows] != 0
@@ -121,6 +145,7 @@ def _compare(packed: Packed) -> Compared:
         new=~there,
         replacing=there & ~same & ~in_ledger,
         differing=there & ~same & in_ledger,
+        proposed=proposed,
         completing=same & has_purchase & ~issued.purchase_made[rows],
         purchases=purchases,
         versions=issued.version[rows] + 1,
@@ -128,10 +153,12 @@ def _compare(packed: Packed) -> Compared:
 
 
 def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared: Compared) -> Writing:
-    bills = np.flatnonzero(compared.new | compared.replacing)
+    correcting = job.correct is not None
+    bills = np.flatnonzero((compared.new | compared.replacing) & (not correcting))
+    corrections = np.flatnonzero(compared.differing & correcting & ~compared.proposed)
     issued = packed.computed.points.issued
     place_of = {bill: place for place, bill in enumerate(bills.tolist())}
-    completing = np.flatnonzero(compared.completing).tolist()
+    completing = np.flatnonzero(compared.completing & (not correcting)).tolist()
     return Writing(
         run_id=run_id,
         terms_ids=job.frame.terms_ids,
@@ -147,24 +174,27 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
             )
             for bill in completing
         ],
-        holds=[*decision.holds, *decision.purchase_holds],
+        corrections=corrections,
+        note=job.correct or "",
+        holds=[] if correcting else [*decision.holds, *decision.purchase_holds],
         actor=job.actor,
     )
 
 
 def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:
     judgement = packed.computed.judgement
-    fresh = compared.new | compared.replacing
+    fresh = (compared.new | compared.replacing) & (job.correct is None)
     to_sign = int((fresh & (judgement.signer > 0)).sum())
     return Outcome(
-        billed=int(compared.new.sum()),
-        replaced=int(compared.replacing.sum()),
-        unchanged=int((~fresh & ~compared.differing).sum()),
+        billed=int((fresh & compared.new).sum()),
+        replaced=int((fresh & compared.replacing).sum()),
+        unchanged=int((~compared.new & ~compared.replacing & ~compared.differing).sum()),
         held=len(decision.holds),
         purchases_held=len(decision.purchase_holds),
         differing=int(compared.differing.sum()),
         to_sign=to_sign,
         issued=int(fresh.sum()) - to_sign if job.actor is not None and job.run_id is not None else 0,
+        proposed=int((compared.differing & ~compared.proposed).sum()) if job.correct is not None else 0,
         standing=_standing(packed, compared),
         difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),
         documents=b"".join(packed.document_hash),

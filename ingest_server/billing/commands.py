@@ -10,21 +10,23 @@ from protocols.errors import UsageError
 if TYPE_CHECKING:
     from ingest_server.billing.run import Plan, Summary
 
-POINTS_MAX = 1_000  # named on one command line
 PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto bill``."""
     from ingest_server.billing.commands_acts import add_act_arguments
+    from ingest_server.billing.commands_corrections import add_correction_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_run_arguments(actions)
     _add_reading_arguments(actions)
     add_act_arguments(actions)
+    add_correction_arguments(actions)
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from ingest_server.billing.asked import add_selection_arguments
     from ingest_server.database.connection import add_dsn_arguments
 
     plan = actions.add_parser("plan", help="say what a run would find: points, books, units, what is there already")
@@ -64,21 +66,13 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
     show_parser.add_argument("--explain", action="store_true", help="say how each figure comes about")
 
 
-def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which points a command is about."""
-    parser.add_argument(
-        "--point", metavar="ID", action="append", help="only this metering point; may be given several times"
-    )
-    parser.add_argument("--unit", metavar="CODE", help="only the unit with these six characters, like PD0100")
-    parser.add_argument("--book", metavar="ID", help="only the points of this reading book")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto bill``: 0 done, 1 some points are held or differ (or there is no such bill)."""
     from ingest_server.billing.commands_acts import ACTS
+    from ingest_server.billing.commands_corrections import CORRECTIONS
 
     own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
-    return (own | ACTS)[arguments.action](arguments)
+    return (own | ACTS | CORRECTIONS)[arguments.action](arguments)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ ROLES = ("biller", "controller", "head", "director")
 
 def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments of these actions."""
-    from ingest_server.billing.commands import add_selection_arguments
+    from ingest_server.billing.asked import add_selection_arguments
     from ingest_server.database.connection import add_dsn_arguments
 
     of_month = {

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from billing_core.explain import Language, format_number
-from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Line, Purchase
+from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Difference, Line, Purchase
 from ingest_server.billing.run import BILLS_KEPT_MAX, Summary
 
 HOLDS_PRINTED_MAX = 50  # a screen or two; `congto bill list` shows all
@@ -113,9 +113,13 @@ def print_summary(summary: Summary) -> None:
     if (more := summary.held + summary.purchases_held - HOLDS_PRINTED_MAX) > 0:
         console.print(f"… and {more} more; see congto bill list --period {summary.period}")
     for difference in summary.differences[:HOLDS_PRINTED_MAX]:
-        text = (
-            f"{difference.metering_point_id} differs from the issued bill {difference.bill_id} of "
-            f"{format_number(difference.issued_total, Language.EN)} đ: "
-            f"today's readings and contract make {format_number(difference.computed_total, Language.EN)} đ"
-        )
-        console.print(Text(text), soft_wrap=True)
+        console.print(Text(difference_text(difference)), soft_wrap=True)
+
+
+def difference_text(difference: Difference) -> str:
+    """Return what an issued bill should have been, in a sentence."""
+    return (
+        f"{difference.metering_point_id} differs from the issued bill {difference.bill_id} of "
+        f"{format_number(difference.issued_total, Language.EN)} đ: "
+        f"today's readings and contract make {format_number(difference.computed_total, Language.EN)} đ"
+    )

@@ -125,7 +125,7 @@ SELECT_CONFLICTS = """
       and r.measured_at between %(first_at)s and %(last_at)s
 """
 
-# The newest version; one that was cancelled is as if it were not there, but for its number.
+# The newest version with its approved differences; one that was cancelled is as if it were not there, but its number.
 SELECT_ISSUED = f"""
     {CHOSEN}
     select distinct on (row) row,
@@ -133,9 +133,10 @@ SELECT_ISSUED = f"""
                 else b.bill_id end,
            b.version, b.inputs_schema,
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
-           b.energy_wh, b.subtotal, b.vat, b.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0), b.inputs_hash
+           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0), st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
+    join bill_standing st using (bill_id)
     left join solar_purchase s on s.bill_id = b.bill_id
     where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s

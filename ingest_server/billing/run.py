@@ -54,7 +54,7 @@ class Summary:
     ``billed`` are new bills, ``replaced`` newer versions of bills that were not issued, ``unchanged`` were there for
     the same inputs, ``differing`` were issued for others and are left alone; ``held`` have no bill, ``purchases_held``
     have one, but not the purchase that belongs beside it. Of those billed or replaced, ``to_sign`` must be signed by
-    somebody before they may be issued, and ``issued`` were issued at once.
+    somebody before they may be issued, and ``issued`` were issued at once. ``proposed`` are differences of issued ones.
 
     The sums are over the bills that stand, new or made before; ``difference`` is what the totals of the differing ones
     would change by. The digest is over every bill computed, new or not, so a dry run, the real run and any later run
@@ -72,6 +72,7 @@ class Summary:
     differing: int = 0
     to_sign: int = 0
     issued: int = 0
+    proposed: int = 0
     energy_wh: int = 0
     subtotal: int = 0
     vat: int = 0
@@ -103,6 +104,7 @@ class Summary:
 
 COUNTED = (
     *("billed", "replaced", "unchanged", "held", "purchases_held", "differing", "to_sign", "issued"),
+    "proposed",
     "difference",
 )
 Progress = Callable[[int, int], None]
@@ -121,6 +123,8 @@ class Plan:
         Compute everything, write nothing.
     issue_as
         Who issues at once what control lets pass; none to issue nothing.
+    correct_as
+        Who proposes, and why, differences for issued bills that should have been others; then nothing else is written.
     thresholds
         Of control; none for those of the package.
     workers, dask
@@ -132,6 +136,7 @@ class Plan:
     selection: Selection = field(default_factory=Selection)
     dry_run: bool = False
     issue_as: str | None = None
+    correct_as: tuple[str, str] | None = None
     thresholds: Thresholds | None = None
     chunk_points: int = POINTS_PER_CHUNK
     workers: int = 1
@@ -214,7 +219,8 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
             chunk=chunk,
             thresholds=thresholds,
             run_id=summary.run_id,
-            actor=plan.issue_as,
+            actor=plan.issue_as if plan.correct_as is None else plan.correct_as[0],
+            correct=None if plan.correct_as is None else plan.correct_as[1],
             kept=plan.kept,
         )
         for chunk in chunks

@@ -39,8 +39,17 @@ COPY_BILLS_WITH_MORE = COPY_BILLS.replace("document_hash)", "document_hash, more
 COPY_PURCHASES = """
     copy solar_purchase (bill_id, regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands) from stdin
 """
+COPY_DIFFERENCES = """
+    copy bill_difference (bill_id, run_id, energy_wh, subtotal, vat, total, terms_id, metered, line_slot, line_wh,
+                          line_amount, line_extra, inputs_hash, document_hash, actor, note)
+    from stdin (format binary)
+"""
 COPY_HOLDS = "copy bill_hold (run_id, metering_point_id, reason, detail) from stdin"
 COPY_CONTROL = "copy bill_control (bill_id, rules, signer, expected_wh, before_wh) from stdin"
+
+
+AMOUNTS = {"energy_wh": "billed_wh", "subtotal": "subtotal", "vat": "vat", "total": "total"}
+"""Amounts by their names in the tables, with those that the engine has for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,10 @@ class Writing:
         By place among ``bills``, those made with their bills.
     completed
         By the id of a bill that is there, purchases that had to wait; and whether that bill is in the ledger.
+    corrections
+        Which of the packed bills are what an issued one should have been.
+    note
+        Why these are proposed; empty where none are.
     holds
         Points without a bill, and those whose purchase waits.
     actor
@@ -70,6 +83,8 @@ class Writing:
     versions: Int64Array
     purchases: dict[int, Purchase]
     completed: list[tuple[int, Purchase, bool]]
+    corrections: Int64Array
+    note: str
     holds: list[Hold]
     actor: str | None
 
@@ -106,6 +121,12 @@ def write_chunk(connection: Connection[Any], writing: Writing) -> None:
             (COPY_CONTROL, _control_rows(writing, ids)),
         ):
             _copy_rows(cursor, statement, rows)
+        if len(writing.corrections):
+            with cursor.copy(COPY_DIFFERENCES) as copy:
+                copy.write(HEADER)
+                for octets in _difference_rows(writing, slot_ids):
+                    copy.write(octets)
+                copy.write(TRAILER)
         post(connection, _issued(writing, ids), actor=writing.actor or "billing run", run_id=writing.run_id)
 
 
@@ -128,16 +149,12 @@ def _bill_rows(writing: Writing, slot_ids: Int64Array, ids: Int64Array, chosen: 
     packed, points = writing.packed, writing.packed.computed.points
     place_of = np.full(len(packed), NONE, dtype=np.int64)
     place_of[writing.bills] = np.arange(len(writing.bills))
-    terms = np.array([*writing.terms_ids, 0], dtype=np.int64)[packed.computed.terms.place]
+    charges = packed.computed.charges
     for bills in packed.alike(writing.bills[chosen]):
         rows, places, at = packed.rows[bills], packed.computed.places[bills], place_of[bills]
-        charges = packed.computed.charges
         names = [points.metering_point_id[row].encode() for row in rows.tolist()]
-        metered = packed.own(packed.metered, packed.metered_first, bills).reshape(len(bills), -1)
-        lines = {
-            name: packed.own(getattr(packed, name), packed.line_first, bills)
-            for name in ("line_slot", "line_wh", "line_amount", "line_extra")
-        }
+        content = _content(writing, slot_ids, bills)
+        hashes = {name: content.pop(name) for name in ("inputs_hash", "document_hash")}
         columns: dict[str, Any] = {
             "bill_id": ids[at],
             "run_id": np.full(len(bills), writing.run_id),
@@ -145,21 +162,50 @@ def _bill_rows(writing: Writing, slot_ids: Int64Array, ids: Int64Array, chosen: 
             "period_from": points.first_day[rows] - POSTGRES_EPOCH_DAY,
             "period_to": points.last_day[rows] - POSTGRES_EPOCH_DAY,
             "version": writing.versions[at],
-            "energy_wh": charges.billed_wh[places],
-            "subtotal": charges.subtotal[places],
-            "vat": charges.vat[places],
-            "total": charges.total[places],
-            "terms_id": terms[rows],
-            "metered": metered,
-            **lines,
-            "line_slot": slot_ids[lines["line_slot"]],
+            **{name: getattr(charges, own)[places] for name, own in AMOUNTS.items()},
+            **content,
             "before": points.previous.daily_wh[rows],
-            "inputs_hash": np.array([packed.inputs_hash[bill] for bill in bills.tolist()], dtype="V32"),
-            "document_hash": np.array([packed.document_hash[bill] for bill in bills.tolist()], dtype="V32"),
+            **hashes,
         }
         more = [JSONB_VERSION + packed.more[bill].encode() for bill in bills.tolist()]
         if len(more[0]) > len(JSONB_VERSION):
             columns["more"] = np.array(more, dtype=f"V{len(more[0])}")
+        yield encode_rows(_layout(columns), columns)
+
+
+def _content(writing: Writing, slot_ids: Int64Array, bills: Int64Array) -> dict[str, Any]:
+    """Return the columns that say what bills that are laid out alike rest on and consist of."""
+    packed = writing.packed
+    terms = np.array([*writing.terms_ids, 0], dtype=np.int64)[packed.computed.terms.place]
+    lines = {
+        name: packed.own(getattr(packed, name), packed.line_first, bills)
+        for name in ("line_slot", "line_wh", "line_amount", "line_extra")
+    }
+    return {
+        "terms_id": terms[packed.rows[bills]],
+        "metered": packed.own(packed.metered, packed.metered_first, bills).reshape(len(bills), -1),
+        **lines,
+        "line_slot": slot_ids[lines["line_slot"]],
+        "inputs_hash": np.array([packed.inputs_hash[bill] for bill in bills.tolist()], dtype="V32"),
+        "document_hash": np.array([packed.document_hash[bill] for bill in bills.tolist()], dtype="V32"),
+    }
+
+
+def _difference_rows(writing: Writing, slot_ids: Int64Array) -> Iterator[bytes]:
+    """Yield the rows of what issued bills should have been, with the amounts that are missing or too much."""
+    packed, issued = writing.packed, writing.packed.computed.points.issued
+    charges = packed.computed.charges
+    actor, note = (writing.actor or "").encode(), writing.note.encode()
+    for bills in packed.alike(writing.corrections):
+        rows, places = packed.rows[bills], packed.computed.places[bills]
+        columns: dict[str, Any] = {
+            "bill_id": issued.bill_id[rows],
+            "run_id": np.full(len(bills), writing.run_id),
+            **{name: getattr(charges, own)[places] - getattr(issued, name)[rows] for name, own in AMOUNTS.items()},
+            **_content(writing, slot_ids, bills),
+            "actor": np.array([actor] * len(bills), dtype=f"V{len(actor)}"),
+            "note": np.array([note] * len(bills), dtype=f"V{len(note)}"),
+        }
         yield encode_rows(_layout(columns), columns)
 
 

@@ -1,0 +1,113 @@
+"""``congto bill correct|differences|approve|reject``: what issued bills should have been."""
+
+import argparse
+import sys
+
+PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
+ROLES = ("biller", "controller", "head", "director")
+
+
+def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the arguments of these actions."""
+    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.database.connection import add_dsn_arguments
+
+    correct = actions.add_parser("correct", help="propose differences for issued bills whose readings changed since")
+    listed = actions.add_parser("differences", help="list the differences of a month's bills")
+    approve = actions.add_parser("approve", help="approve a difference: by another person than who proposed it")
+    reject = actions.add_parser("reject", help="reject a difference")
+    for sub in (correct, listed):
+        add_dsn_arguments(sub)
+        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+        add_selection_arguments(sub)
+    for sub in (approve, reject):
+        add_dsn_arguments(sub)
+        sub.add_argument("difference_id", metavar="DIFFERENCE_ID", help="number of the difference")
+        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+    for sub in (correct, approve, reject):
+        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+        sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    for sub in (correct, listed, approve, reject):
+        sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _correct(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.acts import need_note
+    from ingest_server.billing.asked import actor_from, print_json, selection_from
+    from ingest_server.billing.period import Period
+    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, progress_bar
+    from ingest_server.billing.run import BILLS_KEPT_MAX, Plan, run_billing
+    from ingest_server.database.connection import dsn_from
+
+    arguments.role = "biller"
+    actor = actor_from(arguments)
+    need_note(actor, "why issued bills are corrected")
+    plan = Plan(selection=selection_from(arguments), correct_as=(actor.name, actor.note), kept=BILLS_KEPT_MAX)
+    period = Period.of_month(arguments.period)
+    with progress_bar(f"{period}") as progress:
+        summary = run_billing(dsn_from(arguments), period, plan, progress=progress)
+    if arguments.json:
+        print_json(
+            {
+                "period": str(period),
+                "proposed": summary.proposed,
+                "differing": summary.differing,
+                "difference": summary.difference,
+                "held": summary.held,
+            }
+        )
+    else:
+        print(
+            f"{summary.proposed} differences of {period} proposed by {actor.name}; "
+            f"{summary.differing} issued bills should be others, by {summary.difference:,} đ in all"
+        )
+        for difference in summary.differences[:HOLDS_PRINTED_MAX]:
+            print(difference_text(difference))
+    return 0
+
+
+def _differences(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json, selection_from
+    from ingest_server.billing.corrections import differences_of
+    from ingest_server.billing.documents import instant_text
+    from ingest_server.billing.period import Period
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        found = differences_of(connection, period, selection)
+    if arguments.json:
+        dated = {"period_from": lambda day: day.isoformat(), "period_to": lambda day: day.isoformat()}
+        dated["made_at"] = instant_text
+        print_json([{name: dated.get(name, lambda own: own)(value) for name, value in row.items()} for row in found])
+        return 0
+    for row in found:
+        decided = {"propose": "waits for approval", "approve": "approved by", "reject": "rejected by"}[row["act"]]
+        print(
+            f"difference {row['difference_id']} of bill {row['bill_id']} ({row['metering_point_id']}): "
+            f"{row['energy_wh'] / 1000:+,g} kWh, {row['total']:+,} đ with tax; proposed by {row['actor']}: "
+            f"{row['note']}; {decided} {row['decided_by'] or ''}".rstrip()
+        )
+    if not found:
+        print(f"no differences of {period}", file=sys.stderr)
+    return 0
+
+
+def _decide(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.corrections import decide_difference
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    number, actor = number_from(arguments.difference_id), actor_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        connection.autocommit = True
+        bill_id = decide_difference(connection, number, arguments.action, actor)
+    done = {"approve": "approved", "reject": "rejected"}[arguments.action]
+    if arguments.json:
+        print_json({"difference_id": number, "bill_id": bill_id, "done": done, "by": actor.name})
+    else:
+        print(f"difference {number} of bill {bill_id} {done} by {actor.name}")
+    return 0
+
+
+CORRECTIONS = {"correct": _correct, "differences": _differences, "approve": _decide, "reject": _decide}
