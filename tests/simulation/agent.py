@@ -136,7 +136,7 @@ class AgentProcess:
         except* Exception as group:  # a mistake of the agent's that not even its supervisor caught
             self.failures.append(_first(group))
         self._end(notice=True)
-        if not self.stop.is_set():
+        if not self._world.over:
             self.start_later(RESTART_PAUSE_S)
 
     async def _run(self) -> None:

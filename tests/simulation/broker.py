@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from random import Random
+from typing import Any
 
 from edge_agent.connection import BrokerLostError, Letter
 from protocols.telemetry.topics import Kind, parse_topic
@@ -39,6 +40,7 @@ class Broker:
         self.dropping = 0.0
         self.queue_max = QUEUE_MAX
         self.connection: StubConnection | None = None
+        self.process: Any = None  # whose store a planted bug may need
         self.note: Callable[[str], None] = lambda _what: None
         self._for_agent: deque[bytes] = deque()
         self._for_server: deque[tuple[Kind, bytes]] = deque()
@@ -180,7 +182,7 @@ class StubConnection:
     """What the publisher holds."""
 
     def __init__(self, broker: Broker, loop: asyncio.AbstractEventLoop) -> None:
-        self._broker, self._loop = broker, loop
+        self.broker, self._loop = broker, loop
         self.lost: BrokerLostError | None = None
         self.subscribed = ""
         self.letters: deque[Letter] = deque()
@@ -208,7 +210,7 @@ class StubConnection:
         await asyncio.sleep(0.02)
         if parse_topic(topic).kind is Kind.RECEIPTS:
             self.subscribed = topic
-            self._broker.deliver()
+            self.broker.deliver()
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand over at once; return at the acknowledgement."""
@@ -217,7 +219,7 @@ class StubConnection:
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.add(future)
         timer = self._loop.call_later(CALL_TIMEOUT_S, self._time_out, future)
-        self._broker.arrive(self, topic, payload, lambda: future.done() or future.set_result(None))
+        self.broker.arrive(self, topic, payload, lambda: future.done() or future.set_result(None))
         try:
             await future
         finally:

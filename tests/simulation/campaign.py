@@ -5,9 +5,8 @@ import sys
 from dataclasses import dataclass
 
 from tests.simulation.agent import Parts
-from tests.simulation.faults import Kind
 from tests.simulation.judge import judge
-from tests.simulation.world import World, run_schedule
+from tests.simulation.world import ANY, Only, World, run_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +17,7 @@ class Finding:
     problem: str
 
 
-def judged(
-    seed: int, parts: Parts | None = None, *, only: tuple[Kind, ...] = (), trace: bool = False
-) -> tuple[World, list[str]]:
+def judged(seed: int, parts: Parts | None = None, *, only: Only = ANY, trace: bool = False) -> tuple[World, list[str]]:
     """Run one schedule; return its world and what is wrong."""
     quiet()
     world = run_schedule(seed, parts, only=only, trace=trace)

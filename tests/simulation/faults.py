@@ -22,6 +22,7 @@ class Kind(Enum):
     KILL = "kill at a time"
     KILL_AT_STEP = "kill at a step"
     KILL_AT_DISK = "kill at a disk operation"
+    RESTART = "restarted in good order"
     POWER = "power cut"
     POWER_AT_DISK = "power cut at a disk operation"
     DISK_FULL = "disk full"
@@ -58,6 +59,7 @@ WEIGHTS: dict[Kind, int] = {
     Kind.KILL: 2,
     Kind.KILL_AT_STEP: 4,
     Kind.KILL_AT_DISK: 4,
+    Kind.RESTART: 3,
     Kind.POWER: 3,
     Kind.POWER_AT_DISK: 4,
     Kind.DISK_FULL: 2,
@@ -112,6 +114,7 @@ def draw_faults(rng: Random, length_s: float, only: tuple[Kind, ...] = ()) -> li
     return sorted(faults, key=lambda each: each.at_s)
 
 
-def draw_troubles(rng: Random) -> dict[Trouble, float]:
-    """Return what a troubled line does to which share of the answers."""
-    return {kind: rng.choice((0.1, 0.3, 0.7)) for kind in rng.sample(list(Trouble), rng.randint(1, TROUBLES_MAX))}
+def draw_troubles(rng: Random, only: tuple[Trouble, ...] = ()) -> dict[Trouble, float]:
+    """Return what a troubled line does to which share of the answers; ``only`` such, if there are any."""
+    kinds = only or rng.sample(list(Trouble), rng.randint(1, TROUBLES_MAX))
+    return {kind: rng.choice((0.1, 0.3, 0.7)) for kind in kinds}

@@ -76,7 +76,7 @@ class Injector:
 
     def _line(self, _fault: Fault, rng: Random) -> Callable[[], None]:
         wires = self._world.wires
-        wires.trouble = draw_troubles(rng)
+        wires.trouble = draw_troubles(rng, self._world.only_troubles)
 
         def undo() -> None:
             wires.trouble = {}
@@ -116,6 +116,9 @@ class Injector:
         meter = self._world.profile_meters["C"]
         meter.fails_in = rng.choice((2, 4))
         return lambda: setattr(meter, "fails_in", 0)
+
+    def _restart(self, _fault: Fault, _rng: Random) -> None:
+        self._world.process.stop.set()
 
     def _kill(self, _fault: Fault, _rng: Random) -> None:
         self._kill_now()

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from edge_agent.policy import PUNCTUAL_MS
-from protocols.telemetry.loss import Loss
+from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.reading import Quality
 from tests.simulation.faults import Kind
 from tests.simulation.meters import Saying, TrueMeter
@@ -20,6 +20,7 @@ from tests.simulation.world import DRAIN_S_MAX, EPOCH_MS, EVERY_MS, Claim, World
 READ_MS_MAX = 30_000  # from a reading's stamp to its value on the line: quarantines, second tries, a late answer
 BEFORE_MS_MAX = 12_000  # a late answer to the same question, asked again: it is as old as answers may be late
 CLOCK_NEAR_S = 30.0  # a jump so near to a reading leaves open by which clock it was stamped
+LOST_BY_DAMAGE_MAX = 10  # readings that one damage may take, beyond those declared, if it was told
 DISK_OCTETS_MAX = 4 << 20
 SPOOL_SLACK_OCTETS = 16 << 12  # what one commit may need beyond the limit
 CLOCK_KINDS = frozenset({Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET})
@@ -49,18 +50,19 @@ def _delivery(world: World) -> Iterator[str]:
     lost: dict[str, list[Loss]] = defaultdict(list)
     for loss in server.losses:
         lost[loss.generation].append(loss)
-    current = world.process.spools[-1].generation if world.process.spools else ""
+    missing: list[Claim] = []
     kept = {reading[:4] for reading, _ in server.database.conflicts}  # beside the readings: see _conflicts
     kept |= {(*key, value) for key, (value, _) in server.database.readings.items()}
     for claim in world.record.claims:
         reading = claim.reading
         if reading[:4] in kept or not claim.durable:
             continue
-        if claim.generation != current and world.record.damages and _damage_was_told(world):
-            continue
         if not any(_covers(loss, claim) for loss in lost[claim.generation]):
-            yield f"I1: {reading} of batch {claim.first} of {claim.generation} was claimed and is not stored"
-            return
+            missing.append(claim)
+    told = world.record.damages if _damage_was_told(world) else 0
+    if len(missing) > told * LOST_BY_DAMAGE_MAX:
+        claim = missing[0]
+        yield f"I1: {claim.reading} of batch {claim.first} of {claim.generation} was claimed and is not stored"
     for reason in server.refused:
         yield f"I2: a message that breaks the contract: {reason}"
     for generation, sequences in server.reused:
@@ -194,6 +196,11 @@ def _told(world: World) -> Iterator[str]:
         yield "I7: a spool was set aside and nothing was told"
     if world.record.set_aside and not world.record.damages:
         yield "I7: a spool was set aside, but the disk had kept all"
+
+    for loss in world.broker.server.losses:
+        if not (world.record.damages if loss.reason is Reason.DAMAGE else world.small or world.record.damages):
+            yield f"I7: {loss.sequences} declared lost for {loss.reason.value} without a cause"
+            return
 
 
 def _line(world: World) -> Iterator[str]:

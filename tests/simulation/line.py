@@ -140,20 +140,8 @@ class Wires:
             return
         if kind in (Trouble.LATE, Trouble.TOO_LATE):
             begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else rng.uniform(0.3, LATE_S_MAX)
-        elif kind is Trouble.CORRUPT:
-            bit = rng.randrange(8 * len(reply))
-            changed = bytearray(reply)
-            changed[bit // 8] ^= 1 << bit % 8
-            reply = bytes(changed)
-        elif kind is Trouble.TRUNCATE:
-            reply = reply[: rng.randrange(1, len(reply))]
-        elif kind is Trouble.NOISE:
-            reply = rng.randbytes(rng.randrange(1, 8)) + reply
-        elif kind is Trouble.TRAILING:
-            reply += rng.randbytes(rng.randrange(1, 6))
-        elif kind is Trouble.DUPLICATE:
-            reply += reply
-        elif kind is Trouble.DUPLICATE_LATE:
+        reply = _spoiled(reply, kind, rng)
+        if kind is Trouble.DUPLICATE_LATE:
             self._later(begin_s + len(reply) * self.settings.character_s + rng.uniform(0, DUPLICATE_S_MAX), reply)
         if self._held:  # a gateway that sends all that it has kept, at once
             reply, self._held = self._held + reply, b""
@@ -180,6 +168,20 @@ class Wires:
         if self._line is not None and data:  # a master that was not there yet has not heard it
             self._last_octet_s = self._loop.time()
             self._line.feed(data)
+
+
+def _spoiled(reply: bytes, kind: Trouble | None, rng: Random) -> bytes:
+    """Return what becomes of the octets of an answer."""
+    if kind is Trouble.CORRUPT:
+        bit = rng.randrange(8 * len(reply))
+        return reply[: bit // 8] + bytes((reply[bit // 8] ^ 1 << bit % 8,)) + reply[bit // 8 + 1 :]
+    if kind is Trouble.TRUNCATE:
+        return reply[: rng.randrange(1, len(reply))]
+    if kind is Trouble.NOISE:
+        return rng.randbytes(rng.randrange(1, 8)) + reply
+    if kind is Trouble.TRAILING:
+        return reply + rng.randbytes(rng.randrange(1, 6))
+    return 2 * reply if kind is Trouble.DUPLICATE else reply
 
 
 class LoopTimer:

@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.simulation.campaign import judged
 from tests.simulation.faults import Kind
+from tests.simulation.line import Trouble
+from tests.simulation.world import Only
 
 FIRST_SEED = 1
 
@@ -24,6 +26,12 @@ class PlantedBug:
     plant: Callable[[], AbstractContextManager[object]]
     kinds: tuple[Kind, ...]
     schedules_max: int = 150
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def only(self) -> Only:
+        """Which faults are drawn."""
+        return Only(self.kinds, self.troubles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ def hunt(bug: PlantedBug) -> Caught | None:
     """Run schedules with ``bug`` until one finds it."""
     with bug.plant():
         for seed in range(FIRST_SEED, FIRST_SEED + bug.schedules_max):
-            _, problems = judged(seed, only=bug.kinds)
+            _, problems = judged(seed, only=bug.only)
             if problems:
                 return Caught(seed, seed - FIRST_SEED + 1, problems[0])
     return None

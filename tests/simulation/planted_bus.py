@@ -6,8 +6,8 @@ from typing import Any
 from edge_agent import healing, policy
 from edge_agent.bus import Bus
 from edge_agent.modbus_meter import ModbusMeter
-from edge_agent.series import Polled
 from edge_agent.store import Store
+from edge_agent.suspicion import Watch
 from protocols.telemetry.reading import Reading
 from tests.simulation.faults import Kind
 from tests.simulation.planted import PlantedBug, replacing, wrapping
@@ -17,12 +17,8 @@ REFUSED = (Kind.DISK_FULL, Kind.DISK_FULL, Kind.KILL)
 CLOCK = (Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET)
 
 
-def _said_to_be_taken(original: Any) -> Any:
-    async def commit(self: Store, *words: Any) -> bool:
-        await original(self, *words)
-        return True
-
-    return commit
+def _dropped(_store: Store, _cycle: Any) -> None:
+    return None
 
 
 def _as_actual(original: Any) -> Any:
@@ -40,13 +36,6 @@ def _a_slot_too_late(original: Any) -> Any:
         return list(original(config, moved, from_ms, to_ms))
 
     return readings_of
-
-
-def _half_is_whole(original: Any) -> Any:
-    def fail(self: Polled) -> Any:
-        return [replace(each, failed=False) if each.got else each for each in original(self)]
-
-    return fail
 
 
 def _last_values_again(original: Any) -> Any:
@@ -99,23 +88,38 @@ def _whole_but_its_end(original: Any) -> Any:
 
 
 BUGS = (
-    PlantedBug("a slot counts as read before it is committed", wrapping(Store, "commit", _said_to_be_taken), REFUSED),
+    PlantedBug("a counter's glitch passes", replacing(Watch, "doubts", lambda *_: {}), (Kind.METER_GLITCHES,)),
+    PlantedBug("what a full disk refuses counts as taken", replacing(Store, "_commit_in_memory", _dropped), REFUSED),
     PlantedBug("what comes from a load profile is called actual", wrapping(healing, "readings_of", _as_actual), HOLES),
     PlantedBug("a hole is struck off although little was kept", wrapping(healing, "readings_of", _nothing_kept), HOLES),
     PlantedBug("a load profile's rows are a slot off", wrapping(healing, "readings_of", _a_slot_too_late), HOLES),
     PlantedBug("a hole begins a slot too late", wrapping(policy, "missed_slots", _too_few_missed), HOLES),
-    PlantedBug("a piece of a hole reaches into what was read", wrapping(policy, "heal_chunk", _whole_but_its_end), HOLES),
-    PlantedBug("half a reading passes for a whole one", wrapping(Polled, "fail", _half_is_whole), HOLES),
-    PlantedBug("the last values are given again when a meter fails", wrapping(ModbusMeter, "ask", _last_values_again),
-               (Kind.METER_SILENT, Kind.LINE)),
-    PlantedBug("a late reading carries the slot's beginning", replacing(policy, "PUNCTUAL_MS", 10**9),
-               (Kind.UNPLUGGED, Kind.KILL, Kind.POWER)),
-    PlantedBug("a silent meter is never tried again", wrapping(policy, "after_failure", _never_again),
-               (Kind.METER_SILENT, Kind.METER_SILENT, Kind.UNPLUGGED)),
-    PlantedBug("a slot is read again after each start", wrapping(policy, "first_due", _each_slot_again),
-               (Kind.KILL, Kind.KILL_AT_STEP, Kind.KILL_AT_DISK)),
+    PlantedBug(
+        "a piece of a hole reaches into what was read", wrapping(policy, "heal_chunk", _whole_but_its_end), HOLES
+    ),
+    PlantedBug(
+        "the last values are given again when a meter fails",
+        wrapping(ModbusMeter, "ask", _last_values_again),
+        (Kind.METER_SILENT, Kind.LINE),
+    ),
+    PlantedBug(
+        "a late reading carries the slot's beginning",
+        replacing(policy, "PUNCTUAL_MS", 10**9),
+        (Kind.UNPLUGGED, Kind.KILL, Kind.POWER),
+    ),
+    PlantedBug(
+        "a silent meter is never tried again",
+        wrapping(policy, "after_failure", _never_again),
+        (Kind.METER_SILENT, Kind.METER_SILENT, Kind.UNPLUGGED),
+    ),
+    PlantedBug(
+        "a slot is read again after each start",
+        wrapping(policy, "first_due", _each_slot_again),
+        (Kind.KILL, Kind.KILL_AT_STEP, Kind.KILL_AT_DISK),
+    ),
     PlantedBug("a slot is read again when the clock is set back", wrapping(Bus, "_jobs", _by_the_clock_alone), CLOCK),
     PlantedBug("a clock that was never set is believed", replacing(policy, "CLOCK_SANE_FROM_MS", 0), CLOCK),
-    PlantedBug("a line that is lost is not opened again", replacing(Bus, "_close_line", lambda _bus: None),
-               (Kind.UNPLUGGED,)),
-)  # fmt: skip
+    PlantedBug(
+        "a line that is lost is not opened again", replacing(Bus, "_close_line", lambda _bus: None), (Kind.UNPLUGGED,)
+    ),
+)

@@ -9,10 +9,10 @@ from protocols.modbus import rtu
 from protocols.modbus.messages import ReadRegisters, RegistersReply
 from protocols.modbus.rtu import RtuClient
 from tests.simulation.faults import Kind
-from tests.simulation.line import SimulatedLine
+from tests.simulation.line import SimulatedLine, Trouble
 from tests.simulation.planted import PlantedBug, replacing, wrapping
 
-LINE = (Kind.LINE, Kind.LINE, Kind.METER_SILENT, Kind.KILL_AT_STEP)
+LINE = (Kind.LINE,)
 
 
 async def _no_wait(_self: Any, _silence_s: float) -> None:
@@ -67,14 +67,54 @@ def _filled_up(original: Any) -> Any:
 
 
 BUGS = (
-    PlantedBug("octets on the line are not thrown away before a question", replacing(SimulatedLine, "discard", lambda _line: 0), LINE),
-    PlantedBug("nothing is waited for after a timeout", wrapping(RtuLink, "exchange", _without_quarantine), LINE),
-    PlantedBug("two questions in a row have the same length", replacing(Lengths, "rival", lambda *_: None), LINE),
-    PlantedBug("a late answer is not waited for where no other length will do", replacing(Lengths, "late_until", lambda *_: 0.0), LINE),
-    PlantedBug("a doubled answer is not waited for where no other length will do", replacing(Lengths, "doubled_until", lambda *_: 0.0), LINE),
-    PlantedBug("any checksum will do", wrapping(rtu, "crc16", _any_checksum), LINE),
-    PlantedBug("any unit's answer will do", wrapping(RtuClient, "_find_start", _any_unit), LINE),
-    PlantedBug("the first of two frames is taken", replacing(rtu, "TRAILING_NOISE_MAX", 256), LINE),
-    PlantedBug("an answer cut short is filled up with zeros", wrapping(RtuLink, "_receive", _filled_up), LINE),
+    PlantedBug(
+        "octets on the line are not thrown away before a question",
+        replacing(SimulatedLine, "discard", lambda _line: 0),
+        LINE,
+        troubles=(Trouble.TOO_LATE, Trouble.DROP),
+    ),
+    PlantedBug(
+        "nothing is waited for after a timeout",
+        wrapping(RtuLink, "exchange", _without_quarantine),
+        LINE,
+        troubles=(Trouble.LATE, Trouble.TOO_LATE),
+    ),
+    PlantedBug(
+        "two questions in a row have the same length",
+        replacing(Lengths, "rival", lambda *_: None),
+        LINE,
+        troubles=(Trouble.DUPLICATE_LATE,),
+    ),
+    PlantedBug(
+        "a doubled answer is not waited for where no other length will do",
+        replacing(Lengths, "doubled_until", lambda *_: 0.0),
+        LINE,
+        schedules_max=400,
+        troubles=(Trouble.DUPLICATE_LATE,),
+    ),
+    PlantedBug(
+        "any checksum will do",
+        wrapping(rtu, "crc16", _any_checksum),
+        LINE,
+        troubles=(Trouble.CORRUPT,),
+    ),
+    PlantedBug(
+        "any unit's answer will do",
+        wrapping(RtuClient, "_find_start", _any_unit),
+        LINE,
+        troubles=(Trouble.TOO_LATE,),
+    ),
+    PlantedBug(
+        "the first of two frames is taken",
+        replacing(rtu, "TRAILING_NOISE_MAX", 256),
+        LINE,
+        troubles=(Trouble.GLUE,),
+    ),
+    PlantedBug(
+        "an answer cut short is filled up with zeros",
+        wrapping(RtuLink, "_receive", _filled_up),
+        LINE,
+        troubles=(Trouble.TRUNCATE,),
+    ),
     PlantedBug("no silence is kept before a question", replacing(SimulatedLine, "keep_silence", _no_wait), LINE),
-)  # fmt: skip
+)

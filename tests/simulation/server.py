@@ -48,6 +48,7 @@ class Server:
         self.backup = Database()
         self.rng = Random(0)
         self.receipts_lost = 0.0
+        self.asks_for_gaps = True
         self.messages = 0
         self.losses: list[Loss] = []
         self.reused: list[tuple[str, Ranges]] = []
@@ -105,7 +106,9 @@ class Server:
         for generation, asks in self._generations.items():
             settled = self.database.settled.get(generation, set())
             highest = max(settled, default=0)
-            missing = ranges(set(range(1, highest + 1)) - settled)
+            missing: Ranges = ()
+            if asks or self.asks_for_gaps:
+                missing = ranges(set(range(1, highest + 1)) - settled)
             if asks:
                 missing = (*missing, (highest + 1, SEQUENCE_MAX))
             if missing:

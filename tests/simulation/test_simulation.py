@@ -58,7 +58,7 @@ def test_a_planted_bug_is_found_and_its_schedules_hold_without_it(bug: PlantedBu
     caught = hunt(bug)
     assert caught is not None, f"{bug.says}: not found in {bug.schedules_max} schedules"
     for seed in range(SEED, caught.seed + 1):
-        _, problems = judged(seed, only=bug.kinds)
+        _, problems = judged(seed, only=bug.only)
         assert not problems, f"seed {seed} finds something without the bug: {problems}"
 
 

@@ -168,9 +168,9 @@ class SimulatedVfs:
             file, text = File(), ""
         else:
             text = name.decode()
-            if text not in self.disk.files:
-                if not flags & OPEN_CREATE or self.disk.refuse in (Refusal.FULL, Refusal.WRITE):
-                    return CANTOPEN
+            refuses = not flags & OPEN_CREATE or self.disk.refuse in (Refusal.FULL, Refusal.WRITE)
+            if refuses and text not in self.disk.files:
+                return CANTOPEN
             file = self.disk.file(text)
         self._handles[pointer] = Handle(text, file, life)
         c_void_p.from_address(pointer).value = ctypes.addressof(self._io)

@@ -19,7 +19,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Fault, Kind, draw_faults
 from tests.simulation.injection import Injector
-from tests.simulation.line import Wires
+from tests.simulation.line import Trouble, Wires
 from tests.simulation.loop import NothingLeftError, VirtualLoop
 from tests.simulation.meters import ENERGY, ProfileMeter, TrueMeter
 from tests.simulation.paths import DiskPath, seed_names
@@ -28,7 +28,8 @@ from tests.simulation.vfs import VFS
 HERE = Path(__file__).parent
 EPOCH_MS = 1_767_225_600_000  # 2026-01-01
 EVERY_MS = 120_000
-SLOTS_MIN, SLOTS_MAX = 2, 7
+SLOTS = (2, 5)  # how long a schedule is
+SLOTS_SMALL = (5, 9)  # so that a small spool is filled
 DRAIN_S_MAX = (
     300.0  # for the backlog, after everything is healed: reconnecting, sending again, a restored server's gaps
 )
@@ -36,8 +37,9 @@ AGAIN_S_MAX = 2400.0  # for every meter to be read again: one long silent is pro
 SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
 FAREWELL_S = 12.0
-SMALL_SPOOL_PAGES = (33, 34, 35)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
-SMALL_SPOOLS_PART = 0.25
+SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
+SMALL_SPOOLS_PART = 0.2
+ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
 
 
 @cache
@@ -52,6 +54,17 @@ class Jump:
 
     at_s: float
     ahead_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which faults and which troubles of the line are drawn; any if there are none."""
+
+    kinds: tuple[Kind, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+
+
+ANY = Only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +98,21 @@ class Record:
 class World:
     """Everything of one schedule."""
 
-    def __init__(self, seed: int, parts: Parts, *, only: tuple[Kind, ...] = (), trace: bool = False) -> None:
+    def __init__(self, seed: int, parts: Parts, only: Only, *, trace: bool = False) -> None:
         self.seed, self.parts = seed, parts
+        self.only_troubles = only.troubles
         self.rng = Random(seed)
         self.record = Record()
-        self.power_off = False
+        self.power_off = self.over = False
         self.healed_s = 0.0
         self.trace: list[str] | None = [] if trace else None
         self._hash = hashlib.blake2b(digest_size=8)
         self.loop = VirtualLoop(lambda: self.rng.uniform(0.001, 0.03))
         self.context = copy_context()
         self.disk = Disk()
-        self.length_s = self.rng.randint(SLOTS_MIN, SLOTS_MAX) * EVERY_MS / 1000
-        self.faults: list[Fault] = draw_faults(self.rng, self.length_s, only)
+        self.small = self.rng.random() < SMALL_SPOOLS_PART
+        self.length_s = self.rng.randint(*(SLOTS_SMALL if self.small else SLOTS)) * EVERY_MS / 1000
+        self.faults: list[Fault] = draw_faults(self.rng, self.length_s, only.kinds)
         self.start_s = self.rng.uniform(0, EVERY_MS / 1000)
         self.loop.now_s = self.start_s
         self.record.jumps.append(Jump(0.0, 0))
@@ -105,12 +120,11 @@ class World:
 
     def _build(self) -> None:
         config = configuration()
-        small = self.rng.random() < SMALL_SPOOLS_PART
         pages = self.rng.choice(SMALL_SPOOL_PAGES)
         path = DiskPath("/disk/spool.sqlite")
         DiskPath.disk = self.disk
         self.config = replace(
-            config, spool=path, spool_octets_max=pages * PAGE_OCTETS if small else config.spool_octets_max
+            config, spool=path, spool_octets_max=pages * PAGE_OCTETS if self.small else config.spool_octets_max
         )
         self.meters: dict[str, TrueMeter] = {}
         for number, meter in enumerate(meter for bus in config.buses for meter in bus.meters):
@@ -124,12 +138,14 @@ class World:
         self.wires.rng = Random(self.rng.getrandbits(32))
         self.wires.note = self.note
         self.broker = Broker(self.loop, self.context, config.gateway)
+        self.broker.server.asks_for_gaps = self.rng.random() < ASKING_PART
         self.broker.rng = Random(self.rng.getrandbits(32))
         self.broker.server.rng = Random(self.rng.getrandbits(32))
         self.profile_meters = {
             "C": ProfileMeter(self.meters["C"], asyncio.sleep, Random(self.rng.getrandbits(32)), EVERY_MS)
         }
         self.process = AgentProcess(self, self.loop, self.context, self.config)
+        self.broker.process = self.process
 
     def time_ns(self) -> int:
         """Return what the computer's clock says."""
@@ -211,6 +227,7 @@ class World:
             if self._is_drained() and (self.loop.now_s > healed_s + DRAIN_S_MAX or not self.unread()):
                 break
             self._run_until(self.loop.now_s + STEP_S)
+        self.over = True
         self.process.stop.set()
         self._run_until(self.loop.now_s + FAREWELL_S)
         self.record.spooled_at_end = self.process.spools[-1].batches if self.process.spools else -1
@@ -247,6 +264,6 @@ class World:
             timer.cancel()
 
 
-def run_schedule(seed: int, parts: Parts | None = None, *, only: tuple[Kind, ...] = (), trace: bool = False) -> World:
-    """Run the schedule of ``seed``, with faults of the kinds ``only`` if there are any."""
-    return World(seed, parts or Parts(), only=only, trace=trace).run()
+def run_schedule(seed: int, parts: Parts | None = None, *, only: Only = ANY, trace: bool = False) -> World:
+    """Run the schedule of ``seed``."""
+    return World(seed, parts or Parts(), only, trace=trace).run()
