@@ -147,6 +147,7 @@ def make_bundle(
                 statuses[decoded.gateway] = GatewayStatus(decoded, message.retained, ahead_ms)
             case Rejected():
                 rejected.append(decoded)
+                told += [decoded.told] if decoded.told else []
     known = [each for gateway, each in statuses.items() if channels(gateway) is not None]
     suspects = find_suspects(admissions, highest)
     return Bundle(
@@ -217,4 +218,5 @@ def refuse(arrival: Arrival, reason: str) -> Arrival:
     """Return ``arrival`` as one for the quarantine."""
     message, decoded = arrival
     header = decoded.header if isinstance(decoded, Batch) else None
-    return Arrival(message, Rejected(message.topic, message.payload, reason, header))
+    told = decoded.header if isinstance(decoded, EventMessage) else None
+    return Arrival(message, Rejected(message.topic, message.payload, reason, header, told))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, Batch, Header
 from protocols.telemetry.canonical import decode_readings
-from protocols.telemetry.event import EventMessage, decode_events
+from protocols.telemetry.event import EventMessage, decode_event_header, decode_events
 from protocols.telemetry.loss import Loss, decode_loss, is_loss
 from protocols.telemetry.readings import decode_header
 from protocols.telemetry.receipt import Status, decode_status
@@ -32,12 +32,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """What goes to the quarantine: bytes, where they came from, and why. ``header`` is for the receipt, if known."""
+    """What goes to the quarantine: bytes, where they came from, and why.
+
+    ``header`` is for the receipt of a batch, if known; ``told`` is for that of a message of events.
+    """
 
     topic: str
     payload: bytes
     reason: str
     header: Header | None = None
+    told: Header | None = None
 
 
 Decoded = Batch | Loss | Status | EventMessage
@@ -61,7 +65,8 @@ def decode(message: Message) -> Decoded | Rejected:
             case _:
                 return Rejected(message.topic, message.payload, f"{topic.kind.value}: ingest takes none of these")
     except RemoteProtocolError as error:
-        return Rejected(message.topic, message.payload, str(error), _header_of(message))
+        header, told = _headers_of(message)
+        return Rejected(message.topic, message.payload, str(error), header, told)
     if gateway_of(decoded) != topic.gateway:
         # Whose batch it is can't be told, so nobody gets a receipt for it.
         reason = f"the topic is of gateway {topic.gateway}, the payload of {gateway_of(decoded)}"
@@ -74,9 +79,16 @@ def gateway_of(decoded: Decoded) -> str:
     return decoded.header.gateway if isinstance(decoded, EventMessage) else decoded.gateway
 
 
-def _header_of(message: Message) -> Header | None:
+def _headers_of(message: Message) -> tuple[Header | None, Header | None]:
+    """Return whose batch, and whose message of events, it is, as far as that can be told: it is to be receipted too."""
     try:
-        header = decode_header(message.payload)
-        return header if parse_topic(message.topic) == (header.gateway, Kind.READINGS) else None
+        topic = parse_topic(message.topic)
+        if topic.kind is Kind.READINGS:
+            header = decode_header(message.payload)
+            return (header if header.gateway == topic.gateway else None), None
+        if topic.kind is Kind.EVENTS:
+            header = decode_event_header(message.payload)
+            return None, (header if header.gateway == topic.gateway else None)
     except RemoteProtocolError:
-        return None
+        pass
+    return None, None

@@ -88,13 +88,26 @@ def encode_events(gateway: str, generation: str, sequence: int, events: Sequence
 def decode_events(payload: bytes) -> EventMessage:
     """Return what an events message says; raise :class:`RemoteProtocolError` if anything in it breaks the contract."""
     message = parse_object(decompress(payload))
-    check_schema(message, SCHEMA)
-    sequence = take_integer(message, "sequence", 1, SEQUENCE_MAX)
-    header = Header(take_identifier(message, "gateway"), take_generation(message), sequence)
+    header = _header(message)
     found = message.get("events")
     if type(found) is not list or not 0 < len(found) <= EVENTS_MAX or any(type(each) is not dict for each in found):
         raise RemoteProtocolError(f"events: expected a list of 1 to {EVENTS_MAX} objects")
     return EventMessage(header, tuple(_read(each) for each in found))
+
+
+def decode_event_header(payload: bytes) -> Header:
+    """Return whose message it is and its number, even if its events break the contract.
+
+    The server keeps such a message in the quarantine and can then still say so in a receipt. Raises
+    :class:`RemoteProtocolError` if not even that can be told.
+    """
+    return _header(parse_object(decompress(payload)))
+
+
+def _header(message: dict[str, Any]) -> Header:
+    check_schema(message, SCHEMA)
+    sequence = take_integer(message, "sequence", 1, SEQUENCE_MAX)
+    return Header(take_identifier(message, "gateway"), take_generation(message), sequence)
 
 
 def _written(event: MeterEvent) -> dict[str, Any]:

@@ -36,6 +36,18 @@ def test_events_of_strange_meters_are_quarantined_and_their_neighbours_taken():
     assert list(decode_events(rejected.payload).events) == EVENTS
 
 
+def test_a_message_of_events_that_breaks_the_contract_is_receipted_if_it_says_whose_it_is():
+    """Its gateway would send it for ever."""
+    payload = events(*EVENTS, sequence=7).payload.replace(b'"kind":"clock"', b'"kind":"cloak"')
+    message = Message("congto/v1/g1/events", payload)
+    found = make_bundle([Arrival(message, decode(message))], lambda _: None, lambda _: 0, NOW_MS)
+    assert len(found.rejected) == 1
+    ((_, receipt),) = receipts_of(found)
+    assert (decode_receipt(receipt).sequences, decode_receipt(receipt).events) == ((), ((7, 7),))
+    elsewhere = Message("congto/v1/g2/events", payload)
+    assert make_bundle([Arrival(elsewhere, decode(elsewhere))], lambda _: None, lambda _: 0, NOW_MS).told == []
+
+
 def test_events_in_another_gateways_name_are_quarantined():
     message = events(POWER_FAIL)
     rejected = decode(Message("congto/v1/g2/events", message.payload))
