@@ -5,12 +5,13 @@ and numbers and are sent as they would have been; numbers of which nothing is le
 read of slots, holes and days is begun anew: slots are read again, and of days before that the status says nothing.
 """
 
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from edge_agent import giving_up
@@ -29,15 +30,23 @@ from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.sequences import join_ranges
 
 ROWS_AT_ONCE = 500
-# Small tables, how they are read and how they are written.
-TABLES_KEPT = {
-    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)"),
-    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)"),
-    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)"),
-    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)"),
-    "lost": ("select * from lost", "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)"),
-    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)"),
+LIFE_MAX = 1 << 20  # a file that was damaged or copied so often is none
+DAYS_MAX = 100_000  # since 1970
+# Small tables: how they are read and written, and what must be in their columns; a row with anything else is damaged.
+TABLES_KEPT: Mapping[str, tuple[str, str, tuple[type, ...]]] = {
+    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)", (int, int, str)),
+    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)", (str, str, int)),
+    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)", (str, int, int)),
+    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)", (str, str, int)),
+    "lost": (
+        "select * from lost",
+        "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)",
+        (int, int, str, int, int, int, int),
+    ),
+    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)", (str, int, int)),
 }
+LIFE = ("select * from life", (int, str, int, int))
+_DIGITS = re.compile("[0-9a-f]{16}")
 COME_TO = {
     False: "update life set last_sequence = max(last_sequence, ?) where life = ?",
     True: "update life set last_event = max(last_event, ?) where life = ?",
@@ -181,27 +190,40 @@ def _know_life(db: sqlite3.Connection, life: int, generation: str) -> None:
 
 def _take_notes(db: sqlite3.Connection, aside: Path) -> None:
     """Copy what can be read of the small tables, and how far the old generations had come."""
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(aside)) as old:
-        for life, generation, last_sequence, last_event in old.execute("select * from life").fetchall():
+    for life, generation, last_sequence, last_event in _read(aside, *LIFE):
+        if 0 < life < LIFE_MAX and _DIGITS.fullmatch(generation):
             _know_life(db, life, generation)
             statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
-            db.execute(statement + "where generation = ?", (last_sequence, last_event, generation))
-    for table, (select, insert) in TABLES_KEPT.items():
-        try:
-            with closing(sqlite3.connect(aside)) as old:
-                rows = old.execute(select).fetchall()
-        except sqlite3.DatabaseError:
-            rows = []
+            counted = (last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, life, generation)
+            db.execute(statement + "where life = ? and generation = ?", counted)
+    for table, (select, insert, types) in TABLES_KEPT.items():
+        rows = [row for row in _read(aside, select, types) if _is_sound(table, row)]
         if rows:
             db.executemany(insert, rows)
         elif table == "day":
             (newest_ms,) = db.execute("select coalesce(max(to_ms), 0) from batch").fetchone()
             db.execute("insert into meta values ('days_from', ?)", (newest_ms // DAY_MS + 1,))
-    statement = "insert into meta values ('damaged', 1) on conflict (key) do update set value = value + 1"
-    with suppress(sqlite3.DatabaseError, TypeError), closing(sqlite3.connect(aside)) as old:
-        (before,) = old.execute("select value from meta where key = 'damaged'").fetchone()
-        db.execute("insert into meta values ('damaged', ?)", (before,))
-    db.execute(statement)
+    before = _read(aside, "select value from meta where key = 'damaged'", (int,))
+    db.execute("insert into meta values ('damaged', ?)", (1 + (before[0][0] if before else 0),))
+
+
+def _read(aside: Path, select: str, types: tuple[type, ...]) -> list[Any]:
+    """Return the rows of a table in a damaged file, if it can be read, as far as their columns are of these types."""
+    try:
+        with closing(sqlite3.connect(aside)) as old:
+            rows = old.execute(select).fetchall()
+    except (sqlite3.Error, ValueError, OverflowError):  # ValueError: a text that is not UTF-8 any more
+        return []
+    return [row for row in rows if tuple(map(type, row)) == types]
+
+
+def _is_sound(table: str, row: tuple[Any, ...]) -> bool:
+    """Return whether what else reads the row can: digests are digits, reasons are known."""
+    if table == "day":
+        return _DIGITS.fullmatch(row[2]) is not None and abs(row[0]) < DAYS_MAX and row[1] >= 0
+    if table in ("lost", "loss_total"):
+        return row[2 if table == "lost" else 0] in {reason.value for reason in Reason}
+    return True
 
 
 def _declare_missing(db: sqlite3.Connection) -> None:
