@@ -182,7 +182,7 @@ class Injector:
 
     def _disk(self, fault: Fault) -> Callable[[], None]:
         self._world.disk.refuse = REFUSALS[fault.kind]
-        self._world.record.damages += fault.kind is Kind.DISK_SYNC
+        self._world.record.damages += fault.kind is not Kind.DISK_FULL
         return lambda: setattr(self._world.disk, "refuse", None)
 
     def _disk_full(self, fault: Fault, _rng: Random) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from tests.simulation.world import DRAIN_S_MAX, EPOCH_MS, EVERY_MS, Claim, World
 READ_MS_MAX = 30_000  # from a reading's stamp to its value on the line: quarantines, second tries, a late answer
 BEFORE_MS_MAX = 12_000  # a late answer to the same question, asked again: it is as old as answers may be late
 CLOCK_NEAR_S = 30.0  # a jump so near to a reading leaves open by which clock it was stamped
-LOST_BY_DAMAGE_MAX = 10  # readings that one damage may take, beyond those declared, if it was told
+LOST_BY_DAMAGE_MAX = 5  # readings that one damage may take, beyond those declared, if it was told
 DISK_OCTETS_MAX = 4 << 20
 SPOOL_SLACK_OCTETS = 16 << 12  # what one commit may need beyond the limit
 CLOCK_KINDS = frozenset({Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET})

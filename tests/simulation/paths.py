@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_agent import spool_file, spool_swap
 from tests.simulation.disk import Disk, File
+from tests.simulation.loop import LIFE
 
 
 class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this system
@@ -21,6 +22,11 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
         if str(self) not in self.disk.files:
             raise FileNotFoundError(2, "No such file", str(self))
         return self.disk.files[str(self)]
+
+    def _check_alive(self) -> None:
+        life = LIFE.get()
+        if life is not None and not life.alive:
+            raise OSError("the process is dead: nothing of it reaches the disk")
 
     def exists(self, **_options: Any) -> bool:
         return str(self) in self.disk.files
@@ -36,17 +42,21 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
         return BytesIO(bytes(self._file().data))
 
     def touch(self, *_words: Any, **_options: Any) -> None:
+        self._check_alive()
         self.disk.file(str(self)).sync()
 
     def replace(self, target: Any) -> Any:
+        self._check_alive()
         self.disk.files[str(target)] = self._file()
         del self.disk.files[str(self)]
         return target
 
     def hardlink_to(self, target: Any) -> None:
+        self._check_alive()
         self.disk.files[str(self)] = target._file()
 
     def unlink(self, missing_ok: bool = False) -> None:
+        self._check_alive()
         if not missing_ok:
             self._file()
         self.disk.files.pop(str(self), None)

@@ -8,7 +8,6 @@ from edge_agent import giving_up, rescue, spooling
 from edge_agent.cycle import Cycle
 from edge_agent.spool import Spool
 from edge_agent.spool_log import LogState
-from edge_agent.store import Store
 from protocols.errors import UnavailableError
 from tests.simulation.faults import Kind
 from tests.simulation.planted import PlantedBug, replaced, replacing, rewriting_sql, wrapping
@@ -17,7 +16,7 @@ POWER = (Kind.POWER, Kind.POWER_AT_DISK)
 KILLS = (Kind.KILL_AT_DISK, Kind.KILL_AT_STEP, Kind.METER_SILENT)
 FULL = (Kind.BROKER_DOWN, Kind.CUT, Kind.SERVER_DOWN, Kind.BROKER_DROPS)
 FAILED = (Kind.DISK_SYNC, Kind.POWER, Kind.KILL)
-FLIPS = (Kind.FLIP, Kind.RESTART, Kind.SERVER_DOWN)
+FLIPS = (Kind.FLIP, Kind.RESTART, Kind.SERVER_DOWN, Kind.CUT)
 
 
 def _instead(word: str, other: str) -> Any:
@@ -52,13 +51,8 @@ def _slots_first(original: Any) -> Any:
     return commit
 
 
-def _tried_again(original: Any) -> Any:
-    async def commit(self: Store, *words: Any) -> Any:
-        taken = await original(self, *words)
-        self.disk_failed = False  # perhaps the next sync succeeds
-        return taken
-
-    return commit
+def _ignored(_path: Any) -> None:
+    return None
 
 
 def _not_noted(_db: Any, _lost: Any, _reason: Any) -> None:
@@ -92,7 +86,9 @@ BUGS = (
         wrapping(Spool, "commit", _numbered_before),
         (Kind.DISK_FULL,),
     ),
-    PlantedBug("a disk whose sync failed is used again", wrapping(Store, "commit", _tried_again), FAILED),
+    PlantedBug(
+        "a file is trusted again although a sync of it failed", replacing(spooling, "mark_suspect", _ignored), FAILED
+    ),
     PlantedBug(
         "the oldest are dropped in silence when the spool is full",
         replacing(giving_up, "note", _not_noted),

@@ -55,15 +55,6 @@ def _from_the_first_on(original: Any) -> Any:
     return decode
 
 
-def _and_one_more(original: Any) -> Any:
-    async def settle(self: Store, receipt: Receipt, now_ms: int) -> Any:
-        last = self.spool.last_sequence
-        wider = tuple((first, min(end + 1, max(last, end))) for first, end in receipt.sequences)
-        return await original(self, replace(receipt, sequences=wider), now_ms)
-
-    return settle
-
-
 def _never_overdue(_window: Window, _now_s: float) -> list[Any]:
     return []
 
@@ -89,7 +80,6 @@ BUGS = (
     PlantedBug(
         "a receipt is taken for all before it", wrapping(publisher, "decode_receipt", _from_the_first_on), LOSSES
     ),
-    PlantedBug("a receipt is taken for the next batch too", wrapping(Store, "settle", _and_one_more), LOSSES),
     PlantedBug("nothing is sent again without a receipt", replacing(Window, "overdue", _never_overdue), RECEIPTS),
     PlantedBug(
         "a request to send again is not heeded", replacing(Store, "wait_again", _nothing_asked), (Kind.SERVER_RESTORED,)
@@ -106,10 +96,5 @@ BUGS = (
         replacing(Store, "losses", _no_losses),
         (Kind.BROKER_DOWN, Kind.CUT, Kind.SERVER_DOWN),
         schedules_max=400,
-    ),
-    PlantedBug(
-        "with a new connection nothing is sent again",
-        replacing(Window, "begin", lambda _window: None),
-        (Kind.RESET, Kind.BROKER_EMPTY, Kind.BROKER_DOWN),
     ),
 )

@@ -87,7 +87,7 @@ class Record:
     told: Counter[str] = field(default_factory=Counter)
     facts: list[tuple[float, str, dict[str, object]]] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
-    damages: int = 0  # bits flipped, syncs that failed, writes torn sector by sector
+    damages: int = 0  # bits flipped, writes and syncs that failed, writes torn sector by sector
     set_aside: int = 0
     octets_max: int = 0
     spooled_octets_max: int = 0
