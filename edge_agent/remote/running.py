@@ -46,9 +46,11 @@ class GatewayRunning:
         """Run by ``config``; return the names of the buses that were stopped or started."""
         if config.broker != self._broker:
             await self._stop_publisher()
-            self._start_publisher(config)
         self._pushes.know(config)
-        return await self._fleet.follow(config.buses)
+        changed = await self._fleet.follow(config.buses)
+        if self._publishing is None:  # it tells the time, which it has from the buses' clocks
+            self._start_publisher(config)
+        return changed
 
     async def close(self) -> None:
         """Stop everything, in order."""
@@ -65,7 +67,7 @@ class GatewayRunning:
         if self._publishing is not None:
             self._leave.set()
             await self._publishing
-            self._publishing = None
+            self._publishing = self._broker = None
 
 
 async def _awaited(work: Awaitable[None]) -> None:
