@@ -5,6 +5,7 @@ and numbers and are sent as they would have been; numbers of which nothing is le
 read of slots, holes and days is begun anew: slots are read again, and of days before that the status says nothing.
 """
 
+import gc
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -97,6 +98,9 @@ def open_spool(
         raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
     except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):
         pass  # TypeError and the others: a row that must be there is not, or is of another kind
+    # The connection that found the damage closes when the last trace of it is gone, and removes the log by its name:
+    # that must not be the new file's.
+    gc.collect()
     aside = keep_beside(path)
     fresh = Spool(begin_fresh(path), gateway, octets_max, connect=connect, draw_generation=draw)
     try:
