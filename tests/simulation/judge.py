@@ -71,7 +71,8 @@ def _delivery(world: World) -> Iterator[str]:
 
 def _damage_was_told(world: World) -> bool:
     """Say whether there was an alarm for a damaged spool: then what was in it may be gone."""
-    return world.record.told["spool.set_aside"] + world.record.told["spool.renewed"] > 0
+    told = world.record.told
+    return told["spool.set_aside"] + told["spool.renewed"] > 0 or any(each.damaged for each in world.process.spools)
 
 
 def _covers(loss: Loss, claim: Claim) -> bool:

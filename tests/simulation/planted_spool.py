@@ -15,7 +15,7 @@ from tests.simulation.planted import PlantedBug, replaced, replacing, rewriting_
 POWER = (Kind.POWER, Kind.POWER_AT_DISK)
 KILLS = (Kind.KILL_AT_DISK, Kind.KILL_AT_STEP, Kind.METER_SILENT)
 FULL = (Kind.BROKER_DOWN, Kind.CUT, Kind.SERVER_DOWN, Kind.BROKER_DROPS)
-FAILED = (Kind.DISK_SYNC, Kind.POWER, Kind.KILL)
+FAILED = (Kind.DISK_SYNC, Kind.DISK_SYNC, Kind.KILL, Kind.POWER)
 FLIPS = (Kind.FLIP, Kind.RESTART, Kind.SERVER_DOWN, Kind.CUT)
 
 

@@ -115,7 +115,7 @@ class SimulatedVfs:
         self.rng = Random(0)
         self.on_operation: Callable[[str], None] | None = None
         self._handles: dict[int, Handle] = {}
-        self._shared: dict[str, Shared] = {}
+        self._shared: dict[int, Shared] = {}  # by the file's own number, as the system has it, not by its name
         self._graveyard: list[Shared] = []
         self._kept: list[Any] = []
         self._io = _IoMethods(2)
@@ -245,17 +245,17 @@ class SimulatedVfs:
     def _traits(self, _pointer: int) -> int:
         return POWERSAFE_OVERWRITE
 
-    def _shared_by(self, name: str) -> Shared:
-        found = self._shared.get(name)
+    def _shared_by(self, file: File) -> Shared:
+        found = self._shared.get(file.number)
         if found is None:
-            found = self._shared[name] = Shared()
+            found = self._shared[file.number] = Shared()
         return found
 
     def _shm_map(self, pointer: int, region: int, octets: int, extend: int, out: Any) -> int:
         handle = self._handles[pointer]
         if handle.dead:
             return IOERR_READ
-        shared = self._shared_by(handle.name)
+        shared = self._shared_by(handle.file)
         shared.users.add(pointer)
         while len(shared.regions) <= region:
             if not extend:
@@ -269,7 +269,7 @@ class SimulatedVfs:
         handle = self._handles[pointer]
         if handle.dead:
             return OK if flags & SHM_UNLOCK else BUSY
-        shared = self._shared_by(handle.name)
+        shared = self._shared_by(handle.file)
         for slot in range(first, first + count):
             others = shared.shared[slot] - {pointer}
             if flags & SHM_UNLOCK:
@@ -291,11 +291,11 @@ class SimulatedVfs:
 
     def _shm_unmap(self, pointer: int, delete: int) -> int:
         handle = self._handles[pointer]
-        shared = self._shared.get(handle.name)
+        shared = self._shared.get(handle.file.number)
         if shared is not None and pointer in shared.users:
             shared.users.discard(pointer)
             if not shared.users or delete:
-                self._graveyard.append(self._shared.pop(handle.name))
+                self._graveyard.append(self._shared.pop(handle.file.number))
         return OK
 
     def _delete(self, _vfs: int, name: bytes, _sync: int) -> int:
