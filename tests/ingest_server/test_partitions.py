@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.cli import main
+from deploy.runtime.processes import has_ended, wait_until
 from ingest_server.database import connect, migrate
 from ingest_server.pipeline.partition import PARTS_MAX, Partition, parse_partition
 from ingest_server.registry import load_registry
 from protocols.errors import UsageError
-from tests.ingest_server.processes import READY, Gateway, Ingest
+from tests.ingest_server.processes import DEADLINE_S, READY, Gateway, Ingest
 from tests.ingest_server.test_ingest import conflicts, half_hours, quarantined, registry, stored
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
@@ -147,3 +148,14 @@ def test_the_broker_forgets_a_session_that_nobody_continues(connection, ingest, 
     ingest.start()
     assert "session_present=False" in ingest.wait_for(r"broker\.connected")
     assert main(["ingest", "leave", "--broker", "mqtt://127.0.0.1:1"]) == 3
+
+
+@pytest.mark.integration
+def test_processes_whose_parent_is_killed_stop(connection, ingest):
+    ingest.start("--processes", "2")
+    pids = [int(ingest.wait_for(r"process\.started").rpartition("pid=")[2]) for _ in range(2)]
+    for _ in pids:
+        ingest.wait_for(READY)
+    assert not any(map(has_ended, pids))
+    ingest.kill()
+    assert wait_until(lambda: all(map(has_ended, pids)), DEADLINE_S)
