@@ -7,7 +7,7 @@ stop, by a failure that only a restart mends, by a kill or by a power cut; the n
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class AgentProcess:
 
     def __init__(self, world: "World", loop: VirtualLoop, context: Context, config: AgentConfig) -> None:
         self._world, self._loop, self._context, self._config = world, loop, context, config
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self.spools: list[Spool] = []
         self.life = Life(0)
         self.life.alive = False
@@ -89,8 +89,7 @@ class AgentProcess:
         self.life = Life(self.life.number + 1)
         context = self._context.copy()
         context.run(LIFE.set, self.life)
-        task = self._loop.create_task(self._live(), context=context)
-        self._tasks.append(task)
+        self._tasks.append(self._loop.create_task(self._live(), context=context))
 
     def kill(self, *, notice: bool = True) -> None:
         """End the life between two steps: nothing of it runs again. Without ``notice`` the broker goes on waiting."""
@@ -100,6 +99,7 @@ class AgentProcess:
     def _end(self, *, notice: bool) -> None:
         self.life.alive = False
         self.store = None
+        self._tasks += asyncio.all_tasks(self._loop)  # kept, or Python would run their ends when it likes
         VFS.forget_shared_memory()
         self._world.wires.detach_all()
         if notice:
@@ -115,6 +115,10 @@ class AgentProcess:
         self.kill()
         for spool in self.spools:
             spool.close()
+        for task in self._tasks:
+            with suppress(Exception):
+                task.get_coro().close()
+        self._tasks.clear()
 
     def start_later(self, pause_s: float) -> None:
         """Start after a pause, if nobody has before."""

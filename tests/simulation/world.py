@@ -160,12 +160,12 @@ class World:
         self.record.jumps.append(Jump(self.loop.now_s, ahead_ms))
         self.note(f"clock ahead {ahead_ms}")
 
-    def note(self, what: str) -> None:
-        """Add a line to the trace, of which the hash is kept."""
+    def note(self, what: str, more: str = "") -> None:
+        """Add a line to the trace, of which the hash is kept; ``more`` is for people."""
         line = f"{self.loop.now_s:.4f} {what}"
         self._hash.update(line.encode())
         if self.trace is not None:
-            self.trace.append(line)
+            self.trace.append(line + more)
 
     def told(self, event: str, fields: dict[str, object]) -> None:
         """Take a line of the agent's log."""
@@ -173,7 +173,7 @@ class World:
             return
         self.record.told[event] += 1
         self.record.facts.append((self.loop.now_s, event, fields))
-        self.note(event if self.trace is None else f"{event} {fields}")
+        self.note(event, f" {fields}" if self.trace is not None else "")
 
     def taken(self, spool: Spool, readings: list[Reading], first: int) -> None:
         """Take what a commit has claimed."""
