@@ -79,6 +79,7 @@ def with_keys_file(arguments: argparse.Namespace, *, secret: bool = False) -> ar
     given["suite"] = held.get("suite", 0)
     if given["suite"] not in (0, 1, 2) or arguments.suite not in (0, given["suite"]):
         raise UsageError(f"{where}: unit {unit} has security suite {given['suite']}, asked for was {arguments.suite}")
+    given["signing_pair"] = held.get("client_private_key"), held.get("server_public_key")
     if secret:
         given["secret"] = "0x" + _text(held, "secret", where)
     return argparse.Namespace(**given)

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-
 from edge_agent.dlms_cache import DlmsCache
 from edge_agent.dlms_tool import keys, places
 from edge_agent.dlms_tool.counters import CounterFile
 from edge_agent.dlms_tool.places import Place
+from edge_agent.dlms_tool.signing import signer_of
 from edge_agent.serial_line import LineSettings
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.association import Association
@@ -21,7 +19,6 @@ from protocols.dlms.ciphering import Keys, SecurityControl
 from protocols.dlms.conformance import LOGICAL_NAMES, SHORT_NAMES, Conformance
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
-from protocols.dlms.hls import Signer
 from protocols.dlms.protection import Ciphering
 from protocols.dlms.quirks import NUMBER_BOUNDS, STRICT, Quirks, RangeDeviation
 from protocols.dlms.wrapper import WrapperParameters
@@ -153,8 +150,8 @@ def _add_security(group: argparse._ActionsContainer) -> None:
     group.add_argument("--counters", type=Path, metavar="FILE", help="where invocation counters are kept; created")
     group.add_argument("--recover-counter", action="store_true", help="begin after the counter that the meter tells")
     group.add_argument("--counter-object", default=str(COUNTER_OBIS), metavar="OBIS", help=f"default {COUNTER_OBIS}")
-    group.add_argument("--signing-key-file", type=Path, metavar="PEM", help="high-ecdsa: our private key")
-    group.add_argument("--meter-public-key-file", type=Path, metavar="PEM", help="high-ecdsa: the meter's public key")
+    group.add_argument("--signing-key-file", type=Path, metavar="PEM", help="high-ecdsa: our private key; or --keys")
+    group.add_argument("--meter-public-key-file", type=Path, metavar="PEM", help="high-ecdsa: the meter's; or --keys")
 
 
 def parse(arguments: argparse.Namespace) -> Target:
@@ -268,7 +265,7 @@ def _association(arguments: argparse.Namespace) -> tuple[Association, tuple[byte
         context=context,
         challenge=os.urandom(CHALLENGE_OCTETS) if mechanism >= Mechanism.HIGH else b"",
         ciphering=ciphering,
-        signer=_signer(arguments) if mechanism is Mechanism.HIGH_ECDSA else None,
+        signer=signer_of(arguments) if mechanism is Mechanism.HIGH_ECDSA else None,
         general_block_window=arguments.block_window,
     )
     held = ciphering and (ciphering.keys.encryption, ciphering.keys.authentication, ciphering.dedicated_key)
@@ -304,25 +301,6 @@ def _ciphering(arguments: argparse.Namespace, mechanism: Mechanism) -> tuple[Cip
 
 def _uses_counters(association: Association) -> bool:
     return association.is_ciphered or association.mechanism is Mechanism.HIGH_GMAC
-
-
-def _signer(arguments: argparse.Namespace) -> Signer:
-    found: list[Any] = []
-    for option, path in (
-        ("--signing-key-file", arguments.signing_key_file),
-        ("--meter-public-key-file", arguments.meter_public_key_file),
-    ):
-        if path is None:
-            raise UsageError(f"--auth high-ecdsa needs {option} PEM")
-        content = keys.content_of(option, path, private=option.startswith("--signing")).encode("utf-8")
-        try:
-            found.append(load_pem_public_key(content) if found else load_pem_private_key(content, None))
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{option} {path}: holds no key in PEM without a password") from error
-    ours, peer = found
-    if not isinstance(ours, ec.EllipticCurvePrivateKey) or not isinstance(peer, ec.EllipticCurvePublicKey):
-        raise UsageError("--auth high-ecdsa needs keys on an elliptic curve: P-256 in suite 1, P-384 in suite 2")
-    return Signer(ours, peer)
 
 
 def _quirk_names() -> list[str]:

@@ -109,19 +109,22 @@ def _hdlc(octets: bytes, known: Circumstances) -> Explained:
 
 
 def _wrapper(octets: bytes, known: Circumstances) -> Explained:
+    """Explain the first wrapped APDU; under ``then`` those after it, for a capture holds what one read brought."""
     reader = WrapperReader()
     reader.receive_data(octets)
-    wrapped = reader.next_wrapped()
-    if not isinstance(wrapped, Wrapped):
+    explained: list[Explained] = []
+    while isinstance(wrapped := reader.next_wrapped(), Wrapped):
+        head = {
+            "version": 1,
+            "src_wport": wrapped.source,
+            "dst_wport": wrapped.destination,
+            "length": len(wrapped.apdu),
+            "apdu": wrapped.apdu.hex(),
+        }
+        explained.append({"wrapper": head} | _any_apdu(wrapped.apdu, known, "apdu", "plain_apdu"))
+    if not explained or sum(8 + each["wrapper"]["length"] for each in explained) != len(octets):
         raise RemoteProtocolError("the octets end inside a wrapped APDU", offset=len(octets))
-    head = {
-        "version": 1,
-        "src_wport": wrapped.source,
-        "dst_wport": wrapped.destination,
-        "length": len(wrapped.apdu),
-        "apdu": wrapped.apdu.hex(),
-    }
-    return {"wrapper": head} | _any_apdu(wrapped.apdu, known, "apdu", "plain_apdu")
+    return explained[0] | ({"then": explained[1:]} if explained[1:] else {})
 
 
 # -- APDUs ------------------------------------------------------------------------------------------------------------
@@ -206,6 +209,8 @@ def _push(octets: bytes, known: Circumstances) -> Explained:
         parts = _parts(octets)
         shown["mbus"] = [_mbus(part) for part in parts]
         apdu = b"".join(part.octets for part in parts)
+    elif octets[:2] == b"\0\1":
+        return _wrapper(octets, known)
     else:
         apdu = octets
     if is_ciphered(apdu):

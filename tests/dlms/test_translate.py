@@ -67,6 +67,18 @@ def test_an_unknown_layer_is_a_usage_error_that_names_the_known_ones() -> None:
         translate(b"", "hls")
 
 
+@pytest.mark.parametrize("layer", ["wrapper", "push"])
+def test_every_wrapped_apdu_of_a_capture_is_explained_and_a_cut_one_is_told(layer: str) -> None:
+    first = bytes.fromhex("0001000100100009c401c10006006ad3bf")
+    second = bytes.fromhex("0001000100100005c401c20000")
+    shown = translate(first + second, layer)
+    assert shown["apdu"]["data"] == ["double-long-unsigned", 7001023]
+    assert [each["apdu"]["data"] for each in shown["then"]] == [["null-data", None]]
+    assert "then" not in translate(first, layer)
+    with pytest.raises(RemoteProtocolError, match="end inside a wrapped APDU"):
+        translate(first + second[:-1], layer)
+
+
 @given(st.binary(max_size=120), st.sampled_from(sorted(set(LAYERS) - {"hls"})))
 def test_any_octets_are_translated_or_refused(octets: bytes, layer: str) -> None:
     try:

@@ -82,8 +82,13 @@ def test_shared_secrets_prove_both_sides_and_a_wrong_one_is_refused(tmp_path, me
 @pytest.mark.parametrize("suite", ["1", "2"])
 def test_signatures_prove_both_sides(tmp_path, suite):
     with secured(tmp_path, "--auth", "high-ecdsa", suite=suite) as meter:
-        done = meter.read(*meter.place, "--auth", "high-ecdsa", *meter.signed)
-        assert done.returncode == 0, done.stderr
+        of_file = ("--keys", str(tmp_path / "keys.json"), "--protect", "none")
+        for words in (meter.signed, of_file):
+            done = meter.read(*meter.place, "--auth", "high-ecdsa", *words)
+            assert done.returncode == 0, done.stderr
+        without = owner_only(tmp_path / "without.json", json.dumps({"17": meter.keys | {"client_private_key": "g"}}))
+        refused = meter.read(*meter.place, "--auth", "high-ecdsa", "--keys", str(without), "--protect", "none")
+        assert (refused.returncode, "has no client_private_key" in refused.stderr) == (2, True), refused.stderr
 
 
 @pytest.mark.integration
