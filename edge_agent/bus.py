@@ -144,6 +144,10 @@ class Bus:
             while not stop.is_set():
                 await self._do_urgent()
                 now_ms = self._clock.now_ms()
+                if not policy.is_set(now_ms):  # it was, so it is wrong now
+                    await self._wait_for_sane_clock(stop)
+                    self._begin()
+                    continue
                 job, held_s = self._choose(now_ms)
                 if job is not None:
                     await self._ask(self._polled[job.meter])
@@ -160,7 +164,7 @@ class Bus:
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     async def _wait_for_sane_clock(self, stop: asyncio.Event) -> None:
-        while not stop.is_set() and self._clock.now_ms() < policy.CLOCK_SANE_FROM_MS:
+        while not stop.is_set() and not policy.is_set(self._clock.now_ms()):
             now_ms = self._clock.now_ms()
             self._recurring.failed("clock", "clock.not_set", bus=self._config.id, now_ms=now_ms)
             await self._wait(now_ms + policy.PUNCTUAL_MS, stop)

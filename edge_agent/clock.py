@@ -92,8 +92,10 @@ class WorldClock:
         return self._now_ms
 
     async def wait_until(self, at_ms: int) -> None:
-        """Return when the world says that ``at_ms`` has come."""
-        while at_ms > self._now_ms:
+        """Return when the world says that ``at_ms`` has come, earlier if it says that time went back."""
+        latest_ms = self._now_ms
+        while latest_ms - SET_BACK_MS <= self._now_ms < at_ms:
+            latest_ms = self._now_ms
             await self._ask({"wait": at_ms})
 
     async def close(self) -> None:

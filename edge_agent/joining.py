@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_agent.spool_schema import SEQUENCE_MASK
+from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import NO_CLOCKS, ROWS_MAX, Batch, Clocks
 from protocols.telemetry.columns import Rows, encode_channels
-from protocols.telemetry.readings import decode_readings
+from protocols.telemetry.readings import decode_header, decode_readings
 from protocols.telemetry.sequences import Ranges, ranges
 
 
@@ -60,10 +61,21 @@ class _Gathered:
 
 
 def join(batches: Iterable[tuple[int, bytes]]) -> Iterator[Outgoing]:
-    """Yield the messages that carry ``batches``, pairs of key and payload, in their order."""
+    """Yield the messages that carry ``batches``, pairs of key and payload, in their order.
+
+    One that breaks the contract, by a mistake of ours, goes alone: the server keeps it in the quarantine and says so.
+    """
     gathered: _Gathered | None = None
     for key, payload in batches:
-        batch = decode_readings(payload)
+        try:
+            batch = decode_readings(payload)
+        except RemoteProtocolError:
+            if gathered is not None:
+                yield gathered.message()
+                gathered = None
+            header = decode_header(payload)
+            yield Outgoing(header.generation, header.settles, key, payload)
+            continue
         found = _by_channel(batch)
         if gathered is None or not gathered.takes(batch, found):
             if gathered is not None:

@@ -22,6 +22,7 @@ SILENT_AFTER = 3
 PROBE_PAUSE_MIN_MS = 60_000
 PROBE_PAUSE_MAX_MS = 1_800_000
 CLOCK_SANE_FROM_MS = 1_577_836_800_000  # 2020-01-01: before this the clock has not been set since power-on
+CLOCK_SANE_UNTIL_MS = 4_102_444_800_000 - DAY_MS  # a day before 2100: what is stamped later breaks the contract
 SLOT_AHEAD_MAX_MS = DAY_MS  # a slot that lies further ahead was written when the clock was wrong
 RECONNECT_MIN_S = 0.2
 CLOCK_TOLERANCE_MS = 2000  # a meter tells whole seconds, and its answer takes its time
@@ -52,6 +53,11 @@ class Health:
     def silent(self) -> bool:
         """Whether the meter is only probed."""
         return self.failures >= SILENT_AFTER
+
+
+def is_set(now_ms: int) -> bool:
+    """Return whether a clock that says this can be believed; no reading is stamped by one that can't."""
+    return CLOCK_SANE_FROM_MS <= now_ms < CLOCK_SANE_UNTIL_MS
 
 
 def slot_of(now_ms: int, every_ms: int) -> int:

@@ -227,3 +227,18 @@ def test_meters_of_seconds_and_of_half_hours_both_keep_their_slots(tmp_path: Pat
     for number in range(2, 12):
         slots = [each for each in outcome.slots(f"M-{number:02}", 5000) if each >= 12]
         assert slots == list(range(12, 119)), number
+
+
+def test_a_clock_that_falls_back_to_1970_stamps_nothing_until_it_is_set(tmp_path: Path) -> None:
+    """A reading of 1970 would break the contract; the batch in which it lay could never be taken."""
+    outcome = run_bus(
+        tmp_path,
+        meter(1, 'every = "1m"\ninstantaneous_every = "10s"'),
+        300,
+        events=lambda at_s: -1.7e9 if 100 < at_s < 200 else 0.0,
+    )
+    assert min(each.measured_at_ms for each in outcome.readings) >= MIDNIGHT - 60_000
+    slots = outcome.slots("M-01", 10_000)
+    assert set(range(10)) <= set(slots)
+    assert set(range(21, 29)) <= set(slots)
+    assert keys_are_unique(outcome.readings)
