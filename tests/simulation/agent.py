@@ -115,10 +115,12 @@ class AgentProcess:
         self.kill()
         for spool in self.spools:
             spool.close()
+        failures = list(self.failures)  # what the ends of the dead complain of is none of the schedule's
         for task in self._tasks:
             with suppress(Exception):
                 task.get_coro().close()
         self._tasks.clear()
+        self.failures = failures
 
     def start_later(self, pause_s: float) -> None:
         """Start after a pause, if nobody has before."""
