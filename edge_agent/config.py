@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_agent.broker_tls import BrokerTls, parse_broker_tls
 from edge_agent.demand import admit
 from edge_agent.dlms_access import Access, KeySource, from_environment, parse_access, parse_title
 from edge_agent.keys import KeyFile, parse_key_place
@@ -47,8 +48,7 @@ class BrokerConfig:
 
     host: str
     port: int
-    tls: bool
-    ca_file: Path | None
+    tls: BrokerTls | None
     username: str | None
     password: Secret | None
     reconnect_max_s: float
@@ -200,15 +200,11 @@ def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str])
         raise table.error("url", f"found {url!r}: {error}") from error
     if parts.scheme not in PORTS or not host or parts.username or parts.path.strip("/") or parts.query:
         raise table.error("url", f"found {url!r}; expected mqtt://HOST:PORT or mqtts://HOST:PORT and no more")
-    ca_file = table.take("ca_file", str, default=None)
-    if ca_file is not None and not (directory / ca_file).is_file():
-        raise table.error("ca_file", f"{directory / ca_file} does not exist; put the authority's certificate there")
     password_env = table.take("password_env", str, default=None)
     broker = BrokerConfig(
         host=host,
         port=port,
-        tls=parts.scheme == "mqtts",
-        ca_file=None if ca_file is None else directory / ca_file,
+        tls=parse_broker_tls(table, directory, tls=parts.scheme == "mqtts"),
         username=table.take("username", str, default=None),
         password=None if password_env is None else from_environment(table, "password_env", password_env, environment),
         reconnect_max_s=_duration(table, "reconnect_max", "60s", 200, 3_600_000) / 1000,

@@ -11,6 +11,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.config import BrokerConfig
 from edge_agent.connection import BrokerLostError, Letter
+from protocols.errors import UsageError
 
 SESSION_EXPIRY_S = 86_400  # receipts sent while we are away wait at the broker this long; a lost one costs a resend
 KEEPALIVE_S = 30
@@ -35,7 +36,12 @@ class MqttConnector:
             async with self._client(will) as client:
                 entered = True
                 yield MqttConnection(client)
-        except (aiomqtt.MqttError, OSError, ssl.SSLError) as error:
+        except (
+            aiomqtt.MqttError,
+            OSError,
+            ssl.SSLError,
+            UsageError,
+        ) as error:  # of the last: a certificate that can't be read
             if entered and not isinstance(error, aiomqtt.MqttError):
                 raise
             raise _translated(error) from error
@@ -58,7 +64,7 @@ class MqttConnector:
             timeout=CALL_TIMEOUT_S,
             max_queued_incoming_messages=QUEUED_MAX,
             max_inflight_messages=INFLIGHT_MAX,
-            tls_context=ssl.create_default_context(cafile=broker.ca_file) if broker.tls else None,
+            tls_context=None if broker.tls is None else broker.tls.context(),
         )
         client.pending_calls_threshold = 2 * INFLIGHT_MAX
         return client
