@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ LOAD_PROFILE = "1.0.99.1.0"
 DAYS_DEFAULT, DAYS_MAX = 1, 3660
 ROWS_SHOWN = 48  # a day of half-hours; --rows shows more
 _SECONDS_PER_HOUR = 3600
+_SLACK_S = 3600  # "now" has moved on since the question, and summer time may be in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
     captured = asyncio.run(_read(where, attribute, wanted, requests, arguments))
     table = captured.table
     drawn = _column_to_draw(captured, chart)
+    if unasked := _unasked(arguments, table.at):
+        print(
+            f"congto: {unasked} of {len(table.at)} rows were not asked for: the meter ignores the selection, "
+            "or counts its deviation otherwise (--deviation, --quirk inverted_deviation)",
+            file=sys.stderr,
+        )
     if arguments.json:
         screen.print_json(_to_json(arguments.obis, captured))
         return 0 if table.at else 1
@@ -107,6 +115,13 @@ def _requests(
         if 0 < int(last or "0") < int(first):
             raise UsageError(f"--entries {arguments.entries}: the first is after the last; expected such as 1-48")
         return [GetBuffer(attribute, Entries(int(first), int(last or first)).selection())]
+    from_at, to_at = _range(arguments)
+    deviation, quirks = arguments.deviation, where.quirks
+    return read_profile(attribute.obis, from_at, to_at, deviation_minutes=deviation, columns=columns, quirks=quirks)
+
+
+def _range(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
+    """Return the first and the last instant that are asked for."""
     if arguments.from_at and arguments.days is not None:
         raise UsageError("give --from or --days")
     days = DAYS_DEFAULT if arguments.days is None else arguments.days
@@ -117,8 +132,18 @@ def _requests(
     from_at = items.parse_instant(arguments.from_at, deviation) if arguments.from_at else to_at - timedelta(days=days)
     if from_at > to_at or to_at - from_at > timedelta(days=DAYS_MAX):
         raise UsageError(f"from {from_at:%Y-%m-%dT%H:%MZ} to {to_at:%Y-%m-%dT%H:%MZ}: expected 0 to {DAYS_MAX} days")
-    quirks = where.quirks
-    return read_profile(attribute.obis, from_at, to_at, deviation_minutes=deviation, columns=columns, quirks=quirks)
+    return from_at, to_at
+
+
+def _unasked(arguments: argparse.Namespace, at: Sequence[int]) -> int:
+    """Return how many of the rows at ``at`` were not asked for: some meters ignore a selection."""
+    if arguments.entries:
+        first, _, last = arguments.entries.partition("-")
+        most = int(last or first) - int(first) + 1
+        return max(0, len(at) - most) if last != "0" else 0
+    from_at, to_at = _range(arguments)
+    earliest, latest = from_at.timestamp() - _SLACK_S, to_at.timestamp() + _SLACK_S
+    return sum(not earliest <= instant <= latest for instant in at)
 
 
 async def _read(

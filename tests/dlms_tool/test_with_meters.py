@@ -333,3 +333,13 @@ def test_a_secret_file_must_be_its_owners_alone(tmp_path: Path, tcp):
     assert congto("dlms", "read", "1.0.1.8.0", *words).returncode == 2
     path.chmod(0o600)
     assert congto("dlms", "read", "1.0.1.8.0", *words).returncode == 0
+
+
+@pytest.mark.integration
+def test_rows_that_were_not_asked_for_are_told(tmp_path):
+    with sim("dlms", "--tcp", "--units", "17", "--ignore-selection", "--secret", "12345678") as said:
+        words = ("--tcp", said["tcp"], "--server", "17", "--client", "1", "--auth", "low", "--secret-env", "SECRET")
+        for asked in (("--days", "1"), ("--entries", "1-3")):
+            done = congto("dlms", "profile", *asked, *words, environment={"SECRET": "12345678"})
+            assert done.returncode == 0, done.stderr
+            assert "rows were not asked for: the meter ignores the selection" in done.stderr
