@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from ingest_server.billing import queries
+from ingest_server.billing.approved import with_approved
 from ingest_server.billing.columns import (
     FOREVER,
     MISSING,
@@ -240,9 +241,13 @@ def _gather_readings(
 
 
 def _registers_at(connection: Connection[Any], us: int, channels: Int64Array) -> dict[str, Any]:
-    """Return what is stored for ``channels`` at one instant, and perhaps for others between them."""
+    """Return what counts for ``channels`` at one instant, and perhaps for others between them."""
     if not channels.size:
         return {name: np.empty(0, dtype=np.int64) for name in _READING}
+    return with_approved(connection, us, channels, _stored_at(connection, us, channels))
+
+
+def _stored_at(connection: Connection[Any], us: int, channels: Int64Array) -> dict[str, Any]:
     at = instant_of(us)
     day = _civil_day(us)
     lowest, highest = int(channels[0]), int(channels[-1])

@@ -123,6 +123,8 @@ SELECT_CONFLICTS = """
     join reading r on r.channel_id = c.channel_id and r.measured_at = c.measured_at and r.value <> c.value
     where c.channel_id between %(lowest)s and %(highest)s and c.measured_at = any (%(instants)s)
       and r.measured_at between %(first_at)s and %(last_at)s
+      and not exists (select from reading_overlay o  -- somebody has said which of the values counts
+                      where o.channel_id = c.channel_id and o.measured_at = c.measured_at and o.quality & 96 <> 0)
 """
 
 # The newest version with its approved differences; one that was cancelled is as if it were not there, but its number.
