@@ -28,6 +28,7 @@ class Method(IntEnum):
     E7_CLASS_PROFILE = 8
     E8_AGREED = 9
     EDITED = 10
+    SPREAD_BY_DAYS = 11  # a register at the ends of periods between two readings
 
 
 class Reason(IntEnum):
@@ -40,6 +41,7 @@ class Reason(IntEnum):
     METER_EXCHANGED = 4
     EDITED_BY_HAND = 5
     UNDONE = 6
+    TRUED_UP = 7  # a reading came after periods that had been estimated
 
 
 SCALED = (

@@ -1,0 +1,118 @@
+"""Registers at the ends of a month that nobody has read: proposals from the readings around them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+
+from billing_core.estimation.boundary import carried_on, spread_by_days
+from billing_core.estimation.provenance import Method, Reason
+from ingest_server.billing.columns import RATES, REGISTERS, TOTAL, MeterRegister
+from ingest_server.billing.period import Period, midnight_of
+from ingest_server.vee import queries
+from ingest_server.vee.changes import Change, Kind, Version
+from ingest_server.vee.gather import Channel
+from protocols.telemetry.reading import Quality
+
+LOOK_BACK_DAYS, LOOK_AHEAD_DAYS = 400, 62
+
+# Which of the wanted registers count for billing at an instant already, or are proposed and not decided yet.
+SELECT_THERE = """
+    select channel_id, measured_at from billing_reading
+    where channel_id = any (%(channels)s::integer[]) and measured_at = any (%(instants)s) and quality & 4 = 0
+    union
+    select v.channel_id, v.measured_at
+    from reading_version v
+    where v.channel_id = any (%(channels)s::integer[]) and v.measured_at = any (%(instants)s)
+      and not exists (select from reading_change_act a where a.change_id = v.change_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A register that a bill needs at a midnight, and does not have."""
+
+    channel: Channel
+    day: date
+
+    @property
+    def at(self) -> datetime:
+        """The midnight that begins the day."""
+        return midnight_of(self.day)
+
+
+def needed(channel: Channel) -> bool:
+    """Return whether a bill rests on the register."""
+    register = MeterRegister(channel.obis)
+    if register is MeterRegister.EXPORT:
+        return channel.solar
+    return (register in REGISTERS[RATES]) == channel.three_rates if channel.category else register is REGISTERS[TOTAL]
+
+
+def missing_at_ends(connection: Connection[Any], period: Period, channels: Iterable[Channel]) -> list[Missing]:
+    """Return the registers that are missing or doubted at both ends of the month, where their meter hung there."""
+    wanted = [
+        Missing(channel, day)
+        for channel in channels
+        if needed(channel)
+        for day in (period.first_on, period.last_on + timedelta(days=1))
+        if channel.installed_at <= midnight_of(day)
+        and (channel.removed_at is None or channel.removed_at >= midnight_of(day))
+    ]
+    ids = sorted({each.channel.channel_id for each in wanted})
+    parameters = {"channels": ids, "instants": [period.start_at, period.end_at]}
+    there = set(connection.execute(SELECT_THERE, parameters).fetchall()) if ids else set()
+    return [each for each in wanted if (each.channel.channel_id, each.at) not in there]
+
+
+def estimate_of(connection: Connection[Any], missing: Missing) -> Version | None:
+    """Return an estimated reading, none if nothing is known to lean on.
+
+    Between two readings the energy is spread by days; after the last one a day takes what it took in the same days a
+    year ago (E4), else in the three months before (E6), else in the last bill (E6).
+    """
+    parameters = {
+        "channel": missing.channel.channel_id,
+        "day": missing.day,
+        "not_before": max(missing.day - timedelta(days=LOOK_BACK_DAYS), _installed_on(missing.channel)),
+        "not_after": missing.day + timedelta(days=LOOK_AHEAD_DAYS),
+    }
+    row = connection.execute(queries.SELECT_AROUND, parameters).fetchone()
+    assert row is not None, "one row joined to others gives a row"
+    last_on, last, next_on, after, earlier_on, earlier, year_on, year, season_on, season = row
+    if last_on is None:
+        return None
+    if next_on is not None and after >= last:
+        value = spread_by_days(last, after, [(missing.day - last_on).days, (next_on - missing.day).days])[0]
+        return _version(missing, int(value), Method.SPREAD_BY_DAYS)
+    taken = []
+    if season_on is not None:
+        taken.append((Method.E4_LAST_YEAR, season - year, (season_on - year_on).days))
+    if earlier_on is not None:
+        taken.append((Method.E6_AVERAGE_DAY, last - earlier, (last_on - earlier_on).days))
+    if missing.channel.obis == MeterRegister.SG.value:
+        own = missing.channel.last_wh // missing.channel.multiplier
+        taken.append((Method.E6_AVERAGE_DAY, own, missing.channel.last_days))
+    made = carried_on(last, (missing.day - last_on).days, taken)
+    return None if made is None else _version(missing, *made)
+
+
+def _installed_on(channel: Channel) -> date:
+    return (channel.installed_at + timedelta(days=1)).date()
+
+
+def _version(missing: Missing, value: int, method: Method) -> Version:
+    limit = 10**missing.channel.digits * 1_000
+    return Version(missing.at, value % limit, int(Quality.ESTIMATED), int(method), int(Reason.GAP))
+
+
+def change_of(
+    missing: list[Missing], versions: list[Version], *, made_by: str, made_at: datetime, why: str, rule_set: str
+) -> Change:
+    """Return the estimates of one channel as a change to propose."""
+    return Change(
+        point=missing[0].channel.point, channel_id=missing[0].channel.channel_id, kind=Kind.ESTIMATE, made_by=made_by,
+        made_at=made_at, why=why, rule_set=rule_set, versions=tuple(versions),
+    )  # fmt: skip

@@ -1,0 +1,190 @@
+"""Decisions on changes: the effect on bills, computed by the billing run's own code; limits per role; four eyes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from importlib import resources
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from psycopg import Connection
+
+from billing_core.control.thresholds import load_thresholds
+from billing_core.estimation.versions import Limit
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.decide import decide
+from ingest_server.billing.gather import Chunk, Frame, Selection, gather, terms_of_run
+from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
+from ingest_server.vee.changes import load_change
+from protocols.errors import UsageError
+from protocols.strict_toml import parse_toml
+
+LIMITS_FILE = "limits.toml"
+KWH_MAX, VND_MAX = 10**9, 10**13
+LOCK_CHANGE = "select from reading_change where change_id = %(change)s for share"
+INSERT_ACT = """
+    insert into reading_change_act (change_id, act, actor, role, effect_wh, effect_vnd, note)
+    values (%(change)s, %(act)s, %(actor)s, %(role)s, %(wh)s, %(vnd)s, %(note)s)
+"""
+SELECT_OVERTAKEN = """
+    select a.change_id from reading_version mine
+    join reading_version other on other.channel_id = mine.channel_id and other.measured_at = mine.measured_at
+    join reading_change_act a on a.change_id = other.change_id
+    where mine.change_id = %(change)s and a.act = 'approve' and a.acted_at > %(made_at)s
+    order by a.act_id desc limit 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A bill's energy and total with tax, or why there is none. [Wh, đ]"""
+
+    energy_wh: int
+    total: int
+    held: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change does to the bill of one month: what stands now, and what it would be."""
+
+    period: Period
+    before: Amount
+    after: Amount
+
+    @property
+    def energy_wh(self) -> int:
+        """Difference in energy. [Wh]"""
+        return self.after.energy_wh - self.before.energy_wh
+
+    @property
+    def vnd(self) -> int:
+        """Difference in money, with tax. [đ]"""
+        return self.after.total - self.before.total
+
+
+def load_limits() -> dict[str, Limit]:
+    """Return the limits that come with the package, by role."""
+    return parse_limits((resources.files("ingest_server.vee") / LIMITS_FILE).read_text(encoding="utf-8"), LIMITS_FILE)
+
+
+def parse_limits(text: str, name: str) -> dict[str, Limit]:
+    """Read what each role may approve; a role without ``kwh`` and ``vnd`` has no limit."""
+    table = parse_toml(text, name)
+    found = {}
+    for role in Role:
+        own = table.table(role.value)
+        unlimited = not own.names()
+        kwh = None if unlimited else own.integer("kwh", 0, KWH_MAX)
+        vnd = None if unlimited else own.integer("vnd", 0, VND_MAX)
+        own.finish()
+        found[role.value] = Limit(kwh, vnd)
+    table.finish()
+    return found
+
+
+def effects_of(connection: Connection[Any], change: Mapping[str, Any]) -> list[Effect]:
+    """Return what an undecided change would do to the bills of the months that it touches; nothing stays written.
+
+    The change is approved in a transaction that is taken back, and in it the bills are computed as a run computes them.
+    """
+    periods = list(_months(change))
+    point = change["metering_point_id"]
+    with connection.transaction(force_rollback=True):
+        before = [_standing(connection, period, point) for period in periods]
+        connection.execute(INSERT_ACT, _act(change["change_id"], "approve", Actor("dry run", Role.DIRECTOR), 0, 0))
+        after = [_computed(connection, period, point)[0] for period in periods]
+    return [Effect(*each) for each in zip(periods, before, after, strict=True)]
+
+
+def decide_change(
+    connection: Connection[Any], change_id: int, act: str, actor: Actor, limits: Mapping[str, Limit]
+) -> list[Effect]:
+    """Approve (``act`` is ``approve``) or reject a change; return its effects.
+
+    Raises
+    ------
+    UsageError
+        If it was decided, the same person made it, another was approved for one of its readings since, or the role may
+        not approve an effect of this size.
+    """
+    with connection.transaction():
+        connection.execute(LOCK_CHANGE, {"change": change_id})
+        change = load_change(connection, change_id)
+        where = f"change {change_id}: "
+        if change["act"] is not None:
+            raise UsageError(f"{where}{change['actor']} decided on it already ({change['act']})")
+        effects = effects_of(connection, change)
+        wh = max((abs(each.energy_wh) for each in effects), default=0)
+        vnd = max((abs(each.vnd) for each in effects), default=0)
+        if act == "approve":
+            if actor.name == change["made_by"]:
+                raise UsageError(f"{where}{actor.name} made it: another person must approve it (four eyes)")
+            parameters = {"change": change_id, "made_at": change["made_at"]}
+            overtaken = connection.execute(SELECT_OVERTAKEN, parameters).fetchone()
+            if overtaken is not None:
+                raise UsageError(
+                    f"{where}change {overtaken[0]} of the same readings was approved since it was made; reject "
+                    "this one and propose anew"
+                )
+            _refuse_beyond(where, actor, wh, vnd, limits)
+        connection.execute(INSERT_ACT, _act(change_id, act, actor, wh, vnd))
+    return effects
+
+
+def _refuse_beyond(where: str, actor: Actor, wh: int, vnd: int, limits: Mapping[str, Limit]) -> None:
+    limit = limits[actor.role.value]
+    kwh = -(-wh // 1000)
+    if (limit.kwh is not None and kwh > limit.kwh) or (limit.vnd is not None and vnd > limit.vnd):
+        raise UsageError(
+            f"{where}it moves a bill by {kwh:,} kWh and {vnd:,} đ; a {actor.role.value} may approve {limit.kwh:,} kWh "
+            f"and {limit.vnd:,} đ: somebody with a higher limit must approve it"
+        )
+
+
+def _act(change_id: int, act: str, actor: Actor, wh: int, vnd: int) -> dict[str, Any]:
+    return {
+        "change": change_id, "act": act, "actor": actor.name, "role": actor.role.value, "wh": wh, "vnd": vnd,
+        "note": actor.note,
+    }  # fmt: skip
+
+
+def _months(change: Mapping[str, Any]) -> Iterator[Period]:
+    """Return the months whose bills may rest on the readings: a midnight between two months belongs to both."""
+    days: set[date] = set()
+    for each in change["versions"]:
+        at: datetime = each.measured_at
+        for instant in (at, at - timedelta(microseconds=1)):
+            days.add(instant.astimezone(ZoneInfo(CIVIL_TIME_ZONE)).date().replace(day=1))
+    for day in sorted(days):
+        yield Period.of_month(f"{day:%Y-%m}")
+
+
+def _standing(connection: Connection[Any], period: Period, point: str) -> Amount:
+    """Return what an issued bill stands at, else what would be computed now."""
+    computed, issued = _computed(connection, period, point)
+    return computed if issued is None else issued
+
+
+def _computed(connection: Connection[Any], period: Period, point: str) -> tuple[Amount, Amount | None]:
+    """Return what a run would compute now, and what was issued, if anything."""
+    terms = terms_of_run(connection, period)
+    frame = Frame(period, Selection((point,)), terms, (0,) * len(terms))
+    points = gather(connection, frame, Chunk("", point, 1))
+    decision = decide(points, _tariffs(), load_thresholds())
+    issued = None
+    if len(points) and points.issued.in_ledger[0]:
+        issued = Amount(int(points.issued.energy_wh[0]), int(points.issued.total[0]), None)
+    if decision.holds or not len(decision.computed.places):
+        held = decision.holds[0].reason if decision.holds else "nothing to bill"
+        return Amount(0, 0, held), issued
+    charges, place = decision.computed.charges, decision.computed.places[0]
+    return Amount(int(charges.billed_wh[place]), int(charges.total[place]), None), issued
+
+
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()

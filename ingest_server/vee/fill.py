@@ -1,0 +1,165 @@
+"""Fill: readings for what a profile lacks in a month, or what failed in it. No database, no clock."""
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY, Context
+from billing_core.estimation.estimate import estimate
+from billing_core.estimation.profile import Filled, RegisterProfile, between, readings_in_gaps
+from billing_core.estimation.provenance import Reason
+from billing_core.estimation.suspects import slots_to_replace
+from billing_core.validation.catalogue import Severity
+from billing_core.validation.parameters import Columns
+from billing_core.validation.series import Intervals, Registers
+from billing_core.validation.validate import MeterData, Validation, validate
+from ingest_server.billing.period import Period
+from ingest_server.vee.gather import Profile
+from protocols.telemetry.reading import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """Readings for one channel, ascending by instant; ``again`` says that the rules still fail a day that they fill."""
+
+    row: int
+    instants_us: NDArray[np.int64]
+    index_wh: NDArray[np.int64]
+    quality: NDArray[np.int64]
+    method: NDArray[np.int64]
+    reason: NDArray[np.int64]
+    bounded: bool
+    again: tuple[date, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Which channels lack or fail something, what fills it, which slots that is, and the month's span of slots."""
+
+    rows: NDArray[np.int64]
+    filled: Filled
+    wanted: NDArray[np.bool_]
+    begin: int
+    end: int
+
+
+def fill(
+    profile: Profile,
+    data: MeterData,
+    believed: NDArray[np.bool_],
+    result: Validation,
+    period: Period,
+) -> Gaps | None:
+    """Propose readings for all rows that lack or fail any in the month; none if no row does."""
+    intervals, registers, per_day = data.intervals, data.registers, profile.slots_per_day
+    begin = (period.first_on - profile.first_on).days * per_day
+    end = begin + period.days * per_day
+    at_point = profile.at_point()
+    active = at_point[:, 1:] & at_point[:, :-1]
+    failed = slots_to_replace(result, intervals, np.zeros(len(profile.channels), dtype=np.int64)) & active
+    wanted = (intervals.missing & active) | failed
+    later = believed[:, end:].any(axis=1)
+    wanted[~later, end:] = False
+    rows = np.flatnonzero(wanted[:, begin:end].any(axis=1))
+    if not rows.size:
+        return None
+    own = Intervals(
+        energy_wh=np.where(intervals.missing[rows], 0, intervals.energy_wh[rows] // registers.multiplier[rows, None]),
+        missing=intervals.missing[rows] | ~active[rows],
+        slots_per_day=per_day,
+    )
+    days = np.array([profile.first_on + timedelta(days=day) for day in range(profile.days)])
+    weekday = np.array([day.weekday() for day in days.tolist()], dtype=np.int64)
+    day_type = np.select([weekday == 5, weekday == 6], [SATURDAY, SUNDAY], WORKDAY).astype(np.int64)
+    context = Context(
+        intervals=own,
+        registers=replace(
+            registers,
+            index_wh=registers.index_wh[rows],
+            actual=np.zeros_like(registers.actual[rows]),  # each gap is scaled to its own readings, not to midnights
+            digits=registers.digits[rows],
+            unit_wh=registers.unit_wh[rows],
+            resolution_wh=registers.resolution_wh[rows],
+            multiplier=np.ones(rows.size, dtype=np.int64),
+        ),
+        replace=failed[rows],
+        weekday=weekday,
+        day_type=day_type,
+        outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+    )
+    made = estimate(context)
+    filled = readings_in_gaps(
+        RegisterProfile(profile.index_wh[rows], believed[rows], registers.range_wh()[rows]),
+        wanted[rows],
+        made.intervals.energy_wh,
+        made.method,
+        per_day,
+    )
+    return Gaps(rows, filled, wanted[rows], begin, end)
+
+
+def propose(
+    profile: Profile,
+    data: MeterData,
+    gaps: Gaps,
+    believed: NDArray[np.bool_],
+    parameters: Columns,
+) -> tuple[list[Proposed], int]:
+    """Return the proposals per channel for the month, judged again by the rules, and how many slots stay empty."""
+    per_day, filled = profile.slots_per_day, gaps.filled
+    begin, end = gaps.begin, gaps.end
+    index, read = profile.index_wh[gaps.rows].copy(), believed[gaps.rows].copy()
+    index[filled.row, filled.instant] = filled.index_wh
+    read[filled.row, filled.instant] = True
+    again = _judged_again(data, gaps, index, read, parameters)
+    left = int((~(read[:, 1:] & read[:, :-1]) & gaps.wanted)[:, begin:end].sum())
+    there = profile.read[gaps.rows]
+    taken = (filled.instant >= begin) & (filled.instant <= end)
+    proposals = []
+    instants = profile.instants_us
+    for place, row in enumerate(gaps.rows.tolist()):
+        mine = np.flatnonzero(taken & (filled.row == place))
+        if not mine.size:
+            continue
+        slot = filled.instant[mine]
+        stood = there[place, slot] | (profile.quality[row, slot] & int(Quality.SUSPECT) != 0)
+        days = np.unique(np.flatnonzero(again[place]))
+        proposals.append(
+            Proposed(
+                row=row,
+                instants_us=instants[slot],
+                index_wh=filled.index_wh[mine],
+                quality=np.where(stood, int(Quality.SUBSTITUTED), int(Quality.ESTIMATED)),
+                method=filled.method[mine].astype(np.int64),
+                reason=np.where(stood, int(Reason.FAILED_VALIDATION), int(Reason.GAP)),
+                bounded=bool(filled.bounded[mine].all()),
+                again=tuple(
+                    profile.first_on + timedelta(days=int(day)) for day in days if begin <= day * per_day < end
+                ),
+            )
+        )
+    return proposals, left
+
+
+def _judged_again(
+    data: MeterData, gaps: Gaps, index: NDArray[np.int64], read: NDArray[np.bool_], parameters: Columns
+) -> NDArray[np.bool_]:
+    """Return the days that hold something estimated and still fail. [rows of the gaps × days]"""
+    rows, whole = gaps.rows, data.registers
+    per_day = data.intervals.slots_per_day
+    registers = Registers(
+        index_wh=np.ascontiguousarray(index[:, ::per_day]),
+        actual=np.ascontiguousarray(read[:, ::per_day]),
+        digits=whole.digits[rows],
+        unit_wh=whole.unit_wh[rows],
+        resolution_wh=whole.resolution_wh[rows],
+        multiplier=whole.multiplier[rows],
+    )
+    energy, missing = between(RegisterProfile(index, read, registers.range_wh()))
+    again = Intervals(energy_wh=energy * registers.multiplier[:, None], missing=missing, slots_per_day=per_day)
+    one = MeterData(intervals=again, registers=registers, limit_wh=data.limit_wh[rows], two_way=data.two_way[rows])
+    result = validate(one, {name: column[rows] for name, column in parameters.items()})
+    touched = gaps.wanted.reshape(len(rows), -1, per_day).any(axis=2)
+    return touched & result.verdict.at_least(Severity.FAIL)

@@ -1,0 +1,208 @@
+"""Judge: what the rules find in a month of many channels, and readings for the gaps. No database, no clock."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.estimation.profile import RegisterProfile, between, lone_misreadings
+from billing_core.rounding import ENERGY_WH_MAX
+from billing_core.validation import meter_rules, period_rules, screening
+from billing_core.validation.catalogue import Severity
+from billing_core.validation.finding import Finding, found
+from billing_core.validation.parameters import Columns, columns_on, load_parameters
+from billing_core.validation.series import METER_CLASSES, Intervals, Registers
+from billing_core.validation.validate import MeterData, Validation, validate
+from ingest_server.billing.columns import MeterRegister
+from ingest_server.billing.period import Period
+from ingest_server.vee.fill import Proposed, fill, propose
+from ingest_server.vee.gather import Channel, Profile
+
+UNIT_WH = 1_000  # digits of a register count kWh
+MONTH_DAYS = 30
+HOUSEHOLD, SHOP, LARGE = range(len(METER_CLASSES))
+CLASSES = {"residential": HOUSEHOLD, "prepaid": HOUSEHOLD, "business": SHOP, "lighting_admin": SHOP, "tourism": SHOP}
+NIGHT_FROM, NIGHT_UNTIL = 19, 5  # hours: dark on every day of the year anywhere in Vietnam
+
+
+class Found(NamedTuple):
+    """A finding about a channel's day, or its month."""
+
+    row: int
+    rule: str
+    version: int
+    severity: int
+    found_on: date
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a profile: the hash of what each row was judged by, findings, proposals, and usual energy."""
+
+    channels: tuple[Channel, ...]
+    hashes: tuple[str, ...]
+    severity: NDArray[np.int64]
+    monthly_wh: NDArray[np.int64]
+    found: list[Found]
+    proposed: list[Proposed]
+    gaps_left: int  # slots of the month without a reading that nothing could be proposed for
+
+
+def hash_of(profile: Profile, row: int) -> str:
+    """Return what names everything that a row is judged by."""
+    channel = profile.channels[row]
+    digest = hashlib.sha256(repr((*channel, profile.first_on, profile.slots_per_day)).encode())
+    digest.update(profile.index_wh[row].astype("<i8").tobytes())
+    digest.update(profile.quality[row].astype("<i2").tobytes())
+    digest.update(np.packbits(profile.read[row]).tobytes())
+    return digest.hexdigest()
+
+
+def judge(profile: Profile, period: Period) -> Judged:
+    """Apply the rules to a profile and propose readings where they are missing or failed."""
+    channels = profile.channels
+    classes = np.array([CLASSES.get(each.category, LARGE) for each in channels], dtype=np.int8)
+    parameters = columns_on(load_parameters(), period.first_on, classes)
+    wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
+    at_point = profile.at_point()
+    believed = profile.read & ~wrong & at_point
+    registers = _registers(profile, believed)
+    energy, missing = between(RegisterProfile(profile.index_wh, believed, registers.range_wh()))
+    primary = energy * registers.multiplier[:, None]
+    beyond: NDArray[np.bool_] = np.abs(primary) > ENERGY_WH_MAX
+    primary[beyond], missing = 0, missing | beyond
+    intervals = Intervals(energy_wh=primary, missing=missing, slots_per_day=profile.slots_per_day)
+    data = _meter_data(profile, intervals, registers)
+    result = validate(data, parameters)
+    first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
+    whole_day = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1).all(axis=2)
+    asked = np.zeros(whole_day.shape, dtype=np.bool_)
+    asked[:, first:last] = whole_day[:, first:last]
+    findings = [
+        *result.findings.values(),
+        _misread(profile, wrong),
+        *_of_period(profile, result, parameters, (first, last)),
+    ]
+    listed = _listed(findings, profile, asked, period)
+    gaps = fill(profile, data, believed, result, period)
+    proposed, left = propose(profile, data, gaps, believed, parameters) if gaps is not None else ([], 0)
+    severity = np.zeros(len(channels), dtype=np.int64)
+    for each in listed:
+        severity[each.row] = max(severity[each.row], each.severity)
+    usual = np.median(result.scan.total, axis=1).astype(np.int64) * MONTH_DAYS
+    return Judged(
+        channels, tuple(hash_of(profile, row) for row in range(len(channels))), severity, usual, listed, proposed, left
+    )
+
+
+def _registers(profile: Profile, believed: NDArray[np.bool_]) -> Registers:
+    """Return the registers at midnights; each one's resolution is the largest step that all its readings share."""
+    index = np.where(believed, profile.index_wh, 0)
+    base = index.max(axis=1, keepdims=True)
+    step = np.gcd.reduce(np.where(believed, base - index, 0), axis=1)
+    midnight = slice(None, None, profile.slots_per_day)
+    return Registers(
+        index_wh=np.ascontiguousarray(index[:, midnight]),
+        actual=np.ascontiguousarray(believed[:, midnight]),
+        digits=np.array([each.digits for each in profile.channels], dtype=np.int64),
+        unit_wh=np.full(len(profile.channels), UNIT_WH, dtype=np.int64),
+        resolution_wh=np.clip(step, 1, UNIT_WH),
+        multiplier=np.array([each.multiplier for each in profile.channels], dtype=np.int64),
+    )
+
+
+def _meter_data(profile: Profile, intervals: Intervals, registers: Registers) -> MeterData:
+    n = len(profile.channels)
+    export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
+    nothing = np.zeros(n, dtype=np.int64)
+    data = MeterData(intervals=intervals, registers=registers, limit_wh=nothing, two_way=np.zeros(n, dtype=np.bool_))
+    if not export.any():
+        return data
+    hours = np.arange(profile.days * profile.slots_per_day) % profile.slots_per_day * 24 // profile.slots_per_day
+    night = (hours >= NIGHT_FROM) | (hours < NIGHT_UNTIL)
+    sold = np.where(export[:, None], intervals.energy_wh, 0)
+    return replace(
+        data,
+        export=replace(intervals, energy_wh=sold),
+        night=night[None, :],
+        solar=np.array([each.solar for each in profile.channels]),
+        inverter_w=nothing,  # nobody says how large it is
+    )
+
+
+def _misread(profile: Profile, wrong: NDArray[np.bool_]) -> Finding:
+    """A single reading between two that agree: a register that fell, or jumped and came back (V33)."""
+    per_day = profile.slots_per_day
+    inside = wrong[:, :-1].reshape(len(profile.channels), profile.days, per_day)
+    count = inside.sum(axis=2)
+    first = inside.argmax(axis=2)
+    rows, days = np.indices(count.shape)
+    return found("V33", count > 0, misread=count, index_wh=profile.index_wh[rows, days * per_day + first])
+
+
+def _of_period(profile: Profile, result: Validation, parameters: Columns, span: tuple[int, int]) -> list[Finding]:
+    """Apply the rules about the month as a whole, and the screens of the inspection queue."""
+    first, last = span
+    channels = profile.channels
+    days = np.full(len(channels), last - first, dtype=np.int64)
+    complete = (result.scan.missing[:, first:last] == 0).all(axis=1)
+    energy = result.scan.total[:, first:last].sum(axis=1)
+    own = np.array([each.obis == MeterRegister.SG.value for each in channels])
+    before = np.array([each.last_wh // each.last_days if each.last_days else 0 for each in channels], dtype=np.int64)
+    # Of an incomplete month or a register of one rate nothing can be said against a whole bill.
+    usual = np.where(complete & own, before, 0)
+    last_bill = np.array([each.last_wh if each.last_days else 1 for each in channels], dtype=np.int64)
+    idle = np.stack([last_bill, energy], axis=1)
+    found_here = [
+        period_rules.v34_high_low(energy, days, usual, parameters),
+        meter_rules.v36_idle(idle, own & complete, parameters),
+    ]
+    known = (result.scan.missing == 0) & (result.verdict.severity < int(Severity.FAIL))
+    daily = result.scan.total
+    rows = np.flatnonzero(own & known[:, :last].all(axis=1))
+    if rows.size > 1 and last >= MONTH_DAYS:
+        peers = np.array([CLASSES.get(channels[row].category, LARGE) for row in rows], dtype=np.int64)
+        step = screening.v51_change_point(daily[rows, :last], known[rows, :last], peers)
+        lowest = screening.v52_lowest(energy[rows], peers, np.ones(rows.size, dtype=np.bool_))
+        found_here.append(_spread_rows(step, rows, daily.shape))
+        screens = (lowest, screening.v54_volatility(daily[rows, :last]))
+        found_here.extend(_spread_rows(screen, rows, daily.shape[:1]) for screen in screens)
+    return found_here
+
+
+def _spread_rows(finding: Finding, rows: NDArray[np.int64], shape: tuple[int, ...]) -> Finding:
+    """Return a finding about some rows as one about all of them."""
+
+    def whole(column: NDArray[Any]) -> NDArray[Any]:
+        spread = np.zeros(shape, dtype=column.dtype)
+        if column.ndim > 1:
+            spread[rows, : column.shape[1]] = column
+        else:
+            spread[rows] = column
+        return spread
+
+    return replace(finding, mask=whole(finding.mask), evidence={n: whole(c) for n, c in finding.evidence.items()})
+
+
+def _listed(findings: list[Finding], profile: Profile, asked: NDArray[np.bool_], period: Period) -> list[Found]:
+    """Return the findings about the month's days, one row each; the rules of one day and id are one finding."""
+    listed: dict[tuple[int, str, date], Found] = {}
+    for finding in findings:
+        rule = finding.rule
+        severity = finding.severities()
+        places: list[tuple[tuple[int, ...], date]]
+        if finding.mask.ndim == 1:
+            places = [((int(row),), period.first_on) for row in np.flatnonzero(finding.mask & asked.any(axis=1))]
+        else:
+            places = [
+                ((row, day), profile.first_on + timedelta(days=day))
+                for row, day in np.argwhere(finding.mask & asked).tolist()
+            ]
+        for index, day in places:
+            one = Found(index[0], rule.id, rule.version, int(severity[index]), day, finding.at(*index))
+            listed.setdefault((index[0], rule.id, day), one)
+    return list(listed.values())

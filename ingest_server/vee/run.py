@@ -1,0 +1,184 @@
+"""One validation run over a month: chunk after chunk read, judged, written; what was judged before is left alone.
+
+Each chunk is committed whole, and a channel whose readings and rules are those of its last judgement is passed over. So
+a run may be killed at any point and begun again, and a second run writes nothing.
+"""
+
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+
+from billing_core.validation.parameters import load_parameters, rule_set_hash
+from ingest_server.billing.executors import AHEAD, executor_of, in_order
+from ingest_server.billing.gather import Chunk, Selection, chunks_of_run
+from ingest_server.billing.period import Period, instant_of
+from ingest_server.database import connect
+from ingest_server.database.connection import translated
+from ingest_server.vee import queries
+from ingest_server.vee.boundary import change_of, estimate_of, missing_at_ends
+from ingest_server.vee.changes import Change, Kind, Version, propose
+from ingest_server.vee.fill import Proposed
+from ingest_server.vee.gather import Channel, Gathered, Profile, gather
+from ingest_server.vee.judge import Judged, judge
+from ingest_server.vee.write import instants_proposed, write_judgements
+from protocols.errors import UnavailableError
+
+POINTS_PER_CHUNK = 500  # some 0.7 million half-hourly readings of one register with the days around a month: 40 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker is told."""
+
+    dsn: str
+    run_id: int
+    period: Period
+    selection: Selection
+    chunk: Chunk
+    rule_set: str
+    actor: str
+    now: datetime
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a chunk, or of all: readings read, channels, judgements written, findings and proposals."""
+
+    readings: int = 0
+    channels: int = 0
+    judged: int = 0
+    unchanged: int = 0
+    findings: dict[str, int] = field(default_factory=dict)
+    proposed: int = 0
+    values: int = 0
+    gaps_left: int = 0
+    ends_left: int = 0
+
+    def add(self, other: "Outcome") -> None:
+        """Add another chunk's counts."""
+        for name in ("readings", "channels", "judged", "unchanged", "proposed", "values", "gaps_left", "ends_left"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for rule, count in other.findings.items():
+            self.findings[rule] = self.findings.get(rule, 0) + count
+
+
+Progress = Callable[[int, int], None]
+
+
+def run_vee(
+    dsn: str,
+    period: Period,
+    selection: Selection | None = None,
+    *,
+    actor: str,
+    now: datetime,
+    workers: int = 1,
+    chunk_points: int = POINTS_PER_CHUNK,
+    progress: Progress = lambda _done, _of: None,
+) -> Outcome:
+    """Validate a month and propose what is missing.
+
+    Parameters
+    ----------
+    actor, now
+        Who proposes, and when.
+
+    Raises
+    ------
+    UnavailableError
+        If the database or a worker goes away; what was committed stays, run again.
+    """
+    selection = selection or Selection()
+    total = Outcome()
+    rule_set = rule_set_hash(load_parameters(), period.first_on)
+    try:
+        with translated(), connect(dsn) as connection:
+            connection.autocommit = True
+            chunks = chunks_of_run(connection, selection, chunk_points)
+            span = {"first_on": period.first_on, "last_on": period.last_on, "rule_set": rule_set, "actor": actor}
+            row = connection.execute(queries.INSERT_RUN, span).fetchone()
+            assert row is not None, "an insert returning gives a row"
+            jobs = [Job(dsn, row[0], period, selection, chunk, rule_set, actor, now) for chunk in chunks]
+            ahead = 1 if workers == 1 else AHEAD * workers
+            with executor_of(workers, None) as executor:
+                for job, outcome in zip(jobs, in_order(executor, carry_out, jobs, ahead=ahead), strict=True):
+                    total.add(outcome)
+                    progress(job.chunk.points_so_far, chunks[-1].points_so_far)
+    except BrokenProcessPool as error:
+        raise UnavailableError(
+            f"validation of {period}: a worker died ({error}); run again: it goes on there"
+        ) from error
+    return total
+
+
+def carry_out(job: Job) -> Outcome:
+    """Read, judge and write a chunk, in one transaction."""
+    with connect(job.dsn) as connection:
+        gathered = gather(connection, job.period, job.selection, job.chunk)
+        outcome = Outcome(readings=gathered.rows, channels=len(gathered.channels))
+        for profile in gathered.profiles:
+            judged = judge(profile, job.period)
+            written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
+            outcome.judged += len(written)
+            outcome.unchanged += len(judged.channels) - len(written)
+            for each in judged.found:
+                if each.row in written:
+                    outcome.findings[each.rule] = outcome.findings.get(each.rule, 0) + 1
+            outcome.gaps_left += judged.gaps_left
+            for proposal in judged.proposed:
+                if proposal.row in written:
+                    _propose_profile(connection, job, judged, proposal, outcome)
+        _propose_ends(connection, job, gathered, outcome)
+        connection.commit()
+    return outcome
+
+
+def _propose_profile(
+    connection: Connection[Any], job: Job, judged: Judged, proposal: Proposed, outcome: Outcome
+) -> None:
+    """Propose readings for a channel's gaps, but for those that are proposed already."""
+    channel = judged.channels[proposal.row]
+    waiting = instants_proposed(connection, channel.channel_id)
+    columns = (proposal.instants_us, proposal.index_wh, proposal.quality, proposal.method, proposal.reason)
+    versions = [Version(instant_of(us), *rest) for us, *rest in zip(*(each.tolist() for each in columns), strict=True)]
+    fresh = tuple(each for each in versions if (each.measured_at, each.value) not in waiting)
+    if not fresh:
+        return
+    kept = (
+        "between the readings around each gap" if proposal.bounded else "after the last reading: no later one fixes it"
+    )
+    again = f"; fails again on {', '.join(map(str, proposal.again))}" if proposal.again else ""
+    why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{again}"
+    change = Change(
+        point=channel.point, channel_id=channel.channel_id, kind=Kind.ESTIMATE, made_by=job.actor, made_at=job.now,
+        why=why[:500], rule_set=job.rule_set, versions=fresh,
+    )  # fmt: skip
+    propose(connection, change)
+    outcome.proposed += 1
+    outcome.values += len(fresh)
+
+
+def _propose_ends(connection: Connection[Any], job: Job, gathered: Gathered, outcome: Outcome) -> None:
+    """Propose registers at the month's ends that no profile has filled."""
+    found = missing_at_ends(connection, job.period, gathered.channels)
+    for channel_id in sorted({each.channel.channel_id for each in found}):
+        mine = [each for each in found if each.channel.channel_id == channel_id]
+        made = [(each, version) for each in mine if (version := estimate_of(connection, each)) is not None]
+        outcome.ends_left += len(mine) - len(made)
+        if not made:
+            continue
+        why = f"register {mine[0].channel.obis} not read at an end of {job.period}"
+        change = change_of(
+            [each for each, _ in made], [version for _, version in made], made_by=job.actor, made_at=job.now, why=why,
+            rule_set=job.rule_set,
+        )  # fmt: skip
+        propose(connection, change)
+        outcome.proposed += 1
+        outcome.values += len(made)
+
+
+__all__ = ["Channel", "Job", "Outcome", "Profile", "carry_out", "run_vee"]

@@ -1,0 +1,5 @@
+"""A district in a fresh database."""
+
+from tests.billing_runs.conftest import district
+
+__all__ = ["district"]
