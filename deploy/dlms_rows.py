@@ -102,3 +102,22 @@ AREAS = (
         "tests/simulators",
     ),
 )
+
+
+TOLERATED = (
+    ("date-time tagged as data, `09 0C`, in a push", "test_a_date_time_tagged_as_data_in_a_push_is_read"),
+    ("AARE that begins with its protocol version, `80 02 07 80`", "test_an_aare_may_begin_with_its_protocol_version"),
+    (
+        "rejection without user-information",
+        "test_a_rejection_may_come_without_user_information_but_an_acceptance_may_not",
+    ),
+    ("UA parameters of one, two or four octets", "test_ua_parameters_of_one_two_or_four_octets_are_read"),
+    (
+        "blocks smaller than the maximum asked, lists of length zero",
+        "test_a_server_may_send_smaller_blocks_and_empty_lists",
+    ),
+    ("hundredths `FF`, deviation `8000`, dates left open", "test_hundredths_and_seconds_left_open_are_no_obstacle"),
+    ("3 s between the parts of one push", "test_pauses_of_three_seconds_inside_a_push_are_no_silence"),
+    ("no RLRQ: the link is disconnected instead", "test_a_meter_without_rlrq_is_left_by_disconnecting_the_link"),
+)
+"""What is taken without a switch, because the standard allows it or nothing can be mistaken for it; and its test."""

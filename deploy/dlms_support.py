@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
-from deploy.dlms_rows import AREAS
+from deploy.dlms_rows import AREAS, TOLERATED
 from edge_agent.dlms_tool.layers import NAMES as LAYERS
 from protocols.dlms import quirks, services
 from protocols.dlms.acse import Context
@@ -58,6 +58,7 @@ def render_page() -> str:
         ("IEC 62056-21", ("feature", "what"), _characters()),
         ("Faults of simulated meters", ("fault", ""), [(f"`{name}`", "") for name in _faults()]),
         ("Quirks", ("`--quirk`", "what it allows, and the meter it was seen with"), list(_quirks())),
+        ("Taken without a switch", ("what meters do", "tried in tests/dlms/test_quirks.py"), _tolerated()),
     )
     tables = (f"## {title}\n\n{_table(heads, rows)}" for title, heads, rows in sections)
     return "\n".join((_HEAD, *tables))
@@ -71,6 +72,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _areas() -> list[tuple[str, str, str, str]]:
     return [(area.name, area.client, area.simulator, f"`{area.tests}`") for area in AREAS]
+
+
+def _tolerated() -> list[tuple[str, str]]:
+    return [(what, f"`{test}`") for what, test in TOLERATED]
 
 
 def _word(member: Enum) -> str:
