@@ -100,7 +100,6 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         log.error("journal.set_aside", path=lost)
     if spool.renewed is not None:
         log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
-    spool.heals = frozenset(meter.id for bus in config.buses for meter in bus.meters if meter.heal)
     store = Store(spool)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:
@@ -149,6 +148,7 @@ class Agent:
                 tasks,
                 fleet,
                 self._pushes,
+                self._store,
                 make_publisher=self._make_publisher,
                 supervise=self._supervise,
                 connected=lambda: self._desk.connected,

@@ -26,6 +26,7 @@ class GatewayRunning:
         tasks: asyncio.TaskGroup,
         fleet: Fleet,
         pushes: PushDesk,
+        store: Store,
         *,
         make_publisher: MakePublisher,
         supervise: Supervise,
@@ -34,6 +35,7 @@ class GatewayRunning:
         self._tasks = tasks
         self._fleet = fleet
         self._pushes = pushes
+        self._spool = store.spool
         self._make_publisher = make_publisher
         self._supervise = supervise
         self.connected = connected
@@ -47,6 +49,7 @@ class GatewayRunning:
         if config.broker != self._broker:
             await self._stop_publisher()
         self._pushes.know(config)
+        self._spool.heals = frozenset(meter.id for bus in config.buses for meter in bus.meters if meter.heal)
         changed = await self._fleet.follow(config.buses)
         if self._publishing is None:  # it tells the time, which it has from the buses' clocks
             self._start_publisher(config)
