@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 
+from ingest_server.commands_policies import add_policies_arguments, policies
+from ingest_server.commands_quarantine import add_quarantine_arguments, quarantine
 from ingest_server.commands_repair import add_repair_arguments, clocks, resend
 from ingest_server.commands_run import add_leave_arguments, add_run_arguments, leave_session, run_ingest
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
@@ -24,10 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(actions.add_parser("run", help="take messages from the broker and store them, until SIGTERM"))
     add_leave_arguments(actions.add_parser("leave", help="let the broker forget a session that nobody will continue"))
     add_repair_arguments(actions)
+    add_policies_arguments(actions)
     top = actions.add_parser("top", help="show what a running ingest does, each second anew")
     top.add_argument("--metrics-port", type=int, required=True, metavar="PORT", help="as given to `congto ingest run`")
     top.add_argument("--seconds", type=int, metavar="N", help="end after so many (default: at Ctrl-C)")
     migrate_action = actions.add_parser("migrate", help="bring the database to this version's schema")
+    add_quarantine_arguments(
+        actions.add_parser("quarantine", help="show what could not be taken, and why; status 1 if there is anything")
+    )
     readmit = actions.add_parser("readmit", help="store what can now be taken of the messages in the quarantine")
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
     digest.add_argument("--gateway", metavar="ID", help="only this one")
@@ -72,8 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         "leave": leave_session,
         "resend": resend,
         "clocks": clocks,
+        "policies": policies,
         "top": _top,
         "migrate": _migrate,
+        "quarantine": quarantine,
         "readmit": _readmit,
         "digest": _digest,
         "gaps": _gaps,

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import conninfo
 from psycopg.rows import TupleRow
 
+from ingest_server.database.edition import check_readable
 from protocols.errors import UnavailableError, UsageError
 
 DSN_VARIABLE = "CONGTO_DSN"
@@ -31,13 +32,14 @@ def connect(dsn: str) -> psycopg.Connection[TupleRow]:
     Raises
     ------
     UsageError
-        If the DSN can't be read.
+        If the DSN can't be read, or readings are compressed and the database's edition can't read them.
     UnavailableError
         If the database does not answer or refuses us.
     """
     try:
         connection = psycopg.connect(dsn, **connection_options(dsn))
         connection.execute(SET_UTC)
+        check_readable(connection)
         connection.commit()
     except psycopg.OperationalError as error:
         raise unavailable(error) from error

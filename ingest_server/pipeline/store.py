@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ingest_server.database.connection import SET_UTC, connection_options
+from ingest_server.database.edition import CHECK_READABLE
 from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
 from ingest_server.pipeline.message import Rejected
 from ingest_server.pipeline.suspects import (
@@ -107,6 +108,7 @@ async def open_connection(dsn: str) -> Connection:
     """Return a session for :func:`store`: in UTC, each statement on its own outside a transaction."""
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **connection_options(dsn))
     await connection.execute(SET_UTC)
+    await connection.execute(CHECK_READABLE)
     await connection.execute(CREATE_STAGED)
     return connection
 
