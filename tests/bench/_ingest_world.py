@@ -40,12 +40,21 @@ class Message:
 
 
 @contextmanager
-def servers() -> Iterator[lifecycle.Running]:
-    """Give servers with the meters registered."""
+def bare_servers() -> Iterator[lifecycle.Running]:
+    """Give servers of one's own with nothing in them."""
     directory = Path(tempfile.mkdtemp(prefix="congto-bench-"))
     directory.chmod(0o711)  # the servers' user must get through
     try:
-        running = lifecycle.up(directory / "runtime")
+        yield lifecycle.up(directory / "runtime")
+    finally:
+        lifecycle.down(directory / "runtime")
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def servers() -> Iterator[lifecycle.Running]:
+    """Give servers with the meters registered."""
+    with bare_servers() as running:
         migrate(running.dsn)
         meters = "".join(
             f'[[meter]]\nid = "g{gateway}-{meter}"\ngateway = "g{gateway}"\nmodel = "eastron_sdm120"\n'
@@ -57,9 +66,6 @@ def servers() -> Iterator[lifecycle.Running]:
         with connect(running.dsn) as connection:
             load_registry(connection, gateways + meters, "bench.toml")
         yield running
-    finally:
-        lifecycle.down(directory / "runtime")
-        shutil.rmtree(directory)
 
 
 def make_messages(readings: int, messages: int) -> list[Message]:
