@@ -24,6 +24,7 @@ from protocols.modbus.messages import (
 
 CONTINUATIONS_MAX = 8  # of an identification that does not fit into one answer
 TRIED_MAX = 8  # plausible models that are read in full
+TRIES = 2  # of a question that nobody answers
 WORD_LETTERS_MIN = 4  # of a maker's name, to be found in a model's
 
 
@@ -97,11 +98,13 @@ async def _identification(link: Link, unit: int) -> dict[str, str]:
 
 async def _registers(link: Link, unit: int, question: Question) -> bytes | None:
     request = ReadRegisters(unit, FUNCTION_OF_TABLE[question.table], question.address, question.registers)
-    try:
-        reply = await link.exchange(request, probe=True)
-    except (NoReplyError, RemoteProtocolError):
-        return None
-    return reply.data if isinstance(reply, RegistersReply) else None
+    for _ in range(TRIES):  # or one bit of noise would make a meter another, or nobody
+        try:
+            reply = await link.exchange(request, probe=True)
+        except (NoReplyError, RemoteProtocolError):
+            continue
+        return reply.data if isinstance(reply, RegistersReply) else None
+    return None
 
 
 def _names(words: dict[str, str], model: MeterModel) -> bool:

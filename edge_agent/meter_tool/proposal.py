@@ -1,5 +1,6 @@
 """A configuration to begin with, from what a scan has found."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,40 +20,53 @@ class Met:
 
 
 def propose(met: Sequence[Met], tcp: str | None, reply_timeout: str = "500ms") -> str:
-    """Return ``[[bus]]`` tables in TOML for ``met``; each speed and parity on a line is a section of its own."""
-    lines: list[str] = []
-    for number, settings in enumerate(dict.fromkeys(each.settings for each in met), 1):
-        lines += ["[[bus]]", f'id = "bus-{number}"']
-        if settings is None:
-            lines.append(f'tcp = "{tcp}"')
-        else:
-            lines += [
-                f'port = "{settings.port}"',
-                f"baud = {settings.baud}",
-                f'parity = "{settings.parity}"',
-                f"stop_bits = {settings.stop_bits}",
-            ]
-        lines += [f'reply_timeout = "{reply_timeout}"', ""]
-        for each in met:
-            if each.settings == settings:
-                lines += _meter(each, number)
+    """Return a ``[[bus]]`` table in TOML for ``met``, as the agent takes it: a port is one bus.
+
+    It has the speed and parity that most answered at; who answered at others only has them said at the meter. A meter
+    that answers at several is proposed once.
+    """
+    settings = Counter(each.settings for each in met)
+    places: dict[int, list[Met]] = {}
+    for each in sorted(met, key=lambda one: -settings[one.settings]):  # stable: what was met first stays first
+        places.setdefault(each.unit, []).append(each)
+    if not places:
+        return ""
+    common = max(settings, key=lambda one: settings[one])
+    lines = ["[[bus]]", 'id = "bus-1"']
+    if common is None:
+        lines.append(f'tcp = "{tcp}"')
+    else:
+        lines += [f'port = "{common.port}"', *_line(common)]
+    lines += [f'reply_timeout = "{reply_timeout}"', ""]
+    for _, found in sorted(places.items()):
+        lines += _meter(found[0], [each.settings for each in found[1:] if each.settings is not None], common)
     return "\n".join(lines)
 
 
-def _meter(met: Met, bus: int) -> list[str]:
+def _line(settings: LineSettings) -> list[str]:
+    return [f"baud = {settings.baud}", f'parity = "{settings.parity}"', f"stop_bits = {settings.stop_bits}"]
+
+
+def _meter(met: Met, also: Sequence[LineSettings], common: LineSettings | None) -> list[str]:
     best, *others = met.who.candidates or (None,)
     said = ", ".join(f"{name} {text!r}" for name, text in met.who.words.items())
-    lines = ["[[bus.meter]]", f'id = "B{bus}-{met.unit:03}"  # its number in your books']
+    lines = ["[[bus.meter]]", f'id = "B1-{met.unit:03}"  # its number in your books']
     if said:
         lines.append(f"# it says: {said}")
+    if also:
+        named = ", ".join(f"{each.baud} 8{each.parity}{each.stop_bits}" for each in also)
+        lines.append(f"# answers at {named} too; is that another meter with this address? Give it one of its own")
+    end = [f"address = {met.unit}"]
+    if met.settings is not None and met.settings != common:
+        end += _line(met.settings)
     if best is None:
-        return [*lines, 'model = ""  # no known model fits: congto model new', f"address = {met.unit}", ""]
+        return [*lines, 'model = ""  # no known model fits: congto model new', *end, ""]
     why = "by its own words or code" if best.certain else "plausible; compare with its name plate"
     lines.append(f'model = "{best.model.key}"  # {best.model.name}: {why}, {_share(best)} of its registers answer')
     if others:
         named = ", ".join(f"{each.model.key} ({_share(each)})" for each in others[:OTHERS_MAX] if each is not None)
         lines.append(f"# or: {named}")
-    return [*lines, f"address = {met.unit}", 'every = "30m"', ""]
+    return [*lines, *end, 'every = "30m"', ""]
 
 
 def _share(candidate: Candidate) -> str:

@@ -3,9 +3,11 @@
 import asyncio
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from edge_agent.config import parse_config
 from edge_agent.meter_tool.fingerprint import Fingerprint, fingerprint
 from edge_agent.meter_tool.proposal import Met, propose
 from edge_agent.serial_line import LineSettings
@@ -59,19 +61,21 @@ def test_nothing_is_asked_that_writes_and_no_question_twice_to_tell_models_apart
     assert len(set(probes)) == len(probes)
 
 
-def test_the_proposal_is_a_configuration() -> None:
-    met = [
-        Met(3, SERIAL, who_is("eastron_sdm120", {0: b"Eastron", 1: b'a "b" \\ c'})),
-        Met(9, replace(SERIAL, baud=19_200, parity="E"), who_is("schneider_iem3155")),
-        Met(11, SERIAL, Fingerprint({}, ())),
-    ]
-    buses = tomllib.loads(propose(met, None))["bus"]
-    assert [(bus["port"], bus["baud"], bus["parity"]) for bus in buses] == [
-        ("/dev/ttyUSB0", 9600, "N"),
-        ("/dev/ttyUSB0", 19_200, "E"),
-    ]
-    assert [each["address"] for bus in buses for each in bus["meter"]] == [3, 11, 9]
-    assert {each["model"] for bus in buses for each in bus["meter"]} - set(MODBUS) == {""}
+def test_the_proposal_is_a_configuration_that_the_agent_takes(tmp_path: Path) -> None:
+    even, fast = replace(SERIAL, parity="E"), replace(SERIAL, baud=19_200, parity="E")
+    who = who_is("eastron_sdm120", {0: b"Eastron", 1: b'a "b" \\ c'})
+    met = [Met(3, even, who), Met(3, SERIAL, who), Met(11, SERIAL, who), Met(9, fast, who_is("schneider_iem3155"))]
+    text = propose(met, None)
+    head = '[gateway]\nid = "gw-01"\nspool = "spool.sqlite"\n[broker]\nurl = "mqtt://127.0.0.1"\n'
+    (bus,) = parse_config(head + text, "agent.toml", tmp_path, {}).buses
+    assert [(each.address, each.line) for each in bus.meters] == [(3, SERIAL), (9, fast), (11, SERIAL)]
+    assert "answers at 9600 8E1 too" in text
+
+
+def test_the_proposal_leaves_the_model_open_where_nobody_knows_it() -> None:
+    met = [Met(11, SERIAL, Fingerprint({}, ()))]
+    assert tomllib.loads(propose(met, None))["bus"][0]["meter"][0]["model"] == ""
+    assert propose([], None) == ""
     tcp = tomllib.loads(propose([Met(1, None, who_is("eastron_sdm630"))], "192.0.2.7:502"))["bus"]
     assert tcp[0]["tcp"] == "192.0.2.7:502"
     assert "baud" not in tcp[0]
