@@ -49,6 +49,12 @@ def make_table(before: dict[str, float], now: dict[str, float], took_s: float, r
         table.add_row(name, f"{(now[key] - before[key]) / took_s:,.0f}", f"{now[key]:,.0f}")
     busy = (now["store_seconds_total"] - before["store_seconds_total"]) / took_s
     table.add_row("time in transactions", f"{busy * 100:.0f} %", f"{now['store_seconds_total']:,.1f} s")
+    for day in ("yesterday", "today"):
+        expected, found = (
+            now.get(f'{what}_readings{{by="all",name="",day="{day}"}}', 0) for what in ("expected", "found")
+        )
+        if expected:
+            table.add_row(f"of {day}'s readings there", f"{found / expected * 100:.2f} %", f"{found:,.0f}")
     table.add_row("messages waiting", f"{now['inbox_messages']:,.0f}", "")
     return table
 

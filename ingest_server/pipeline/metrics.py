@@ -3,10 +3,11 @@
 Source of the text format: Prometheus documentation, "Exposition formats", version 0.0.4.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ingest_server.pipeline.counts import Counts
+from ingest_server.pipeline.monitoring import Share
 
 STILL_S_MAX = 30.0  # messages wait and nothing was stored for so long; a transaction takes tenths of a second
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,6 +24,7 @@ class Snapshot(NamedTuple):
     inbox_full: bool
     still_s: float
     clocks_s: Collection[float] = ()  # each gateway's clock less ours
+    shares: Sequence[Share] = ()  # readings expected and found
 
 
 def render_metrics(now: Snapshot) -> str:
@@ -52,7 +54,17 @@ def render_metrics(now: Snapshot) -> str:
         clocks = {'{bound="lowest"}': min(now.clocks_s), '{bound="highest"}': max(now.clocks_s)}
         add("gateway_clock_ahead_seconds", "gauge", "Gateways' clocks less ours, by their last status.", clocks)
     add("still_seconds", "gauge", "For how long nothing moved though something waits.", {"": round(now.still_s, 3)})
+    if now.shares:
+        expected = {_labels(each): each.expected for each in now.shares}
+        found = {_labels(each): each.found for each in now.shares}
+        add("expected_readings", "gauge", "Readings due by now, of this civil day and the last.", expected)
+        add("found_readings", "gauge", "How many of them are stored.", found)
     return "\n".join(lines) + "\n"
+
+
+def _labels(share: Share) -> str:
+    name = share.name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'{{by="{share.by}",name="{name}",day="{share.day}"}}'
 
 
 def parse_metrics(text: str) -> dict[str, float]:

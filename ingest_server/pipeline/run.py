@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 
 from ingest_server import journal
 from ingest_server.database.migrations import migrate
@@ -14,6 +15,7 @@ from ingest_server.pipeline.following import first_filters, follow
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
+from ingest_server.pipeline.monitoring import Share, monitor
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline
 from ingest_server.pipeline.receipts import Receipts
@@ -62,13 +64,17 @@ async def ingest(settings: Settings) -> None:
     watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
     stillness = Stillness(time.monotonic())
+    shares: list[Share] = []
+
+    def keep_shares(found: Sequence[Share]) -> None:
+        shares[:] = found
 
     def snapshot() -> Snapshot:
         still_s = stillness.after(time.monotonic(), pipeline.counts.transactions, waiting=pipeline.waiting)
         database = not pipeline.database_lost
         clocks_s = pipeline.clocks_s.values()
         return Snapshot(
-            pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s, clocks_s
+            pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s, clocks_s, shares
         )
 
     observer = None
@@ -87,6 +93,8 @@ async def ingest(settings: Settings) -> None:
         work = [broker.run(), receipts.send(broker.publish), pipeline.gather(), pipeline.counts.report(), follows]
         if settings.partition.number == 1:  # one of several processes asks for all
             work.append(ask(settings.dsn, broker.publish, settings.resend_after_s, RESEND_EVERY_S))
+            if observer is not None:
+                work.append(monitor(settings.dsn, keep_shares))
         endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
         await pipeline.store()
