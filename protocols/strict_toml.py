@@ -43,6 +43,7 @@ class Table:
         self.where = where
 
     def __contains__(self, key: str) -> bool:
+        self._asked.add(key)  # a key that may be absent is known all the same
         return key in self._content
 
     def names(self) -> list[str]:
@@ -75,7 +76,7 @@ class Table:
         self._asked.add(key)
         if key not in self._content:
             if default is _MISSING:
-                raise self.error(key, f"missing; expected {_WORDS[kind]}")
+                raise self.error(key, f"missing; expected {_WORDS[kind]}{self._misspelt(key)}")
             return default
         value = self._content[key]
         if type(value) is not kind:
@@ -83,6 +84,11 @@ class Table:
         if choices is not None and value not in choices:
             raise self.error(key, f"found {value!r}; expected one of {', '.join(map(str, choices))}")
         return value
+
+    def _misspelt(self, key: str) -> str:
+        """Return which key of the table may be meant for ``key``, which is missing; nothing if none is like it."""
+        near = difflib.get_close_matches(key, [each for each in self._content if each not in self._asked], n=1)
+        return f"; found {near[0]!r}, did you mean that?" if near else ""
 
     def integer(self, key: str, lowest: int, highest: int, *, default: int | None = None) -> int:
         """Return the integer ``key`` within its closed bounds."""

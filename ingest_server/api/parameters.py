@@ -96,6 +96,20 @@ class QuoteWords(BaseModel):
     carry_in_kwh: Word | None = None
     settle_carry: Word | None = Field(None, description="true or false")
     reactive_kvarh: Word | None = None
+    cosphi: Word | None = Field(None, description="power factor, instead of reactive_kvarh")
+    old_index: Word | None = Field(None, description="index in kWh, with new_index instead of kwh")
+    new_index: Word | None = None
+    digits: Word | None = Field(None, description="digits of the register before the decimal point")
+    multiplier: Word | None = Field(None, description="CT × VT")
+    index_at_change: Word | None = Field(None, description="index on the day the price changed")
+    rates_before_change: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh up to the change of price")
+    undeclared_rental: Word | None = Field(None, description="true or false")
+    refused_three_rates: Word | None = Field(None, description="true or false")
+    households_change: Word | None = Field(None, description="DAY=H", examples=["2025-12-15=2"])
+    demand_kw: Word | None = Field(None, description="highest half hour, two-component pilot")
+    uses: Annotated[str, Field(max_length=300)] | None = Field(
+        None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …", examples=["business@lt6=40"]
+    )
     quota_rounding: Word | None = None
     language: Language = Language.VI
 

@@ -30,6 +30,7 @@ PROBLEMS = {
 """The kinds of problems, as docs/contracts/api.md and the documentation page tell them."""
 
 MEDIA_TYPE = "application/problem+json"
+LIBRARY_PREFIX = "Value error, "  # pydantic begins with it what our own checks say
 ERRORS_MAX = 20  # a request has fewer parameters than that; more would only repeat
 
 
@@ -74,7 +75,10 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"where": ".".join(str(part) for part in item["loc"]), "what": str(item["msg"])}
+            {
+                "where": ".".join(str(part) for part in item["loc"]),
+                "what": str(item["msg"]).removeprefix(LIBRARY_PREFIX),
+            }
             for item in error.errors()[:ERRORS_MAX]
         ]
         detail = "; ".join(f"{item['where']}: {item['what']}" for item in errors)

@@ -70,6 +70,7 @@ def list_holds_of_month(
     *,
     period: Month,
     meter_id: OptionalName = None,
+    language: InLanguage = Language.EN,
     limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
 ) -> Any:
@@ -78,7 +79,9 @@ def list_holds_of_month(
     pages = Pages.of(request)
     [after] = pages.after(cursor, [""])
     with request.app.state.connections.take() as connection:
-        rows = list_holds(connection, month, meter=meter_id, after=after, rows_max=limit + 1)
+        rows = list_holds(
+            connection, month, meter=meter_id, after=after, rows_max=limit + 1, language=Tongue(language.value)
+        )
     return pages.page(rows, limit, lambda row: [row["metering_point_id"]])
 
 

@@ -1,10 +1,11 @@
 """What a billing run gathers: columns about one chunk of metering points, all of one snapshot.
 
-Rows of :class:`Points` are metering points; rows of :class:`Parts` are (point, meter) spans, because a meter may be
-exchanged within a period; columns of the register arrays are :data:`REGISTERS`. Days are counted from 1970-01-01,
-instants are microseconds since then, UTC. Nothing here touches a database.
+Rows of :class:`Points` are metering points and their days; rows of :class:`Parts` are (row, meter) spans, because a
+meter may be exchanged within a period; columns of the register arrays are :data:`REGISTERS`. Days are counted from
+1970-01-01, instants are microseconds since then, UTC. Nothing here touches a database.
 """
 
+import json
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from enum import Enum
@@ -34,50 +35,64 @@ class MeterRegister(Enum):
     CD = "1.0.1.8.2"
     TD = "1.0.1.8.3"
     EXPORT = "1.0.2.8.0"
+    VC = "1.0.3.8.0"
+    PMAX = "1.0.1.6.0"
 
     @property
     def label(self) -> str:
         """What the register is called on a bill."""
-        return "export" if self is MeterRegister.EXPORT else self.name
+        return {MeterRegister.EXPORT: "export", MeterRegister.PMAX: "Pmax"}.get(self, self.name)
+
+    @property
+    def unit(self) -> str:
+        """The unit its readings are kept in."""
+        return {MeterRegister.VC: "varh", MeterRegister.PMAX: "W"}.get(self, "Wh")
 
 
 REGISTERS = tuple(MeterRegister)
-TOTAL, RATES, EXPORT = 0, slice(1, 4), 4  # columns of the register arrays
+TOTAL, RATES, EXPORT, REACTIVE, DEMAND = 0, slice(1, 4), 4, 5, 6  # columns of the register arrays
+ENERGIES = slice(0, 6)  # those that count up; demand is the highest since the meter's last reset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a contract says that a bill depends on; the texts are those of :mod:`billing_core.codes`."""
+    """What a contract says that a bill depends on; the texts are those of :mod:`billing_core.codes`.
+
+    Parameters
+    ----------
+    households, households_parts
+        Households as an exact fraction: of tenants their number and 4, else 1 below the line.
+    reactive
+        Whether reactive energy is charged: enough power is contracted, and it is no household.
+    uses
+        Other uses of a mixed one as JSON, each with category, voltage and share in percent; none for one use.
+    """
 
     category: str
     voltage: str | None
     households: int
     three_rates: bool
     solar_regime: str | None
+    households_parts: int = 1
+    reactive: bool = False
+    undeclared_rental: bool = False
+    refused_three_rates: bool = False
+    two_component: bool = False
+    uses: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the terms as the inputs of a bill hold them."""
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Return the terms as the database has them."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the terms as the inputs of a bill hold them; what few contracts have, only where they have it."""
+        found = {name: value for name, value in self.columns.items() if name in ALWAYS or value != UNUSUAL[name]}
+        return {**found, "uses": json.loads(self.uses)} if self.uses is not None else found
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contracts:
-    """Contracts in force on a day of the period, the oldest of each point first. [k]
 
-    Parameters
-    ----------
-    point
-        Row of the point, ascending.
-    first_day, last_day
-        Both inclusive; ``FOREVER`` for one that is in force.
-    terms
-        Place in the run's list of terms.
-    """
-
-    point: Int64Array
-    first_day: Int64Array
-    last_day: Int64Array
-    terms: Int64Array
+ALWAYS = frozenset(("category", "voltage", "households", "three_rates", "solar_regime"))
+UNUSUAL = {each.name: each.default for each in fields(Terms)}
 
 
 FOREVER = 2**31 - 1
@@ -88,7 +103,8 @@ class Issued:
     """The newest bill that is already there for days of the period. [n]
 
     ``bill_id`` is 0 where there is none; ``in_ledger`` says whether it was issued, so that it may not change;
-    ``schema`` 1 is a bill of an older form, whose hash can't be compared. Amounts: [Wh, đ].
+    ``schema`` 1 is a bill of an older form, whose hash can't be compared. ``in_the_way`` is an issued bill for other
+    days that overlap these, which has to be cancelled before these can be billed; 0 for none. Amounts: [Wh, đ].
     """
 
     bill_id: Int64Array
@@ -103,6 +119,7 @@ class Issued:
     purchased_wh: Int64Array
     purchased: Int64Array
     inputs_hash: NDArray[np.void]
+    in_the_way: Int64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +152,13 @@ class Parts:
     Parameters
     ----------
     point
-        Row of the point, ascending; within a point in order of time. [n]
+        Row of :class:`Points`, ascending; within one in order of time. [n]
     meter_id
         [n]
     start_us, end_us
         The part of the bill's period this meter measured. [n; microseconds since 1970 UTC]
+    generation
+        True for a meter of what panels generate, beside the one that bills. [n]
     multiplier, digits
         CT × VT; digits before the decimal point of a register in kWh. [n]
     channel
@@ -156,6 +175,7 @@ class Parts:
     meter_id: tuple[str, ...]
     start_us: Int64Array
     end_us: Int64Array
+    generation: BoolArray
     multiplier: Int64Array
     digits: Int64Array
     channel: Int64Array
@@ -165,8 +185,43 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """The days that are billed by one contract, or by several that differ in households alone. [n]
+
+    Parameters
+    ----------
+    point
+        The metering point, ascending; those of a point in order of days.
+    first_day, last_day
+        The days: the period, cut to the contract.
+    place
+        Place of the terms in the run's list; ``NONE`` where there is no contract, or none that can be billed.
+    several
+        Whether there are several that can't be told apart: they overlap, or households change more than once.
+    ends
+        Whether the contract ends with the span.
+    changed_day, changed_place
+        The day on which other terms begin, with another number of households; ``NONE`` for none.
+    """
+
+    point: Int64Array
+    first_day: Int64Array
+    last_day: Int64Array
+    place: Int64Array
+    several: BoolArray
+    ends: BoolArray
+    changed_day: Int64Array
+    changed_place: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """The chunk's metering points, in order of their ids.
+    """What is to be billed of the chunk's metering points, in order of their ids: a row is a point and a span of days.
+
+    A point has one row, or several where its contract changes within the period.
 
     Parameters
     ----------
@@ -174,26 +229,39 @@ class Points:
         Which reading book each is in, numbered from 0 within the chunk; those of none share a number. [n]
     terms
         The run's list of terms; its order is the run's own.
-    first_day, last_day
-        The days to be billed: the period, cut to the contract if there is exactly one. [n]
     start_us, end_us
-        The instants at which those days begin and end. [n]
+        The instants at which the days of the span begin and end. [n]
     """
 
     metering_point_id: tuple[str, ...]
     book: Int64Array
     terms: tuple[Terms, ...]
-    contracts: Contracts
-    first_day: Int64Array
-    last_day: Int64Array
+    spans: Spans
     start_us: Int64Array
     end_us: Int64Array
     issued: Issued
     previous: Previous
     parts: Parts
 
+    @property
+    def first_day(self) -> Int64Array:
+        """The first day of each row. [n]"""
+        return self.spans.first_day
+
+    @property
+    def last_day(self) -> Int64Array:
+        """The last day of each row. [n]"""
+        return self.spans.last_day
+
     def __len__(self) -> int:
         return len(self.metering_point_id)
+
+
+def chosen_parts(parts: Parts, rows: Int64Array) -> Parts:
+    """Return the parts in ``rows``, each as often as it stands there."""
+    columns = {name: getattr(parts, name) for name in Parts.__slots__ if name != "meter_id"}
+    meters = tuple(parts.meter_id[row] for row in rows.tolist())
+    return Parts(meter_id=meters, **{name: column[rows] for name, column in columns.items()})
 
 
 def empty_registers(parts: int, *shape: int, fill: int = 0, dtype: Any = np.int64) -> NDArray[Any]:

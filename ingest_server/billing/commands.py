@@ -146,7 +146,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     period = Period.of_month(arguments.period)
     with translated(), connect(dsn_from(arguments)) as connection:
-        bills, holds = every_bill(connection, period), every_hold(connection, period)
+        bills, holds = every_bill(connection, period), every_hold(connection, period, Language(arguments.language))
         if arguments.json:
             print_json({"period": str(period), "bills": list(bills), "held": list(holds)})
         else:

@@ -8,29 +8,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.batch import Batch, batch_of
+from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
-from billing_core.codes import HOLD_TEXTS, Solar, member_of
 from billing_core.codes import Hold as EngineHold
-from billing_core.consumption import consume
+from billing_core.codes import Solar, member_of
+from billing_core.consumption import Consumption, consume
 from billing_core.control.judge import Controlled, Judgement, judge
 from billing_core.control.thresholds import Thresholds
-from billing_core.engine import charge
+from billing_core.rounding import DEMAND_W_MAX
 from billing_core.tariff import Tariffs
+from ingest_server.billing.charging import batch_of_points, charge_points
 from ingest_server.billing.columns import (
-    EXPORT,
+    DEMAND,
     MISSING,
     NONE,
     PAST_PERIODS,
-    RATES,
     REGISTERS,
     TOTAL,
     BoolArray,
     Int64Array,
+    Parts,
     Points,
+    chosen_parts,
 )
 from ingest_server.billing.documents import PURCHASE_PREFIX, Hold
-from ingest_server.billing.holds import Holds, hold_contracts, hold_uncarried, hold_unmetered, hold_unread
+from ingest_server.billing.holds import (
+    Holds,
+    covered,
+    hold_contracts,
+    hold_issued,
+    hold_uncarried,
+    hold_unmetered,
+    hold_unread,
+)
+from ingest_server.billing.sentences import Sentence
 from ingest_server.billing.terms import BilledTerms, read_terms
 from protocols.telemetry.reading import Quality
 
@@ -49,15 +60,16 @@ class Computed:
         The rows of the batch that are bills; the others were held by the engine. [b]
     used_wh
         What each part measured on each register, multiplied. [Wh; parts × registers]
-    needed
-        Which registers each point's bill rests on. [n × registers]
+    asked
+        Which registers of each part the bills rest on; of a meter of generation only where the energy is known.
+        [parts × registers]
     """
 
     points: Points
     terms: BilledTerms
     rows: Int64Array
     places: Int64Array
-    needed: BoolArray
+    asked: BoolArray
     used_wh: Int64Array
     batch: Batch
     charges: Charges
@@ -78,18 +90,20 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
     """Return the bills and holds of a chunk."""
     holds = Holds(points)
     terms, unknown = read_terms(points)
-    needed = terms.needed
-    hold_contracts(points, terms, unknown, holds)
+    asked = terms.needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
+    hold_contracts(points, unknown, holds)
+    hold_issued(points, holds)
     hold_unmetered(points, holds)
-    hold_unread(points, needed, holds)
+    hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
-    used_wh = use_of_parts(points, needed, holds)
+    used_wh = use_of_parts(points, asked, holds)
+    measured, generation_wh = generation_of_points(points, terms)
     rows = np.flatnonzero(holds.free())
-    batch = batch_of_points(points, terms, used_wh, rows)
-    charges = charge(batch, tariffs)
+    batch = batch_of_points(points, terms, used_wh, rows, generation_wh=generation_wh, tariffs=tariffs)
+    charges = charge_points(batch, terms, rows, tariffs)
     for place in np.flatnonzero(charges.hold).tolist():
         _hold_by_engine(holds, int(rows[place]), int(charges.hold[place]))
-    places = np.flatnonzero(charges.hold == 0)
+    places = np.flatnonzero(holds.free()[rows])
     # What a customer owes for import does not wait for a price of export: the bill goes out, its purchase is held.
     waiting = Holds(points)
     for place in places[charges.purchase.hold[places] != 0].tolist():
@@ -99,8 +113,8 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
         terms=terms,
         rows=rows,
         places=places,
-        needed=needed,
-        used_wh=used_wh,
+        asked=asked | (measured >= 0),
+        used_wh=used_wh + np.maximum(measured, 0),
         batch=batch,
         charges=charges,
         tariffs=tariffs,
@@ -109,58 +123,75 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
     return Decision(computed=computed, holds=holds.listed(), purchase_holds=waiting.listed())
 
 
-def use_of_parts(points: Points, needed: BoolArray, holds: Holds) -> Int64Array:
-    """Return what each part measured on each register that its bill needs, multiplied. [Wh; parts × registers]
+def _sides(asked: BoolArray) -> BoolArray:
+    """Return which registers each part must have at its start and at its end; demand at the end alone."""
+    sides = np.repeat(asked[:, :, np.newaxis], 2, axis=2)
+    sides[:, DEMAND, 0] = False
+    return sides
+
+
+def use_of_parts(points: Points, asked: BoolArray, holds: Holds) -> Int64Array:
+    """Return what each part measured on each register asked for, multiplied. [Wh, varh, W; parts × registers]
 
     Points with a register that cannot be right are held; parts of points that are held count nothing.
     """
     parts = points.parts
-    wanted = needed[parts.point] & holds.free()[parts.point][:, np.newaxis]
-    part, register = np.nonzero(wanted)
-    used = consume(
+    wanted = asked & holds.free()[parts.point][:, np.newaxis]
+    counting = wanted.copy()
+    counting[:, DEMAND] = False
+    part, register = np.nonzero(counting)
+    used = _consumed(parts, part, register)
+    for place in np.flatnonzero(used.hold).tolist():
+        at, column = int(part[place]), int(register[place])
+        old, new = parts.value[at, column].tolist()
+        where = {"say": "register", "meter": parts.meter_id[at], "register": REGISTERS[column].value}
+        sentence = {**where, "old": old, "new": new, "unit": REGISTERS[column].unit}
+        _hold_by_engine(holds, int(parts.point[at]), int(used.hold[place]), before=(sentence,))
+    energy = np.zeros(wanted.shape, dtype=np.int64)
+    energy[part, register] = used.energy_wh
+    demand = np.clip(parts.value[:, DEMAND, 1], 0, DEMAND_W_MAX + 1) * parts.multiplier
+    energy[:, DEMAND] = np.where(wanted[:, DEMAND], np.minimum(demand, DEMAND_W_MAX + 1), 0)
+    return energy
+
+
+def _consumed(parts: Parts, part: Int64Array, register: Int64Array) -> Consumption:
+    return consume(
         parts.value[part, register, 0],
         parts.value[part, register, 1],
         digits=parts.digits[part],
         multiplier=parts.multiplier[part],
     )
-    for place in np.flatnonzero(used.hold).tolist():
-        at, column = int(part[place]), int(register[place])
-        old, new = parts.value[at, column].tolist()
-        where = f"meter {parts.meter_id[at]}, register {REGISTERS[column].value}, {old} Wh to {new} Wh: "
-        _hold_by_engine(holds, int(parts.point[at]), int(used.hold[place]), detail_prefix=where)
-    energy = np.zeros(wanted.shape, dtype=np.int64)
-    energy[part, register] = used.energy_wh
-    return energy
 
 
-def batch_of_points(points: Points, terms: BilledTerms, used_wh: Int64Array, rows: Int64Array) -> Batch:
-    """Return the engine's batch for the points in ``rows``: the parts of each added up, and the contracts' terms."""
-    used = np.zeros((len(points), len(REGISTERS)), dtype=np.int64)
-    np.add.at(used, points.parts.point, used_wh)
-    used = used[rows]
-    three_rates = terms.three_rates[rows]
-    energy = np.where(three_rates[:, np.newaxis], used[:, RATES], 0)
-    energy[:, 0] += np.where(three_rates, 0, used[:, TOTAL])
-    return batch_of(
-        energy_wh=energy,
-        start_on=points.first_day[rows].astype("datetime64[D]"),
-        end_on=points.last_day[rows].astype("datetime64[D]"),
-        category=terms.category[rows],
-        voltage=terms.voltage[rows],
-        three_rates=three_rates,
-        households=terms.households[rows],
-        # A meter that is read at a distance is read at a change of price too; sharing by days would be a guess.
-        share_by_days=False,
-        export_wh=used[:, EXPORT],
-        carry_in_wh=np.where(terms.solar == Solar.NET_2017.code, points.previous.carried_out_wh, 0)[rows],
-        settle_carry=terms.settle_carry[rows],
-        solar=terms.solar[rows],
-    )
+def generation_of_points(points: Points, terms: BilledTerms) -> tuple[Int64Array, Int64Array]:
+    """Return what each part's meter of generation measured, and what panels of each point generated. [Wh]
+
+    Both are ``NOT_MEASURED`` where it is not known without doubt for all days: then the purchase waits, not the bill.
+    [parts × registers; n]
+    """
+    parts, n = points.parts, len(points)
+    measured = np.full((len(parts.point), len(REGISTERS)), NOT_MEASURED, dtype=np.int64)
+    generated = np.full(n, NOT_MEASURED, dtype=np.int64)
+    if not (parts.generation.any() and terms.surplus.any()):
+        return measured, generated
+    own = np.flatnonzero(parts.generation & terms.surplus[parts.point])
+    quality = parts.quality[own, TOTAL]
+    doubted = ((quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[own, TOTAL]).any(axis=1)
+    used = _consumed(parts, own, np.full_like(own, TOTAL))
+    good = covered(chosen_parts(parts, own), points.start_us, points.end_us)
+    good[parts.point[own[doubted | (used.hold != 0)]]] = False
+    generated[good] = 0
+    kept = good[parts.point[own]]
+    np.add.at(generated, parts.point[own[kept]], used.energy_wh[kept])
+    measured[own[kept], TOTAL] = used.energy_wh[kept]
+    return measured, generated
 
 
-def _hold_by_engine(holds: Holds, row: int, code: int, reason_prefix: str = "", *, detail_prefix: str = "") -> None:
+def _hold_by_engine(
+    holds: Holds, row: int, code: int, reason_prefix: str = "", *, before: tuple[Sentence, ...] = ()
+) -> None:
     reason = member_of(EngineHold, code)
-    holds.add(row, reason_prefix + reason.value, detail_prefix + HOLD_TEXTS[reason])
+    holds.add(row, reason_prefix + reason.value, *before, {"say": f"engine.{reason.value}"})
 
 
 def _control(
@@ -202,7 +233,8 @@ def _control(
 def _estimated(points: Points, needed: BoolArray) -> NDArray[np.bool_]:
     """Say of each point whether a register it is billed by was estimated or substituted. [n]"""
     quality = points.parts.quality
-    marked = needed[points.parts.point][:, :, np.newaxis] & (quality != MISSING) & ((quality & ESTIMATED) != 0)
+    asked = needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
+    marked = asked[:, :, np.newaxis] & (quality != MISSING) & ((quality & ESTIMATED) != 0)
     found = np.zeros(len(points), dtype=np.bool_)
     found[points.parts.point[marked.any(axis=(1, 2))]] = True
     return found

@@ -4,6 +4,7 @@ How they are stored, and by which hash they are known, is in :mod:`ingest_server
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -22,6 +23,7 @@ class HoldReason(Enum):
     SUSPECT_READING = "suspect_register_reading"
     CONFLICTING_READINGS = "conflicting_register_readings"
     PREVIOUS_NOT_BILLED = "previous_period_not_billed"
+    ISSUED_OTHERWISE = "issued_for_other_days"
 
 
 PURCHASE_PREFIX = "purchase_"
@@ -30,11 +32,15 @@ PURCHASE_PREFIX = "purchase_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A point that could not be billed, the reason's name, and what exactly is wrong and cures it."""
+    """A point that could not be billed, the reason's name, and what exactly is wrong and cures it.
+
+    ``detail`` is what ``sentences`` (:mod:`ingest_server.billing.sentences`) say in English.
+    """
 
     metering_point_id: str
     reason: str
     detail: str
+    sentences: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

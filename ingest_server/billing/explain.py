@@ -22,6 +22,8 @@ REGISTER_NAMES = {
         "CD": "giờ cao điểm (CĐ)",
         "TD": "giờ thấp điểm (TĐ)",
         "export": "chiều phát lên lưới",
+        "VC": "phản kháng (VC)",
+        "Pmax": "công suất cực đại",
     },
     Language.EN: {
         "SG": "total (SG)",
@@ -29,9 +31,12 @@ REGISTER_NAMES = {
         "CD": "peak hours (CD)",
         "TD": "off-peak hours (TD)",
         "export": "export to the grid",
+        "VC": "reactive energy (VC)",
+        "Pmax": "maximum demand",
     },
 }
 
+UNITS = {"VC": "kvarh", "Pmax": "kW"}  # of registers that do not count kWh
 QUALITY_NAMES = {
     Language.VI: {
         Quality.PROFILE: "lấy từ biểu đồ phụ tải lưu trong công tơ",
@@ -86,26 +91,34 @@ def _period_text(bill: Mapping[str, Any], language: Language) -> str:
 
 
 def _register_text(meter: Mapping[str, Any], register: Mapping[str, Any], language: Language) -> str:
-    old, new = (_reading_text(reading, language) for reading in register["readings"])
-    name = REGISTER_NAMES[language][register["register"]]
-    used = _kwh(register["energy_wh"], language)
-    factor = meter["multiplier"]
     vietnamese = language is Language.VI
+    label = register["register"]
+    unit = UNITS.get(label, "kWh")
+    readings = [_reading_text(reading, unit, language) for reading in register["readings"]]
+    name = REGISTER_NAMES[language][label]
+    if meter.get("role") == "generation":
+        name = "sản lượng điện mặt trời" if vietnamese else "generation of the panels"
+    used = f"{_number(register['energy_wh'], language)} {unit}"
+    factor = meter["multiplier"]
     times = "" if factor == 1 else (f", nhân hệ số {factor}" if vietnamese else f", times the multiplier {factor}")
+    whose = f"Công tơ {meter['meter_id']}" if vietnamese else f"Meter {meter['meter_id']}"
+    if len(readings) == 1:  # the highest of the month stands in the register itself
+        return f"{whose}, {name}: {readings[0]}{times} = {used}."
+    old, new = readings
     fell = register["readings"][1]["value_wh"] < register["readings"][0]["value_wh"]
     digits = meter["digits"]
     if vietnamese:
         round_text = f" (công tơ {digits} chữ số đã quay vòng về 0)" if fell else ""
-        return f"Công tơ {meter['meter_id']}, {name}: chỉ số mới {new} − chỉ số cũ {old}{round_text}{times} = {used}."
+        return f"{whose}, {name}: chỉ số mới {new} − chỉ số cũ {old}{round_text}{times} = {used}."
     round_text = f" (the register of {digits} digits passed its end and began at 0)" if fell else ""
-    return f"Meter {meter['meter_id']}, {name}: new index {new} − old index {old}{round_text}{times} = {used}."
+    return f"{whose}, {name}: new index {new} − old index {old}{round_text}{times} = {used}."
 
 
-def _reading_text(reading: Mapping[str, Any], language: Language) -> str:
+def _reading_text(reading: Mapping[str, Any], unit: str, language: Language) -> str:
     at = civil_text(datetime.fromisoformat(reading["at"]), CLOCKS[language])
     marks = "".join(f"; {text}" for text in quality_texts(reading["quality"], language))
     when = f"lúc {at}" if language is Language.VI else f"at {at}"
-    return f"{_kwh(reading['value_wh'], language)} ({when}{marks})"
+    return f"{_number(reading['value_wh'], language)} {unit} ({when}{marks})"
 
 
 def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
@@ -153,4 +166,8 @@ def _purchase_texts(bill: Mapping[str, Any], language: Language) -> list[str]:
 
 
 def _kwh(energy_wh: int, language: Language) -> str:
-    return f"{format_number(Fraction(energy_wh, 1000), language)} kWh"
+    return f"{_number(energy_wh, language)} kWh"
+
+
+def _number(thousandths: int, language: Language) -> str:
+    return format_number(Fraction(thousandths, 1000), language)

@@ -2,19 +2,22 @@
 
 The checks run in this order and the first reason of a point is the one told:
 
-1. the contract: none, several, or a term nobody knows;
-2. the meter: none hung there for a part of the days;
-3. the registers at both ends of each part: missing, received with two values, or suspect;
-4. the surplus of net metering, where the period before was not billed.
+1. the contract: none, several that can't be told apart, or a term nobody knows;
+2. a bill for other days that was issued;
+3. the meter: none hung there for a part of the days;
+4. the registers at both ends of each part: missing, received with two values, or suspect;
+5. the surplus of net metering, where the period before was not billed.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.codes import Solar
-from ingest_server.billing.columns import MISSING, REGISTERS, Parts, Points, day_of
+from billing_core.explain import Language
+from ingest_server.billing.columns import MISSING, NONE, REGISTERS, Int64Array, Parts, Points, chosen_parts, day_of
 from ingest_server.billing.documents import Hold, HoldReason, instant_text
 from ingest_server.billing.period import civil_text, instant_of
+from ingest_server.billing.sentences import Sentence, text_of
 from ingest_server.billing.terms import BilledTerms
 from protocols.telemetry.reading import Quality
 
@@ -25,40 +28,52 @@ PLACES_TOLD_MAX = 3  # of a held point's readings; the rest are of the same kind
 
 
 class Holds:
-    """The reasons found so far; of each point the first counts."""
+    """The reasons found so far; of each row the first counts, and a point is billed whole or not at all."""
 
     def __init__(self, points: Points) -> None:
         self._ids = points.metering_point_id
+        self._point = points.spans.point
         self._found: dict[int, Hold] = {}
 
-    def add(self, row: int, reason: str, detail: str) -> None:
+    def add(self, row: int, reason: str, *sentences: Sentence) -> None:
         """Hold the point in ``row``, unless it is held already."""
         if row not in self._found:
-            self._found[row] = Hold(metering_point_id=self._ids[row], reason=reason, detail=detail)
+            detail = text_of(sentences, Language.EN)
+            self._found[row] = Hold(
+                metering_point_id=self._ids[row], reason=reason, detail=detail, sentences=tuple(sentences)
+            )
 
     def free(self) -> NDArray[np.bool_]:
-        """Say of each row whether it is not held. [n]"""
-        free = np.ones(len(self._ids), dtype=np.bool_)
-        free[list(self._found)] = False
-        return free
+        """Say of each row whether neither it nor another of its point is held. [n]"""
+        held = self._point[list(self._found)]
+        return np.asarray(~np.isin(self._point, held))
 
     def listed(self) -> list[Hold]:
-        """Return the holds in order of points."""
-        return [self._found[row] for row in sorted(self._found)]
+        """Return the holds in order of points, one of each."""
+        of_point: dict[str, Hold] = {}
+        for row in sorted(self._found):
+            of_point.setdefault(self._ids[row], self._found[row])
+        return list(of_point.values())
 
 
-def hold_contracts(points: Points, terms: BilledTerms, unknown: dict[int, str], holds: Holds) -> None:
-    """Hold points without exactly one contract whose terms are known."""
-    for row in np.flatnonzero(terms.contracts == 0).tolist():
-        detail = "a meter hangs there, but no contract is in force on any day of the period: enter the contract"
-        holds.add(row, HoldReason.NO_CONTRACT.value, detail)
-    for row in np.flatnonzero(terms.contracts > 1).tolist():
-        found = points.contracts.first_day[points.contracts.point == row].tolist()
-        days = ", ".join(day_of(day).isoformat() for day in found)
-        detail = f"contracts from {days} are in force in one period: bill each part apart, by hand for now"
-        holds.add(row, HoldReason.SEVERAL_CONTRACTS.value, detail)
+def hold_contracts(points: Points, unknown: dict[int, str], holds: Holds) -> None:
+    """Hold points without a contract, with several that can't be told apart, or with one whose terms nobody knows."""
+    spans = points.spans
+    for row in np.flatnonzero(spans.several).tolist():
+        holds.add(row, HoldReason.SEVERAL_CONTRACTS.value, {"say": "several_contracts"})
+    for row in np.flatnonzero(spans.place == NONE).tolist():
+        holds.add(row, HoldReason.NO_CONTRACT.value, {"say": "no_contract"})
     for row, detail in unknown.items():
-        holds.add(row, HoldReason.UNKNOWN_CONTRACT_TERM.value, detail)
+        holds.add(row, HoldReason.UNKNOWN_CONTRACT_TERM.value, {"say": "unknown_term", "detail": detail})
+
+
+def hold_issued(points: Points, holds: Holds) -> None:
+    """Hold rows for whose days, and for others, a bill was issued: it would be paid twice."""
+    for row in np.flatnonzero(points.issued.in_the_way).tolist():
+        first, last = (day_of(int(days[row])).isoformat() for days in (points.first_day, points.last_day))
+        bill = int(points.issued.in_the_way[row])
+        sentence = {"say": "issued_otherwise", "bill": bill, "first": first, "last": last}
+        holds.add(row, HoldReason.ISSUED_OTHERWISE.value, sentence)
 
 
 def hold_unmetered(points: Points, holds: Holds) -> None:
@@ -66,44 +81,61 @@ def hold_unmetered(points: Points, holds: Holds) -> None:
 
     Between two meters the time an exchange takes may pass.
     """
-    parts, n = points.parts, len(points)
+    parts, n = without_generation(points.parts), len(points)
     first, after = np.searchsorted(parts.point, np.arange(n)), np.searchsorted(parts.point, np.arange(n), side="right")
-    bad = first == after
-    there = np.flatnonzero(~bad)
-    bad[there] = (parts.start_us[first[there]] > points.start_us[there]) | (
-        parts.end_us[after[there] - 1] < points.end_us[there]
-    )
-    same = parts.point[1:] == parts.point[:-1]
-    gap = parts.start_us[1:] - parts.end_us[:-1]
-    bad[parts.point[1:][same & ((gap < 0) | (gap > EXCHANGE_GAP_MAX_US))]] = True
+    bad = ~covered(parts, points.start_us, points.end_us)
     for row in np.flatnonzero(bad).tolist():
         spans = ", ".join(
-            f"{parts.meter_id[part]} {civil_text(instant_of(int(parts.start_us[part])))} to "
-            f"{civil_text(instant_of(int(parts.end_us[part])))}"
+            f"{parts.meter_id[part]} {_civil(parts.start_us[part])} – {_civil(parts.end_us[part])}"
             for part in range(first[row], after[row])
         )
-        detail = (
-            f"meters must follow one another from {civil_text(instant_of(int(points.start_us[row])))} to "
-            f"{civil_text(instant_of(int(points.end_us[row])))}, found {spans or 'none'}: correct the installations"
-        )
-        holds.add(row, HoldReason.NO_METER.value, detail)
+        start, end = _civil(points.start_us[row]), _civil(points.end_us[row])
+        holds.add(row, HoldReason.NO_METER.value, {"say": "meters", "start": start, "end": end, "found": spans or "0"})
 
 
-def hold_unread(points: Points, needed: NDArray[np.bool_], holds: Holds) -> None:
-    """Hold points of which a needed register was not read at an end of a part, or not without reservation."""
+def without_generation(parts: Parts) -> Parts:
+    """Return the parts of meters that bill."""
+    return chosen_parts(parts, np.flatnonzero(~parts.generation)) if parts.generation.any() else parts
+
+
+def covered(parts: Parts, start_us: Int64Array, end_us: Int64Array) -> NDArray[np.bool_]:
+    """Say of each row whether its meters follow one another, with no more between than an exchange takes. [n]"""
+    rows = np.arange(len(start_us))
+    first, after = np.searchsorted(parts.point, rows), np.searchsorted(parts.point, rows, side="right")
+    good = first < after
+    there = np.flatnonzero(good)
+    good[there] = (parts.start_us[first[there]] <= start_us[there]) & (parts.end_us[after[there] - 1] >= end_us[there])
+    same = parts.point[1:] == parts.point[:-1]
+    gap = parts.start_us[1:] - parts.end_us[:-1]
+    good[parts.point[1:][same & ((gap < 0) | (gap > EXCHANGE_GAP_MAX_US))]] = False
+    return good
+
+
+def _civil(us: np.int64) -> str:
+    return civil_text(instant_of(int(us)))
+
+
+def hold_unread(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
+    """Hold points of which a register asked for was not read at an end of a part, or not without reservation.
+
+    Parameters
+    ----------
+    asked
+        What each part must have. [parts × registers × sides]
+    """
     parts = points.parts
-    asked = needed[parts.point][:, :, np.newaxis]
     missing = asked & (parts.quality == MISSING)
     suspect = asked & (parts.quality != MISSING) & ((parts.quality & int(Quality.SUSPECT)) != 0)
-    for wrong, reason, text in (
-        (missing, HoldReason.MISSING_READING, _missing_text),
-        (asked & parts.conflict, HoldReason.CONFLICTING_READINGS, _conflict_text),
-        (suspect, HoldReason.SUSPECT_READING, _suspect_text),
+    for wrong, reason, say in (
+        (missing, HoldReason.MISSING_READING, "missing"),
+        (asked & parts.conflict, HoldReason.CONFLICTING_READINGS, "conflict"),
+        (suspect, HoldReason.SUSPECT_READING, "suspect"),
     ):
         for row, places in _by_point(parts, wrong).items():
-            told = "; ".join(text(parts, *place) for place in places[:PLACES_TOLD_MAX])
-            more = f"; and {len(places) - PLACES_TOLD_MAX} more" if len(places) > PLACES_TOLD_MAX else ""
-            holds.add(row, reason.value, told + more)
+            told: list[Sentence] = [_place_sentence(parts, *place, say) for place in places[:PLACES_TOLD_MAX]]
+            if len(places) > PLACES_TOLD_MAX:
+                told.append({"say": "more", "count": len(places) - PLACES_TOLD_MAX})
+            holds.add(row, reason.value, *told)
 
 
 def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
@@ -112,11 +144,8 @@ def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
     late = (previous.bill_id != 0) & (previous.last_day != points.first_day - 1)
     for row in np.flatnonzero(late & (terms.solar == Solar.NET_2017.code)).tolist():
         last_on, first_on = day_of(int(previous.last_day[row])), day_of(int(points.first_day[row]))
-        detail = (
-            f"the last bill ends on {last_on:%d/%m/%Y}, this one begins on {first_on:%d/%m/%Y}: "
-            "bill the days between first, their surplus is carried into this bill"
-        )
-        holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, detail)
+        sentence = {"say": "uncarried", "last": f"{last_on:%d/%m/%Y}", "first": f"{first_on:%d/%m/%Y}"}
+        holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, sentence)
 
 
 Place = tuple[int, int, int]
@@ -130,26 +159,15 @@ def _by_point(parts: Parts, wrong: NDArray[np.bool_]) -> dict[int, list[Place]]:
     return places
 
 
-def _place_text(parts: Parts, part: int, register: int, side: int) -> str:
+def _place_sentence(parts: Parts, part: int, register: int, side: int, say: str) -> Sentence:
     instant = instant_of(int((parts.start_us, parts.end_us)[side][part]))
-    return (
-        f"meter {parts.meter_id[part]}, register {REGISTERS[register].value} at {instant_text(instant)} "
-        f"({civil_text(instant)} in Vietnam)"
-    )
-
-
-def _missing_text(parts: Parts, part: int, register: int, side: int) -> str:
-    where = _place_text(parts, part, register, side)
-    if parts.channel[part, register] == MISSING:
-        return f"{where}: the meter has never sent this register: check its model, or the contract's rates and solar"
-    return f"{where}: no reading is stored for that instant: let the gateway fill it, or enter the reading"
-
-
-def _conflict_text(parts: Parts, part: int, register: int, side: int) -> str:
-    where, stored = _place_text(parts, part, register, side), int(parts.value[part, register, side])
-    return f"{where}: {stored} Wh is stored, but another value came too: find the right one"
-
-
-def _suspect_text(parts: Parts, part: int, register: int, side: int) -> str:
-    stored = int(parts.value[part, register, side])
-    return f"{_place_text(parts, part, register, side)}: {stored} Wh failed a check at the gateway: read again"
+    never = say == "missing" and parts.channel[part, register] == MISSING
+    return {
+        "say": "never_sent" if never else say,
+        "meter": parts.meter_id[part],
+        "register": REGISTERS[register].value,
+        "at": instant_text(instant),
+        "civil": civil_text(instant),
+        "stored": int(parts.value[part, register, side]),
+        "unit": REGISTERS[register].unit,
+    }

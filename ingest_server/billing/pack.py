@@ -9,6 +9,7 @@ over the inputs and everything that came of them.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from billing_core.charges import Slot
 from billing_core.codes import LineKind, Solar
+from billing_core.households import has_change
 from billing_core.line import BillLine, vat_line
 from ingest_server.billing.columns import Int64Array, day_of
 from ingest_server.billing.decide import Computed
@@ -112,7 +114,7 @@ def _metered(computed: Computed) -> tuple[Int64Array, Int64Array]:
     bill_of = np.full(len(points), -1, dtype=np.int64)
     rows = computed.rows[computed.places]
     bill_of[rows] = np.arange(len(rows))
-    part, register = np.nonzero(computed.needed[parts.point] & (bill_of[parts.point] >= 0)[:, np.newaxis])
+    part, register = np.nonzero(computed.asked & (bill_of[parts.point] >= 0)[:, np.newaxis])
     value, quality = parts.value[part, register], parts.quality[part, register]
     metered = np.stack(
         [
@@ -189,21 +191,45 @@ def _slot_text(line: BillLine) -> str:
 
 
 def _more(computed: Computed) -> tuple[str, ...]:
-    """Return what bills under net metering rest on besides: the surplus brought in, and whether it is settled."""
-    places, batch, previous = computed.places, computed.batch, computed.points.previous
+    """Return what few bills rest on besides: a surplus brought in, another number of households, generation."""
+    places, batch = computed.places, computed.batch
+    measured = np.zeros(len(computed.points), dtype=np.bool_)
+    parts = computed.points.parts
+    measured[parts.point[parts.generation & computed.asked.any(axis=1)]] = True
+    netted = batch.solar[places] == Solar.NET_2017.code
+    changed = has_change(batch)[places]
     more = [""] * len(places)
-    for bill in np.flatnonzero(batch.solar[places] == Solar.NET_2017.code).tolist():
+    for bill in np.flatnonzero(netted | changed | measured[computed.rows[places]]).tolist():
         place = int(places[bill])
-        row = int(computed.rows[place])
-        known = bool(previous.bill_id[row])
-        more[bill] = canonical_text(
-            {
-                "carried_in_wh": int(batch.carry_in_wh[place]),
-                "carried_from": day_of(int(previous.last_day[row])).isoformat() if known else None,
-                "settle_carry": bool(batch.settle_carry[place]),
-            }
-        )
+        found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
+        if changed[bill]:
+            found["households_changed_on"] = day_of(
+                int(batch.households_changed_on[place].astype(np.int64))
+            ).isoformat()
+            after = Fraction(int(batch.households_after[place]), int(batch.households_after_parts[place]))
+            found["households_after"] = str(after)
+        if measured[computed.rows[place]]:
+            found["generation_meters"] = _generation_meters(computed, int(computed.rows[place]))
+        more[bill] = canonical_text(found)
     return tuple(more)
+
+
+def _carried(computed: Computed, place: int) -> dict[str, Any]:
+    """Return the surplus under net metering that is brought in, and whether it is settled."""
+    batch, previous = computed.batch, computed.points.previous
+    row = int(computed.rows[place])
+    known = bool(previous.bill_id[row])
+    return {
+        "carried_in_wh": int(batch.carry_in_wh[place]),
+        "carried_from": day_of(int(previous.last_day[row])).isoformat() if known else None,
+        "settle_carry": bool(batch.settle_carry[place]),
+    }
+
+
+def _generation_meters(computed: Computed, row: int) -> list[str]:
+    parts = computed.points.parts
+    own = np.flatnonzero((parts.point == row) & parts.generation & computed.asked.any(axis=1))
+    return sorted({parts.meter_id[part] for part in own.tolist()})
 
 
 def _with_hashes(packed: Packed) -> Packed:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from billing_core.codes import LineKind
 from billing_core.explain import Language, format_number, line_name
 from billing_core.line import BillLine
 from ingest_server.billing.documents import PURCHASE_PREFIX
@@ -98,7 +99,7 @@ def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool) ->
             )
         table.add_row(
             line_name(line, language),
-            "" if stored["energy_wh"] is None else _kwh(stored["energy_wh"], language),
+            "" if stored["energy_wh"] is None else _quantity(stored, language),
             "" if stored["price"] is None else format_number(stored["price"], language),
             format_number(stored["amount"], language),
         )
@@ -119,6 +120,11 @@ def print_explanation(bill: Mapping[str, Any], language: Language) -> None:
     console = Console(file=sys.stdout, highlight=False)
     for sentence in explain_bill(bill, language):
         console.print(Text(f"• {sentence}"), soft_wrap=True)
+
+
+def _quantity(line: Mapping[str, Any], language: Language) -> str:
+    """Return how much a line charges: kWh as the column says, demand in kW."""
+    return _kwh(line["energy_wh"], language) + (" kW" if line["kind"] == LineKind.DEMAND.value else "")
 
 
 def _kwh(energy_wh: int, language: Language) -> str:

@@ -30,21 +30,40 @@ SELECT_BOUNDS = f"""
     where n %% %(points_max)s = 0 or n = points order by n
 """
 
+# The terms of a contract by the names they have in bill_terms; four tenants are one household.
+TERMS = (
+    "category, voltage, households, households_parts, three_rates, solar_regime, reactive, undeclared_rental, "
+    "refused_three_rates, two_component, uses"
+)
+_TERMS_OF_CONTRACT = """
+    category, voltage, coalesce(tenants, households) as households,
+    case when tenants is null then 1 else 4 end as households_parts, three_rates, solar_regime,
+    category <> 'residential' and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
+    undeclared_rental, refused_three_rates, two_component, uses::text as uses
+"""
+
 SELECT_TERMS_IDS = """
     select terms_id from bill_terms t
-    where t.category = %(category)s and t.voltage is not distinct from %(voltage)s and t.households = %(households)s
+    where t.category = %(category)s and t.voltage is not distinct from %(voltage)s
+      and (t.households, t.households_parts) = (%(households)s, %(households_parts)s)
       and t.three_rates = %(three_rates)s and t.solar_regime is not distinct from %(solar_regime)s
+      and (t.reactive, t.undeclared_rental) = (%(reactive)s, %(undeclared_rental)s)
+      and (t.refused_three_rates, t.two_component) = (%(refused_three_rates)s, %(two_component)s)
+      and t.uses is not distinct from %(uses)s
 """
-INSERT_TERMS = """
-    insert into bill_terms (category, voltage, households, three_rates, solar_regime)
-    values (%(category)s, %(voltage)s, %(households)s, %(three_rates)s, %(solar_regime)s)
+INSERT_TERMS = f"""
+    insert into bill_terms ({TERMS})
+    values (%(category)s, %(voltage)s, %(households)s, %(households_parts)s, %(three_rates)s, %(solar_regime)s,
+            %(reactive)s, %(undeclared_rental)s, %(refused_three_rates)s, %(two_component)s, %(uses)s)
     on conflict do nothing
 """
 
-SELECT_TERMS = """
-    select category, voltage, households, three_rates, solar_regime from contract
-    where valid_from <= %(last_on)s and (valid_to is null or valid_to >= %(first_on)s)
-    group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+SELECT_TERMS = f"""
+    select distinct {TERMS} from (
+        select {_TERMS_OF_CONTRACT} from contract
+        where valid_from <= %(last_on)s and (valid_to is null or valid_to >= %(first_on)s)
+    ) own
+    order by {TERMS}
 """
 
 CHOSEN = f"""
@@ -62,25 +81,34 @@ SELECT_BOOKS = f"""
 """
 
 SELECT_CONTRACTS = f"""
-    {CHOSEN}
-    select row, valid_from - date '1970-01-01', coalesce(valid_to - date '1970-01-01', 2147483647), terms.place
-    from chosen
-    join contract c using (metering_point_id)
-    join unnest(%(categories)s::text[], %(voltages)s::text[], %(households)s::integer[], %(three_rates)s::boolean[],
-                %(regimes)s::text[], %(places)s::integer[])
-         as terms (category, voltage, households, three_rates, solar_regime, place)
-      on terms.category = c.category and terms.voltage is not distinct from c.voltage
-     and terms.households = c.households and terms.three_rates = c.three_rates
-     and terms.solar_regime is not distinct from c.solar_regime
-    where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s
-      and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
-    order by row, valid_from
+    {CHOSEN}, own as (
+        select row, valid_from - date '1970-01-01' as first_day,
+               coalesce(valid_to - date '1970-01-01', 2147483647) as last_day, {_TERMS_OF_CONTRACT}
+        from chosen join contract c using (metering_point_id)
+        where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s
+          and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
+    )
+    select row, first_day, last_day, terms.place
+    from own
+    join unnest(%(categories)s::text[], %(voltages)s::text[], %(households)s::integer[],
+                %(households_parts)s::integer[], %(three_rates)s::boolean[], %(regimes)s::text[],
+                %(reactive)s::boolean[], %(undeclared)s::boolean[], %(refused)s::boolean[],
+                %(two_component)s::boolean[], %(uses)s::text[], %(places)s::integer[])
+         as terms (category, voltage, households, households_parts, three_rates, solar_regime, reactive,
+                   undeclared_rental, refused_three_rates, two_component, uses, place)
+      on terms.category = own.category and terms.voltage is not distinct from own.voltage
+     and terms.households = own.households and terms.households_parts = own.households_parts
+     and terms.three_rates = own.three_rates and terms.solar_regime is not distinct from own.solar_regime
+     and terms.reactive = own.reactive and terms.undeclared_rental = own.undeclared_rental
+     and terms.refused_three_rates = own.refused_three_rates and terms.two_component = own.two_component
+     and terms.uses is not distinct from own.uses
+    order by row, first_day
 """
 
 # The span of an installation, cut to the period; to the contract's days it is cut afterwards.
 _INSTALLED = f"""
     {CHOSEN}, installed as (
-        select row, i.meter_id, i.multiplier,
+        select row, i.meter_id, i.multiplier, (i.role = 'generation')::integer as generation,
                greatest(i.installed_at, %(start_at)s) as start_at, least(i.removed_at, %(end_at)s) as end_at,
                (row_number() over (order by row, i.installed_at, i.meter_id) - 1)::integer as place
         from chosen
@@ -96,7 +124,7 @@ SELECT_METERS = f"{_INSTALLED} select string_agg(meter_id, E'\\n' order by place
 # Rows of a part follow one another, one for each of its registers; a meter without any has one row, without a channel.
 SELECT_PARTS = f"""
     {_INSTALLED}
-    select place, row, start_at, end_at, installed.multiplier, digits,
+    select place, row, start_at, end_at, generation, installed.multiplier, digits,
            coalesce(array_position(%(obis)s::text[], obis), 1) - 1, coalesce(channel_id, -1)
     from installed join meter using (meter_id)
     left join channel on channel.meter_id = installed.meter_id and obis = any (%(obis)s::text[])
@@ -127,10 +155,12 @@ SELECT_CONFLICTS = """
                       where o.channel_id = c.channel_id and o.measured_at = c.measured_at and o.quality & 96 <> 0)
 """
 
-# The newest version with its approved differences; one that was cancelled is as if it were not there, but its number.
+# Of each span of days the newest version with its approved differences; one that was cancelled is as if it were not
+# there, but its number.
 SELECT_ISSUED = f"""
     {CHOSEN}
-    select distinct on (row) row,
+    select distinct on (row, b.period_from, b.period_to) row, b.period_from - date '1970-01-01',
+           b.period_to - date '1970-01-01',
            case when exists (select from bill_act a where a.bill_id = b.bill_id and a.act = 'cancel') then 0
                 else b.bill_id end,
            b.version, b.inputs_schema,
@@ -142,15 +172,33 @@ SELECT_ISSUED = f"""
     left join solar_purchase s on s.bill_id = b.bill_id
     where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
-    order by row, b.version desc, b.period_to desc
+    order by row, b.period_from, b.period_to, b.version desc
 """
 
+_PREVIOUS = """
+    row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
+    coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
+    coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1,
+    coalesce(b.before_daily_wh, array_fill(-1, array[12]))
+"""
+
+# Nearly all have a bill that ends on the day before: one scan of the index finds these.
 SELECT_PREVIOUS = f"""
     {CHOSEN}
-    select row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-           coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
-           coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1,
-           coalesce(b.before_daily_wh, array_fill(-1, array[12]))
+    select distinct on (row) {_PREVIOUS}
+    from chosen
+    join bill b using (metering_point_id)
+    left join bill_act a on a.bill_id = b.bill_id and a.act = 'cancel'
+    where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
+      and b.period_from < %(first_on)s and b.period_from >= %(first_on)s - 31 and b.period_to = %(first_on)s - 1
+      and a.bill_id is null
+    order by row, b.period_from desc, b.version desc
+"""
+
+# Those that have none: the newest before, however old. The first such bill must end before the period.
+SELECT_PREVIOUS_OLDER = f"""
+    {CHOSEN}
+    select {_PREVIOUS}
     from chosen
     cross join lateral (
         select * from bill
@@ -158,5 +206,5 @@ SELECT_PREVIOUS = f"""
           and not exists (select from bill_act a where a.bill_id = bill.bill_id and a.act = 'cancel')
         order by bill.period_from desc, bill.period_to desc, bill.version desc limit 1
     ) b
-    where b.period_to < %(first_on)s
+    where row = any (%(points)s::integer[]) and b.period_to < %(first_on)s
 """

@@ -16,6 +16,10 @@ REASON_TITLES: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "Two values for one instant",
     },
     "previous_period_not_billed": {Language.VI: "Kỳ trước chưa lập hóa đơn", Language.EN: "Month before not billed"},
+    "issued_for_other_days": {
+        Language.VI: "Đã phát hành cho những ngày khác",
+        Language.EN: "Issued for other days",
+    },
     "purchase_no_solar_price": {Language.VI: "Chưa có giá mua điện mặt trời", Language.EN: "Solar price not known"},
     "purchase_generation_unknown": {
         Language.VI: "Chưa biết sản lượng điện mặt trời",

@@ -5,8 +5,9 @@ and outcome must be the one that was stored. Bills of the first schema have none
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from ingest_server.billing.columns import (
     NONE,
     PAST_PERIODS,
     REGISTERS,
-    Contracts,
     Issued,
     Parts,
     Points,
     Previous,
+    Spans,
     Terms,
     day_number,
     empty_registers,
@@ -40,7 +41,8 @@ LOT = 5_000  # bills replayed at a time
 SELECT_BILLS = """
     select b.bill_id, b.metering_point_id, b.period_from, b.period_to, b.energy_wh, b.subtotal, b.vat, b.total,
            b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
-           t.category, t.voltage, t.households, t.three_rates, t.solar_regime
+           t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses
     from bill b join bill_terms t using (terms_id)
     where b.bill_id > %(after)s
       and (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
@@ -124,26 +126,31 @@ def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[
 def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) -> Points:
     """Return the columns a run would have gathered for these bills: each row is a point, whoever's it is."""
     n = len(rows)
-    terms = tuple(dict.fromkeys(Terms(**{each.name: row[each.name] for each in fields(Terms)}) for row in rows))
+    own = [Terms(**{each.name: row[each.name] for each in fields(Terms)}) for row in rows]
+    changed = [_changed(terms, row["more"]) for terms, row in zip(own, rows, strict=True)]
+    terms = tuple(dict.fromkeys([*own, *(after for after in changed if after is not None)]))
     place_of = {each: place for place, each in enumerate(terms)}
     first_day = np.array([day_number(row["period_from"]) for row in rows], dtype=np.int64)
     last_day = np.array([day_number(row["period_to"]) for row in rows], dtype=np.int64)
-    own_terms = [place_of[Terms(**{each.name: row[each.name] for each in fields(Terms)})] for row in rows]
-    settled = np.array([bool(row["more"].get("settle_carry")) for row in rows], dtype=np.bool_)
+    changed_on = [row["more"].get("households_changed_on") for row in rows]
     zeros = np.zeros(n, dtype=np.int64)
     no = np.zeros(n, dtype=np.bool_)
     return Points(
         metering_point_id=tuple(row["metering_point_id"] for row in rows),
         book=zeros,
         terms=terms,
-        contracts=Contracts(
+        spans=Spans(
             point=np.arange(n),
             first_day=first_day,
-            last_day=np.where(settled, last_day, last_day + 1),
-            terms=np.array(own_terms, dtype=np.int64),
+            last_day=last_day,
+            place=np.array([place_of[each] for each in own], dtype=np.int64),
+            several=no,
+            ends=np.array([bool(row["more"].get("settle_carry")) for row in rows], dtype=np.bool_),
+            changed_day=np.array(
+                [NONE if day is None else day_number(date.fromisoformat(day)) for day in changed_on], dtype=np.int64
+            ),
+            changed_place=np.array([NONE if each is None else place_of[each] for each in changed], dtype=np.int64),
         ),
-        first_day=first_day,
-        last_day=last_day,
         start_us=midnights(first_day),
         end_us=midnights(last_day + 1),
         issued=Issued(
@@ -155,6 +162,14 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
         previous=_previous(rows),
         parts=_parts(rows, channels),
     )
+
+
+def _changed(terms: Terms, more: dict[str, Any]) -> Terms | None:
+    """Return the terms after a change of households within the bill; none without one."""
+    if "households_after" not in more:
+        return None
+    after = Fraction(more["households_after"])
+    return replace(terms, households=after.numerator, households_parts=after.denominator)
 
 
 def _previous(rows: list[dict[str, Any]]) -> Previous:
@@ -201,6 +216,13 @@ def _parts(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) -> 
         meter_id=tuple(meters),
         start_us=columns[:, 0],
         end_us=columns[:, 1],
+        generation=np.array(
+            [
+                meter in rows[number]["more"].get("generation_meters", ())
+                for number, meter in zip(point, meters, strict=True)
+            ],
+            dtype=np.bool_,
+        ),
         multiplier=columns[:, 2] // DIGITS_STEP,
         digits=columns[:, 2] % DIGITS_STEP,
         channel=channel,

@@ -21,12 +21,13 @@ import psycopg
 from psycopg import Connection
 
 from billing_core.control.thresholds import Thresholds, load_thresholds
+from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
 from ingest_server.billing.chunk import Job, Outcome, carry_out
 from ingest_server.billing.columns import Terms
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold
 from ingest_server.billing.executors import AHEAD, executor_of, in_order
-from ingest_server.billing.gather import Frame, Selection, chunks_of_run, terms_of_run
+from ingest_server.billing.gather import REACTIVE_NEVER_KW, Frame, Selection, chunks_of_run, terms_of_run
 from ingest_server.billing.period import Period
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
@@ -200,8 +201,18 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
     """Begin the run; return what there is to do, for the snapshot that ``reader`` holds."""
     period = summary.period
     _check_points(reader, plan.selection)
-    terms = terms_of_run(reader, period)
-    frame = Frame(period, plan.selection, terms, _terms_ids(writer, terms, put_in=not plan.dry_run))
+    tariffs = load_tariffs()
+    table = tariffs.power_factor_on(period.last_on)
+    reactive_from_kw = REACTIVE_NEVER_KW if table is None else table.from_kw
+    terms = terms_of_run(reader, period, reactive_from_kw)
+    frame = Frame(
+        period,
+        plan.selection,
+        terms,
+        _terms_ids(writer, terms, put_in=not plan.dry_run),
+        tariffs.changes_within(period.first_on, period.last_on),
+        reactive_from_kw,
+    )
     chunks = chunks_of_run(reader, plan.selection, plan.chunk_points)
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
     assert snapshot is not None, "a function gives a row"
@@ -249,7 +260,7 @@ def _terms_ids(writer: Connection[Any], terms: tuple[Terms, ...], *, put_in: boo
     found = []
     for each in terms:
         if put_in:
-            writer.execute(queries.INSERT_TERMS, each.to_json())
-        row = writer.execute(queries.SELECT_TERMS_IDS, each.to_json()).fetchone()
+            writer.execute(queries.INSERT_TERMS, each.columns)
+        row = writer.execute(queries.SELECT_TERMS_IDS, each.columns).fetchone()
         found.append(0 if row is None else row[0])
     return tuple(found)

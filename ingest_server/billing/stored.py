@@ -11,18 +11,20 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from billing_core.explain import Language
 from ingest_server.billing.columns import Terms
 from ingest_server.billing.documents import PURCHASE_PREFIX, Line, instant_text
 from ingest_server.billing.pack import METERED
 from ingest_server.billing.period import Period
+from ingest_server.billing.sentences import text_of
 from ingest_server.billing.unpack import Row, inputs_of, lines_of
 
 BILLS_PER_PAGE_MAX = 200
 FIRST = ""  # sorts before every metering point
 PACKED = frozenset(
     (
-        *("category", "voltage", "households", "three_rates", "solar_regime", "metered"),
-        *("line_wh", "line_amount", "line_extra", "more", "slots"),
+        *(each.name for each in fields(Terms)),
+        *("metered", "line_wh", "line_amount", "line_extra", "more", "slots"),
     )
 )
 """Columns of a bill that are told in other words."""
@@ -52,6 +54,7 @@ SELECT_HOLDS = """
     select * from (
         select distinct on (h.metering_point_id)
                h.metering_point_id, c.customer_id, c.name as customer_name, h.run_id, h.reason, h.detail,
+               h.sentences,
                r.started_at as held_at
         from bill_hold h
         join billing_run r on r.run_id = h.run_id
@@ -81,7 +84,8 @@ SELECT_BILL = """
            c.address as customer_address, b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat,
            b.total, b.created_at, encode(b.inputs_hash, 'hex') as inputs_hash,
            encode(b.document_hash, 'hex') as document_hash, s.state,
-           t.category, t.voltage, t.households, t.three_rates, t.solar_regime,
+           t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses,
            b.metered, b.line_wh, b.line_amount, b.line_extra, coalesce(b.more, '{}') as more,
            (select coalesce(array_agg(slot order by place), '{}')
             from unnest(b.line_slot) with ordinality as own (slot_id, place) join bill_slot using (slot_id)) as slots
@@ -133,11 +137,19 @@ def list_holds(
     meter: str | None = None,
     after: str = FIRST,
     rows_max: int = BILLS_PER_PAGE_MAX,
+    language: Language = Language.EN,
 ) -> list[dict[str, Any]]:
-    """Return the points held in ``period`` that are not billed yet, with the newest reason, in order of point."""
+    """Return the points held in ``period`` that are not billed yet, with the newest reason, in order of point.
+
+    ``detail`` is in ``language``; that of holds made before they could be told in several is in English.
+    """
     parameters = _span(period, point, meter) | {"after_point": after, "rows_max": rows_max}
     parameters["purchase"] = PURCHASE_PREFIX
-    return _rows(connection, SELECT_HOLDS, parameters)
+    rows = _rows(connection, SELECT_HOLDS, parameters)
+    for row in rows:
+        sentences = row.pop("sentences")
+        row["detail"] = row["detail"] if sentences is None else text_of(sentences, language)
+    return rows
 
 
 def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | None:
@@ -213,9 +225,11 @@ def every_bill(connection: Connection[Any], period: Period) -> Iterator[dict[str
         after = (page[-1]["metering_point_id"], page[-1]["bill_id"])
 
 
-def every_hold(connection: Connection[Any], period: Period) -> Iterator[dict[str, Any]]:
+def every_hold(
+    connection: Connection[Any], period: Period, language: Language = Language.EN
+) -> Iterator[dict[str, Any]]:
     """Yield all that is held in ``period``, page by page."""
     after = FIRST
-    while page := list_holds(connection, period, after=after):
+    while page := list_holds(connection, period, after=after, language=language):
         yield from page
         after = page[-1]["metering_point_id"]

@@ -1,15 +1,18 @@
 """Contracts as columns: the texts of the database become the codes of the engine, once for all that share them."""
 
+import json
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.codes import Category, Coded, Solar, Voltage, codes_of
 from ingest_server.billing.columns import (
+    DEMAND,
     EXPORT,
-    NONE,
     RATES,
+    REACTIVE,
     REGISTERS,
     TOTAL,
     BoolArray,
@@ -18,41 +21,67 @@ from ingest_server.billing.columns import (
     Terms,
 )
 
+Use: TypeAlias = tuple[Coded, Coded, int]
+"""Category, voltage, share in percent."""
+
+SURPLUS = (Solar.SURPLUS_2024, Solar.SURPLUS_2026)  # buy up to a share of what the panels generate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BilledTerms:
-    """What the contracts say, one row per point; a row without one known contract stands for nothing and is held.
+    """What the contracts say, one row per point; a row without a known contract stands for nothing and is held.
 
     Parameters
     ----------
-    contracts
-        How many contracts are in force on a day of the period. [n]
     place
-        Place of the terms in the run's list, ``NONE`` where there is not exactly one contract. [n]
+        Place of the terms in the run's list, ``NONE`` where there is no contract. [n]
     category, voltage, solar
         Codes of :mod:`billing_core.codes`. [n]
+    households, households_parts
+        As a fraction, and those after a change within the days. [n]
     settle_carry
         Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017) or with
         the contract. [n]
+    uses
+        Of each of the run's terms the other uses of a mixed one: category, voltage, share in percent.
     """
 
-    contracts: Int64Array
     place: Int64Array
     category: NDArray[np.int8]
     voltage: NDArray[np.int8]
     solar: NDArray[np.int8]
     households: Int64Array
+    households_parts: Int64Array
+    changed_households: Int64Array
+    changed_households_parts: Int64Array
     three_rates: BoolArray
+    reactive: BoolArray
+    undeclared_rental: BoolArray
+    refused_three_rates: BoolArray
+    two_component: BoolArray
     settle_carry: BoolArray
+    uses: tuple[tuple[Use, ...], ...]
 
     @property
     def needed(self) -> BoolArray:
-        """The registers each bill needs: total or three rates, and export where it is settled. [n, registers]"""
+        """The registers each bill needs: total or three rates, export where it is settled … [n, registers]"""
         needed = np.zeros((len(self.category), len(REGISTERS)), dtype=np.bool_)
         needed[:, TOTAL] = ~self.three_rates
         needed[:, RATES] = self.three_rates[:, np.newaxis]
         needed[:, EXPORT] = self.solar != Solar.NONE.code
+        needed[:, REACTIVE] = self.reactive
+        needed[:, DEMAND] = self.two_component
         return needed
+
+    @property
+    def mixed(self) -> BoolArray:
+        """Which contracts have several uses. [n]"""
+        return np.array([bool(uses) for uses in self.uses], dtype=np.bool_)[self.place]
+
+    @property
+    def surplus(self) -> BoolArray:
+        """Which contracts ask what the panels generate. [n]"""
+        return np.asarray(np.isin(self.solar, [regime.code for regime in SURPLUS]))
 
 
 # What stands in rows that are held.
@@ -64,33 +93,48 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, str]]:
 
     A missing voltage is the low voltage homes are served at, a missing regime none.
     """
-    n = len(points)
-    counts = np.bincount(points.contracts.point, minlength=n)
-    alone = counts[points.contracts.point] == 1
-    row = points.contracts.point[alone]
-    place = np.full(n, NONE, dtype=np.int64)
-    place[row] = points.contracts.terms[alone]
-    ends = np.zeros(n, dtype=np.bool_)
-    ends[row] = points.contracts.last_day[alone] == points.last_day[row]
+    place, changed = points.spans.place, points.spans.changed_place
     listed = (*points.terms, NOBODY)  # a place of −1 is nobody's
     known = [_codes(each) for each in listed]
     codes = np.array([found for found, _ in known], dtype=np.int8).reshape(-1, 3)[place]
     unknown = {
         int(at): known[place[at]][1] for at in np.flatnonzero(np.isin(place, _wrong(known))).tolist()
     }  # few, if any: the registry refuses such contracts
+
+    def column(name: str, kind: type, of: Int64Array = place) -> NDArray[Any]:
+        return np.array([getattr(each, name) for each in listed], dtype=kind)[of]
+
+    flags = ("three_rates", "reactive", "undeclared_rental", "refused_three_rates", "two_component")
     return (
         BilledTerms(
-            contracts=counts,
             place=place,
             category=codes[:, 0],
             voltage=codes[:, 1],
             solar=codes[:, 2],
-            households=np.array([each.households for each in listed], dtype=np.int64)[place],
-            three_rates=np.array([each.three_rates for each in listed], dtype=np.bool_)[place],
-            settle_carry=_year_ends(points.last_day) | ends,
+            households=column("households", np.int64),
+            households_parts=column("households_parts", np.int64),
+            changed_households=column("households", np.int64, changed),
+            changed_households_parts=column("households_parts", np.int64, changed),
+            **{name: column(name, np.bool_) for name in flags},
+            settle_carry=_year_ends(points.last_day) | points.spans.ends,
+            uses=tuple(() if wrong else _uses(each)[0] for each, (_, wrong) in zip(listed, known, strict=True)),
         ),
         unknown,
     )
+
+
+def _uses(terms: Terms) -> tuple[tuple[Use, ...], str]:
+    """Return the other uses of a contract, and what is wrong with them: nothing, as a rule."""
+    found: list[Use] = []
+    for use in [] if terms.uses is None else json.loads(terms.uses):
+        category, voltage = TEXTS[Category].get(use["category"]), TEXTS[Voltage].get(use.get("voltage", "lt6"))
+        if category is None or voltage is None:
+            return (
+                (),
+                f"a use of the contract is {use}, of which category or voltage is not known: correct the contract",
+            )
+        found.append((category, voltage, int(use["share_percent"])))
+    return tuple(found), ""
 
 
 def _wrong(known: list[tuple[tuple[int, ...], str]]) -> list[int]:
@@ -112,7 +156,7 @@ def _codes(terms: Terms) -> tuple[tuple[int, ...], str]:
             known = ", ".join(TEXTS[kind])
             wrong = f"the contract's {kind.__name__.lower()} is {text!r}, known are {known}: correct the contract"
             return (Category.RESIDENTIAL.code, Voltage.LT6.code, Solar.NONE.code), wrong
-    return tuple(codes_of(member for member in members if member is not None).tolist()), ""
+    return tuple(codes_of(member for member in members if member is not None).tolist()), _uses(terms)[1]
 
 
 TEXTS: dict[type[Coded], dict[str, Coded]] = {

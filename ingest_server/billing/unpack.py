@@ -14,7 +14,7 @@ from typing import Any
 from billing_core.charges import SURCHARGE_STEP
 from billing_core.codes import LineKind, Solar, member_of
 from billing_core.line import ENERGY_KEYS, BillLine, purchase_line, wh_as_kwh
-from ingest_server.billing.columns import MeterRegister, Terms, day_of
+from ingest_server.billing.columns import MISSING, MeterRegister, Terms, day_of
 from ingest_server.billing.documents import Bill, Line, Purchase, instant_text
 from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed
 from ingest_server.billing.period import instant_of
@@ -62,7 +62,7 @@ def lines_of(row: Row) -> tuple[Line, ...]:
                 operands=line.to_json(),
             )
         )
-        before += line.amount
+        before = 0 if line.kind is LineKind.REACTIVE else before + line.amount  # of the next use, if there are several
     return tuple(found)
 
 
@@ -79,10 +79,21 @@ def _line(row: Row, slot: Mapping[str, Any], figures: Sequence[int], before: int
         factor, surcharge_bp = divmod(extra, SURCHARGE_STEP)
         found |= {"power_factor": factor / 100, "share": str(Fraction(surcharge_bp, 10_000)), "base_amount": before}
     if slot["formula"] == "tier":
-        found["households"] = str(row.terms.households)
+        found["households"] = str(_households(row, slot))
         if extra >= 0:
             found["quota_kwh"] = wh_as_kwh(extra)
     return BillLine.from_json(found)
+
+
+def _households(row: Row, slot: Mapping[str, Any]) -> Fraction:
+    """Return the households of a line, where they change the average over its days."""
+    own = Fraction(row.terms.households, row.terms.households_parts)
+    if "households_changed_on" not in row.more:
+        return own
+    first, last = date.fromisoformat(slot["from"]), date.fromisoformat(slot["to"])
+    days = (last - first).days + 1
+    after = min(max((last - date.fromisoformat(row.more["households_changed_on"])).days + 1, 0), days)
+    return (own * (days - after) + Fraction(row.more["households_after"]) * after) / days
 
 
 def inputs_of(row: Row, lines: Sequence[Line]) -> dict[str, Any]:
@@ -118,9 +129,12 @@ def _meters(row: Row) -> list[dict[str, Any]]:
             last = (meter_id, start_us)
             multiplier, digits = divmod(factor, DIGITS_STEP)
             meters.append({"meter_id": meter_id, "multiplier": multiplier, "digits": digits, "registers": []})
+            if meter_id in row.more.get("generation_meters", ()):
+                meters[-1]["role"] = "generation"
         readings = [
             {"at": instant_text(instant_of(us)), "value_wh": value, "quality": quality}
             for us, value, quality in ((start_us, old, old_quality), (end_us, new, new_quality))
+            if quality != MISSING  # of demand nothing at the start
         ]
         register = MeterRegister(obis).label
         meters[-1]["registers"].append({"register": register, "obis": obis, "readings": readings, "energy_wh": energy})

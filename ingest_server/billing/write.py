@@ -44,7 +44,7 @@ COPY_DIFFERENCES = """
                           line_amount, line_extra, inputs_hash, document_hash, actor, note)
     from stdin (format binary)
 """
-COPY_HOLDS = "copy bill_hold (run_id, metering_point_id, reason, detail) from stdin"
+COPY_HOLDS = "copy bill_hold (run_id, metering_point_id, reason, detail, sentences) from stdin"
 COPY_CONTROL = "copy bill_control (bill_id, rules, signer, expected_wh, before_wh) from stdin"
 
 
@@ -116,7 +116,10 @@ def write_chunk(connection: Connection[Any], writing: Writing) -> None:
             (COPY_PURCHASES, _purchase_rows([*made, *late])),
             (
                 COPY_HOLDS,
-                ((writing.run_id, hold.metering_point_id, hold.reason, hold.detail) for hold in writing.holds),
+                (
+                    (writing.run_id, hold.metering_point_id, hold.reason, hold.detail, canonical_text(hold.sentences))
+                    for hold in writing.holds
+                ),
             ),
             (COPY_CONTROL, _control_rows(writing, ids)),
         ):

@@ -28,10 +28,11 @@ COLUMNS = {
     "metering_point": {"metering_point_id", "customer_id", "book_id"},
     "meter": {"meter_id", "gateway_id", "model", "serial", "digits", "interval_min"},
     "channel": {"meter_id", "obis", "unit"},
-    "installation": {"metering_point_id", "meter_id", "installed_at", "removed_at", "multiplier"},
+    "installation": {"metering_point_id", "meter_id", "installed_at", "removed_at", "multiplier", "role"},
     "contract": {
         *("metering_point_id", "valid_from", "valid_to", "category", "voltage", "households", "three_rates"),
-        "solar_regime",
+        *("solar_regime", "contracted_kw", "tenants", "undeclared_rental", "refused_three_rates", "two_component"),
+        "uses",
     },
 }
 """The tables in the order they are loaded, and the columns a file may have."""

@@ -4,10 +4,10 @@ The format and an example are in ``docs/contracts/registry.md``.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 
-from billing_core.codes import Category, Solar, Voltage
+from ingest_server.registry.contract import Contract, parse_contract
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model, model_keys
 from protocols.obis import Obis, base_unit
@@ -21,8 +21,12 @@ DIGITS_MIN, DIGITS_MAX, DIGITS_DEFAULT = 4, 12, 9
 INTERVAL_MIN_DEFAULT = 30
 DAY_MIN = 1440
 MULTIPLIER_MAX = 10_000_000  # CT × VT, as billing takes it
-HOUSEHOLDS_MAX = 1_000_000
-WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
+
+
+UNIT_CHARACTERS = 6  # of EVN's customer code
+BOOK_CHARACTERS_MAX = 32
+CYCLES = ("monthly", "twice", "three_times")
+ROLES = ("supply", "generation")
 
 
 class Gateway(NamedTuple):
@@ -59,11 +63,22 @@ class Customer(NamedTuple):
     address: str
 
 
+class ReadingBook(NamedTuple):
+    """Points that are read and billed together, by the day they are read on."""
+
+    book_id: str
+    unit: str
+    reading_day: int
+    cycle: str
+    reader: str
+
+
 class MeteringPoint(NamedTuple):
     """Where a customer's energy is measured."""
 
     metering_point_id: str
     customer_id: str
+    book_id: str | None
 
 
 class Installation(NamedTuple):
@@ -74,19 +89,7 @@ class Installation(NamedTuple):
     meter_id: str
     removed_at: datetime | None
     multiplier: int
-
-
-class Contract(NamedTuple):
-    """What a metering point's energy is charged by, from when until when (inclusive)."""
-
-    metering_point_id: str
-    valid_from: date
-    valid_to: date | None
-    category: str
-    voltage: str | None
-    households: int
-    three_rates: bool
-    solar_regime: str | None
+    role: str = "supply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Registry:
     meters: tuple[Meter, ...]
     channels: tuple[Channel, ...]
     customers: tuple[Customer, ...]
+    reading_books: tuple[ReadingBook, ...]
     metering_points: tuple[MeteringPoint, ...]
     installations: tuple[Installation, ...]
     contracts: tuple[Contract, ...]
@@ -115,6 +119,7 @@ def parse_registry(text: str, name: str) -> Registry:
     top = parse_toml(text, name)
     places: dict[tuple[object, ...], str] = {}
     gateways, meters, channels, customers, points, installations, contracts = [], [], [], [], [], [], []
+    books: list[ReadingBook] = []
     for table in top.tables("gateway"):
         gateways.append(Gateway(_identifier(table, "id")))
         _note(places, ("gateway", gateways[-1].gateway_id), table, "id")
@@ -127,15 +132,18 @@ def parse_registry(text: str, name: str) -> Registry:
     for table in top.tables("customer"):
         customers.append(_customer(table))
         _note(places, ("customer", customers[-1].customer_id), table, "id")
+    for table in top.tables("reading_book"):
+        books.append(_reading_book(table))
+        _note(places, ("reading_book", books[-1].book_id), table, "id")
     for table in top.tables("metering_point"):
-        points.append(MeteringPoint(_text(table, "id", POINT_CHARACTERS_MAX), _text(table, "customer")))
+        points.append(_metering_point(table))
         _note(places, ("metering_point", points[-1].metering_point_id), table, "id")
     for table in top.tables("installation"):
         installation = _installation(table)
         installations.append(installation)
         _note(places, ("installation", *installation[:2]), table, "installed_at")
     for table in top.tables("contract"):
-        contract = _contract(table)
+        contract = parse_contract(table, _text(table, "metering_point"))
         contracts.append(contract)
         _note(places, ("contract", *contract[:2]), table, "valid_from")
     top.finish()
@@ -145,6 +153,7 @@ def parse_registry(text: str, name: str) -> Registry:
         tuple(meters),
         tuple(channels),
         tuple(customers),
+        tuple(books),
         tuple(points),
         tuple(installations),
         tuple(contracts),
@@ -225,6 +234,29 @@ def _customer(table: Table) -> Customer:
     return customer
 
 
+def _reading_book(table: Table) -> ReadingBook:
+    book = ReadingBook(
+        book_id=_text(table, "id", BOOK_CHARACTERS_MAX),
+        unit=_text(table, "unit"),
+        reading_day=table.integer("reading_day", 1, 31),
+        cycle=table.take("cycle", str, default=CYCLES[0], choices=CYCLES),
+        reader=_text(table, "reader", default=""),
+    )
+    if len(book.unit) != UNIT_CHARACTERS:
+        raise table.error(
+            "unit", f"found {book.unit!r}; expected the {UNIT_CHARACTERS} characters customer codes begin with"
+        )
+    return book
+
+
+def _metering_point(table: Table) -> MeteringPoint:
+    return MeteringPoint(
+        metering_point_id=_text(table, "id", POINT_CHARACTERS_MAX),
+        customer_id=_text(table, "customer"),
+        book_id=_text(table, "book", BOOK_CHARACTERS_MAX) if "book" in table else None,
+    )
+
+
 def _installation(table: Table) -> Installation:
     installation = Installation(
         metering_point_id=_text(table, "metering_point"),
@@ -232,6 +264,7 @@ def _installation(table: Table) -> Installation:
         meter_id=_identifier(table, "meter"),
         removed_at=_instant(table, "removed_at") if "removed_at" in table else None,
         multiplier=table.integer("multiplier", 1, MULTIPLIER_MAX, default=1),
+        role=table.take("role", str, default=ROLES[0], choices=ROLES),
     )
     if installation.removed_at is not None and installation.removed_at <= installation.installed_at:
         raise table.error("removed_at", f"{installation.removed_at} is not after installed_at")
@@ -243,26 +276,3 @@ def _instant(table: Table, key: str) -> datetime:
     if found.tzinfo is None:
         raise table.error(key, f"found {found} without an offset; write {found.isoformat()}+07:00 for Vietnam's time")
     return found
-
-
-def _contract(table: Table) -> Contract:
-    category = Category(table.take("category", str, choices=[each.value for each in Category]))
-    voltages = [each.value for each in Voltage]
-    contract = Contract(
-        metering_point_id=_text(table, "metering_point"),
-        valid_from=table.take("valid_from", date),
-        valid_to=table.take("valid_to", date) if "valid_to" in table else None,
-        category=category.value,
-        voltage=table.take("voltage", str, choices=voltages) if "voltage" in table else None,
-        households=table.integer("households", 1, HOUSEHOLDS_MAX, default=1),
-        three_rates=table.take("three_rates", bool, default=False),
-        solar_regime=table.take("solar_regime", str, choices=[each.value for each in Solar if each is not Solar.NONE])
-        if "solar_regime" in table
-        else None,
-    )
-    if contract.valid_to is not None and contract.valid_to < contract.valid_from:
-        raise table.error("valid_to", f"{contract.valid_to} is before valid_from")
-    if (contract.voltage is None) != (category in WITHOUT_VOLTAGE):
-        remove = f"remove it: {category.value} has no price by voltage"
-        raise table.error("voltage", remove if contract.voltage else f"missing; expected one of {', '.join(voltages)}")
-    return contract

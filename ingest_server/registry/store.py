@@ -39,32 +39,48 @@ UPSERT_CUSTOMER = """
     on conflict (customer_id) do update set name = excluded.name, address = excluded.address
     where (customer.name, customer.address) is distinct from (excluded.name, excluded.address)
 """
+UPSERT_READING_BOOK = """
+    insert into reading_book (book_id, unit, reading_day, cycle, reader)
+    select * from unnest(%s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[])
+    on conflict (book_id) do update
+    set unit = excluded.unit, reading_day = excluded.reading_day, cycle = excluded.cycle, reader = excluded.reader
+    where (reading_book.unit, reading_book.reading_day, reading_book.cycle, reading_book.reader)
+        is distinct from (excluded.unit, excluded.reading_day, excluded.cycle, excluded.reader)
+"""
+# A point that names no book stays in the one it is in.
 UPSERT_METERING_POINT = """
-    insert into metering_point (metering_point_id, customer_id)
-    select * from unnest(%s::text[], %s::text[])
-    on conflict (metering_point_id) do update set customer_id = excluded.customer_id
-    where metering_point.customer_id <> excluded.customer_id
+    insert into metering_point (metering_point_id, customer_id, book_id)
+    select * from unnest(%s::text[], %s::text[], %s::text[])
+    on conflict (metering_point_id) do update
+    set customer_id = excluded.customer_id, book_id = coalesce(excluded.book_id, metering_point.book_id)
+    where (metering_point.customer_id, metering_point.book_id)
+        is distinct from (excluded.customer_id, coalesce(excluded.book_id, metering_point.book_id))
 """
 UPSERT_INSTALLATION = """
-    insert into installation (metering_point_id, installed_at, meter_id, removed_at, multiplier)
-    select * from unnest(%s::text[], %s::timestamptz[], %s::text[], %s::timestamptz[], %s::integer[])
-    on conflict (metering_point_id, installed_at) do update
+    insert into installation (metering_point_id, installed_at, meter_id, removed_at, multiplier, role)
+    select * from unnest(%s::text[], %s::timestamptz[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[])
+    on conflict (metering_point_id, installed_at, role) do update
     set meter_id = excluded.meter_id, removed_at = excluded.removed_at, multiplier = excluded.multiplier
     where (installation.meter_id, installation.removed_at, installation.multiplier)
         is distinct from (excluded.meter_id, excluded.removed_at, excluded.multiplier)
 """
 UPSERT_CONTRACT = """
     insert into contract (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates,
-        solar_regime)
+        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses)
     select * from unnest(%s::text[], %s::date[], %s::date[], %s::text[], %s::text[], %s::integer[], %s::boolean[],
-        %s::text[])
+        %s::text[], %s::integer[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[], %s::jsonb[])
     on conflict (metering_point_id, valid_from) do update
     set valid_to = excluded.valid_to, category = excluded.category, voltage = excluded.voltage,
-        households = excluded.households, three_rates = excluded.three_rates, solar_regime = excluded.solar_regime
+        households = excluded.households, three_rates = excluded.three_rates, solar_regime = excluded.solar_regime,
+        contracted_kw = excluded.contracted_kw, tenants = excluded.tenants,
+        undeclared_rental = excluded.undeclared_rental, refused_three_rates = excluded.refused_three_rates,
+        two_component = excluded.two_component, uses = excluded.uses
     where (contract.valid_to, contract.category, contract.voltage, contract.households, contract.three_rates,
-            contract.solar_regime)
+            contract.solar_regime, contract.contracted_kw, contract.tenants, contract.undeclared_rental,
+            contract.refused_three_rates, contract.two_component, contract.uses)
         is distinct from (excluded.valid_to, excluded.category, excluded.voltage, excluded.households,
-            excluded.three_rates, excluded.solar_regime)
+            excluded.three_rates, excluded.solar_regime, excluded.contracted_kw, excluded.tenants,
+            excluded.undeclared_rental, excluded.refused_three_rates, excluded.two_component, excluded.uses)
 """
 NOTIFY = f"notify {CHANGED_CHANNEL}"
 
@@ -72,11 +88,13 @@ SELECT_MISSING: dict[str, LiteralString] = {
     "gateway": "select g from unnest(%s::text[]) g where not exists (select from gateway where gateway_id = g)",
     "meter": "select m from unnest(%s::text[]) m where not exists (select from meter where meter_id = m)",
     "customer": "select c from unnest(%s::text[]) c where not exists (select from customer where customer_id = c)",
+    "reading_book": "select b from unnest(%s::text[]) b where not exists (select from reading_book where book_id = b)",
     "metering_point": """
         select p from unnest(%s::text[]) p
         where not exists (select from metering_point where metering_point_id = p)
     """,
 }
+KEYS = {"reading_book": "book"}  # what a reference to a table is called in the file, where it is not its name
 # In the order of their beginnings it is enough to compare each period with the one before: one that reaches over the
 # next but one reaches over the next as well. The later of two is the one to correct.
 SELECT_OVERLAPPING_INSTALLATIONS = """
@@ -86,7 +104,7 @@ SELECT_OVERLAPPING_INSTALLATIONS = """
             lag(removed_at) over w as other_end
         from installation
         where metering_point_id = any(%(points)s)
-        window w as (partition by metering_point_id order by installed_at)
+        window w as (partition by metering_point_id, role order by installed_at)
     ), of_meter as (
         select metering_point_id, installed_at, lag(metering_point_id) over w as other_point,
             lag(meter_id) over w as other_meter, lag(installed_at) over w as other_at,
@@ -133,6 +151,7 @@ def load_registry(connection: psycopg.Connection[TupleRow], text: str, name: str
         "meter": (UPSERT_METER, registry.meters),
         "channel": (UPSERT_CHANNEL, registry.channels),
         "customer": (UPSERT_CUSTOMER, registry.customers),
+        "reading_book": (UPSERT_READING_BOOK, registry.reading_books),
         "metering_point": (UPSERT_METERING_POINT, registry.metering_points),
         "installation": (UPSERT_INSTALLATION, registry.installations),
         "contract": (UPSERT_CONTRACT, registry.contracts),
@@ -156,8 +175,10 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
     references: dict[str, Sequence[tuple[str, str, tuple[object, ...]]]] = {
         "meter": [("gateway", each.gateway_id, ("meter", each.meter_id)) for each in registry.meters],
         "metering_point": [
-            ("customer", each.customer_id, ("metering_point", each.metering_point_id))
+            (target, identifier, ("metering_point", each.metering_point_id))
             for each in registry.metering_points
+            for target, identifier in (("customer", each.customer_id), ("reading_book", each.book_id))
+            if identifier is not None
         ],
         "installation": [
             reference
@@ -179,8 +200,8 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
         for _, identifier, holder in wanted:
             if identifier in missing:
                 raise UsageError(
-                    f"{registry.places[holder]}.{target}: {identifier!r} is neither in this file nor in the database; "
-                    f"correct it or add a [[{target}]]"
+                    f"{registry.places[holder]}.{KEYS.get(target, target)}: {identifier!r} is neither in this file nor "
+                    f"in the database; correct it or add a [[{target}]]"
                 )
 
 

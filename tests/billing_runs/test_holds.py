@@ -105,13 +105,13 @@ def test_a_contract_without_a_meter_is_held(pair):
     assert only_hold(run_billing(district.dsn, OCTOBER), billed=1).reason == "no_meter"
 
 
-def test_two_contracts_in_one_period_are_held(pair):
+def test_contracts_that_overlap_are_held(pair):
     district, spoilt = pair
     district.connection.execute(
         "update contract set valid_to = '2026-10-10' where metering_point_id = %s", [spoilt.point]
     )
     district.connection.execute(
-        "insert into contract (metering_point_id, valid_from, category) values (%s, '2026-10-11', 'residential')",
+        "insert into contract (metering_point_id, valid_from, category) values (%s, '2026-10-05', 'residential')",
         [spoilt.point],
     )
     assert only_hold(run_billing(district.dsn, OCTOBER), billed=1).reason == "several_contracts"

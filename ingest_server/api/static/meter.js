@@ -12,7 +12,7 @@ export async function meterView(id, month, monthPicker) {
   const [from, to] = spanOf(month);
   const [meter, chart, bills, holds] = await Promise.all([
     get(path), get(`${path}/chart`, { from, to }),
-    getAll("/v1/bills", { period: month, meter_id: id }), getAll("/v1/holds", { period: month, meter_id: id }),
+    getAll("/v1/bills", { period: month, meter_id: id }), getAll("/v1/holds", { period: month, meter_id: id, language: currentLanguage() }),
   ]);
   const details = await Promise.all(bills.map((bill) => get(`/v1/bills/${bill.bill_id}`, { language: currentLanguage() })));
   return [
@@ -99,11 +99,11 @@ function billColumns(bill) {
 function billCard(bill) {
   const cell = (text) => element("td", { class: "number", text });
   const row = (kind, name, energy, price, amount) => element("tr", { class: kind }, element("td", { text: name }), cell(energy), cell(price), cell(amount));
-  const lines = bill.lines.map((line) => row("", line.name, line.energy_wh === null ? "" : kwh(line.energy_wh),
+  const lines = bill.lines.map((line) => row("", line.name, line.energy_wh === null ? "" : quantity(line),
     line.price === null ? "" : integer(line.price), integer(line.amount)));
   const tax = lines.splice(bill.lines.findIndex((line) => line.kind === "vat"), 1);
   return element("article", { class: "card" },
-    element("div", { class: "row spread" }, element("h2", { text: `${word("bill")} ${bill.bill_id}` }),
+    element("div", { class: "row spread" }, element("h2", { text: `${word("bill")} ${bill.bill_id} (${word(`state_${bill.state}`)})` }),
       element("span", { class: "soft small", text: `${day(bill.period_from)} – ${day(bill.period_to)}` })),
     element("p", { class: "soft small", text: [bill.metering_point_id, bill.customer_name, bill.customer_address].filter(Boolean).join(" · ") }),
     element("table", {},
@@ -111,6 +111,11 @@ function billCard(bill) {
       element("tbody", {}, ...lines, row("sum", word("subtotal"), kwh(bill.energy_wh), "", integer(bill.subtotal)), ...tax,
         row("total", word("total"), "", "", `${integer(bill.total)} đ`))),
     purchaseText(bill.purchase));
+}
+
+// A line of demand is in kW, all others are in kWh as the column says.
+function quantity(line) {
+  return line.kind === "demand" ? `${kwh(line.energy_wh)} kW` : kwh(line.energy_wh);
 }
 
 function purchaseText(purchase) {

@@ -1,0 +1,109 @@
+"""What was billed before: the bills that are there for days of a period, and the last one before it."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from ingest_server.billing import queries
+from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, Int64Array, Issued, Previous, Spans
+from ingest_server.database.binary_rows import Field, fetch_columns
+
+HASH_OCTETS = 32
+_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased")
+_NUMBERS = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
+
+
+def gather_issued(connection: Connection[Any], parameters: dict[str, Any], spans: Spans) -> Issued:
+    """Return of each row the bill that is there for its days, or for others that overlap them."""
+    kinds = ("i8", "i4", "i2", "i4", "i4", *("i8",) * len(_AMOUNTS))
+    layout = {name: Field("i4") for name in ("point", "first_day", "last_day")}
+    layout |= {name: Field(kind) for name, kind in zip(_NUMBERS, kinds, strict=True)}
+    found = fetch_columns(connection, queries.SELECT_ISSUED, parameters, {**layout, "hash": Field("S", HASH_OCTETS)})
+    n = len(spans)
+    record, in_the_way = _matched(found, spans)
+    there = np.flatnonzero(record != NONE)
+    columns = {name: np.zeros(n, dtype=np.int64) for name in _NUMBERS}
+    for name in _NUMBERS:
+        columns[name][there] = found[name][record[there]]
+    hashes = np.zeros(n, dtype=f"V{HASH_OCTETS}")
+    hashes[there] = found["hash"][record[there]]
+    in_ledger, made = columns.pop("in_ledger") != 0, columns.pop("purchase_made") != 0
+    return Issued(inputs_hash=hashes, in_ledger=in_ledger, purchase_made=made, in_the_way=in_the_way, **columns)
+
+
+def _matched(found: dict[str, Any], spans: Spans) -> tuple[Int64Array, Int64Array]:
+    """Return which record belongs to each row, and an issued bill for other days that is in its way.
+
+    Where a point is one row and has one bill, that is the row's, for whatever days; else the days must be the same.
+    """
+    rows_of, records_of = np.bincount(spans.point), np.bincount(found["point"], minlength=1)
+    record = np.full(len(spans), NONE, dtype=np.int64)
+    in_the_way = np.zeros(len(spans), dtype=np.int64)
+    at = np.searchsorted(spans.point, found["point"])  # points without a row come to another's or behind the last
+    known = at < len(spans)
+    known[known] = spans.point[at[known]] == found["point"][known]
+    plain = known.copy()
+    plain[known] = (rows_of[found["point"][known]] == 1) & (records_of[found["point"][known]] == 1)
+    record[at[plain]] = np.flatnonzero(plain)
+    ranks: dict[int, tuple[bool, int]] = {}
+    for number in np.flatnonzero(known & ~plain).tolist():
+        first, last = int(found["first_day"][number]), int(found["last_day"][number])
+        for row in range(*np.searchsorted(spans.point, [found["point"][number], found["point"][number] + 1]).tolist()):
+            if first > spans.last_day[row] or last < spans.first_day[row]:
+                continue
+            exact = (first, last) == (spans.first_day[row], spans.last_day[row])
+            if not exact and found["in_ledger"][number] and found["bill_id"][number]:
+                in_the_way[row] = found["bill_id"][number]
+            rank = (exact, int(found["version"][number]))
+            if record[row] == NONE or rank > ranks[row]:
+                record[row], ranks[row] = number, rank
+    return record, in_the_way
+
+
+def gather_previous(connection: Connection[Any], first_on: date, parameters: dict[str, Any], spans: Spans) -> Previous:
+    """Return of each row the last bill before it; before a later row of a point, the row before stands in its place."""
+    found = _previous_of_points(connection, parameters, spans)
+    row_of = np.searchsorted(spans.point, found["point"])
+    known = row_of < len(spans)
+    known[known] = spans.point[row_of[known]] == found["point"][known]
+    found = {name: column[known] for name, column in found.items()}
+    row, n = row_of[known], len(spans)
+    bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
+    terms[:] = NONE
+    for column, name in ((bill_id, "bill_id"), (last_day, "last_day"), (carried, "carried"), (terms, "terms")):
+        column[row] = found[name]
+    own = np.minimum(found["energy_wh"] // np.maximum(found["days"], 1), FOREVER)
+    daily = np.full((n, PAST_PERIODS), NONE, dtype=np.int64)
+    daily[row] = _handed_on(first_on, found["last_day"], own, found["before"])
+    for later in np.flatnonzero(spans.point[1:] == spans.point[:-1]).tolist():
+        bill_id[later + 1], daily[later + 1] = bill_id[later], daily[later]
+        last_day[later + 1], terms[later + 1] = spans.first_day[later + 1] - 1, spans.place[later]
+    return Previous(bill_id=bill_id, last_day=last_day, carried_out_wh=carried, terms=terms, daily_wh=daily)
+
+
+def _previous_of_points(connection: Connection[Any], parameters: dict[str, Any], spans: Spans) -> dict[str, Any]:
+    kinds = {"point": "i4", "bill_id": "i8", "last_day": "i4", "days": "i4", "energy_wh": "i8", "carried": "i8"}
+    layout = {name: Field(kind) for name, kind in kinds.items()}
+    layout |= {"terms": Field("i4"), "before": Field("i4", PAST_PERIODS)}
+    found = fetch_columns(connection, queries.SELECT_PREVIOUS, parameters, layout)
+    rest = np.setdiff1d(spans.point, found["point"])
+    if not rest.size:
+        return found
+    older = fetch_columns(connection, queries.SELECT_PREVIOUS_OLDER, parameters | {"points": rest.tolist()}, layout)
+    return {name: np.concatenate([column, older[name]]) for name, column in found.items()}
+
+
+def _handed_on(first_on: date, last_day: Int64Array, own: Int64Array, before: NDArray[Any]) -> Int64Array:
+    """Return the energy a day of past periods, newest first: the last bill's own, those it had, moved by its age.
+
+    A bill that ends in the month before this period is one period old; months that nobody billed are ``NONE``.
+    """
+    months = (last_day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
+    age = (first_on.year - 1970) * 12 + first_on.month - 1 - months
+    all_known = np.concatenate([own[:, np.newaxis], before], axis=1)
+    place = np.arange(PAST_PERIODS)[np.newaxis, :] - (age[:, np.newaxis] - 1)
+    there = (place >= 0) & (place < all_known.shape[1])
+    return np.where(there, np.take_along_axis(all_known, np.where(there, place, 0), axis=1), NONE)

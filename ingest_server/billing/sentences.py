@@ -1,0 +1,119 @@
+"""What holds say: sentences with operands, in Vietnamese and English. The database keeps the operands (``bill_hold``).
+
+A sentence is kept as ``{"say": "missing", "meter": "M-1", …}``, so that a list in another language needs no run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from billing_core.codes import HOLD_TEXTS
+from billing_core.explain import Language
+
+Sentence = Mapping[str, Any]
+"""``say``, which sentence it is; and its operands."""
+
+_READING = {
+    Language.VI: "công tơ {meter}, thanh ghi {register} lúc {at} ({civil} giờ Việt Nam): ",
+    Language.EN: "meter {meter}, register {register} at {at} ({civil} in Vietnam): ",
+}
+_OF_READING: Mapping[str, Mapping[Language, str]] = {
+    "missing": {
+        Language.VI: "chưa có chỉ số cho thời điểm đó: chờ bộ tập trung gửi bù, hoặc nhập chỉ số",
+        Language.EN: "no reading is stored for that instant: let the gateway fill it, or enter the reading",
+    },
+    "never_sent": {
+        Language.VI: "công tơ chưa bao giờ gửi thanh ghi này: kiểm tra loại công tơ, hoặc ba giá, phản kháng, "
+        "điện mặt trời trong hợp đồng",
+        Language.EN: "the meter has never sent this register: check its model, or the contract's rates, reactive "
+        "energy, demand and solar",
+    },
+    "conflict": {
+        Language.VI: "đã lưu {stored} {unit}, nhưng còn nhận một giá trị khác: xác định giá trị đúng",
+        Language.EN: "{stored} {unit} is stored, but another value came too: find the right one",
+    },
+    "suspect": {
+        Language.VI: "{stored} {unit} không qua được kiểm tra tại bộ tập trung: phúc tra",
+        Language.EN: "{stored} {unit} failed a check at the gateway: read again",
+    },
+}
+SENTENCES: Mapping[str, Mapping[Language, str]] = {
+    **{
+        say: {language: _READING[language] + text for language, text in texts.items()}
+        for say, texts in _OF_READING.items()
+    },
+    "more": {Language.VI: "và {count} chỗ nữa", Language.EN: "and {count} more"},
+    "no_contract": {
+        Language.VI: "có công tơ tại điểm đo, nhưng không hợp đồng nào có hiệu lực trong kỳ: nhập hợp đồng",
+        Language.EN: "a meter hangs there, but no contract is in force on any day of the period: enter the contract",
+    },
+    "several_contracts": {
+        Language.VI: "các hợp đồng trong kỳ chồng ngày lên nhau, hoặc số hộ đổi hơn một lần: sửa ngày của hợp đồng",
+        Language.EN: "contracts overlap within the period, or households change more than once: correct their days",
+    },
+    "unknown_term": {
+        Language.VI: "hợp đồng có mã lạ, cần sửa ({detail})",
+        Language.EN: "{detail}",
+    },
+    "meters": {
+        Language.VI: "công tơ phải nối tiếp nhau từ {start} đến {end}, tìm thấy {found}: sửa lịch sử treo tháo",
+        Language.EN: "meters must follow one another from {start} to {end}, found {found}: correct the installations",
+    },
+    "uncarried": {
+        Language.VI: "hóa đơn trước đến hết {last}, hóa đơn này từ {first}: lập hóa đơn cho những ngày ở giữa trước, "
+        "điện dư của kỳ đó được chuyển sang kỳ này",
+        Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "
+        "surplus is carried into this bill",
+    },
+    "issued_otherwise": {
+        Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}: hủy hóa đơn đó rồi chạy lại",
+        Language.EN: "bill {bill} was issued for days of {first} to {last} among others: cancel it and run again",
+    },
+    "register": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",
+        Language.EN: "meter {meter}, register {register}, {old} to {new} {unit}",
+    },
+    **{f"engine.{hold.value}": {Language.EN: text} for hold, text in HOLD_TEXTS.items()},
+}
+_ENGINE_VI = {
+    "negative_energy": "điện năng âm: kiểm tra chỉ số",
+    "energy_too_large": "điện năng hơn 10 TWh trong một hóa đơn: kiểm tra số chữ số và hệ số nhân",
+    "households_invalid": "số hộ phải lớn hơn 0 và không quá 1.000.000: sửa hợp đồng",
+    "period_invalid": "kỳ kết thúc trước khi bắt đầu, hoặc dài hơn mười năm: sửa kỳ",
+    "no_price": "chưa có giá cho mục đích sử dụng này vào những ngày đó trong các tệp biểu giá",
+    "voltage_not_priced": "mục đích sử dụng này không có giá ở cấp điện áp đó: sửa cấp điện áp của hợp đồng",
+    "price_change_not_read": "giá đổi trong kỳ, công tơ loại này phải được chốt chỉ số ngày đó: nhập chỉ số chốt",
+    "no_vat_rate": "chưa có thuế suất GTGT cho ngày cuối kỳ: thêm vào vat.toml kèm nguồn",
+    "no_solar_price": "chưa có giá mua điện mặt trời của năm đó: thêm vào solar.toml",
+    "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng, hoặc nhập chỉ số của nó",
+    "net_metering_three_rates": "Quyết định 11/2017 không nói cách bù trừ ba giá: quyết toán bằng tay",
+    "reactive_invalid": "điện năng phản kháng hơn 10 Tvarh: kiểm tra số chữ số và hệ số nhân",
+    "index_fell": "chỉ số nhỏ hơn kỳ trước mà công tơ không quay vòng: phúc tra",
+    "index_out_of_range": "chỉ số âm hoặc nhiều chữ số hơn công tơ có: phúc tra",
+    "rollover_implausible": "nếu quay vòng thì quá nửa dải của công tơ: phúc tra",
+    "multiplier_invalid": "hệ số nhân (CT × VT) phải từ 1 đến 10.000.000: sửa điểm đo",
+    "code_unknown": "có mã lạ ở mục đích, cấp điện áp hoặc điện mặt trời: sửa hợp đồng",
+    "reading_missing": "thiếu chỉ số đầu hoặc cuối kỳ, hoặc của một phần kỳ: nhập chỉ số",
+    "rates_against_total": "ba giá cộng lại không bằng tổng: kiểm tra cả bốn thanh ghi và hệ số nhân",
+    "intervals_against_register": "biểu phụ tải cộng lại không bằng chỉ số: kiểm tra khoảng trống và hệ số nhân",
+    "interval_missing": "thiếu một khoảng của biểu phụ tải: ước tính, kèm lý do",
+    "demand_invalid": "công suất cực đại thiếu, âm hoặc hơn 10 GW: đọc lại",
+    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá: tính riêng từng phần",
+    "power_factor_invalid": "hệ số công suất phải từ 0 đến 1,00: sửa lại",
+    "shares_invalid": "các tỷ lệ mục đích phải dương và cộng lại bằng 100 %: sửa hợp đồng",
+    "tenants_not_residential": "người thuê nhà không khai báo là sinh hoạt: sửa hợp đồng",
+    "not_one_month": "giá công suất tính theo tháng mà kỳ không phải một tháng: tính riêng từng tháng",
+}
+
+
+def text_of(sentences: Sequence[Sentence], language: Language) -> str:
+    """Return sentences as one text; what has no words in a language is said in English."""
+    return "; ".join(_text(sentence, language) for sentence in sentences)
+
+
+def _text(sentence: Sentence, language: Language) -> str:
+    say = sentence["say"]
+    texts = SENTENCES[say]
+    template = texts.get(language, texts[Language.EN])
+    if language is Language.VI and say.startswith("engine."):
+        template = _ENGINE_VI.get(say.removeprefix("engine."), template)
+    return template.format(**{name: value for name, value in sentence.items() if name != "say"})

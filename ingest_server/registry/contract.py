@@ -1,0 +1,139 @@
+"""Contracts of the registry's file: what a point's energy is charged by, refused where no act prices it."""
+
+import json
+from datetime import date
+from functools import cache
+from typing import NamedTuple
+
+from billing_core.codes import Category, Solar, Voltage
+from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
+from billing_core.tariff_files import load_tariffs
+from protocols.strict_toml import Table
+
+HOUSEHOLDS_MAX = 1_000_000
+CONTRACTED_KW_MAX = 10_000_000
+SHARES_MAX = 99  # of other uses together; the rest is the contract's own
+WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
+
+
+class Contract(NamedTuple):
+    """What a metering point's energy is charged by, from when until when (inclusive)."""
+
+    metering_point_id: str
+    valid_from: date
+    valid_to: date | None
+    category: str
+    voltage: str | None
+    households: int
+    three_rates: bool
+    solar_regime: str | None
+    contracted_kw: int | None
+    tenants: int | None
+    undeclared_rental: bool
+    refused_three_rates: bool
+    two_component: bool
+    uses: str | None
+
+
+def parse_contract(table: Table, metering_point_id: str) -> Contract:
+    """Return the contract of a point that ``table`` holds.
+
+    Raises
+    ------
+    UsageError
+        If a key is missing or wrong, two contradict one another, or no act prices the category at the voltage.
+    """
+    category = Category(table.take("category", str, choices=[each.value for each in Category]))
+    regimes = [each.value for each in Solar if each is not Solar.NONE]
+    contract = Contract(
+        metering_point_id=metering_point_id,
+        valid_from=table.take("valid_from", date),
+        valid_to=table.take("valid_to", date) if "valid_to" in table else None,
+        category=category.value,
+        voltage=_voltage(table, category),
+        households=table.integer("households", 1, HOUSEHOLDS_MAX, default=1),
+        three_rates=table.take("three_rates", bool, default=False),
+        solar_regime=table.take("solar_regime", str, choices=regimes) if "solar_regime" in table else None,
+        contracted_kw=table.integer("contracted_kw", 1, CONTRACTED_KW_MAX) if "contracted_kw" in table else None,
+        tenants=table.integer("tenants", 1, HOUSEHOLDS_MAX) if "tenants" in table else None,
+        undeclared_rental=table.take("undeclared_rental", bool, default=False),
+        refused_three_rates=table.take("refused_three_rates", bool, default=False),
+        two_component=table.take("two_component", bool, default=False),
+        uses=_uses(table, category),
+    )
+    _refuse_contradictions(table, contract, category)
+    return contract
+
+
+def _refuse_contradictions(table: Table, contract: Contract, category: Category) -> None:
+    residential = category is Category.RESIDENTIAL
+    if contract.valid_to is not None and contract.valid_to < contract.valid_from:
+        raise table.error("valid_to", f"{contract.valid_to} is before valid_from")
+    if contract.tenants is not None and (not residential or "households" in table):
+        raise table.error("tenants", "four tenants are one household of a residential contract; give one of the two")
+    if contract.undeclared_rental and (not residential or contract.tenants is not None or contract.uses is not None):
+        raise table.error("undeclared_rental", "is of a residential contract whose tenants are not known; remove one")
+    if contract.refused_three_rates and contract.three_rates:
+        raise table.error("refused_three_rates", "the meter tells three rates apart; remove one of the two")
+    if contract.two_component and category.value not in _piloted():
+        raise table.error("two_component", f"the pilot is for {', '.join(_piloted())}; found {category.value}")
+
+
+def _voltage(table: Table, category: Category) -> str | None:
+    """Return the voltage, at which some act must price the category."""
+    priced = priced_voltages(category)
+    if not priced:
+        known = ", ".join(each.value for each in Category if priced_voltages(each))
+        raise table.error("category", f"no act has a price for {category.value}; priced are {known}")
+    if category in WITHOUT_VOLTAGE:
+        if "voltage" in table:
+            raise table.error("voltage", f"remove it: {category.value} has no price by voltage")
+        return None
+    found = table.take("voltage", str, default=None)
+    listed = ", ".join(each.value for each in priced)
+    if found is None:
+        raise table.error("voltage", f"missing; expected one of {listed}")
+    if found not in [each.value for each in priced]:
+        raise table.error("voltage", f"found {found!r}; no act prices {category.value} at it, only at {listed}")
+    return found
+
+
+def _uses(table: Table, category: Category) -> str | None:
+    """Return the other uses of a mixed contract as JSON; none if there are none."""
+    categories, found, shares = [category.value], [], 0
+    for use in table.tables("use"):
+        other = Category(use.take("category", str, choices=[each.value for each in Category]))
+        voltage = _voltage(use, other)
+        share = use.integer("share_percent", 1, SHARES_MAX)
+        use.finish()
+        categories.append(other.value)
+        shares += share
+        own = {"category": other.value, "share_percent": share}
+        found.append(own if voltage is None else own | {"voltage": voltage})
+    if not found:
+        return None
+    if shares > SHARES_MAX:
+        raise table.error("use", f"the shares sum to {shares} %; at most {SHARES_MAX}, the rest is {category.value}'s")
+    if len(set(categories)) < len(categories):
+        raise table.error("use", f"found {', '.join(categories)}; a category stands twice, give each once")
+    return json.dumps(found)
+
+
+@cache
+def priced_voltages(category: Category) -> tuple[Voltage, ...]:
+    """Return the voltages of delivery at which some act prices a category."""
+    classes = VOLTAGE_CLASSES[category]
+    return tuple(
+        voltage
+        for voltage in Voltage
+        if voltage in classes and any(act.has_price(category, classes[voltage]) for act in _tariffs().acts)
+    )
+
+
+def _piloted() -> list[str]:
+    return sorted({pilot.category.value for pilot in _tariffs().two_component})
+
+
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()

@@ -1,0 +1,223 @@
+"""What contracts may say beyond a category: each is billed as the same facts are quoted, and replays the same."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from billing_core.codes import Category, Solar, Voltage
+from billing_core.quote import QuoteRequest, quote
+from ingest_server.billing.period import Period
+from ingest_server.billing.replay import replay
+from ingest_server.billing.run import Plan, Summary, run_billing
+from ingest_server.billing.stored import load_bill
+from protocols.telemetry.reading import Quality
+from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
+
+pytestmark = pytest.mark.integration
+CHANGE_ON = date(2026, 10, 11)
+CHANGE_AT = OCTOBER.start_at + timedelta(days=10)
+MAY = Period.of_month("2025-05")  # Decision 1279/QĐ-BCT came into force on the 10th
+PRICE_CHANGE_AT = MAY.start_at + timedelta(days=9)
+REACTIVE, DEMAND = "1.0.3.8.0", "1.0.1.6.0"
+CONTRACT_BEFORE = "update contract set valid_to = %s where metering_point_id = %s"
+CONTRACT_AFTER = """
+    insert into contract (metering_point_id, valid_from, category, voltage, households) values (%s, %s, %s, %s, %s)
+"""
+
+
+def agree(district: District, customer: Customer, **terms: object) -> None:
+    """Write into a customer's contract what few contracts have."""
+    for name, value in terms.items():
+        statement: Any = f"update contract set {name} = %s where metering_point_id = %s"
+        district.connection.execute(statement, [value, customer.point])
+
+
+def change_contract(
+    district: District, customer: Customer, category: str, voltage: str | None = None, households: int = 1
+) -> None:
+    """End a customer's contract on the tenth and begin another one."""
+    district.connection.execute(CONTRACT_BEFORE, [CHANGE_ON - timedelta(days=1), customer.point])
+    district.connection.execute(CONTRACT_AFTER, [customer.point, CHANGE_ON, category, voltage, households])
+
+
+def bill(district: District, period: Period = OCTOBER) -> Summary:
+    """Bill a period, and see that every bill of the database replays to the same bytes, and is explained."""
+    summary = run_billing(district.dsn, period)
+    assert [each.why for each in replay(district.connection) if not each.same] == []
+    for (bill_id,) in district.rows("select bill_id from bill"):
+        stored = load_bill(district.connection, bill_id)
+        assert stored is not None
+        assert sum(line["amount"] for line in stored["lines"]) == stored["total"]
+    return summary
+
+
+def quoted(energy_wh: int | Sequence[int], period: Period = OCTOBER, **more: Any) -> tuple[int, int]:
+    energy = energy_wh if isinstance(energy_wh, int) else tuple(energy_wh)
+    given = {"category": Category.RESIDENTIAL, "start_on": period.first_on, "end_on": period.last_on}
+    answer = quote(QuoteRequest(**{**given, "energy_wh": energy, **more}))  # type: ignore[arg-type]
+    return answer.subtotal, answer.total
+
+
+def totals(summary: Summary) -> list[tuple[int, int]]:
+    return [(each.subtotal, each.total) for each in summary.bills]
+
+
+def test_a_contract_renewed_with_the_same_terms_is_one_bill(district: District):
+    district.add([household(1)])
+    change_contract(district, household(1), "residential")
+    assert totals(bill(district)) == [quoted(165_000)]
+
+
+def test_a_change_of_category_makes_a_bill_of_each_part_by_the_reading_between(district: District):
+    changed = household(1)
+    district.add([changed, household(2)])
+    change_contract(district, changed, "business", "lt6")
+    held = bill(district)
+    assert [(hold.metering_point_id, hold.reason) for hold in held.holds] == [
+        (changed.point, "missing_register_reading")
+    ]
+    assert held.billed == 1
+    district.store(changed.meter, IMPORT, CHANGE_AT, 1_050_000)
+    summary = bill(district)
+    assert totals(summary) == [
+        quoted(50_000, end_on=CHANGE_ON - timedelta(days=1)),
+        quoted(115_000, start_on=CHANGE_ON, category=Category.BUSINESS),
+        quoted(165_000),
+    ]
+    again = run_billing(district.dsn, OCTOBER)
+    assert (again.unchanged, again.billed, again.replaced) == (3, 0, 0)
+
+
+def test_parts_of_a_month_take_the_place_of_the_whole(district: District):
+    district.add([household(1), household(2)])
+    run_billing(district.dsn, OCTOBER)
+    district.store(household(1).meter, IMPORT, CHANGE_AT, 1_050_000)
+    change_contract(district, household(1), "business", "lt6")
+    assert bill(district).replaced == 2
+    states = "select version, state from bill join bill_state using (bill_id) where metering_point_id = %s order by 1"
+    assert district.rows(states, [household(1).point]) == [(1, "superseded"), (2, "ready"), (2, "ready")]
+
+
+def test_an_issued_bill_for_other_days_is_in_the_way_and_named(district: District):
+    district.add([household(1)])
+    run_billing(district.dsn, OCTOBER, Plan(issue_as="An"))
+    district.store(household(1).meter, IMPORT, CHANGE_AT, 1_050_000)
+    change_contract(district, household(1), "business", "lt6")
+    [hold] = bill(district).holds
+    assert (hold.reason, "cancel it and run again" in hold.detail) == ("issued_for_other_days", True)
+
+
+def test_another_number_of_households_is_one_bill_by_the_days_of_each(district: District):
+    district.add([household(1, 900_000)])
+    change_contract(district, household(1), "residential", households=3)
+    assert totals(bill(district)) == [quoted(900_000, households_changed=(CHANGE_ON, Fraction(3)))]
+
+
+def test_four_tenants_are_one_household(district: District):
+    district.add([household(1, 400_000)])
+    agree(district, household(1), tenants=5)
+    assert totals(bill(district)) == [quoted(400_000, households=Fraction(5, 4))]
+
+
+def test_undeclared_tenants_and_a_refused_meter_have_their_own_price(district: District):
+    refused = household(2, category="business", voltage="lt6")
+    district.add([household(1), refused])
+    agree(district, household(1), undeclared_rental=True)
+    agree(district, refused, refused_three_rates=True)
+    assert totals(bill(district)) == [
+        quoted(165_000, undeclared_rental=True),
+        quoted(165_000, category=Category.BUSINESS, refused_three_rates=True),
+    ]
+
+
+def test_reactive_energy_is_charged_from_forty_kilowatts_on(district: District):
+    registers = {IMPORT: (0, 20_000_000), REACTIVE: (0, 15_000_000)}
+    terms: dict[str, Any] = {"registers": registers, "category": "production", "voltage": "lt6"}
+    large, small = Customer(number=1, **terms), Customer(number=2, **terms)
+    district.add([large, small])
+    agree(district, large, contracted_kw=40)
+    agree(district, small, contracted_kw=39)
+    plain = {"category": Category.PRODUCTION, "voltage": Voltage.LT6}
+    found = totals(bill(district))
+    assert found == [quoted(20_000_000, reactive_varh=15_000_000, **plain), quoted(20_000_000, **plain)]
+    assert found[0] > found[1]
+
+
+def test_the_two_component_pilot_bills_the_highest_demand(district: District):
+    rates = {obis: (0, energy) for obis, energy in zip(RATES, (9_000_000, 3_000_000, 2_000_000), strict=True)}
+    plant = Customer(
+        number=1, registers=rates, category="production", voltage="22_110", three_rates=True, multiplier=10
+    )
+    district.add([plant])
+    agree(district, plant, two_component=True)
+    district.connection.execute(
+        "insert into channel (meter_id, obis, unit) values (%s, %s, 'W')", [plant.meter, DEMAND]
+    )
+    assert bill(district).holds[0].reason == "missing_register_reading"
+    district.store(plant.meter, DEMAND, OCTOBER.end_at, 12_345)
+    energy = [each * 10 for _, each in rates.values()]
+    wanted = {"category": Category.PRODUCTION, "voltage": Voltage.KV22_110, "demand_w": 123_450}
+    assert totals(bill(district)) == [quoted(energy, **wanted)]
+
+
+def test_several_uses_of_one_meter_are_one_bill_by_their_shares(district: District):
+    mixed = household(1, 700_000)
+    district.add([mixed, household(2)])
+    agree(district, mixed, uses='[{"category": "business", "voltage": "lt6", "share_percent": 40}]')
+    uses = ((Category.BUSINESS, Voltage.LT6, 4000),)
+    assert totals(bill(district)) == [quoted(700_000, uses=uses), quoted(165_000)]
+
+
+def test_a_meter_read_at_a_change_of_price_is_billed_by_that_reading(district: District):
+    home, shop = household(1, 400_000), household(2, 400_000, category="business", voltage="lt6")
+    district.add([home, shop], MAY)
+    assert {hold.reason for hold in bill(district, MAY).holds} == {"price_change_not_read"}
+    for customer in (home, shop):
+        district.store(customer.meter, IMPORT, PRICE_CHANGE_AT, 1_150_000)
+    assert totals(bill(district, MAY)) == [
+        quoted(400_000, MAY, before_change_wh=150_000),
+        quoted(400_000, MAY, before_change_wh=150_000, category=Category.BUSINESS),
+    ]
+
+
+def test_a_household_read_by_hand_is_shared_out_by_days_at_a_change_of_price(district: District):
+    home = household(1, 400_000)
+    district.add([home], MAY)
+    district.forget(home.meter, IMPORT, MAY.end_at)
+    district.store(home.meter, IMPORT, MAY.end_at, 1_400_000, Quality.MANUAL)
+    assert totals(bill(district, MAY)) == [quoted(400_000, MAY)]
+
+
+def test_a_meter_of_generation_says_how_much_of_the_surplus_is_bought(district: District):
+    roof = Customer(number=1, registers={IMPORT: (0, 300_000), EXPORT: (0, 200_000)}, solar_regime="surplus_2024")
+    district.add([roof])
+    assert [hold.reason for hold in bill(district).holds] == ["purchase_generation_unknown"]
+    district.connection.execute("insert into meter (meter_id, gateway_id, model, digits) values ('G', 'gw-01', 't', 6)")
+    district.connection.execute("insert into channel (meter_id, obis, unit) values ('G', %s, 'Wh')", [IMPORT])
+    district.connection.execute(
+        "insert into installation (metering_point_id, meter_id, installed_at, role) values (%s, 'G', %s, 'generation')",
+        [roof.point, datetime(2025, 1, 1, tzinfo=UTC)],
+    )
+    for at, value in ((OCTOBER.start_at, 0), (OCTOBER.end_at, 500_000)):
+        district.store("G", IMPORT, at, value)
+    summary = bill(district)
+    answer = quote(
+        QuoteRequest(
+            category=Category.RESIDENTIAL,
+            start_on=OCTOBER.first_on,
+            end_on=OCTOBER.last_on,
+            energy_wh=300_000,
+            export_wh=200_000,
+            generation_wh=500_000,
+            solar=Solar.SURPLUS_2024,
+        )
+    )
+    assert answer.purchase is not None
+    reasons = [] if answer.purchase_hold is None else [f"purchase_{answer.purchase_hold.value}"]
+    assert [hold.reason for hold in summary.holds] == reasons
+    assert [each.purchase.energy_wh for each in summary.bills if each.purchase] == [100_000] * (not reasons)
+    [metered] = [each.inputs["meters"] for each in summary.bills]
+    assert [meter.get("role") for meter in metered] == [None, "generation"]
