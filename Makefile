@@ -4,8 +4,9 @@
 PYTHON ?= python3
 SECONDS ?= 60
 SEED ?= 1
+N ?= 25
 
-.PHONY: demo test check bench fuzz deb setup clean
+.PHONY: demo test check bench fuzz chaos deb setup clean
 
 demo:  ## a village from its meters to its bills, then live
 	@$(PYTHON) deploy/bootstrap.py demo
@@ -21,6 +22,9 @@ bench:  ## measure, print a table, write build/bench.json
 
 fuzz:  ## random octets against everything that reads DLMS: make fuzz SECONDS=600 SEED=7
 	@SECONDS=$(SECONDS) SEED=$(SEED) $(PYTHON) deploy/bootstrap.py fuzz
+
+chaos:  ## real processes killed, cut off and stopped at random: make chaos N=100 SEED=7
+	@N=$(N) SEED=$(SEED) $(PYTHON) deploy/bootstrap.py chaos
 
 deb:  ## the gateway's Debian package, in dist/: make deb DEB="--architecture arm64 --python 3.13"
 	@$(PYTHON) deploy/bootstrap.py deb $(DEB)

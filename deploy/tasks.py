@@ -1,4 +1,4 @@
-"""What ``make check``, ``test``, ``demo``, ``bench``, ``fuzz`` and ``deb`` run, so that they need no make.
+"""What ``make check``, ``test``, ``demo``, ``bench``, ``fuzz``, ``chaos`` and ``deb`` run, so that they need no make.
 
 Each is a row of commands run in order; the first that fails ends it with its exit status.
 """
@@ -28,6 +28,7 @@ TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "demo": (("congto", "demo"),),
     "bench": (("python", "-m", "tests.bench"),),
     "fuzz": (("python", "-m", "tests.dlms.fuzz"),),
+    "chaos": (("python", "-m", "tests.chaos"),),
     "deb": (("python", "-m", "deploy.package.build"),),
 }
 QUIET = frozenset({"ruff", "mypy", "lint-imports", "vulture"})  # they say something only when they find something

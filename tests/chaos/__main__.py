@@ -73,7 +73,7 @@ def summary(outcomes: list[Outcome], schedules: Schedules, took_s: float) -> str
         [
             f"{head}, {took_s:.0f} s; longest drain {longest_s:.1f} s; given up and counted: {judge.given_up}",
             *rows,
-            f"seen: {schedules.effects()}",
+            "seen: " + ", ".join(f"{count} {what}" for what, count in schedules.effects().items()),
             ", ".join(f"{name} {count}" for name, count in found.items()),
         ]
     )

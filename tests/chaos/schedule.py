@@ -40,21 +40,21 @@ class Schedules:
     """Runs schedules on one system, one after the other."""
 
     def __init__(self, system: System) -> None:
-        self._system = system
+        self.system = system
         self.judge = Judge(system)
         self._logs = {part.name: 0 for part in system.parts}
         self._begin()
 
     def _begin(self) -> None:
         """Wait until everything stands."""
-        self._system.director.let_pass(1)
-        assert wait_until(lambda: self._system.director.done, DRAIN_S_MAX), self._system.agent.said()[-2000:]
+        self.system.director.let_pass(1)
+        assert wait_until(lambda: self.system.director.done, DRAIN_S_MAX), self.system.agent.said()[-2000:]
 
     def run(self, seed: int, only: Sequence[str] = ()) -> Outcome:
         """Run the schedule of ``seed``, with faults of the kinds ``only`` if they are named; return what came of it."""
         begun_s = time.monotonic()
         outcome, chance, marks = Outcome(seed), Random(seed), Marks()
-        system = self._system
+        system = self.system
         kinds = [each for each in available(system) if not only or each.name in only]
         offsets_ms = {system.clock.ahead_ms}
         healing: list[tuple[int, Heal]] = []
@@ -84,7 +84,7 @@ class Schedules:
 
     def _drain(self, judge: Callable[[], Verdict], marks: Marks) -> Verdict:
         """Let the last slots pass, wait until everything is receipted, and judge."""
-        system = self._system
+        system = self.system
         system.database.wait()
         deadline_s = time.monotonic() + DRAIN_S_MAX
         system.director.let_pass(2)
@@ -104,28 +104,27 @@ class Schedules:
             verdict.undrained = max(waiting, 1)
         return verdict
 
-    def effects(self) -> str:
+    def effects(self) -> dict[str, int]:
         """Return what the faults did, as programs and proxies tell."""
-        system = self._system
+        system = self.system
         agent, ingest, broker = system.agent.said(), system.ingest.said(), system.broker.said()
         cuts = sum(proxy.cuts for proxy in (system.uplink, system.downlink, system.wire))
-        counts = {
+        return {
             "connections cut in mid-message or at a commit": cuts,
             "times that the database was lost": ingest.count("database.lost"),
             "times that the agent lost the broker": agent.count("broker.not_connected"),
             "times that ingest lost it": ingest.count("broker.lost"),
             "queues overflown": broker.count("messages are being dropped"),
             "starts of the agent": agent.count("agent.started"),
-            "of ingest": ingest.count("connection=1"),
+            "starts of ingest": ingest.count("connection=1\n"),
             "times that the spool's disk refused": agent.count("spool.refused"),
             "clocks not set": agent.count("clock.not_set"),
             "messages sent again": agent.count("batches.resent"),
             "requests to send again": ingest.count("resend.asked"),
         }
-        return ", ".join(f"{count} {what}" for what, count in counts.items())
 
     def _read_logs(self, verdict: Verdict) -> None:
-        for part in self._system.parts:
+        for part in self.system.parts:
             said = part.said()
             fresh, self._logs[part.name] = KNOWN.sub("", said[self._logs[part.name] :]), len(said)
             for word in CRASHES:
