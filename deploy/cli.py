@@ -49,6 +49,9 @@ COMMANDS: dict[str, Command] = {
     "runtime": Command("deploy.runtime.commands", "start and stop a database and a broker of one's own"),
     "sim": Command("simulators.commands", "simulate meters on pseudo-terminals and TCP"),
     "tariff": Command("deploy.tariff.commands", "show and check prices, and try another tariff on many customers"),
+    "vee": Command(
+        "ingest_server.vee.commands", "validate stored readings, estimate what is missing, and answer for it"
+    ),
 }
 OWN_PACKAGES = ("billing_core", "deploy", "edge_agent", "ingest_server", "protocols", "simulators")
 

@@ -19,7 +19,7 @@ def spread_by_days(old_wh: int, new_wh: int, days: Sequence[int]) -> Int64Array:
     Parameters
     ----------
     days
-        How long each period is, in order.
+        How long each period is, in order, in days or any other whole unit.
 
     Raises
     ------

@@ -42,6 +42,7 @@ class Reason(IntEnum):
     EDITED_BY_HAND = 5
     UNDONE = 6
     TRUED_UP = 7  # a reading came after periods that had been estimated
+    OPEN_END = 8  # nothing was read after it: the next reading trues it up
 
 
 SCALED = (

@@ -55,6 +55,7 @@ create table reading_change (
     why               text        not null check (why <> ''),
     rule_set          text        not null,
     undoes            bigint references reading_change,
+    acts_before       bigint      not null,    -- the newest decision when it was made: later ones may overtake it
     parent_hash       bytea       not null,    -- of the channel's change before this one; empty for its first
     hash              bytea       not null,    -- SHA-256 of the parent's, this row and its versions
     unique (channel_id, parent_hash)           -- two who propose at once can't both follow the same one
@@ -94,9 +95,10 @@ for each statement execute function refuse_to_forget();
 
 -- The newest approved version of each reading, if it is not one that gave the meter its word back.
 create view reading_overlay as
-select channel_id, measured_at, value, quality, change_id
+select channel_id, measured_at, value, quality, reason, change_id
 from (
-    select distinct on (v.channel_id, v.measured_at) v.channel_id, v.measured_at, v.value, v.quality, v.change_id
+    select distinct on (v.channel_id, v.measured_at)
+           v.channel_id, v.measured_at, v.value, v.quality, v.reason, v.change_id
     from reading_version v
     join reading_change_act a using (change_id)
     where a.act = 'approve'

@@ -12,7 +12,7 @@ from billing_core.estimation.provenance import Method, Reason
 from ingest_server.billing.columns import RATES, REGISTERS, TOTAL, MeterRegister
 from ingest_server.billing.period import Period, midnight_of
 from ingest_server.vee import queries
-from ingest_server.vee.changes import Change, Kind, Version
+from ingest_server.vee.changes import Version
 from ingest_server.vee.gather import Channel
 from protocols.telemetry.reading import Quality
 
@@ -86,7 +86,7 @@ def estimate_of(connection: Connection[Any], missing: Missing) -> Version | None
         return None
     if next_on is not None and after >= last:
         value = spread_by_days(last, after, [(missing.day - last_on).days, (next_on - missing.day).days])[0]
-        return _version(missing, int(value), Method.SPREAD_BY_DAYS)
+        return _version(missing, int(value), Method.SPREAD_BY_DAYS, Reason.GAP)
     taken = []
     if season_on is not None:
         taken.append((Method.E4_LAST_YEAR, season - year, (season_on - year_on).days))
@@ -96,23 +96,13 @@ def estimate_of(connection: Connection[Any], missing: Missing) -> Version | None
         own = missing.channel.last_wh // missing.channel.multiplier
         taken.append((Method.E6_AVERAGE_DAY, own, missing.channel.last_days))
     made = carried_on(last, (missing.day - last_on).days, taken)
-    return None if made is None else _version(missing, *made)
+    return None if made is None else _version(missing, *made, Reason.OPEN_END)
 
 
 def _installed_on(channel: Channel) -> date:
     return (channel.installed_at + timedelta(days=1)).date()
 
 
-def _version(missing: Missing, value: int, method: Method) -> Version:
+def _version(missing: Missing, value: int, method: Method, reason: Reason) -> Version:
     limit = 10**missing.channel.digits * 1_000
-    return Version(missing.at, value % limit, int(Quality.ESTIMATED), int(method), int(Reason.GAP))
-
-
-def change_of(
-    missing: list[Missing], versions: list[Version], *, made_by: str, made_at: datetime, why: str, rule_set: str
-) -> Change:
-    """Return the estimates of one channel as a change to propose."""
-    return Change(
-        point=missing[0].channel.point, channel_id=missing[0].channel.channel_id, kind=Kind.ESTIMATE, made_by=made_by,
-        made_at=made_at, why=why, rule_set=rule_set, versions=tuple(versions),
-    )  # fmt: skip
+    return Version(missing.at, value % limit, int(Quality.ESTIMATED), int(method), int(reason))

@@ -18,9 +18,9 @@ LOCK_CLASS = 0x76656520  # "vee ": the first key of the lock of a channel's chai
 SELECT_LAST = "select hash from reading_change where channel_id = %(channel)s order by change_id desc limit 1"
 INSERT_CHANGE = """
     insert into reading_change (metering_point_id, channel_id, kind, made_by, made_at, why, rule_set, undoes,
-                                parent_hash, hash)
+                                acts_before, parent_hash, hash)
     values (%(point)s, %(channel)s, %(kind)s, %(made_by)s, %(made_at)s, %(why)s, %(rule_set)s, %(undoes)s,
-            %(parent)s, %(hash)s)
+            (select coalesce(max(act_id), 0) from reading_change_act), %(parent)s, %(hash)s)
     returning change_id
 """
 COPY_VERSIONS = "copy reading_version (change_id, channel_id, measured_at, value, quality, method, reason) from stdin"

@@ -33,7 +33,8 @@ SELECT_OVERTAKEN = """
     select a.change_id from reading_version mine
     join reading_version other on other.channel_id = mine.channel_id and other.measured_at = mine.measured_at
     join reading_change_act a on a.change_id = other.change_id
-    where mine.change_id = %(change)s and a.act = 'approve' and a.acted_at > %(made_at)s
+    where mine.change_id = %(change)s and a.act = 'approve'
+      and a.act_id > (select acts_before from reading_change c where c.change_id = mine.change_id)
     order by a.act_id desc limit 1
 """
 
@@ -123,8 +124,7 @@ def decide_change(
         if act == "approve":
             if actor.name == change["made_by"]:
                 raise UsageError(f"{where}{actor.name} made it: another person must approve it (four eyes)")
-            parameters = {"change": change_id, "made_at": change["made_at"]}
-            overtaken = connection.execute(SELECT_OVERTAKEN, parameters).fetchone()
+            overtaken = connection.execute(SELECT_OVERTAKEN, {"change": change_id}).fetchone()
             if overtaken is not None:
                 raise UsageError(
                     f"{where}change {overtaken[0]} of the same readings was approved since it was made; reject "

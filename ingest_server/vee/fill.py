@@ -133,7 +133,11 @@ def propose(
                 index_wh=filled.index_wh[mine],
                 quality=np.where(stood, int(Quality.SUBSTITUTED), int(Quality.ESTIMATED)),
                 method=filled.method[mine].astype(np.int64),
-                reason=np.where(stood, int(Reason.FAILED_VALIDATION), int(Reason.GAP)),
+                reason=np.select(
+                    [~filled.bounded[mine], stood],
+                    [int(Reason.OPEN_END), int(Reason.FAILED_VALIDATION)],
+                    int(Reason.GAP),
+                ),
                 bounded=bool(filled.bounded[mine].all()),
                 again=tuple(
                     profile.first_on + timedelta(days=int(day)) for day in days if begin <= day * per_day < end

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from billing_core.estimation.provenance import Reason
 from ingest_server.billing.approved import PUT_IN
 from ingest_server.billing.columns import REGISTERS
 from ingest_server.billing.gather import Chunk, Selection
@@ -29,6 +30,9 @@ DAYS_BEFORE, DAYS_AFTER = (
     7,
 )  # around a period: what an estimate may take as models, and what closes a gap at its end
 DOUBTED = int(Quality.SUSPECT)
+
+
+Cells: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class Channel(NamedTuple):
@@ -145,7 +149,8 @@ def _rows(connection: Connection[Any], ids: NDArray[np.int64], window: dict[str,
 
 
 def _overlay(connection: Connection[Any], ids: NDArray[np.int64], window: dict[str, Any]) -> dict[str, Any]:
-    return fetch_columns(connection, queries.SELECT_OVERLAY, window | {"channels": ids.tolist()}, _LAYOUT)
+    layout = _LAYOUT | {"reason": Field("i2")}
+    return fetch_columns(connection, queries.SELECT_OVERLAY, window | {"channels": ids.tolist()}, layout)
 
 
 def _profiles(
@@ -180,10 +185,20 @@ def _profiles(
             index[cells], quality[cells] = source["value"][keep], source["quality"][keep]
             read[cells] = (source["quality"][keep] & DOUBTED) == 0
             put_in[cells] = over
+            if over:
+                _reopen(read, source["reason"][keep] == Reason.OPEN_END, cells)
         which = np.searchsorted(ids, [each.channel_id for each in mine])
         profile = Profile(tuple(mine), first_on, per_day, index[which], quality[which], read[which], put_in[which])
         found.append(profile)
     return found
+
+
+def _reopen(read: NDArray[np.bool_], open_end: NDArray[np.bool_], cells: Cells) -> None:
+    """Believe an estimate after the last reading no more, once there is a reading after it."""
+    row, slot = (each[open_end] for each in cells)
+    read[row, slot] = False
+    last = read.shape[1] - 1 - read[:, ::-1].argmax(axis=1)
+    read[row, slot] = last[row] < slot
 
 
 def _place_of(ids: NDArray[np.int64], channel: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

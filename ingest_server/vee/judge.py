@@ -79,7 +79,8 @@ def judge(profile: Profile, period: Period) -> Judged:
     data = _meter_data(profile, intervals, registers)
     result = validate(data, parameters)
     first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
-    whole_day = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1).all(axis=2)
+    hung = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1)
+    whole_day = np.asarray(hung.all(axis=2))
     asked = np.zeros(whole_day.shape, dtype=np.bool_)
     asked[:, first:last] = whole_day[:, first:last]
     findings = [

@@ -42,7 +42,7 @@ SELECT_PROFILE_OF = """
     where channel_id = any (%(channels)s::integer[]) and measured_at between %(from_at)s and %(to_at)s
 """
 SELECT_OVERLAY = """
-    select channel_id, measured_at, value, quality from reading_overlay
+    select channel_id, measured_at, value, quality, reason from reading_overlay
     where channel_id = any (%(channels)s::integer[]) and measured_at between %(from_at)s and %(to_at)s
 """
 

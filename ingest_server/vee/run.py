@@ -19,10 +19,10 @@ from ingest_server.billing.period import Period, instant_of
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee import queries
-from ingest_server.vee.boundary import change_of, estimate_of, missing_at_ends
-from ingest_server.vee.changes import Change, Kind, Version, propose
+from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
+from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
-from ingest_server.vee.gather import Channel, Gathered, Profile, gather
+from ingest_server.vee.gather import gather
 from ingest_server.vee.judge import Judged, judge
 from ingest_server.vee.write import instants_proposed, write_judgements
 from protocols.errors import UnavailableError
@@ -132,7 +132,10 @@ def carry_out(job: Job) -> Outcome:
             for proposal in judged.proposed:
                 if proposal.row in written:
                     _propose_profile(connection, job, judged, proposal, outcome)
-        _propose_ends(connection, job, gathered, outcome)
+        ends = ends_of(connection, job.period, gathered.channels, actor=job.actor, now=job.now, rule_set=job.rule_set)
+        outcome.ends_left = ends.left
+        outcome.proposed += len(ends.changes)
+        outcome.values += ends.values
         connection.commit()
     return outcome
 
@@ -155,30 +158,8 @@ def _propose_profile(
     why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{again}"
     change = Change(
         point=channel.point, channel_id=channel.channel_id, kind=Kind.ESTIMATE, made_by=job.actor, made_at=job.now,
-        why=why[:500], rule_set=job.rule_set, versions=fresh,
+        why=why[:WHY_MAX], rule_set=job.rule_set, versions=fresh,
     )  # fmt: skip
     propose(connection, change)
     outcome.proposed += 1
     outcome.values += len(fresh)
-
-
-def _propose_ends(connection: Connection[Any], job: Job, gathered: Gathered, outcome: Outcome) -> None:
-    """Propose registers at the month's ends that no profile has filled."""
-    found = missing_at_ends(connection, job.period, gathered.channels)
-    for channel_id in sorted({each.channel.channel_id for each in found}):
-        mine = [each for each in found if each.channel.channel_id == channel_id]
-        made = [(each, version) for each in mine if (version := estimate_of(connection, each)) is not None]
-        outcome.ends_left += len(mine) - len(made)
-        if not made:
-            continue
-        why = f"register {mine[0].channel.obis} not read at an end of {job.period}"
-        change = change_of(
-            [each for each, _ in made], [version for _, version in made], made_by=job.actor, made_at=job.now, why=why,
-            rule_set=job.rule_set,
-        )  # fmt: skip
-        propose(connection, change)
-        outcome.proposed += 1
-        outcome.values += len(made)
-
-
-__all__ = ["Channel", "Job", "Outcome", "Profile", "carry_out", "run_vee"]

@@ -1,0 +1,110 @@
+"""``congto vee``: validate what is stored, estimate what is missing, edit, approve, undo, true up."""
+
+import argparse
+from datetime import UTC, datetime
+
+PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
+ROLES = ("biller", "controller", "head", "director")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``congto vee``."""
+    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.database.connection import add_dsn_arguments
+
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    run_parser = actions.add_parser("run", help="apply the rules to a month's readings and propose what is missing")
+    cases = actions.add_parser("cases", help="list what failed, what is suspected and what waits, the riskiest first")
+    show = actions.add_parser("show", help="show a change: its readings, who and why, and what it does to bills")
+    estimate = actions.add_parser("estimate", help="propose registers that are missing at the ends of a month")
+    edit = actions.add_parser("edit", help="propose a reading by hand, for one register and instant")
+    approve = actions.add_parser("approve", help="approve a change: by another person than who made it, within limits")
+    reject = actions.add_parser("reject", help="reject a change")
+    undo = actions.add_parser("undo", help="propose what stood before an approved change")
+    true_up = actions.add_parser(
+        "true-up", help="spread a late reading over estimated months, then correct their bills"
+    )
+    every = (run_parser, cases, show, estimate, edit, approve, reject, undo, true_up)
+    for sub in every:
+        add_dsn_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables (default: vi)")
+    for sub in (run_parser, cases, estimate):
+        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+    for sub in (run_parser, cases, estimate, true_up):
+        add_selection_arguments(sub)
+    for sub in (show, approve, reject, undo):
+        sub.add_argument("change_id", metavar="CHANGE", help="number of the change")
+    for sub in (run_parser, estimate, edit, approve, reject, undo, true_up):
+        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+    for sub in (edit, approve, reject, undo, true_up):
+        sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    for sub in (approve, reject):
+        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+        sub.add_argument("--limits", metavar="FILE", help="what each role may approve (default: congto's limits.toml)")
+    run_parser.add_argument("--workers", metavar="N", default="1", help="processes to work in (default: 1)")
+    edit.add_argument("--point", metavar="ID", required=True, help="the metering point")
+    edit.add_argument("--obis", metavar="CODE", default="1.0.1.8.0", help="the register (default: 1.0.1.8.0)")
+    edit.add_argument("--at", metavar="TIME", required=True, help="instant with offset, like 2026-11-01T00:00:00+07:00")
+    edit.add_argument("--value-wh", metavar="WH", required=True, help="what the register said, in Wh")
+    edit.add_argument(
+        "--read-by-hand", action="store_true", help="somebody read the meter: the reading is a manual one"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``congto vee``: 0 done, 1 something failed, is missing or waits for somebody."""
+    from ingest_server.vee.commands_changes import CHANGES
+
+    own = {"run": _run, "cases": _cases}
+    return (own | CHANGES)[arguments.action](arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import actor_from, print_json, selection_from
+    from ingest_server.billing.executors import WORKERS_MAX
+    from ingest_server.billing.period import Period
+    from ingest_server.billing.print_run import progress_bar
+    from ingest_server.database.connection import dsn_from
+    from ingest_server.vee.display import outcome_json, print_outcome
+    from ingest_server.vee.run import run_vee
+    from protocols.errors import UsageError
+
+    words = arguments.workers
+    if not (words.isascii() and words.isdigit() and 1 <= int(words) <= WORKERS_MAX):
+        raise UsageError(f"--workers: found {words!r}; expected a number from 1 to {WORKERS_MAX}")
+    arguments.role = "biller"
+    actor, period, now = actor_from(arguments), Period.of_month(arguments.period), datetime.now(UTC)
+    period.check_ended(now)
+    with progress_bar(f"{period}") as progress:
+        outcome = run_vee(
+            dsn_from(arguments),
+            period,
+            selection_from(arguments),
+            actor=actor.name,
+            now=now,
+            workers=int(words),
+            progress=progress,
+        )
+    if arguments.json:
+        print_json({"period": str(period), **outcome_json(outcome)})
+    else:
+        print_outcome(period, outcome, arguments.language)
+    return 1 if outcome.proposed or outcome.gaps_left or outcome.ends_left else 0
+
+
+def _cases(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json, selection_from
+    from ingest_server.billing.period import Period
+    from ingest_server.database.connection import connect, dsn_from, translated
+    from ingest_server.vee.cases import cases_of
+    from ingest_server.vee.display import case_json, print_cases
+
+    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        cases = cases_of(connection, period, selection)
+    if arguments.json:
+        print_json({"period": str(period), "cases": [case_json(case) for case in cases]})
+    else:
+        print_cases(period, cases, arguments.language)
+    return 1 if cases else 0
