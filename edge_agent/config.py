@@ -22,7 +22,7 @@ from edge_agent.serial_line import LineSettings
 from protocols.dlms.control import SHIFT_S_MAX
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
-from protocols.meters.model import Group, Measurement, MeterModel, Protocol, SerialSettings
+from protocols.meters.model import Group, Measurement, MeterModel, Protocol
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN
 from protocols.strict_toml import Table, parse_duration, parse_toml
 from protocols.telemetry.topics import check_identifier
@@ -231,8 +231,9 @@ def _parse_bus(table: Table, source: KeySource, models: Path | None) -> BusConfi
         place = _line(table, LineSettings(str(source.directory / table.take("port", str)), *astuple(first)))
         place = replace(place, paced=table.take("paced", bool, default=True))
         _check_settings(table, tables, meters)
+        mixed = len({meter.model.protocol for meter in meters}) > 1
         meters = tuple(
-            replace(meter, line=_line(own, _bus_settings(table, place, meter.model.serial)))
+            replace(meter, line=_line(own, _bus_settings(table, place, meter.model, mixed=mixed)))
             for own, meter in zip(tables, meters, strict=True)
         )
     for own in tables:
@@ -260,8 +261,14 @@ def _line(table: Table, default: LineSettings) -> LineSettings:
     )
 
 
-def _bus_settings(table: Table, place: LineSettings, serial: SerialSettings) -> LineSettings:
-    """Return what a meter's line is set to if it says nothing itself: the bus's word, else its model's."""
+def _bus_settings(table: Table, place: LineSettings, model: MeterModel, *, mixed: bool) -> LineSettings:
+    """Return what a meter's line is set to if it says nothing itself: the bus's word, else its model's.
+
+    Meters of IEC 62056-21 are 7E1 whatever their neighbours of another protocol are.
+    """
+    serial = model.serial
+    if mixed and model.protocol is Protocol.IEC62056_21:
+        return replace(place, baud=place.baud if "baud" in table else serial.baud, parity=serial.parity, stop_bits=1)
     return replace(
         place,
         baud=place.baud if "baud" in table else serial.baud,

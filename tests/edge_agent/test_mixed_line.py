@@ -30,6 +30,8 @@ url = "mqtt://127.0.0.1:1"
 id = "wires"
 port = "{port}"
 paced = {paced}
+baud = 9600
+parity = "N"
 reply_timeout = "1s"
 [[bus.meter]]
 id = "modbus-fast"
@@ -48,10 +50,9 @@ address = 17
 baud = 9600
 secret_env = "SECRET"
 [[bus.meter]]
-id = "iec"
+id = "iec"  # of 7E1, whatever the bus says
 model = "iec_residential"
 address = "42"
-baud = 9600
 """
 
 
