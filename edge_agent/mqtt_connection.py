@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -19,6 +20,16 @@ CALL_TIMEOUT_S = 10.0
 QUEUED_MAX = 1000  # messages from the server that wait to be taken
 INFLIGHT_MAX = 100  # published and not acknowledged; the publisher's own window lies below
 TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: session taken over
+
+
+class PromptClient(aiomqtt.Client):
+    """Hears of a connection that ends before the broker has answered; aiomqtt 2.4 would wait for its time-out."""
+
+    def _on_disconnect(self, *heard: Any) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the connection ended before the broker answered"))
+        else:
+            super()._on_disconnect(*heard)
 
 
 class MqttConnector:
@@ -50,7 +61,7 @@ class MqttConnector:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives no types here
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
         broker = self._broker
-        client = aiomqtt.Client(
+        client = PromptClient(
             broker.host,
             broker.port,
             identifier=self._gateway,

@@ -14,7 +14,7 @@ from tests.chaos.system import System, gateway_ms
 
 HOUR_MS = 3_600_000
 JUMPS_MS = (2_000, 7_000, 45_000, 600_000, HOUR_MS)
-CUT_OCTETS_MAX = {Way.OUT: 300, Way.BACK: 60}  # what comes back are acknowledgements and receipts
+CUT_OCTETS_MAX = {Way.OUT: 1000, Way.BACK: 60}  # what comes back are acknowledgements and receipts
 OVERFLOWING_SLOTS = 12
 
 Heal = Callable[[], None]
@@ -189,15 +189,16 @@ def _set_clock(system: System, marks: Marks, ahead_ms: int) -> None:
 
 
 def jump_clock(system: System, chance: Random, marks: Marks) -> Heal:
-    _set_clock(system, marks, system.clock.ahead_ms + chance.choice((-1, 1)) * chance.choice(JUMPS_MS))
+    """Set it by another source; one that was unset is set by that."""
+    system.set_ms += chance.choice((-1, 1)) * chance.choice(JUMPS_MS)
+    _set_clock(system, marks, system.set_ms)
     return lambda: None
 
 
 def unset_clock(system: System, _chance: Random, marks: Marks) -> Heal:
     """Let it be 1970, as after power-on without a battery; the agent may start meanwhile."""
-    before_ms = system.clock.ahead_ms
     _set_clock(system, marks, -system.director.look() + HOUR_MS)
-    return lambda: _set_clock(system, marks, before_ms)
+    return lambda: _set_clock(system, marks, system.set_ms)
 
 
 FAULTS = (

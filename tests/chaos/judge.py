@@ -28,7 +28,8 @@ SELECT_GAPS = """
 """
 # A gateway that does not know the time says so in its status, which the server can only set aside.
 SELECT_QUARANTINED = """
-    select topic, reason, times from quarantine where not (topic like '%/status' and reason like 'at: 36%')
+    select topic, reason, times from quarantine
+    where not (topic like '%/status' and reason ~ '^at: [1-9][0-9]{3,10} does not lie within')
 """
 NOT_DURABLE = int(Quality.NOT_DURABLE)
 SELECT_VOLATILE = f"""
@@ -90,6 +91,12 @@ class Judge:
         with closing(_open(self._system)) as db:
             queries = ("batch where settled_ms < 0", "lost where told = 0", "event where settled_ms < 0")
             return sum(db.execute(f"select count(*) from {each}").fetchone()[0] for each in queries)
+
+    def behind(self) -> int:
+        """Return how many slots must pass until the gateway reads again: it had them before its clock went back."""
+        with closing(_open(self._system)) as db:
+            (last_ms,) = db.execute("select coalesce(max(slot_ms), 0) from slot").fetchone()
+        return max(0, (last_ms - gateway_ms(self._system)) // EVERY_MS)
 
     def judge(self, offsets_ms: set[int], spans: list[tuple[int, int]]) -> Verdict:
         """Return the verdict on what was taken since the last one.
@@ -194,6 +201,9 @@ class Judge:
         for meter in self._meters:
             times = {at_ms for name, obis, at_ms in [*fresh, *stored] if (name, obis) == (meter, REGISTER)}
             ordered = sorted(times)
+            if not any((name, obis) == (meter, REGISTER) for name, obis, _ in fresh):
+                verdict.gaps += 1
+                verdict.note("nothing read", meter)
             if not ordered or ordered[-1] < now_ms - EVERY_MS:
                 verdict.gaps += 1
                 verdict.note("no longer read", (meter, ordered[-1:], now_ms))

@@ -98,6 +98,7 @@ class System:
 
     def __init__(self, planted: Mapping[str, Sequence[str]] | None = None, *, resend_after_s: float = 2.0) -> None:
         self._planted = planted or {}
+        self.set_ms = 0  # how far the gateway's clock is ahead when it was set last, whatever it says now
         self.directory = Path(tempfile.mkdtemp(prefix="congto-chaos-"))
         self.directory.chmod(0o711)
         self._closing = contextlib.ExitStack()
