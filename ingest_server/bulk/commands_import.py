@@ -115,6 +115,9 @@ def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
 
 
 def _marked(rows: Iterator[Row], quality: Quality) -> Iterator[Row]:
+    if not quality:
+        yield from rows
+        return
     for row in rows:
         yield row._replace(reading=row.reading._replace(quality=row.reading.quality | int(quality)))
 

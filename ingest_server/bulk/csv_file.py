@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TextIO
 
-from ingest_server.bulk.row import Row, instant, make_reading
+from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality, Reading
 
@@ -55,13 +55,20 @@ def _row(fields: list[str]) -> Row:
     meter, obis, at, value, quality = fields
     if not _INTEGER.fullmatch(value):
         raise UsageError(f"value {value[:40]!r}: expected an integer in the base unit of the OBIS code, such as Wh")
+    return Row(
+        Reading(known_meter(meter), known_obis(obis), _at_ms(at), check_value(int(value)), _quality(quality)), None
+    )
+
+
+@lru_cache(maxsize=4096)  # the meters of a file are mostly read at the same times
+def _at_ms(text: str) -> int:
     try:
-        found = datetime.fromisoformat(at)
+        found = datetime.fromisoformat(text)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise UsageError(f"at {at[:40]!r}: expected a time with its offset, such as 2025-10-01T00:00:00+07:00")
-    return Row(make_reading(meter, obis, found, int(value), _quality(quality)))
+        raise UsageError(f"at {text[:40]!r}: expected a time with its offset, such as 2025-10-01T00:00:00+07:00")
+    return instant_ms(found)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ becomes a conflict and overwrites nothing; it names the file by the first digits
 
 from __future__ import annotations  # array[int] is no expression before Python 3.12
 
+import asyncio
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
@@ -51,7 +52,9 @@ async def load_rows(
         rows = islice(rows, done, None)
         registered = Registered()
         careful = done > 0
-        while chunk := list(islice(rows, CHUNK_ROWS)):
+        reading = asyncio.create_task(_read(rows))
+        while chunk := await reading:
+            reading = asyncio.create_task(_read(rows))  # the next one, while the database stores this one
             done += len(chunk)
             bundle = await _bundle(connection, registered, chunk, file._replace(rows=done), loaded, now_ms=now_ms)
             careful |= any(each.may_collide for each in bundle.admissions)
@@ -63,6 +66,10 @@ async def load_rows(
             progress(done)
         await connection.execute(DELETE_DONE, [file.sha256])
     return loaded
+
+
+async def _read(rows: Iterator[Row]) -> list[Row]:
+    return await asyncio.to_thread(lambda: list(islice(rows, CHUNK_ROWS)))
 
 
 async def _bundle(

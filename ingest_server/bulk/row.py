@@ -23,12 +23,22 @@ class Row(NamedTuple):
 
 def make_reading(meter: str, obis: str, at: datetime, value: int, quality: int) -> Reading:
     """Return the reading; raise :class:`UsageError` if anything in it lies outside the contract's bounds."""
+    return Reading(known_meter(meter), known_obis(obis), instant_ms(at), check_value(value), quality)
+
+
+def instant_ms(at: datetime) -> int:
+    """Return the milliseconds since 1970; raise :class:`UsageError` if they are none that a reading may have."""
     at_ms, rest = divmod(at - EPOCH, MILLISECOND)
     if rest or not AT_MS_MIN <= at_ms <= AT_MS_MAX:
         raise UsageError(f"time {at.isoformat()}: expected whole milliseconds from 2000 to 2100")
-    if abs(value) > VALUE_MAX:
+    return at_ms
+
+
+def check_value(value: int) -> int:
+    """Return ``value``; raise :class:`UsageError` if no reading may have it."""
+    if not -VALUE_MAX <= value <= VALUE_MAX:
         raise UsageError(f"value {value}: expected one within ±(2⁶² − 1)")
-    return Reading(_meter(meter), _canonical(obis), at_ms, value, quality)
+    return value
 
 
 def instant(at_ms: int) -> datetime:
@@ -37,10 +47,12 @@ def instant(at_ms: int) -> datetime:
 
 
 @lru_cache(maxsize=65_536)
-def _meter(text: str) -> str:
+def known_meter(text: str) -> str:
+    """Return the meter's name; raise :class:`UsageError` if it can't be one."""
     return check_identifier(text, "meter")
 
 
 @lru_cache(maxsize=1024)
-def _canonical(text: str) -> str:
+def known_obis(text: str) -> str:
+    """Return the OBIS code as we write it; raise :class:`UsageError` if it is none."""
     return str(Obis.parse(text))
