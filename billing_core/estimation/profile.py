@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.estimation.conserve import share_out
-from billing_core.estimation.methods import find_gaps
 from billing_core.estimation.provenance import Method
 from billing_core.rounding import Int64Array
 from billing_core.validation.finding import BoolArray
@@ -54,7 +53,8 @@ def lone_misreadings(index_wh: Int64Array, read: BoolArray) -> BoolArray:
     """Return the readings that lie outside those before and after them, which agree. [channels × instants]
 
     A register rises: where the reading before is not above the one after, whatever lies between the two in time must
-    lie between them in value. Several wrong readings in a row are left to the interval rules.
+    lie between them in value. One that is off by less than its neighbours' energy may take the next one with it: which
+    of the two is wrong cannot be told. Several wrong readings in a row are left to the interval rules.
     """
     before = _latest(read)
     after = index_wh.shape[1] - 1 - _latest(read[:, ::-1])[:, ::-1]
@@ -95,7 +95,6 @@ def readings_in_gaps(
     wanted: BoolArray,
     shape_wh: Int64Array,
     method: NDArray[np.int8],
-    slots_per_day: int,
 ) -> Filled:
     """Return the readings inside gaps, so that each gap's energy is that between the readings around it, to the Wh.
 
@@ -110,25 +109,29 @@ def readings_in_gaps(
         What a method proposed for them, and which; method 0 is none. [Wh, channels × slots]
     """
     index_wh, read, range_wh = profile.index_wh, profile.read, profile.range_wh
-    gaps = find_gaps(wanted, slots_per_day)
-    count = gaps.gap_start.size
-    begins = np.searchsorted(gaps.gap, np.arange(count))
-    row, first, end = gaps.meter[begins], gaps.gap_start, gaps.gap_start + gaps.gap_length
+    meter, slot = np.nonzero(wanted)
+    begin = np.ones(meter.size, dtype=np.bool_)
+    begin[1:] = (meter[1:] != meter[:-1]) | (slot[1:] != slot[:-1] + 1)
+    begin |= read[meter, slot]  # a reading that is believed ends one gap and begins another
+    gap = np.cumsum(begin) - 1
+    begins = np.flatnonzero(begin)
+    row, first = meter[begins], slot[begins]
+    end = first + np.diff(begins, append=meter.size)
     delta = _forward(index_wh[row, first], index_wh[row, end], range_wh[row])
     begun, ended = read[row, first], read[row, end]
     bounded = begun & ended & (delta >= 0)
-    proposed = method[gaps.meter, gaps.slot]
-    whole = np.ones(count, dtype=np.bool_)
-    np.logical_and.at(whole, gaps.gap, proposed != 0)
+    proposed = method[meter, slot]
+    whole = np.ones(begins.size, dtype=np.bool_)
+    np.logical_and.at(whole, gap, proposed != 0)
     last = begun & ~ended & whole
-    energy = shape_wh[gaps.meter, gaps.slot].clip(0)
-    shared = np.flatnonzero(bounded[gaps.gap])
-    energy[shared] = share_out(np.where(bounded, delta, 0), energy[shared], gaps.gap[shared])
+    energy = shape_wh[meter, slot].clip(0)
+    shared = np.flatnonzero(bounded[gap])
+    energy[shared] = share_out(np.where(bounded, delta, 0), energy[shared], gap[shared])
     running = np.cumsum(energy)
-    value = index_wh[row, first][gaps.gap] + running - (running[begins] - energy[begins])[gaps.gap]
-    limit = range_wh[gaps.meter]
+    value = index_wh[row, first][gap] + running - (running[begins] - energy[begins])[gap]
+    limit = range_wh[meter]
     value = np.where(limit > 0, value % np.maximum(limit, 1), value)
-    inside = (gaps.slot + 1 < end[gaps.gap]) | last[gaps.gap]
-    kept = np.flatnonzero(inside & (bounded | last)[gaps.gap])
+    inside = (slot + 1 < end[gap]) | last[gap]
+    kept = np.flatnonzero(inside & (bounded | last)[gap])
     by_line = np.where(proposed == 0, np.int8(Method.E1_LINEAR), proposed)
-    return Filled(gaps.meter[kept], gaps.slot[kept] + 1, value[kept], by_line[kept], bounded[gaps.gap[kept]])
+    return Filled(meter[kept], slot[kept] + 1, value[kept], by_line[kept], bounded[gap[kept]])

@@ -46,8 +46,12 @@ class Missing:
 def needed(channel: Channel) -> bool:
     """Return whether a bill rests on the register."""
     register = MeterRegister(channel.obis)
+    if channel.generation:
+        return register is MeterRegister.SG and channel.solar
     if register is MeterRegister.EXPORT:
         return channel.solar
+    if register is MeterRegister.VC:
+        return channel.contracted_kw > 0
     return (register in REGISTERS[RATES]) == channel.three_rates if channel.category else register is REGISTERS[TOTAL]
 
 

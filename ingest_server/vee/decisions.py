@@ -16,7 +16,7 @@ from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.decide import decide
-from ingest_server.billing.gather import Chunk, Frame, Selection, gather, terms_of_run
+from ingest_server.billing.gather import REACTIVE_NEVER_KW, Chunk, Frame, Selection, gather, terms_of_run
 from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
 from ingest_server.vee.changes import load_change
 from protocols.errors import UsageError
@@ -171,18 +171,24 @@ def _standing(connection: Connection[Any], period: Period, point: str) -> Amount
 
 def _computed(connection: Connection[Any], period: Period, point: str) -> tuple[Amount, Amount | None]:
     """Return what a run would compute now, and what was issued, if anything."""
-    terms = terms_of_run(connection, period)
-    frame = Frame(period, Selection((point,)), terms, (0,) * len(terms))
+    tariffs = _tariffs()
+    table = tariffs.power_factor_on(period.last_on)
+    reactive_from_kw = REACTIVE_NEVER_KW if table is None else table.from_kw
+    terms = terms_of_run(connection, period, reactive_from_kw)
+    changes = tariffs.changes_within(period.first_on, period.last_on)
+    frame = Frame(period, Selection((point,)), terms, (0,) * len(terms), changes, reactive_from_kw)
     points = gather(connection, frame, Chunk("", point, 1))
-    decision = decide(points, _tariffs(), load_thresholds())
+    decision = decide(points, tariffs, load_thresholds())
+    stands = points.issued.in_ledger
     issued = None
-    if len(points) and points.issued.in_ledger[0]:
-        issued = Amount(int(points.issued.energy_wh[0]), int(points.issued.total[0]), None)
+    if stands.any():
+        energy, total = points.issued.energy_wh[stands].sum(), points.issued.total[stands].sum()
+        issued = Amount(int(energy), int(total), None)
     if decision.holds or not len(decision.computed.places):
         held = decision.holds[0].reason if decision.holds else "nothing to bill"
         return Amount(0, 0, held), issued
-    charges, place = decision.computed.charges, decision.computed.places[0]
-    return Amount(int(charges.billed_wh[place]), int(charges.total[place]), None), issued
+    charges, places = decision.computed.charges, decision.computed.places
+    return Amount(int(charges.billed_wh[places].sum()), int(charges.total[places].sum()), None), issued
 
 
 @cache

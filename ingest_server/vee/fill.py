@@ -58,13 +58,15 @@ def fill(
     end = begin + period.days * per_day
     at_point = profile.at_point()
     active = at_point[:, 1:] & at_point[:, :-1]
-    failed = slots_to_replace(result, intervals, np.zeros(len(profile.channels), dtype=np.int64)) & active
+    failed = slots_to_replace(result, intervals, data.limit_wh) & active
     wanted = (intervals.missing & active) | failed
     later = believed[:, end:].any(axis=1)
     wanted[~later, end:] = False
     rows = np.flatnonzero(wanted[:, begin:end].any(axis=1))
     if not rows.size:
         return None
+    inside = np.zeros(believed.shape, dtype=np.bool_)  # readings between two intervals that failed
+    inside[:, 1:-1] = failed[:, :-1] & failed[:, 1:]
     own = Intervals(
         energy_wh=np.where(intervals.missing[rows], 0, intervals.energy_wh[rows] // registers.multiplier[rows, None]),
         missing=intervals.missing[rows] | ~active[rows],
@@ -91,11 +93,10 @@ def fill(
     )
     made = estimate(context)
     filled = readings_in_gaps(
-        RegisterProfile(profile.index_wh[rows], believed[rows], registers.range_wh()[rows]),
+        RegisterProfile(profile.index_wh[rows], believed[rows] & ~inside[rows], registers.range_wh()[rows]),
         wanted[rows],
         made.intervals.energy_wh,
         made.method,
-        per_day,
     )
     return Gaps(rows, filled, wanted[rows], begin, end)
 

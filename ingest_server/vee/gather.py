@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from billing_core.estimation.provenance import Reason
 from ingest_server.billing.approved import PUT_IN
-from ingest_server.billing.columns import REGISTERS
+from ingest_server.billing.columns import ENERGIES, REGISTERS
 from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.database.binary_rows import Field, fetch_columns
@@ -48,6 +48,8 @@ class Channel(NamedTuple):
     category: str
     three_rates: bool
     solar: bool
+    contracted_kw: int  # 0 where the contract names no power
+    generation: bool  # what the panels make, not what is supplied
     last_wh: int  # energy and days of the last bill, 0 where there is none
     last_days: int
 
@@ -117,7 +119,7 @@ def channels_of(connection: Connection[Any], period: Period, selection: Selectio
         "end_at": period.end_at,
         "first_on": period.first_on,
         "last_on": period.last_on,
-        "obis": [each.value for each in REGISTERS],
+        "obis": [each.value for each in REGISTERS[ENERGIES]],
     }
     return [Channel(*row) for row in connection.execute(queries.SELECT_CHANNELS, parameters)]
 

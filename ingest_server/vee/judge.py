@@ -76,7 +76,7 @@ def judge(profile: Profile, period: Period) -> Judged:
     beyond: NDArray[np.bool_] = np.abs(primary) > ENERGY_WH_MAX
     primary[beyond], missing = 0, missing | beyond
     intervals = Intervals(energy_wh=primary, missing=missing, slots_per_day=profile.slots_per_day)
-    data = _meter_data(profile, intervals, registers)
+    data = _meter_data(profile, intervals, registers, _limit(profile, parameters))
     result = validate(data, parameters)
     first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
     hung = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1)
@@ -116,11 +116,17 @@ def _registers(profile: Profile, believed: NDArray[np.bool_]) -> Registers:
     )
 
 
-def _meter_data(profile: Profile, intervals: Intervals, registers: Registers) -> MeterData:
+def _limit(profile: Profile, parameters: Columns) -> NDArray[np.int64]:
+    """Return the most energy of an interval, from the contracted power; 0 where the contract names none. [Wh]"""
+    contracted = np.array([each.contracted_kw for each in profile.channels], dtype=np.int64) * 1_000
+    return contracted * parameters["contract_percent"] // 100 * 24 // profile.slots_per_day
+
+
+def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, limit_wh: NDArray[np.int64]) -> MeterData:
     n = len(profile.channels)
     export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
     nothing = np.zeros(n, dtype=np.int64)
-    data = MeterData(intervals=intervals, registers=registers, limit_wh=nothing, two_way=np.zeros(n, dtype=np.bool_))
+    data = MeterData(intervals=intervals, registers=registers, limit_wh=limit_wh, two_way=np.zeros(n, dtype=np.bool_))
     if not export.any():
         return data
     hours = np.arange(profile.days * profile.slots_per_day) % profile.slots_per_day * 24 // profile.slots_per_day
@@ -152,7 +158,7 @@ def _of_period(profile: Profile, result: Validation, parameters: Columns, span: 
     days = np.full(len(channels), last - first, dtype=np.int64)
     complete = (result.scan.missing[:, first:last] == 0).all(axis=1)
     energy = result.scan.total[:, first:last].sum(axis=1)
-    own = np.array([each.obis == MeterRegister.SG.value for each in channels])
+    own = np.array([each.obis == MeterRegister.SG.value and not each.generation for each in channels])
     before = np.array([each.last_wh // each.last_days if each.last_days else 0 for each in channels], dtype=np.int64)
     # Of an incomplete month or a register of one rate nothing can be said against a whole bill.
     usual = np.where(complete & own, before, 0)

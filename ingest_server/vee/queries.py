@@ -11,7 +11,8 @@ SELECT_CHANNELS = f"""
     )
     select p.metering_point_id, c.channel_id, c.obis, i.multiplier, m.digits,
            i.installed_at, i.removed_at, coalesce(k.category, ''),
-           coalesce(k.three_rates, false), k.solar_regime is not null, coalesce(b.energy_wh, 0), coalesce(b.days, 0)
+           coalesce(k.three_rates, false), k.solar_regime is not null,
+           coalesce(k.contracted_kw, 0), i.role = 'generation', coalesce(b.energy_wh, 0), coalesce(b.days, 0)
     from chosen p
     join installation i on i.metering_point_id = p.metering_point_id
      and i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
@@ -19,7 +20,7 @@ SELECT_CHANNELS = f"""
     join meter m using (meter_id)
     join channel c on c.meter_id = m.meter_id and c.obis = any (%(obis)s::text[])
     left join lateral (
-        select category, three_rates, solar_regime from contract k
+        select category, three_rates, solar_regime, contracted_kw from contract k
         where k.metering_point_id = p.metering_point_id and k.valid_from <= %(last_on)s
           and (k.valid_to is null or k.valid_to >= %(first_on)s)
         order by k.valid_from desc limit 1
