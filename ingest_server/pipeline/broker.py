@@ -73,6 +73,7 @@ class Broker:
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
+        client.on_socket_open = _send_at_once
         client.on_socket_close = self._on_socket_close
         client.username = address.username
         client.password = address.password
@@ -307,3 +308,9 @@ class Broker:
         if not self._failure_noted:
             LOG.warning(fact("broker.lost", broker=self._address, reason=reason))
         self._failure_noted = True
+
+
+def _send_at_once(_client: mqtt.Client, _userdata: object, sock: object) -> None:
+    """Let no receipt wait for the broker's TCP to confirm what was sent before, which takes it up to 40 ms."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
