@@ -186,7 +186,10 @@ def test_what_a_gateway_takes_is_stored_and_the_office_is_answered_over_tls(site
     status, said = site.ask("status", site.gateway)
     assert (status, site.meter in said) == (0, True), said
     status, said = site.ask("clock", site.gateway, site.dlms_meter, "--limit", "60")
-    assert (status, "+0 s now" in said) == (0, True), said
+    off = re.search(r"([+-]\d+) s now", said)
+    assert status == 0, said
+    assert off is not None, said
+    assert abs(int(off[1])) <= 1, "the meter counts whole seconds, and its answer takes some time"
     times = ("--from", "2026-09-01T00:00+07:00", "--to", "2026-09-01T01:00+07:00")
     assert site.ask("profile", site.gateway, site.dlms_meter, *times)[0] == 0
     assert site.ask("read", site.gateway, f"{site.gateway}-X")[0] == 2
