@@ -99,7 +99,7 @@ class Polled:
         self.refusals: list[str] = []
         self.doubted = False  # the first question is asked again because its answer could not be right
         self.watch = Watch(config.model)
-        self.tried = 0  # how often the first question was asked without success
+        self.tried = 0  # how often it was asked without success since it answered, or was given up
         self._of = {each.key: one for one in self.series for each in one.measurements}
         self._cost_ms = 0.0
 
@@ -179,7 +179,10 @@ class Polled:
         )
 
     def expire(self, now_ms: int) -> list[Finished]:
-        """Close the slots that are over, whatever is missing."""
+        """Close the slots that are over, whatever is missing.
+
+        How often the meter was asked in vain stays: one that takes longer to fail than its slots last must be noticed.
+        """
         self._job = None
         over = [
             each for each in self.series if each.sample is not None and each.sample.slot_ms + each.every_ms <= now_ms
@@ -189,7 +192,7 @@ class Polled:
             first = self.questions[:1]
             self.questions = [each for each in self.questions if self._is_wanted(each)]
             if self.questions[:1] != first:
-                self.tried, self.doubted = 0, False
+                self.doubted = False
         return finished
 
     def _is_wanted(self, question: Question) -> bool:

@@ -163,6 +163,19 @@ def test_with_eight_of_thirty_two_meters_dead_the_others_keep_their_schedule(tmp
     assert statistics.probe_ms <= 0.01 * silent_ms + 60_000  # what it took to find out that they are silent
 
 
+def test_a_meter_that_fails_for_longer_than_its_slots_last_is_found_to_be_silent(tmp_path: Path) -> None:
+    def before(trues: dict[str, TrueMeter], wires: Wires) -> None:
+        del wires
+        trues["M-02"].silent = True
+
+    meters = "".join(meter(number, 'every = "1s"') for number in (1, 2))
+    outcome = run_bus(tmp_path, meters, 10 * MINUTE_S, before=before)
+    dead = next(each for each in outcome.statistics.meters if each.meter == "M-02")
+    assert dead.silent
+    assert dead.timeouts <= 30  # a handful until that was known, then probes
+    assert len(outcome.slots("M-01", 1000, "1.0.1.8.0")) >= 0.95 * 595
+
+
 def test_boundary_samples_of_thirty_two_meters_begin_on_the_boundary_and_follow_one_another(tmp_path: Path) -> None:
     outcome = run_bus(tmp_path, "".join(meter(number, 'every = "1m"') for number in range(1, 33)), 10 * MINUTE_S)
     started = sorted(saying.gateway_ms for true in outcome.meters.values() for saying in true.sayings["1.0.1.8.0"])
