@@ -1,6 +1,7 @@
 """One chunk of a run, from the database to the database: what a worker does, in this process or in another."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -32,7 +33,8 @@ class Job:
 
     ``run_id`` is none for a dry run; ``actor`` who issues what control lets pass, or with ``correct`` as the reason
     proposes differences for issued bills that should have been others, and nothing else; at most ``kept`` bills, holds
-    and differences each come back to be shown.
+    and differences each come back to be shown. A worker that is a process of its own, and ends with the run, keeps its
+    connections from chunk to chunk: a new one first has to learn what the tables are.
     """
 
     dsn: str
@@ -44,6 +46,7 @@ class Job:
     actor: str | None
     correct: str | None
     kept: int
+    own_process: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Outcome:
 
 def carry_out(job: Job) -> Outcome:
     """Gather, decide, write."""
-    with connect(job.dsn) as reader:
+    with _connection(job, "reader") as reader:
         reader.execute(READ_ONLY)
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
         reader.execute(queries.PREPARE)
@@ -77,11 +80,33 @@ def carry_out(job: Job) -> Outcome:
         decision = decide(points, _tariffs(), job.thresholds)
         packed = pack(decision.computed)
         compared = _compare(packed, _proposed(reader, packed))
+        reader.rollback()
     if job.run_id is not None:
-        with connect(job.dsn) as writer:
+        with _connection(job, "writer") as writer:
             writer.autocommit = True
             write_chunk(writer, _writing(job, job.run_id, decision, packed, compared))
     return _outcome(job, decision, packed, compared)
+
+
+_kept: dict[tuple[str, str], Connection[Any]] = {}
+
+
+@contextmanager
+def _connection(job: Job, use: str) -> Iterator[Connection[Any]]:
+    """Give a connection: of this chunk alone, or the one this process keeps for the use, unless it met an error."""
+    if not job.own_process:
+        with connect(job.dsn) as connection:
+            yield connection
+        return
+    kept = (job.dsn, use)
+    connection = _kept.pop(kept) if kept in _kept else connect(job.dsn)
+    connection.prepare_threshold = None  # plans are made for a chunk's own range
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    _kept[kept] = connection
 
 
 # One that was rejected is not proposed again for the same readings; one that was approved stands and may be overtaken.
@@ -98,7 +123,7 @@ def _proposed(reader: Connection[Any], packed: Packed) -> BoolArray:
     bills = issued.bill_id[packed.rows]
     wanted = bills[issued.in_ledger[packed.rows]].tolist()
     found = set(reader.execute(SELECT_PROPOSED, {"bills": wanted}).fetchall()) if wanted else set()
-    pairs = zip(bills.tolist(), packed.inputs_hash, strict=True)
+    pairs = zip(bills.tolist(), packed.inputs_hash.tolist(), strict=True)
     return np.array([pair in found for pair in pairs], dtype=np.bool_) if found else np.zeros(len(packed), np.bool_)
 
 
@@ -127,12 +152,11 @@ class Compared:
 
 def _compare(packed: Packed, proposed: BoolArray) -> Compared:
     issued, rows = packed.computed.points.issued, packed.rows
-    hashes = np.array(list(packed.inputs_hash), dtype="V32") if len(packed) else np.empty(0, dtype="V32")
     there = issued.bill_id[rows] != 0
     charges, places = packed.computed.charges, packed.computed.places
     comparable = issued.schema[rows] == SCHEMA_COMPARABLE
     same_amounts = (issued.total[rows] == charges.total[places]) & (issued.energy_wh[rows] == charges.billed_wh[places])
-    same = there & np.where(comparable, issued.inputs_hash[rows] == hashes, same_amounts)
+    same = there & np.where(comparable, issued.inputs_hash[rows] == packed.inputs_hash, same_amounts)
     in_ledger = issued.in_ledger[rows]
     purchases = {
         bill: purchase
@@ -197,7 +221,7 @@ def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -
         proposed=int((compared.differing & ~compared.proposed).sum()) if job.correct is not None else 0,
         standing=_standing(packed, compared),
         difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),
-        documents=b"".join(packed.document_hash),
+        documents=packed.document_hash.tobytes(),
         bills=[computed_bill(packed, bill) for bill in range(min(len(packed), job.kept))],
         holds=[*decision.holds, *decision.purchase_holds][: job.kept],
         differences=list(_differences(packed, compared))[: job.kept],
@@ -231,7 +255,7 @@ def _differences(packed: Packed, compared: Compared) -> Iterable[Difference]:
             metering_point_id=points.metering_point_id[row],
             bill_id=int(points.issued.bill_id[row]),
             issued_hash=points.issued.inputs_hash[row].tobytes().hex(),
-            computed_hash=packed.inputs_hash[bill].hex(),
+            computed_hash=packed.inputs_hash[bill].tobytes().hex(),
             issued_total=int(points.issued.total[row]),
             computed_total=int(charges.total[place]),
         )

@@ -17,6 +17,7 @@ from ingest_server.billing.spans import Contracts, billed_spans
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 REACTIVE_NEVER_KW = 2**31 - 1  # where no table of surcharges is in force
+METERS_SPREAD_MAX = 4  # a range of meters with more than so many others per wanted one is not worth reading through
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 
 
@@ -114,8 +115,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     ``connection`` is in a repeatable read transaction, which makes all chunks of a run one picture.
     """
     parameters = frame.parameters | {"after": chunk.after, "upto": chunk.upto}
-    ids = _texts(connection, queries.SELECT_IDS, parameters)
-    book = _columns(connection, queries.SELECT_BOOKS, parameters, book="i4")["book"]
+    points = _columns(connection, queries.SELECT_POINTS, parameters, id="T", book="i4")
+    ids, book = points["id"].tolist(), points["book"]
     contracts = Contracts(**_columns(connection, queries.SELECT_CONTRACTS, parameters, **_CONTRACT))
     parts = _gather_parts(connection, parameters)
     kept = np.full(len(ids), frame.selection.points is not None)
@@ -137,18 +138,19 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
 
 
 _CONTRACT = {"point": "i4", "first_day": "i4", "last_day": "i4", "terms": "i4"}
-_SPAN = {"point": "i4", "start_us": "i8", "end_us": "i8", "generation": "i4", "multiplier": "i4", "digits": "i2"}
-_PART = {"place": "i4", **_SPAN, "register": "i4", "channel": "i4"}
+_INSTALLED = {
+    "point": "i4",
+    "meter_id": "T",
+    "start_us": "i8",
+    "end_us": "i8",
+    "generation": "i4",
+    "multiplier": "i4",
+}
+_REGISTER = {"meter_id": "T", "digits": "i2", "register": "i4", "channel": "i4"}
 
 
 def _columns(connection: Connection[Any], query: str, parameters: dict[str, Any], **kinds: str) -> dict[str, Any]:
     return fetch_columns(connection, query, parameters, {name: Field(kind) for name, kind in kinds.items()})
-
-
-def _texts(connection: Connection[Any], query: str, parameters: dict[str, Any]) -> list[str]:
-    """Return the lines of the one text a query gives."""
-    row = connection.execute(query, parameters).fetchone()
-    return [] if row is None or row[0] is None else row[0].split("\n")
 
 
 def midnights(days: Int64Array) -> Int64Array:
@@ -158,12 +160,29 @@ def midnights(days: Int64Array) -> Int64Array:
 
 
 def _gather_parts(connection: Connection[Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    rows = _columns(connection, queries.SELECT_PARTS, parameters, **_PART)
-    _, first = np.unique(rows["place"], return_index=True)
-    parts = {name: rows[name][first] for name in _SPAN}
+    parts = _columns(connection, queries.SELECT_INSTALLED, parameters, **_INSTALLED)
     for name in ("start_us", "end_us"):
         parts[name] += POSTGRES_EPOCH_US
-    parts["meter_id"] = _texts(connection, queries.SELECT_METERS, parameters)
     parts["channel"] = empty_registers(len(parts["point"]), fill=MISSING)
-    parts["channel"][rows["place"], rows["register"]] = rows["channel"]
-    return parts
+    parts["digits"] = np.zeros(len(parts["point"]), dtype=np.int64)
+    if not len(parts["point"]):
+        return parts
+    found = _registers(connection, parameters, sorted(set(parts["meter_id"])))
+    place_of = {meter: place for place, meter in enumerate(dict.fromkeys(found["meter_id"]))}
+    place = np.fromiter((place_of[meter] for meter in found["meter_id"]), dtype=np.int64, count=len(found["digits"]))
+    channel, digits = empty_registers(len(place_of), fill=MISSING), np.zeros(len(place_of), dtype=np.int64)
+    channel[place, found["register"]] = found["channel"]
+    digits[place] = found["digits"]
+    own = np.fromiter((place_of[meter] for meter in parts["meter_id"]), dtype=np.int64, count=len(parts["point"]))
+    return parts | {"channel": channel[own], "digits": digits[own]}
+
+
+def _registers(connection: Connection[Any], parameters: dict[str, Any], meters: list[str]) -> dict[str, Any]:
+    """Return the registers of meters, and perhaps of others between them."""
+    meters_max = METERS_SPREAD_MAX * len(meters)
+    span = {"lowest": meters[0], "highest": meters[-1], "meters_max": meters_max, "obis": parameters["obis"]}
+    row = connection.execute(queries.SELECT_METERS_BETWEEN, span).fetchone()
+    assert row is not None, "an aggregate gives a row"
+    if row[0] < meters_max:
+        return _columns(connection, queries.SELECT_REGISTERS_RANGE, span, **_REGISTER)
+    return _columns(connection, queries.SELECT_REGISTERS, span | {"meters": meters}, **_REGISTER)

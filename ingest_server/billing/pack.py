@@ -63,23 +63,20 @@ class Packed:
     line_extra: Int64Array
     line_first: Int64Array
     more: tuple[str, ...]
-    inputs_hash: tuple[bytes, ...]
-    document_hash: tuple[bytes, ...]
+    inputs_hash: NDArray[np.void]
+    document_hash: NDArray[np.void]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def alike(self, chosen: Int64Array) -> Iterator[Int64Array]:
         """Yield ``chosen`` bills in groups that are laid out alike: as many readings and lines, texts as long."""
-        lengths = np.array(
-            [
-                (len(self.computed.points.metering_point_id[row].encode()), len(more.encode()))
-                for row, more in zip(self.rows[chosen].tolist(), (self.more[bill] for bill in chosen), strict=True)
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 2)
-        counts = np.stack([np.diff(first)[chosen] for first in (self.metered_first, self.line_first)], axis=1)
-        _, which = np.unique(np.concatenate([lengths, counts], axis=1), axis=0, return_inverse=True)
+        ids = [self.computed.points.metering_point_id[row] for row in self.rows[chosen].tolist()]
+        of_id, of_more = _octets_of(ids), _octets_of([self.more[bill] for bill in chosen.tolist()])
+        counts = [np.diff(first)[chosen] for first in (self.metered_first, self.line_first)]
+        which = np.zeros(len(chosen), dtype=np.int64)
+        for column in (of_id, of_more, *counts):  # a number for each combination there is
+            which = np.unique(which * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1].reshape(-1)
         for group in range(int(which.max(initial=-1)) + 1):
             yield chosen[which == group]
 
@@ -88,6 +85,13 @@ class Packed:
         count = int(first[bills[0] + 1] - first[bills[0]])
         found: NDArray[Any] = flat[first[bills][:, np.newaxis] + np.arange(count)]
         return found
+
+
+def _octets_of(texts: list[str]) -> Int64Array:
+    """Return the length of each text in UTF-8."""
+    plain = "".join(texts).isascii()  # then it is the number of its characters, which is known
+    lengths = map(len, texts if plain else [text.encode() for text in texts])
+    return np.fromiter(lengths, dtype=np.int64, count=len(texts))
 
 
 def pack(computed: Computed) -> Packed:
@@ -102,8 +106,8 @@ def pack(computed: Computed) -> Packed:
         slots=slots,
         **lines,
         more=_more(computed),
-        inputs_hash=(),
-        document_hash=(),
+        inputs_hash=np.zeros(len(computed.places), dtype="V32"),
+        document_hash=np.zeros(len(computed.places), dtype="V32"),
     )
     return _with_hashes(packed)
 
@@ -238,14 +242,19 @@ def _with_hashes(packed: Packed) -> Packed:
     points = computed.points
     slots = _digests([_what_counts(text) for text in packed.slots])
     terms = _digests([canonical_text(each.to_json()) for each in points.terms])
-    inputs: list[bytes] = [b""] * len(packed)
-    documents: list[bytes] = [b""] * len(packed)
     for bills in packed.alike(np.arange(len(packed))):
         rows, places = packed.rows[bills], computed.places[bills]
         days = np.stack([points.first_day[rows], points.last_day[rows]], axis=1)
         metered = packed.own(packed.metered, packed.metered_first, bills).reshape(len(bills), -1)
         line_slot = packed.own(packed.line_slot, packed.line_first, bills)
-        rests_on = _joined(_as_octets(days), terms[computed.terms.place[rows]], slots[line_slot], _as_octets(metered))
+        whose = (
+            _marks(INPUTS_MARK, len(bills)),
+            _texts([points.metering_point_id[row] for row in rows.tolist()]),
+            _texts([packed.more[bill] for bill in bills.tolist()]),
+        )
+        own_terms = terms[computed.terms.place[rows]]
+        inputs = _hashes(*whose, _as_octets(days), own_terms, slots[line_slot], _as_octets(metered))
+        packed.inputs_hash[bills] = inputs
         amounts = np.stack(
             [getattr(computed.charges, name)[places] for name in ("billed_wh", "subtotal", "vat", "total")], axis=1
         )
@@ -253,22 +262,29 @@ def _with_hashes(packed: Packed) -> Packed:
             packed.own(flat, packed.line_first, bills)
             for flat in (packed.line_wh, packed.line_amount, packed.line_extra)
         ]
-        came_of = _joined(*(_as_octets(each) for each in (amounts, *own)))
-        for bill, row, before, after in zip(bills.tolist(), rows.tolist(), rests_on, came_of, strict=True):
-            head = INPUTS_MARK + points.metering_point_id[row].encode() + packed.more[bill].encode()
-            inputs[bill] = sha256(head + before).digest()
-            documents[bill] = sha256(DOCUMENT_MARK + inputs[bill] + after).digest()
-    return _replaced(packed, tuple(inputs), tuple(documents))
+        came_of = [_as_octets(each) for each in (amounts, *own)]
+        mark = _marks(DOCUMENT_MARK, len(bills))
+        packed.document_hash[bills] = _hashes(mark, inputs.view(np.uint8).reshape(len(bills), -1), *came_of)
+    return packed
+
+
+def _marks(mark: bytes, count: int) -> NDArray[np.uint8]:
+    return np.broadcast_to(np.frombuffer(mark, np.uint8), (count, len(mark)))
+
+
+def _texts(texts: list[str]) -> NDArray[np.uint8]:
+    """Return texts that are all of one length as rows of octets."""
+    return np.frombuffer("".join(texts).encode(), np.uint8).reshape(len(texts), -1)
+
+
+def _hashes(*parts: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Return the SHA-256 of each row of all parts together."""
+    return np.frombuffer(b"".join(sha256(octets).digest() for octets in _joined(*parts)), dtype="V32")
 
 
 def _what_counts(slot: str) -> str:
     """Return a slot without what says only where its figures were found: better words there make no other bill."""
     return canonical_text({key: value for key, value in json.loads(slot).items() if key not in SOURCE_KEYS})
-
-
-def _replaced(packed: Packed, inputs: tuple[bytes, ...], documents: tuple[bytes, ...]) -> Packed:
-    known = {name: getattr(packed, name) for name in Packed.__slots__}
-    return Packed(**{**known, "inputs_hash": inputs, "document_hash": documents})
 
 
 def _digests(texts: Any) -> NDArray[np.uint8]:

@@ -74,11 +74,7 @@ CHOSEN = f"""
     )
 """
 
-SELECT_IDS = f"{CHOSEN} select string_agg(metering_point_id, E'\\n' order by row) from chosen"
-
-SELECT_BOOKS = f"""
-    {CHOSEN} select coalesce(hashtext(book_id), 0) from chosen order by row
-"""
+SELECT_POINTS = f"{CHOSEN} select metering_point_id, coalesce(hashtext(book_id), 0) from chosen order by row"
 
 SELECT_CONTRACTS = f"""
     {CHOSEN}, own as (
@@ -106,29 +102,33 @@ SELECT_CONTRACTS = f"""
 """
 
 # The span of an installation, cut to the period; to the contract's days it is cut afterwards.
-_INSTALLED = f"""
-    {CHOSEN}, installed as (
-        select row, i.meter_id, i.multiplier, (i.role = 'generation')::integer as generation,
-               greatest(i.installed_at, %(start_at)s) as start_at, least(i.removed_at, %(end_at)s) as end_at,
-               (row_number() over (order by row, i.installed_at, i.meter_id) - 1)::integer as place
-        from chosen
-        join installation i
-          on i.metering_point_id = chosen.metering_point_id
-         and i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
-         and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)
-    )
+SELECT_INSTALLED = f"""
+    {CHOSEN}
+    select row, i.meter_id, greatest(i.installed_at, %(start_at)s), least(i.removed_at, %(end_at)s),
+           (i.role = 'generation')::integer, i.multiplier
+    from chosen
+    join installation i using (metering_point_id)
+    where i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
+      and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)
+    order by row, i.role desc, i.installed_at, i.meter_id
 """
 
-SELECT_METERS = f"{_INSTALLED} select string_agg(meter_id, E'\\n' order by place) from installed"
-
-# Rows of a part follow one another, one for each of its registers; a meter without any has one row, without a channel.
-SELECT_PARTS = f"""
-    {_INSTALLED}
-    select place, row, start_at, end_at, generation, installed.multiplier, digits,
-           coalesce(array_position(%(obis)s::text[], obis), 1) - 1, coalesce(channel_id, -1)
-    from installed join meter using (meter_id)
-    left join channel on channel.meter_id = installed.meter_id and obis = any (%(obis)s::text[])
-    order by place
+# A row for each register of a meter, or one without a channel. Two ranges of the same index are read side by side, five
+# times as fast as meter by meter; whether a range holds few others is asked first.
+SELECT_METERS_BETWEEN = """
+    select count(*) from (select from meter where meter_id between %(lowest)s and %(highest)s limit %(meters_max)s) m
+"""
+_REGISTERS = """
+    select m.meter_id, digits, coalesce(array_position(%(obis)s::text[], obis), 1) - 1, coalesce(channel_id, -1)
+    from meter m left join channel c on c.meter_id = m.meter_id and obis = any (%(obis)s::text[])
+"""
+SELECT_REGISTERS_RANGE = f"""
+    {_REGISTERS} and c.meter_id between %(lowest)s and %(highest)s
+    where m.meter_id between %(lowest)s and %(highest)s
+"""
+SELECT_REGISTERS = f"""
+    {_REGISTERS} and c.meter_id = any (%(meters)s::text[])
+    where m.meter_id = any (%(meters)s::text[])
 """
 
 # At a civil midnight the registers stand side by side in the daily snapshot; elsewhere they are looked up one by one.

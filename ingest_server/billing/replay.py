@@ -112,7 +112,7 @@ def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[
         "line_amount": packed.line_amount[span].tolist(),
     }
     wrong = [f"{name} is {value}, stored {row[name]}" for name, value in computed.items() if row[name] != value]
-    if not wrong and row["document_hash"] is not None and row["document_hash"] != packed.document_hash[bill]:
+    if not wrong and row["document_hash"] is not None and row["document_hash"] != packed.document_hash[bill].tobytes():
         wrong = ["amounts are equal, but not an act, a price or a quota behind them"]
     return Replayed(
         bill_id=row["bill_id"],

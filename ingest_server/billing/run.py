@@ -233,6 +233,7 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
             actor=plan.issue_as if plan.correct_as is None else plan.correct_as[0],
             correct=None if plan.correct_as is None else plan.correct_as[1],
             kept=plan.kept,
+            own_process=plan.workers > 1 and plan.dask is None,
         )
         for chunk in chunks
     ]

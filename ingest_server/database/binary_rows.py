@@ -18,6 +18,7 @@ from psycopg import Connection, sql
 
 WIDTHS = {"i2": 2, "i4": 4, "i8": 8}
 OIDS = {"i2": 21, "i4": 23, "i8": 20}  # int2, int4, int8: PostgreSQL, pg_type.dat
+VALUES, TEXTS = sql.SQL("array_agg({})"), sql.SQL("string_agg({}, E'\\n')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def fetch_columns(
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of ``query``, a select whose columns are ``fields`` in order; integers as int64.
 
+    A field of kind ``T`` is a text without line breaks, of any length; its column holds ``str``.
+
     The database gathers each column into an array and sends all in one row: COPY would send each row for itself, which
     costs a client in Python ten times as much.
 
@@ -73,7 +76,10 @@ def fetch_columns(
     """
     names = [f"c{place}" for place in range(len(fields))]
     gathered = sql.SQL("select {} from ({}) as gathered ({})").format(
-        sql.SQL(", ").join(sql.SQL("array_agg({})").format(sql.Identifier(name)) for name in names),
+        sql.SQL(", ").join(
+            (TEXTS if field.kind == "T" else VALUES).format(sql.Identifier(name))
+            for name, field in zip(names, fields.values(), strict=True)
+        ),
         sql.SQL(query),
         sql.SQL(", ").join(map(sql.Identifier, names)),
     )
@@ -87,6 +93,8 @@ def fetch_columns(
 
 def _column(name: str, field: Field, octets: bytes | None) -> NDArray[Any]:
     """Return an array as PostgreSQL sends it; of arrays, one row each."""
+    if field.kind == "T":
+        return np.array([] if octets is None else octets.decode().split("\n"), dtype=object)
     width = field.length or 0 if field.kind == "S" else WIDTHS[field.kind]
     kind: Any = f"V{width}" if field.kind == "S" else f">{field.kind}"
     if octets is None:  # no rows

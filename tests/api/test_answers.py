@@ -1,6 +1,7 @@
 """What the API answers to good questions."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from billing_core.quote import quote
 from billing_core.request_text import request_from_text
+from ingest_server.api.parameters import QuoteWords
 from tests.api.conftest import SCRIPT
 from tests.api.server import Api
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, District
@@ -117,8 +119,28 @@ def test_what_is_held_is_listed_with_its_reason(api: Api):
     [hold] = api.get("/v1/holds", period="2026-10")["items"]
     assert hold["reason"] == "missing_register_reading"
     assert TO in hold["detail"]
+    [in_vietnamese] = api.get("/v1/holds", period="2026-10", language="vi")["items"]
+    assert "chưa có chỉ số cho thời điểm đó" in in_vietnamese["detail"]
+    assert "no reading is stored" in hold["detail"]
     assert api.get("/v1/holds", period="2026-10", meter_id="M-0001")["items"] == []
     assert api.get("/v1/holds", period="2026-09")["items"] == []
+
+
+def test_every_word_of_the_command_is_one_of_the_api():
+    taken = set(re.findall(r"``(\w+)``", request_from_text.__doc__.partition("Raises")[0])) - {
+        "_",
+        "congto quote",
+        "None",
+    }
+    assert taken <= {field.alias or name for name, field in QuoteWords.model_fields.items()}
+
+
+def test_a_demand_and_several_uses_are_quoted(api: Api):
+    days = {"from": "2026-10-01", "to": "2026-10-31"}
+    pilot = {"category": "production", "voltage": "22_110", "rates": "BT=9,CD=3,TD=2", "demand_kw": "1000"}
+    assert any(line["kind"] == "demand" for line in api.get("/v1/quote", **pilot, **days)["lines"])
+    mixed = api.get("/v1/quote", category="residential", kwh="700", uses="business@lt6=40", **days)
+    assert {line["clause"] for line in mixed["lines"]} >= {"business, lt6, normal rate"}
 
 
 def test_a_quote_is_what_the_engine_says(api: Api):

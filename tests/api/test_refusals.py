@@ -108,6 +108,7 @@ def test_impossible_input_is_refused_by_name(api: Api, path: str, parameters: di
     problem = api.problem(path, 422, **parameters)
     assert problem["type"] == "/docs#invalid-input"
     assert named in problem["detail"]
+    assert "Value error" not in problem["detail"]
 
 
 def test_a_body_and_an_endless_query_are_refused(api: Api):
