@@ -15,7 +15,7 @@ FAULTS_MIN, FAULTS_MAX = 10, 14
 SLOTS_MIN, SLOTS_MAX = 2, 8  # that pass while a fault is there
 STEP_S_MIN, STEP_S_MAX = 0.1, 0.3
 STEPS_MAX = 3  # for which a fault stays
-DRAIN_S_MAX = 60.0
+DRAIN_S_MAX = 150.0  # events without a receipt are sent again after a minute, batches much sooner
 GRACE_S = 3.0  # for what a program with a planted bug has receipted and may yet store
 CRASHES = ("Traceback", "task.crashed", "CRITICAL")
 # aiomqtt asks for a socket to be watched that is closed by then; asyncio tells it, and nothing comes of it.
