@@ -56,6 +56,14 @@ def lone_misreadings(index_wh: Int64Array, read: BoolArray) -> BoolArray:
     lie between them in value. One that is off by less than its neighbours' energy may take the next one with it: which
     of the two is wrong cannot be told. Several wrong readings in a row are left to the interval rules.
     """
+    wrong = np.zeros(read.shape, dtype=np.bool_)
+    # Where all were read and none is below the one before, as with nearly all meters, there is nothing to look for.
+    look = np.flatnonzero(~read.all(axis=1) | (index_wh[:, 1:] < index_wh[:, :-1]).any(axis=1))
+    wrong[look] = _outside_neighbours(index_wh[look], read[look])
+    return wrong
+
+
+def _outside_neighbours(index_wh: Int64Array, read: BoolArray) -> BoolArray:
     before = _latest(read)
     after = index_wh.shape[1] - 1 - _latest(read[:, ::-1])[:, ::-1]
     rows = np.arange(index_wh.shape[0])[:, None]

@@ -23,6 +23,7 @@ DAY_US = 86_400_000_000
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 CHANNELS_SPREAD_MAX = 4  # a range of ids with more than so many others per wanted one is not worth reading through
 FOREVER_US = 2**62
+HOUR_US, MARK_US, MARKS = 3_600_000_000, 300_000_000, 12  # an hour has twelve marks of five minutes
 ON_GRID_PERCENT = 95  # of a channel's readings: a stray one in between does not make a finer grid
 PROFILE_PERCENT = 25  # of the instants of a grid: fewer readings are no profile
 DAYS_BEFORE, DAYS_AFTER = (
@@ -210,10 +211,13 @@ def _place_of(ids: NDArray[np.int64], channel: NDArray[np.int64]) -> tuple[NDArr
 
 def _steps(count: int, place: NDArray[np.int64], since: NDArray[np.int64], days: int) -> NDArray[np.int64]:
     """Return the coarsest grid that nearly all readings of each channel lie on, 0 where they make no profile."""
-    total = np.bincount(place, minlength=count)
+    mark, off = np.divmod(since % HOUR_US, MARK_US)
+    mark[off != 0] = MARKS
+    counted = np.bincount(place * (MARKS + 1) + mark, minlength=count * (MARKS + 1)).reshape(count, MARKS + 1)
+    total = counted.sum(axis=1)
     steps = np.zeros(count, dtype=np.int64)
     for per_day in reversed(STEPS_PER_DAY):
-        on_grid = np.bincount(place[since % (DAY_US // per_day) == 0], minlength=count)
+        on_grid = counted[:, : MARKS : MARKS * 24 // per_day].sum(axis=1)
         enough = on_grid * 100 >= PROFILE_PERCENT * days * per_day // 2
         steps = np.where((on_grid * 100 >= ON_GRID_PERCENT * total) & enough & (total > 0), per_day, steps)
     return steps

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import Finding, found
 from billing_core.validation.parameters import Columns, columns_on, load_parameters
 from billing_core.validation.series import METER_CLASSES, Intervals, Registers
+from billing_core.validation.sum_check import v31_rates
 from billing_core.validation.validate import MeterData, Validation, validate
-from ingest_server.billing.columns import MeterRegister
+from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
@@ -87,6 +88,7 @@ def judge(profile: Profile, period: Period) -> Judged:
         *result.findings.values(),
         _misread(profile, wrong),
         *_of_period(profile, result, parameters, (first, last)),
+        *_rates_against_total(profile, registers),
     ]
     listed = _listed(findings, profile, asked, period)
     gaps = fill(profile, data, believed, result, period)
@@ -149,6 +151,31 @@ def _misread(profile: Profile, wrong: NDArray[np.bool_]) -> Finding:
     first = inside.argmax(axis=2)
     rows, days = np.indices(count.shape)
     return found("V33", count > 0, misread=count, index_wh=profile.index_wh[rows, days * per_day + first])
+
+
+def _rates_against_total(profile: Profile, registers: Registers) -> list[Finding]:
+    """Compare the registers of meters with three rates to their totals; findings stand at the total's row (V31)."""
+    meters: dict[tuple[str, datetime], dict[str, int]] = {}
+    for row, each in enumerate(profile.channels):
+        meters.setdefault((each.point, each.installed_at), {})[each.obis] = row
+    names = [each.value for each in REGISTERS[RATES]]
+    whole = [rows for rows in meters.values() if {*names, MeterRegister.SG.value} <= rows.keys()]
+    if not whole:
+        return []
+    total = np.array([rows[MeterRegister.SG.value] for rows in whole])
+    rates = np.array([[rows[name] for name in names] for rows in whole])
+    actual = registers.actual[total] & registers.actual[rates].all(axis=1)
+    of_total = Registers(
+        index_wh=registers.index_wh[total],
+        actual=registers.actual[total],
+        digits=registers.digits[total],
+        unit_wh=registers.unit_wh[total],
+        resolution_wh=np.maximum(registers.resolution_wh[total], registers.resolution_wh[rates].max(axis=1)),
+        multiplier=registers.multiplier[total],
+    )
+    rates_wh = np.ascontiguousarray(registers.index_wh[rates].transpose(0, 2, 1))
+    finding = v31_rates(rates_wh, registers.index_wh[total], actual, of_total)
+    return [_spread_rows(finding, total, (len(profile.channels), profile.days))]
 
 
 def _of_period(profile: Profile, result: Validation, parameters: Columns, span: tuple[int, int]) -> list[Finding]:

@@ -29,6 +29,9 @@ from protocols.errors import UnavailableError
 
 POINTS_PER_CHUNK = 500  # some 0.7 million half-hourly readings of one register with the days around a month: 40 MB
 
+LOCK_CLASS = 0x76656572  # "veer": a second run of a month waits, and then finds the work done
+LOCK_PERIOD = "select pg_advisory_lock(%(class)s, %(month)s)"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -98,6 +101,8 @@ def run_vee(
     try:
         with translated(), connect(dsn) as connection:
             connection.autocommit = True
+            month = period.first_on.year * 100 + period.first_on.month
+            connection.execute(LOCK_PERIOD, {"class": LOCK_CLASS, "month": month})
             chunks = chunks_of_run(connection, selection, chunk_points)
             span = {"first_on": period.first_on, "last_on": period.last_on, "rule_set": rule_set, "actor": actor}
             row = connection.execute(queries.INSERT_RUN, span).fetchone()

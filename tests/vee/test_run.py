@@ -1,5 +1,9 @@
 """A validation run, database to database: what is found, what is proposed, and that it is done once."""
 
+import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -9,10 +13,11 @@ from ingest_server.billing.run import run_billing
 from ingest_server.vee.changes import broken_link, load_change
 from ingest_server.vee.decisions import decide_change, load_limits
 from ingest_server.vee.run import run_vee
-from tests.billing_runs.district import IMPORT, OCTOBER, District
+from tests.billing_runs.district import IMPORT, OCTOBER, RATES, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers
 
 pytestmark = pytest.mark.integration
+DEADLINE_S = 60  # for a process to do what it should; it takes about two seconds
 MINH = Actor("Minh", Role.HEAD, "đúng")
 
 
@@ -83,6 +88,49 @@ def test_a_single_misreading_is_found_and_another_value_is_proposed_in_its_place
     decide_change(district.connection, 1, "approve", MINH, load_limits())
     assert district.rows("select value from billing_reading where measured_at = %s", [at]) == [(value,)]
     assert district.rows("select value from reading where measured_at = %s", [at]) == [(true + 3_000_000,)]
+
+
+def test_two_runs_at_once_judge_each_register_once(district: District) -> None:
+    for customer in install(district, [1, 2, 3]):
+        lose(district, customer, OCTOBER.start_at + timedelta(days=customer.number), 3)
+    words = [sys.executable, "-m", "deploy.cli", "vee", "run", "--period", "2026-10", "--json"]
+    env = os.environ | {"CONGTO_DSN": district.dsn}
+    both = [
+        subprocess.Popen([*words, "--as", name], stdout=subprocess.PIPE, env=env, text=True) for name in ("Lan", "Hoa")
+    ]
+    told = [json.loads(process.communicate(timeout=DEADLINE_S)[0]) for process in both]
+    assert sorted(each["judged"] for each in told) == [0, 3]
+    assert sorted(each["proposed"] for each in told) == [0, 3]
+    assert district.value("select count(*) from reading_change") == 3
+
+
+def test_rates_that_do_not_add_up_to_the_total_are_found(district: District) -> None:
+    total, off = 0, 0
+    one = Customer(number=1, registers=dict.fromkeys((IMPORT, *RATES), (0, 0)), category="business", three_rates=True)
+    district.add([one])
+    district.connection.execute("delete from reading")
+    for slot in range(-48, 31 * 48 + 1):
+        at, off = OCTOBER.start_at + slot * HALF_HOUR, 900 * (slot >= 480)
+        total = (slot + 48) * 300 + (slot * 7919) % 97
+        for obis, value in zip((IMPORT, *RATES), (total, total // 2 + off, 0, total - total // 2), strict=True):
+            district.store(one.meter, obis, at, value)
+    validated(district)
+    [[day, evidence]] = district.rows("select found_on, evidence from vee_finding where rule = 'V31'")
+    assert (str(day), evidence["rates_wh"] - evidence["total_wh"]) == ("2026-10-10", 900)
+
+
+def test_a_reading_doubted_at_the_gateway_is_replaced(district: District) -> None:
+    [one] = install(district, [1])
+    at = OCTOBER.end_at
+    true = dict(registers(1))[at]
+    district.forget(one.meter, IMPORT, at)
+    district.store(one.meter, IMPORT, at, true + 40_000, quality=4)
+    assert run_billing(district.dsn, OCTOBER).held == 1
+    validated(district)
+    [[value, quality]] = district.rows("select value, quality from reading_version")
+    assert (abs(value - true) < 500, quality) == (True, 32)
+    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    assert run_billing(district.dsn, OCTOBER).energy_wh == value - dict(registers(1))[OCTOBER.start_at]
 
 
 def test_two_processes_and_small_chunks_find_what_one_finds(district: District) -> None:
