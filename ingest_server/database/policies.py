@@ -17,9 +17,9 @@ from protocols.errors import UsageError
 
 KEEP_DAYS_MIN = 400  # what `congto ingest gaps` and a correction of last year's bill look back
 COMPRESS_DAYS_MIN = 2  # chunks that live readings go into are not compressed
-# An entry of the key is 28 octets (PostgreSQL, "Database Page Layout": item pointer 4, header 8, key 16); filled in an
-# order of chance its pages are 0.7 full (measured: docs/decisions/0012).
-KEY_OCTETS = 40
+# An entry of the key with its values is 44 octets (PostgreSQL, "Database Page Layout": item pointer 4, header 8,
+# columns aligned to 32); filled in an order of chance its pages are 0.7 full (measured: docs/decisions/0012).
+KEY_OCTETS = 65
 LENGTHS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 72, 168))
 UNITS = {"h": "hours", "d": "days", "y": "years"}
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hdy])", re.ASCII)

@@ -68,7 +68,7 @@ def test_a_chunk_is_a_day_long_if_nothing_is_registered():
 
 
 def test_the_country_on_a_large_machine_has_chunks_of_hours():
-    assert fitting_length(30_000_000 * 48, 64 << 30) == timedelta(hours=6)
+    assert fitting_length(30_000_000 * 48, 64 << 30) == timedelta(hours=3)
 
 
 def test_spans_are_written_as_a_number_and_a_unit():
@@ -150,6 +150,21 @@ def test_the_apache_edition_says_that_it_does_not_compress_and_changes_nothing(d
     assert status == 1
     assert "apache edition" in err
     assert "nothing of that was changed" in err
+
+
+@pytest.mark.integration
+def test_a_channels_readings_are_read_from_the_key_alone(dsn):
+    store_a_day(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("vacuum reading")
+        connection.execute("set enable_seqscan = off")
+        connection.execute("set enable_bitmapscan = off")
+        question = (
+            "select channel_id, measured_at, value, quality from reading where channel_id = 1 order by measured_at"
+        )
+        plan = "\n".join(row for (row,) in connection.execute(f"explain (analyze, costs off) {question}"))
+    assert "Index Only Scan" in plan
+    assert plan.count("Heap Fetches: 0") == plan.count("Heap Fetches") > 0
 
 
 @pytest.mark.integration
