@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tests.simulation.campaign import Finding, judged, run_many
+from tests.simulation.campaign import Run, judged, run_many
 
 CHUNK = 50
+PROGRESS_S = 60.0
+FINDINGS_MAX = 10
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -37,26 +39,26 @@ def main(words: list[str]) -> int:
 
 
 def _campaign(arguments: argparse.Namespace) -> int:
-    begun = time.monotonic()
+    begun_s = told_s = time.monotonic()
     last = arguments.seed + arguments.schedules
     chunks = [(first, min(first + CHUNK, last)) for first in range(arguments.seed, last, CHUNK)]
-    done = found = faults = 0
+    total = Run()
     with _mapped(arguments.processes, chunks) as results:
-        for count, fault_count, findings in results:
-            done, faults, found = done + count, faults + fault_count, found + len(findings)
-            for each in findings:
-                print(f"\nseed {each.seed}: {each.problem}", flush=True)
-            took_s = time.monotonic() - begun
-            print(f"\r{done} of {arguments.schedules} schedules, {faults} faults, {found} findings, "
-                  f"{1000 * took_s / done:.1f} ms a schedule", end="", flush=True)  # fmt: skip
-            if found >= 10 and not arguments.keep_going:
+        for run in results:
+            total += run
+            for each in run.findings:
+                print(f"seed {each.seed}: {each.problem}", flush=True)
+            if len(total.findings) >= FINDINGS_MAX and not arguments.keep_going:
                 break
-    print(f"\n{done} schedules from seed {arguments.seed}: {found} findings in {time.monotonic() - begun:.0f} s")
-    return 1 if found else 0
+            if time.monotonic() >= told_s + PROGRESS_S:
+                told_s = time.monotonic()
+                print(f"{total} after {told_s - begun_s:.0f} s", flush=True)
+    print(f"from seed {arguments.seed}: {total} in {time.monotonic() - begun_s:.0f} s")
+    return 1 if total.findings else 0
 
 
 @contextmanager
-def _mapped(processes: int, chunks: list[tuple[int, int]]) -> Iterator[Iterator[tuple[int, int, list[Finding]]]]:
+def _mapped(processes: int, chunks: list[tuple[int, int]]) -> Iterator[Iterator[Run]]:
     if processes == 1:
         yield map(run_many, chunks)
         return

@@ -2,7 +2,9 @@
 
 import gc
 import sys
+import time
 from dataclasses import dataclass
+from functools import cache
 
 from tests.simulation.agent import Parts
 from tests.simulation.judge import judge
@@ -17,17 +19,44 @@ class Finding:
     problem: str
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Schedules that were run, the faults in them, what was found, and the processor's time [s]."""
+
+    schedules: int = 0
+    faults: int = 0
+    findings: tuple[Finding, ...] = ()
+    cpu_s: float = 0.0
+
+    def __add__(self, other: "Run") -> "Run":
+        return Run(
+            self.schedules + other.schedules,
+            self.faults + other.faults,
+            self.findings + other.findings,
+            self.cpu_s + other.cpu_s,
+        )
+
+    def __str__(self) -> str:
+        cpu_ms = 1000 * self.cpu_s / max(self.schedules, 1)
+        found = len(self.findings)
+        return f"{self.schedules} schedules, {self.faults} faults, {found} findings, {cpu_ms:.1f} ms of CPU a schedule"
+
+
 def judged(seed: int, parts: Parts | None = None, *, only: Only = ANY, trace: bool = False) -> tuple[World, list[str]]:
     """Run one schedule; return its world and what is wrong."""
     quiet()
-    world = run_schedule(seed, parts, only=only, trace=trace)
+    gc.collect()  # what an earlier schedule has left would close its files in this one
+    gc.disable()
+    try:
+        world = run_schedule(seed, parts, only=only, trace=trace)
+    finally:
+        gc.enable()
     return world, judge(world)
 
 
-def run_many(seeds: tuple[int, int]) -> tuple[int, int, list[Finding]]:
-    """Run the schedules of the half-open range ``seeds``; return how many, their faults, and the findings."""
-    faults, findings = 0, []
-    gc.freeze()
+def run_many(seeds: tuple[int, int]) -> Run:
+    """Run the schedules of the half-open range ``seeds``."""
+    faults, findings, begun_s = 0, [], time.process_time()
     for seed in range(*seeds):
         try:
             world, problems = judged(seed)
@@ -35,9 +64,14 @@ def run_many(seeds: tuple[int, int]) -> tuple[int, int, list[Finding]]:
         except Exception as error:  # the simulation's own mistake counts as a finding too
             problems = [f"{type(error).__name__}: {error}"]
         findings += [Finding(seed, problem) for problem in problems[:1]]
-    return seeds[1] - seeds[0], faults, findings
+    return Run(seeds[1] - seeds[0], faults, tuple(findings), time.process_time() - begun_s)
 
 
+@cache
 def quiet() -> None:
-    """Let what the dead leave behind be collected in silence: their coroutines complain that they were not finished."""
+    """Let what the dead leave behind be collected in silence, and quickly, without a look at all the modules.
+
+    Their coroutines would complain that they were not finished.
+    """
     sys.unraisablehook = lambda _unraisable: None
+    gc.freeze()

@@ -65,7 +65,7 @@ class TrueMeter:
         self.glitch: Glitch | None = None
         self.frozen_s: float | None = None  # it repeats the snapshot of this time
         self.exchanged = 0
-        self.silent = False
+        self.silent = self.refuses_holes = False
         self.profile_from_s = 0.0
 
     def truth(self, obis: Obis, at_s: float) -> int:
@@ -111,8 +111,8 @@ class TrueMeter:
 
 
 def slave_of(meter: TrueMeter) -> ModbusSlave:
-    """Return the register map of ``meter``, as the project's simulators have it; every second one refuses holes."""
-    return ModbusSlave(meter, Holes.REFUSE if meter.address % 2 == 0 else Holes.ZERO)  # type: ignore[arg-type]  # it has what a slave asks of a simulated meter
+    """Return the register map of ``meter``, as the project's simulators have it."""
+    return ModbusSlave(meter, Holes.REFUSE if meter.refuses_holes else Holes.ZERO)  # type: ignore[arg-type]  # it has what a slave asks of a simulated meter
 
 
 class ProfileMeter:

@@ -8,6 +8,7 @@ until they have come or are declared lost.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -84,12 +85,15 @@ class Server:
 
     def take_events(self, payload: bytes) -> None:
         """Give a receipt for a message of events."""
-        message = decode_events(payload)
-        self._receipt(Receipt(self._gateway, message.generation, (), ((message.sequence, message.sequence),)))
+        header = decode_events(payload).header
+        self._receipt(Receipt(self._gateway, header.generation, (), ((header.sequence, header.sequence),)))
 
     def take_status(self, payload: bytes) -> None:
         """Learn of a generation."""
-        self._generations.setdefault(decode_status(payload).generation, 0)
+        if any(known.encode() in payload for known in self._generations):
+            return
+        with suppress(RemoteProtocolError):  # before its clock is set a gateway says a time that the contract has not
+            self._generations.setdefault(decode_status(payload).generation, 0)
 
     def back_up(self) -> None:
         """Keep the present state."""

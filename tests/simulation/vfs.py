@@ -22,6 +22,7 @@ IOERR_READ, IOERR_SHORT_READ, IOERR_WRITE, IOERR_FSYNC = 266, 522, 778, 1034
 OPEN_CREATE, OPEN_MAIN_DB = 0x4, 0x100
 SHM_UNLOCK, SHM_LOCK, SHM_SHARED, SHM_EXCLUSIVE = 1, 2, 4, 8
 SHM_LOCKS = 8
+NOTHING_TO_DO = ("unlock", "shm_barrier")
 POWERSAFE_OVERWRITE = 0x1000  # SQLite's own assumption about a sector that is being written
 NAME_OCTETS_MAX = 512
 
@@ -125,7 +126,9 @@ class SimulatedVfs:
 
     def _bind(self, structure: ctypes.Structure, rows: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
         for name, arguments in rows:
-            callback = ctypes.CFUNCTYPE(c_int, *arguments)(getattr(self, f"_{name}"))
+            callback: Any = _library.sqlite3_initialize  # does nothing once it has, says OK, and needs no frame of Python
+            if name not in NOTHING_TO_DO:
+                callback = ctypes.CFUNCTYPE(c_int, *arguments)(getattr(self, f"_{name}"))
             self._kept.append(callback)
             setattr(structure, name, ctypes.cast(callback, c_void_p))
 
@@ -229,9 +232,6 @@ class SimulatedVfs:
     def _lock(self, pointer: int, level: int) -> int:
         return BUSY if self._handles[pointer].dead and level > 1 else OK
 
-    def _unlock(self, _pointer: int, _level: int) -> int:
-        return OK
-
     def _reserved(self, _pointer: int, out: Any) -> int:
         out[0] = 0
         return OK
@@ -267,26 +267,26 @@ class SimulatedVfs:
 
     def _shm_lock(self, pointer: int, first: int, count: int, flags: int) -> int:
         handle = self._handles[pointer]
-        if handle.dead:
+        life = handle.life
+        if life is not None and not life.alive:
             return OK if flags & SHM_UNLOCK else BUSY
         shared = self._shared_by(handle.file)
-        for slot in range(first, first + count):
-            others = shared.shared[slot] - {pointer}
-            if flags & SHM_UNLOCK:
+        slots = range(first, first + count)
+        if flags & SHM_UNLOCK:
+            for slot in slots:
                 shared.shared[slot].discard(pointer)
                 if shared.exclusive[slot] == pointer:
                     shared.exclusive[slot] = None
-            elif shared.exclusive[slot] not in (None, pointer) or (flags & SHM_EXCLUSIVE and others):
+            return OK
+        for slot in slots:
+            holder, readers = shared.exclusive[slot], shared.shared[slot]
+            if holder not in (None, pointer) or (flags & SHM_EXCLUSIVE and readers and readers != {pointer}):
                 return BUSY
-        if flags & SHM_LOCK:
-            for slot in range(first, first + count):
-                if flags & SHM_SHARED:
-                    shared.shared[slot].add(pointer)
-                else:
-                    shared.exclusive[slot] = pointer
-        return OK
-
-    def _shm_barrier(self, _pointer: int) -> int:
+        for slot in slots:
+            if flags & SHM_SHARED:
+                shared.shared[slot].add(pointer)
+            else:
+                shared.exclusive[slot] = pointer
         return OK
 
     def _shm_unmap(self, pointer: int, delete: int) -> int:

@@ -28,8 +28,6 @@ from tests.simulation.vfs import VFS
 HERE = Path(__file__).parent
 EPOCH_MS = 1_767_225_600_000  # 2026-01-01
 EVERY_MS = 120_000
-SLOTS = (2, 5)  # how long a schedule is
-SLOTS_SMALL = (5, 9)  # so that a small spool is filled
 DRAIN_S_MAX = (
     300.0  # for the backlog, after everything is healed: reconnecting, sending again, a restored server's gaps
 )
@@ -38,8 +36,23 @@ SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
 FAREWELL_S = 12.0
 SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
-SMALL_SPOOLS_PART = 0.2
+LONG_PART = 0.02  # of the schedules; those that look for a planted bug are all long
 ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is in a schedule: its slots, and with which probability it has what costs many questions or slots."""
+
+    slots: tuple[int, ...]
+    small_spool: float  # one that fills, within ``slots_small``
+    refuses_holes: float  # a meter that refuses a question reaching into a hole: the master tries all lengths
+    awaits_readings: float  # it goes on until each meter was read again, not only until nothing waits
+    slots_small: tuple[int, ...] = (5, 6, 7, 8, 9)
+
+
+SHORT = Scale((1, 1, 1, 2), small_spool=0.02, refuses_holes=0.05, awaits_readings=0.5)
+LONG = Scale((2, 3, 4, 5), small_spool=0.2, refuses_holes=1.0, awaits_readings=1.0)
 
 
 @cache
@@ -110,9 +123,12 @@ class World:
         self.loop = VirtualLoop(lambda: self.rng.uniform(0.001, 0.03))
         self.context = copy_context()
         self.disk = Disk()
-        self.small = self.rng.random() < SMALL_SPOOLS_PART
-        self.length_s = self.rng.randint(*(SLOTS_SMALL if self.small else SLOTS)) * EVERY_MS / 1000
+        scale = LONG if only.kinds or self.rng.random() < LONG_PART else SHORT
+        self.small = self.rng.random() < scale.small_spool
+        self.length_s = self.rng.choice(scale.slots_small if self.small else scale.slots) * EVERY_MS / 1000
         self.faults: list[Fault] = draw_faults(self.rng, self.length_s, only.kinds)
+        self.awaits_readings = self.rng.random() < scale.awaits_readings
+        self._hole_refused = self.rng.random() < scale.refuses_holes
         self.start_s = self.rng.uniform(0, EVERY_MS / 1000)
         self.loop.now_s = self.start_s
         self.record.jumps.append(Jump(0.0, 0))
@@ -131,6 +147,7 @@ class World:
             self.meters[meter.id] = TrueMeter(
                 meter, number, now_s=self.loop.time, epoch_ms=EPOCH_MS, gateway_ms=self.gateway_ms
             )
+        self.meters["B"].refuses_holes = self._hole_refused
         modbus = next(bus for bus in config.buses if bus.id == "modbus")
         assert isinstance(modbus.place, LineSettings)
         on_wires = [self.meters[each.id] for each in modbus.meters]
@@ -184,7 +201,8 @@ class World:
         self.record.claims += [Claim(each, spool.generation, first, last, durable, life) for each in readings]
         self.note(f"taken {len(readings)} up to {spool.last_sequence}")
         self.record.octets_max = max(self.record.octets_max, self.disk.octets())
-        self.record.spooled_octets_max = max(self.record.spooled_octets_max, spool.octets)
+        if self.small:
+            self.record.spooled_octets_max = max(self.record.spooled_octets_max, spool.octets)
 
     def spool_opened(self, spool: Spool) -> None:
         """Note a spool's beginning."""
@@ -210,7 +228,10 @@ class World:
             finally:
                 self.loop.on_step = None
                 self.process.bury()
+                self.loop.close()
                 asyncio.set_event_loop(None)
+        if self.loop.mistakes:
+            raise self.loop.mistakes[0]
         return self
 
     def _drive(self, injector: Injector) -> None:
@@ -240,8 +261,8 @@ class World:
         )
 
     def unread(self) -> list[tuple[str, str]]:
-        """Return the counters that have not been read since all was healed; none if the clock was wrong."""
-        if any(abs(each.ahead_ms) >= EVERY_MS // 2 for each in self.record.jumps):
+        """Return the counters that wait to be read since all was healed; none if the clock was wrong."""
+        if not self.awaits_readings or any(abs(each.ahead_ms) >= EVERY_MS // 2 for each in self.record.jumps):
             return []
         stored = self.broker.server.database.readings
         read = {key[:2] for key in stored if key[2] > EPOCH_MS + self.healed_s * 1000}
