@@ -46,7 +46,9 @@ REGISTER = """
 """
 WITHOUT_TRIGGERS = "set session_replication_role = replica"
 DROP_KEY = "alter table reading drop constraint reading_pkey"
-ADD_KEY = "alter table reading add primary key (channel_id, measured_at)"
+SELECT_KEY = (
+    "select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'reading'::regclass and contype = 'p'"
+)
 INSERT_DAILY = """
     insert into daily_register (channel_id, taken_on, value, quality)
     select n, date '2025-10-01' + day, n * 1000::bigint + 48 * day, 0
@@ -89,6 +91,7 @@ def copy(connection: psycopg.Connection[tuple[object, ...]], parts: Sequence[byt
 def fill(dsn: str, channels: int) -> None:
     """Store a month of readings of ``channels`` channels, and the registers at its midnights."""
     with connect(dsn) as connection:
+        (key,) = connection.execute(SELECT_KEY).fetchone() or ("",)
         connection.execute(DROP_KEY)
     closed = STEPS - OPEN_STEPS
     fork = multiprocessing.get_context("fork")
@@ -102,7 +105,7 @@ def fill(dsn: str, channels: int) -> None:
         assert each.exitcode == 0, "a loader failed"
     with connect(dsn) as connection:
         connection.execute("set local maintenance_work_mem = '1GB'")
-        connection.execute(ADD_KEY)
+        connection.execute(f"alter table reading add {key}".encode())
         connection.execute(WITHOUT_TRIGGERS)
         connection.execute(INSERT_DAILY, {"days": DAYS, "channels": channels})
         connection.commit()
