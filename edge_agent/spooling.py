@@ -104,8 +104,21 @@ class Spool:
         if 0 < version < VERSION:
             with self._transaction():
                 upgrade(self._db, version)
+        self._sync_what_shows()
         self.reload()
         self._heed_place()
+
+    def _sync_what_shows(self) -> None:
+        """Let the log be on the disk before anything of it is sent: a process killed in a commit leaves it unsynced.
+
+        SQLite syncs it before it writes it back. That there is no room to write it back changes nothing.
+        """
+        try:
+            self.write_back(octets=0)
+        except DiskFailedError:
+            raise
+        except UnavailableError:
+            return
 
     def _check(self) -> None:
         (gateway,) = self._db.execute("select value from meta where key = 'gateway'").fetchone()

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import copy_context
 from random import Random
 
 import pytest
 
 from edge_agent.cycle import Cycle
 from edge_agent.spooling import Spool
+from protocols.errors import UnavailableError
 from protocols.telemetry.event import EventKind, MeterEvent
 from protocols.telemetry.reading import Reading
-from tests.simulation.disk import Disk
+from tests.simulation.disk import Disk, Loss
+from tests.simulation.loop import LIFE, Life
 from tests.simulation.paths import DiskPath
 from tests.simulation.vfs import VFS
 
@@ -60,3 +63,26 @@ def test_the_log_is_written_back_between_cycles_and_seldom(done: Counter[str]) -
     assert 1 <= written <= 10
     assert done["sync"] - before <= 400 + 1 + WRITE_BACK_SYNCS * written
     spool.close()
+
+
+def test_what_a_killed_process_has_not_synced_is_synced_before_it_is_sent() -> None:
+    """The next process sees it in the log, sends it, and its numbers must not be given again after a power cut."""
+    disk, life, path = Disk(), Life(1), DiskPath("/disk/spool.sqlite")
+    DiskPath.disk = disk
+
+    def commit_and_die() -> None:
+        LIFE.set(life)
+        spool = Spool(path, "gw-01", 1 << 24)
+        spool.commit(cycle(0))
+        VFS.on_operation = lambda what: setattr(life, "alive", what != "sync")
+        with pytest.raises(UnavailableError):
+            spool.commit(cycle(1))
+
+    with VFS.mounted(disk, Random(1)):
+        copy_context().run(commit_and_die)
+        VFS.on_operation = None
+        VFS.forget_shared_memory()
+        shown = Spool(path, "gw-01", 1 << 24).last_sequence
+        disk.lose_power(Loss.ALL, Random(1))
+        VFS.forget_shared_memory()
+        assert Spool(path, "gw-01", 1 << 24).last_sequence == shown == 4

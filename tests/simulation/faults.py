@@ -82,6 +82,20 @@ WEIGHTS: dict[Kind, int] = {
     Kind.SERVER_DOWN: 2,
     Kind.SERVER_RESTORED: 2,
 }
+NEEDS: dict[str, frozenset[Kind]] = {  # what touches nothing without a certain bus
+    "modbus": frozenset(
+        {
+            Kind.LINE,
+            Kind.METER_GLITCHES,
+            Kind.METER_FROZEN,
+            Kind.METER_EXCHANGED,
+            Kind.METER_ROLLS_OVER,
+            Kind.UNPLUGGED,
+            Kind.ECHO,
+        }
+    ),
+    "profiles": frozenset({Kind.PROFILE_BROKEN}),
+}
 FAULTS_MIN, FAULTS_MAX = 2, 7
 CALM_PART = 0.1  # so many schedules have one fault only: a cause is easier seen alone
 TROUBLES_MAX = 3
@@ -100,9 +114,12 @@ class Fault:
         return f"{self.at_s:8.2f} s {self.kind.value} for {self.for_s:.1f} s"
 
 
-def draw_faults(rng: Random, length_s: float, only: tuple[Kind, ...] = ()) -> list[Fault]:
+def draw_faults(
+    rng: Random, length_s: float, only: tuple[Kind, ...] = (), buses: tuple[str, ...] = tuple(NEEDS)
+) -> list[Fault]:
     """Return the faults of a schedule of ``length_s``, in order; of the kinds ``only`` if there are any."""
-    kinds = list(only or WEIGHTS)
+    absent = {kind for bus, needed in NEEDS.items() if bus not in buses for kind in needed}
+    kinds = [kind for kind in only or WEIGHTS if kind not in absent]
     count = 1 if rng.random() < CALM_PART and not only else rng.randint(FAULTS_MIN, FAULTS_MAX)
     chosen = rng.choices(kinds, [WEIGHTS[each] for each in kinds], k=count)
     faults = [

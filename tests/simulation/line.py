@@ -20,6 +20,7 @@ from tests.simulation.meters import TrueMeter, slave_of
 LATE_S_MAX = 8.0  # less than the master's patience with a question of one shape (modbus_rtu.LATE_ANSWER_S)
 DUPLICATE_S_MAX = 0.18  # repeaters and radio that double a frame do so within the reply timeout
 HELD_OCTETS_MAX = 30
+OCTETS_S_MAX = 0.35  # a frame of 256 octets and another's tail: what was over before garbles nothing any more
 SILENCE_CHARACTERS = 3.5
 SILENCE_TOLERANCE_S = 1e-6
 
@@ -106,7 +107,7 @@ class Wires:
         """Occupy the wires; two that do so at one time garble each other."""
         sent = Transmission(begin_s, begin_s + octets * self.settings.character_s)
         now_s = self._loop.time()
-        self._on_wires = [each for each in self._on_wires if each.end_s > now_s - 1.0] + [sent]
+        self._on_wires = [each for each in self._on_wires if each.end_s > now_s - OCTETS_S_MAX] + [sent]
         return sent
 
     def _is_garbled(self, sent: Transmission) -> bool:

@@ -57,6 +57,8 @@ class TrueMeter:
         self.name, self.model, self.address = meter.id, meter.model, meter.address
         self._now_s, self._epoch_ms, self._gateway_ms = now_s, epoch_ms, gateway_ms
         self._places = {each.obis: at for at, each in enumerate(meter.model.measurements)}
+        self._names = {obis: str(obis) for obis in self._places}
+        self.counters = [name for obis, name in self._names.items() if obis.d == ENERGY]
         self._number, self._rng = number, Random(number)
         self._start = {
             obis: (number * 8 + at + 1) * RANGE_WH + 70_000 for obis, at in self._places.items() if obis.d == ENERGY
@@ -80,7 +82,7 @@ class TrueMeter:
         value, glitch = self.truth(obis, at_s), False
         if self.glitch is not None and obis.d == ENERGY and self._rng.random() < GLITCHES_PART:
             value, glitch = self._spoil(value), True
-        self.sayings[str(obis)].append(Saying(self._now_s(), self._gateway_ms(), value, glitch))
+        self.sayings[self._names[obis]].append(Saying(self._now_s(), self._gateway_ms(), value, glitch))
         return value
 
     def _spoil(self, value: int) -> int:

@@ -126,7 +126,9 @@ class SimulatedVfs:
 
     def _bind(self, structure: ctypes.Structure, rows: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
         for name, arguments in rows:
-            callback: Any = _library.sqlite3_initialize  # does nothing once it has, says OK, and needs no frame of Python
+            callback: Any = (
+                _library.sqlite3_initialize
+            )  # does nothing once it has, says OK, and needs no frame of Python
             if name not in NOTHING_TO_DO:
                 callback = ctypes.CFUNCTYPE(c_int, *arguments)(getattr(self, f"_{name}"))
             self._kept.append(callback)

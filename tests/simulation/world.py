@@ -21,7 +21,7 @@ from tests.simulation.faults import Fault, Kind, draw_faults
 from tests.simulation.injection import Injector
 from tests.simulation.line import Trouble, Wires
 from tests.simulation.loop import NothingLeftError, VirtualLoop
-from tests.simulation.meters import ENERGY, ProfileMeter, TrueMeter
+from tests.simulation.meters import ProfileMeter, TrueMeter
 from tests.simulation.paths import DiskPath, seed_names
 from tests.simulation.vfs import VFS
 
@@ -36,7 +36,7 @@ SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
 FAREWELL_S = 12.0
 SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
-LONG_PART = 0.02  # of the schedules; those that look for a planted bug are all long
+LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
 ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
 
 
@@ -48,11 +48,13 @@ class Scale:
     small_spool: float  # one that fills, within ``slots_small``
     refuses_holes: float  # a meter that refuses a question reaching into a hole: the master tries all lengths
     awaits_readings: float  # it goes on until each meter was read again, not only until nothing waits
+    buses: tuple[tuple[str, ...], ...] = (("modbus", "profiles"),)  # one of these
     slots_small: tuple[int, ...] = (5, 6, 7, 8, 9)
 
 
-SHORT = Scale((1, 1, 1, 2), small_spool=0.02, refuses_holes=0.05, awaits_readings=0.5)
-LONG = Scale((2, 3, 4, 5), small_spool=0.2, refuses_holes=1.0, awaits_readings=1.0)
+BOTH, ONE, OTHER = ("modbus", "profiles"), ("modbus",), ("profiles",)
+SHORT = Scale((1, 1, 1, 1, 2), 0.02, 0.05, 0.25, buses=(BOTH, ONE, ONE, OTHER, OTHER))
+LONG = Scale((2, 3, 4, 5), 0.2, 1.0, 1.0)
 
 
 @cache
@@ -126,7 +128,8 @@ class World:
         scale = LONG if only.kinds or self.rng.random() < LONG_PART else SHORT
         self.small = self.rng.random() < scale.small_spool
         self.length_s = self.rng.choice(scale.slots_small if self.small else scale.slots) * EVERY_MS / 1000
-        self.faults: list[Fault] = draw_faults(self.rng, self.length_s, only.kinds)
+        self.bus_ids = self.rng.choice(scale.buses)
+        self.faults: list[Fault] = draw_faults(self.rng, self.length_s, only.kinds, self.bus_ids)
         self.awaits_readings = self.rng.random() < scale.awaits_readings
         self._hole_refused = self.rng.random() < scale.refuses_holes
         self.start_s = self.rng.uniform(0, EVERY_MS / 1000)
@@ -140,7 +143,10 @@ class World:
         path = DiskPath("/disk/spool.sqlite")
         DiskPath.disk = self.disk
         self.config = replace(
-            config, spool=path, spool_octets_max=pages * PAGE_OCTETS if self.small else config.spool_octets_max
+            config,
+            spool=path,
+            spool_octets_max=pages * PAGE_OCTETS if self.small else config.spool_octets_max,
+            buses=tuple(bus for bus in config.buses if bus.id in self.bus_ids),
         )
         self.meters: dict[str, TrueMeter] = {}
         for number, meter in enumerate(meter for bus in config.buses for meter in bus.meters):
@@ -264,14 +270,10 @@ class World:
         """Return the counters that wait to be read since all was healed; none if the clock was wrong."""
         if not self.awaits_readings or any(abs(each.ahead_ms) >= EVERY_MS // 2 for each in self.record.jumps):
             return []
-        stored = self.broker.server.database.readings
-        read = {key[:2] for key in stored if key[2] > EPOCH_MS + self.healed_s * 1000}
-        return [
-            (name, str(each.obis))
-            for name, meter in self.meters.items()
-            for each in meter.model.measurements
-            if each.obis.d == ENERGY and (name, str(each.obis)) not in read
-        ]
+        since_ms = EPOCH_MS + self.healed_s * 1000
+        read = {key[:2] for key in self.broker.server.database.readings if key[2] > since_ms}
+        meters = (meter.id for bus in self.config.buses for meter in bus.meters)
+        return [(name, obis) for name in meters for obis in self.meters[name].counters if (name, obis) not in read]
 
     def _run_until(self, at_s: float) -> None:
         """Let time pass until ``at_s``."""
