@@ -259,8 +259,9 @@ class Publisher:
                         await connection.publish(topic, payload)
                     sent += len(waiting)
                     after = waiting[-1][0]
-            pause_s = min(2 * pause_s, EVENTS_AGAIN_MAX_S) if sent else EVENTS_AGAIN_MIN_S
             await _come(self._store.events_grown, pause_s if sent else None)
+            unheard = sent and not self._events_receipted.is_set()
+            pause_s = min(2 * pause_s, EVENTS_AGAIN_MAX_S) if unheard else EVENTS_AGAIN_MIN_S
 
     async def _tell_losses(self, connection: Connection) -> None:
         """Publish what was given up until it is receipted; now and then, for while the spool is full it goes on."""
