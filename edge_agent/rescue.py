@@ -91,8 +91,14 @@ def open_spool(
     try:
         if not suspect.exists() and log is not LogState.CUT:
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
-            if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
-                spool.renew("the last commit in its log is not whole")
+            try:
+                if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
+                    spool.renew("the last commit in its log is not whole")
+                else:  # not before: the log begins anew when it was written back, and no longer tells that it is torn
+                    spool.sync_what_shows()
+            except BaseException:
+                spool.close()
+                raise
             return spool, path if swapped else None
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error

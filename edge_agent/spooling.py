@@ -104,21 +104,8 @@ class Spool:
         if 0 < version < VERSION:
             with self._transaction():
                 upgrade(self._db, version)
-        self._sync_what_shows()
         self.reload()
         self._heed_place()
-
-    def _sync_what_shows(self) -> None:
-        """Let the log be on the disk before anything of it is sent: a process killed in a commit leaves it unsynced.
-
-        SQLite syncs it before it writes it back. That there is no room to write it back changes nothing.
-        """
-        try:
-            self.write_back(octets=0)
-        except DiskFailedError:
-            raise
-        except UnavailableError:
-            return
 
     def _check(self) -> None:
         (gateway,) = self._db.execute("select value from meta where key = 'gateway'").fetchone()
@@ -343,6 +330,18 @@ class Spool:
             self._db.execute("pragma wal_checkpoint(passive)").fetchone()
             self._log_octets = 0
         return True
+
+    def sync_what_shows(self) -> None:
+        """Let the log be on the disk before anything of it is sent: a process killed in a commit leaves it unsynced.
+
+        SQLite syncs it before it writes it back. That there is no room to write it back changes nothing.
+        """
+        try:
+            self.write_back(octets=0)
+        except DiskFailedError:
+            raise
+        except UnavailableError:
+            return
 
     def slots(self) -> dict[tuple[str, str], int]:
         """Return the last stored slot by meter and series."""

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from edge_agent.cycle import Cycle
+from edge_agent.rescue import open_spool
 from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
 from protocols.telemetry.event import EventKind, MeterEvent
@@ -82,7 +83,7 @@ def test_what_a_killed_process_has_not_synced_is_synced_before_it_is_sent() -> N
         copy_context().run(commit_and_die)
         VFS.on_operation = None
         VFS.forget_shared_memory()
-        shown = Spool(path, "gw-01", 1 << 24).last_sequence
+        shown = open_spool(path, "gw-01", 1 << 24)[0].last_sequence
         disk.lose_power(Loss.ALL, Random(1))
         VFS.forget_shared_memory()
-        assert Spool(path, "gw-01", 1 << 24).last_sequence == shown == 4
+        assert open_spool(path, "gw-01", 1 << 24)[0].last_sequence == shown == 4

@@ -16,6 +16,7 @@ POWER = (Kind.POWER, Kind.POWER_AT_DISK)
 KILLS = (Kind.KILL_AT_DISK, Kind.KILL_AT_STEP, Kind.METER_SILENT)
 FULL = (Kind.BROKER_DOWN, Kind.CUT, Kind.SERVER_DOWN, Kind.BROKER_DROPS)
 FAILED = (Kind.DISK_SYNC, Kind.DISK_SYNC, Kind.KILL, Kind.POWER)
+UNSYNCED = (Kind.KILL_AT_DISK, Kind.KILL_AT_DISK, Kind.KILL_AT_DISK, Kind.POWER)
 FLIPS = (Kind.FLIP, Kind.RESTART, Kind.SERVER_DOWN, Kind.CUT)
 
 
@@ -55,6 +56,12 @@ def _ignored(_path: Any) -> None:
     return None
 
 
+@contextmanager
+def _trusted_again() -> Any:
+    with replaced(spooling, "mark_suspect", _ignored), replaced(Spool, "sync_what_shows", _ignored):
+        yield
+
+
 def _not_noted(_db: Any, _lost: Any, _reason: Any) -> None:
     return None
 
@@ -86,8 +93,12 @@ BUGS = (
         wrapping(Spool, "commit", _numbered_before),
         (Kind.DISK_FULL,),
     ),
+    PlantedBug("a file is trusted again although a sync of it failed", _trusted_again, FAILED, 400),
     PlantedBug(
-        "a file is trusted again although a sync of it failed", replacing(spooling, "mark_suspect", _ignored), FAILED
+        "what a killed process left unsynced is sent",
+        replacing(Spool, "sync_what_shows", _ignored),
+        UNSYNCED,
+        schedules_max=600,
     ),
     PlantedBug(
         "the oldest are dropped in silence when the spool is full",
