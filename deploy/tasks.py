@@ -22,8 +22,7 @@ LINTERS = (
     ("vulture",),
 )
 FAST_TESTS = ("pytest", "-q", "-n", "auto", "--dist", "worksteal", "-m", "not integration")
-# Whole files side by side: each of the two has servers of its own, and most tests wait for processes now and then.
-INTEGRATION_TESTS = ("pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "integration", "--durations=10")
+INTEGRATION_TESTS = ("pytest", "-q", "-m", "integration", "--durations=10")
 TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "check": (*LINTERS, FAST_TESTS),
     "test": (*LINTERS, FAST_TESTS, INTEGRATION_TESTS),
