@@ -18,7 +18,7 @@ from zlib import crc32
 from edge_agent import giving_up
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
-from edge_agent.spool_file import SUSPECT, connect_file, draw_generation
+from edge_agent.spool_file import SUSPECT, connect_file, draw_generation, is_damage, mark_suspect
 from edge_agent.spool_log import LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
@@ -90,18 +90,22 @@ def open_spool(
     log = look_at_log(path)  # before SQLite opens it, and cuts it where it is damaged
     try:
         if not suspect.exists() and log is not LogState.CUT:
+            if log is LogState.TORN:  # until it has a new generation: opening it may take away that it was torn
+                mark_suspect(path)
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
             try:
                 if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
                     spool.renew("the last commit in its log is not whole")
-                else:  # not before: the log begins anew when it was written back, and no longer tells that it is torn
+                    suspect.unlink(missing_ok=True)
+                else:
                     spool.sync_what_shows()
             except BaseException:
                 spool.close()
                 raise
             return spool, path if swapped else None
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
+        if not is_damage(error):
+            raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
     except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):
         pass  # TypeError and the others: a row that must be there is not, or is of another kind
     # The connection that found the damage closes when the last trace of it is gone, and removes the log by its name:

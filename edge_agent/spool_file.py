@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import secrets
 import sqlite3
 from contextlib import closing
@@ -48,9 +49,26 @@ def place_of(path: Path) -> str:
 
 
 def mark_suspect(path: Path) -> None:
-    """Note beside the file that it was found damaged, so that the next start does not trust it."""
+    """Note durably beside the file that it was found damaged, so that the next start does not trust it."""
+    mark = path.with_name(f"{path.name}{SUSPECT}")
     with contextlib.suppress(OSError):
-        path.with_name(f"{path.name}{SUSPECT}").touch()
+        mark.write_text("suspect\n", encoding="ascii")
+        sync(mark)
+        sync(mark.parent)
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or a directory's names, are on the disk; raise :class:`OSError` if they can't be."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether SQLite does not know a table or a column that the spool has: the file's schema was altered."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ what the disk gives back is sent only if it is what the disk was given.
 Settling needs no sync of its own: if it is lost, the batch is sent once more and receipted once more.
 """
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +26,22 @@ from edge_agent import giving_up, outbox, spool_notes
 from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
-from edge_agent.spool_file import CHECK_OCTETS_MAX, PAGE_OCTETS, connect_file, draw_generation, mark_suspect, place_of
+from edge_agent.spool_file import (
+    CHECK_OCTETS_MAX,
+    PAGE_OCTETS,
+    connect_file,
+    draw_generation,
+    is_damage,
+    mark_suspect,
+    place_of,
+)
 from edge_agent.spool_notes import DayTaken
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, is_whole, upgrade
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.sequences import Ranges
 
+GENERATION = re.compile("[0-9a-f]{16}")
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
 FREE_OCTETS_WANTED = 16 * PAGE_OCTETS  # beyond what a batch needs: tables and indexes grow by whole pages
 COMMIT_OCTETS = 8 * PAGE_OCTETS  # of the log for one transaction beside payloads, about
@@ -126,6 +136,8 @@ class Spool:
         self.generation: str
         self.last_sequence: int
         self.life, self.generation, self.last_sequence = rows[-1]
+        if not all(GENERATION.fullmatch(generation) for generation in self.generations.values()):
+            raise sqlite3.DatabaseError("the name of a generation was altered")
 
     def _heed_place(self) -> None:
         """Begin a new generation if the file is not where it was written: two would give one number to two batches."""
@@ -397,6 +409,8 @@ class Spool:
                 if self.path is not None:  # what the file shows now may not be on the disk: it is written anew
                     mark_suspect(self.path)
                 raise DiskFailedError(f"{self.path}: {error}; replace the disk") from error
+            if self.path is not None and is_damage(error):
+                mark_suspect(self.path)
             raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
         except sqlite3.DatabaseError:
             if self.path is not None:

@@ -140,7 +140,8 @@ class AgentProcess:
         except* UsageError as group:
             self.failures.append(_first(group))
         except* Exception as group:  # a mistake of the agent's that not even its supervisor caught
-            self.failures.append(_first(group))
+            if self.life.alive:  # killed at a disk operation: what follows from its disk's refusal is nobody's mistake
+                self.failures.append(_first(group))
         self._end(notice=True)
         if not self._world.over:
             self.start_later(RESTART_PAUSE_S)

@@ -19,6 +19,15 @@ FRAMES_REMEMBERED = 2000
 spool_log._add = lru_cache(FRAMES_REMEMBERED)(spool_log._add)
 
 
+def _sync(path: Path) -> None:
+    """Sync a path on the simulated disk; a directory's names are there with their files."""
+    if str(path) in DiskPath.disk.files:
+        DiskPath.disk.files[str(path)].sync()
+
+
+spool_file.sync = _sync
+
+
 class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this system
     """A path on ``disk``: as much of :class:`pathlib.Path` as the agent uses of its spool's."""
 
@@ -47,9 +56,12 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
         assert mode == "rb", "the agent writes its spool through SQLite"
         return BytesIO(bytes(self._file().data))
 
-    def touch(self, *_words: Any, **_options: Any) -> None:
+    def write_text(self, data: str, *_words: Any, **_options: Any) -> int:
         self._check_alive()
-        self.disk.file(str(self)).sync()
+        file = self.disk.file(str(self))
+        file.truncate(0)
+        file.write(0, data.encode())
+        return len(data)
 
     def replace(self, target: Any) -> Any:
         self._check_alive()
