@@ -18,7 +18,7 @@ from zlib import crc32
 from edge_agent import giving_up
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
-from edge_agent.spool_file import SUSPECT, connect_file, draw_generation, is_damage, mark_suspect
+from edge_agent.spool_file import SUSPECT, TORN, connect_file, draw_generation, is_damage, mark_torn
 from edge_agent.spool_log import LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
@@ -87,16 +87,17 @@ def open_spool(
     """
     swapped = finish_swap(path)
     suspect = path.with_name(f"{path.name}{SUSPECT}")
+    torn = path.with_name(f"{path.name}{TORN}")
     log = look_at_log(path)  # before SQLite opens it, and cuts it where it is damaged
     try:
         if not suspect.exists() and log is not LogState.CUT:
-            if log is LogState.TORN:  # until it has a new generation: opening it may take away that it was torn
-                mark_suspect(path)
+            if log is LogState.TORN:
+                mark_torn(path)
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
             try:
-                if log is LogState.TORN:  # were it the last commit that is damaged, its numbers would be given again
+                if log is LogState.TORN or torn.exists():  # if the last commit is damaged, its numbers were given
                     spool.renew("the last commit in its log is not whole")
-                    suspect.unlink(missing_ok=True)
+                    torn.unlink(missing_ok=True)
                 else:
                     spool.sync_what_shows()
             except BaseException:

@@ -17,7 +17,7 @@ BUSY_TIMEOUT_S = 10.0
 CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a larger file is checked as it is read
 PAGE_OCTETS = 4096
 CACHE_KIB = 4096
-SUSPECT = ".suspect"
+SUSPECT, TORN = ".suspect", ".torn"
 LOST = "select reason, batches, readings from loss_total"
 # What tells one machine from another of the same image: systemd's identity, and the board's serial number.
 IDENTITIES = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
@@ -50,9 +50,17 @@ def place_of(path: Path) -> str:
 
 def mark_suspect(path: Path) -> None:
     """Note durably beside the file that it was found damaged, so that the next start does not trust it."""
-    mark = path.with_name(f"{path.name}{SUSPECT}")
+    _mark(path.with_name(f"{path.name}{SUSPECT}"))
+
+
+def mark_torn(path: Path) -> None:
+    """Note durably beside the file that its log is torn: once SQLite has opened it, the log need not tell any more."""
+    _mark(path.with_name(f"{path.name}{TORN}"))
+
+
+def _mark(mark: Path) -> None:
     with contextlib.suppress(OSError):
-        mark.write_text("suspect\n", encoding="ascii")
+        mark.write_text(f"{mark.suffix}\n", encoding="ascii")
         sync(mark)
         sync(mark.parent)
 

@@ -10,7 +10,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from edge_agent.spool_file import SUSPECT
+from edge_agent.spool_file import SUSPECT, TORN
 
 ASIDE_MAX = 2  # damaged files that are kept for whoever wants to look into them
 FRESH, WHOLE = ".fresh", ".whole"
@@ -51,7 +51,7 @@ def finish_swap(path: Path) -> bool:
     whole = path.with_name(path.name + WHOLE)
     if not whole.exists():
         return False
-    for suffix in (*BESIDE, SUSPECT):
+    for suffix in (*BESIDE, SUSPECT, TORN):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     whole.replace(path)
     return True
