@@ -57,6 +57,10 @@ INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
 SETTLED_BEFORE = "update batch set settled_ms = max(settled_ms, ?) where key = ?"
 
 
+Life = tuple[int, str, int, int]
+"""A generation's number in the file, its name, its last sequence and last event."""
+
+
 class Kept(NamedTuple):
     """A batch or a message of events out of a damaged file, whole by its checksum, with its generation."""
 
@@ -126,20 +130,24 @@ def rescue(aside: Path, spool: Spool) -> None:
     """Take over into ``spool``, which is new, what can be read of the damaged file ``aside``."""
     carver = Carver(aside)
     try:
-        kept = _whole(carver.rows(), spool.gateway)
+        lives: list[Life] = []
+        kept = _whole(carver.rows(), spool.gateway, lives)
         with suppress(UnavailableError):  # a full disk: what is not taken over stays in the file that was set aside
             while part := list(islice(kept, ROWS_AT_ONCE)):
                 spool.take_over(lambda db, part=part: _insert(db, part))  # type: ignore[misc]  # bound at once
-            spool.take_over(lambda db: _take_notes(db, aside))
+            spool.take_over(lambda db: _take_notes(db, aside, lives))
             spool.take_over(_declare_missing)
     finally:
         carver.close()
     spool.reload()
 
 
-def _whole(rows: Iterator[Row], gateway: str) -> Iterator[Kept]:
+def _whole(rows: Iterator[Row], gateway: str, lives: list[Life]) -> Iterator[Kept]:
+    """Yield the batches and events that are as they were written; add to ``lives`` what tells how far they had come."""
     for rowid, columns in rows:
         payload = columns[-1] if columns else None
+        if (life := _life(rowid, columns)) is not None:
+            lives.append(life)
         if not isinstance(payload, bytes) or len(columns) not in (2, 4, 8):
             continue
         if len(columns) > 2 and columns[1] != crc32(payload):
@@ -148,6 +156,14 @@ def _whole(rows: Iterator[Row], gateway: str) -> Iterator[Kept]:
             found = _event(rowid, columns, payload) if len(columns) == 4 else _batch(rowid, columns, payload)
             if found[1] == gateway:
                 yield found[0]
+
+
+def _life(rowid: int, columns: list[int | bytes | None]) -> Life | None:
+    """Return a row of the table of generations, none for another. Its number is the rowid and stands nowhere else."""
+    match columns:
+        case [None, bytes(name), int(last_sequence), int(last_event)] if _DIGITS.fullmatch(name.decode("latin-1")):
+            return rowid, name.decode("latin-1"), last_sequence, last_event
+    return None
 
 
 def _batch(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tuple[Kept, str]:
@@ -203,9 +219,9 @@ def _know_life(db: sqlite3.Connection, life: int, generation: str) -> None:
     db.execute("insert or ignore into life (life, generation) values (?, ?)", (life, generation))
 
 
-def _take_notes(db: sqlite3.Connection, aside: Path) -> None:
-    """Copy what can be read of the small tables, and how far the old generations had come."""
-    for life, generation, last_sequence, last_event in _read(aside, *LIFE):
+def _take_notes(db: sqlite3.Connection, aside: Path, lives: list[Life]) -> None:
+    """Copy what can be read of the small tables, and how far the old generations had come, by ``lives`` as well."""
+    for life, generation, last_sequence, last_event in [*_read(aside, *LIFE), *lives]:
         if 0 < life < LIFE_MAX and _DIGITS.fullmatch(generation):
             _know_life(db, life, generation)
             statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
