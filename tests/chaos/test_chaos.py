@@ -10,7 +10,7 @@ from tests.chaos.judge import Verdict
 from tests.chaos.schedule import FAULTS_MIN, Outcome, Schedules
 from tests.chaos.system import System
 
-pytestmark = [pytest.mark.integration, pytest.mark.campaign]
+pytestmark = pytest.mark.integration
 
 SCHEDULES = 25
 SOME_READING = """

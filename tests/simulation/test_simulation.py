@@ -26,7 +26,6 @@ def test_a_few_schedules_hold() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.campaign
 def test_twenty_thousand_schedules_hold() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--schedules", str(SCHEDULES), "--seed", str(SEED + FEW)]
     command += ["--processes", str(os.cpu_count() or 1)]
@@ -56,7 +55,6 @@ def test_every_kind_of_fault_is_drawn() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.campaign
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.says.replace(" ", "_"))
 def test_a_planted_bug_is_found_and_its_schedules_hold_without_it(bug: PlantedBug) -> None:
     caught = hunt(bug)
