@@ -21,15 +21,6 @@ UNIT_LENGTH = 6
 NAME_MAX = 100
 
 
-def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which points a command is about."""
-    parser.add_argument(
-        "--point", metavar="ID", action="append", help="only this metering point; may be given several times"
-    )
-    parser.add_argument("--unit", metavar="CODE", help="only the unit with these six characters, like PD0100")
-    parser.add_argument("--book", metavar="ID", help="only the points of this reading book")
-
-
 def selection_from(arguments: argparse.Namespace) -> Selection:
     """Return which points are meant; raise :class:`UsageError` for what can't be."""
     points = arguments.point

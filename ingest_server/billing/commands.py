@@ -10,8 +10,6 @@ from protocols.errors import UsageError
 if TYPE_CHECKING:
     from ingest_server.billing.run import Plan, Summary
 
-PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto bill``."""
@@ -26,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.billing.arguments import add_period_argument, add_selection_arguments
     from ingest_server.database.connection import add_dsn_arguments
 
     plan = actions.add_parser("plan", help="say what a run would find: points, books, units, what is there already")
@@ -36,7 +34,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
     for sub in (plan, run_parser):
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
-        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+        add_period_argument(sub)
         add_selection_arguments(sub)
     run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
     run_parser.add_argument(
@@ -50,6 +48,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from ingest_server.billing.arguments import add_period_argument
     from ingest_server.database.connection import add_dsn_arguments
 
     list_parser = actions.add_parser("list", help="list a month's bills and what is held")
@@ -58,7 +57,7 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
     for sub in (list_parser, show_parser, explain_parser):
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
-        sub.add_argument("--period", metavar="YYYY-MM", required=sub is list_parser, help=PERIOD_HELP)
+        add_period_argument(sub, required=sub is list_parser)
         sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
     for sub in (show_parser, explain_parser):
         sub.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")

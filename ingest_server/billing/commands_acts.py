@@ -5,13 +5,15 @@ import sys
 
 from protocols.errors import UsageError
 
-PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
-ROLES = ("biller", "controller", "head", "director")
-
 
 def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments of these actions."""
-    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.billing.arguments import (
+        add_actor_argument,
+        add_period_argument,
+        add_role_argument,
+        add_selection_arguments,
+    )
     from ingest_server.database.connection import add_dsn_arguments
 
     of_month = {
@@ -21,7 +23,7 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     }
     for name, sub in of_month.items():
         add_dsn_arguments(sub)
-        sub.add_argument("--period", metavar="YYYY-MM", required=name != "replay", help=PERIOD_HELP)
+        add_period_argument(sub, required=name != "replay")
         if name != "replay":
             add_selection_arguments(sub)
     of_month["replay"].add_argument("bill_id", nargs="*", metavar="BILL_ID", help="numbers of bills")
@@ -36,8 +38,8 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
         sub.add_argument("bill_id", metavar="BILL_ID", help="number of the bill")
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
     for sub in (of_month["issue"], *of_bill.values()):
-        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
-        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+        add_actor_argument(sub)
+        add_role_argument(sub)
     ledger = actions.add_parser("ledger", help="what stands on each account, and whether the chain of blocks holds")
     add_dsn_arguments(ledger)
     for sub in (*of_month.values(), *of_bill.values(), ledger):

@@ -3,13 +3,15 @@
 import argparse
 import sys
 
-PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
-ROLES = ("biller", "controller", "head", "director")
-
 
 def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments of these actions."""
-    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.billing.arguments import (
+        add_actor_argument,
+        add_period_argument,
+        add_role_argument,
+        add_selection_arguments,
+    )
     from ingest_server.database.connection import add_dsn_arguments
 
     correct = actions.add_parser("correct", help="propose differences for issued bills whose readings changed since")
@@ -18,14 +20,14 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     reject = actions.add_parser("reject", help="reject a difference")
     for sub in (correct, listed):
         add_dsn_arguments(sub)
-        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+        add_period_argument(sub)
         add_selection_arguments(sub)
     for sub in (approve, reject):
         add_dsn_arguments(sub)
         sub.add_argument("difference_id", metavar="DIFFERENCE_ID", help="number of the difference")
-        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+        add_role_argument(sub)
     for sub in (correct, approve, reject):
-        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+        add_actor_argument(sub)
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
     for sub in (correct, listed, approve, reject):
         sub.add_argument("--json", action="store_true", help="print JSON")

@@ -3,13 +3,15 @@
 import argparse
 from datetime import UTC, datetime
 
-PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
-ROLES = ("biller", "controller", "head", "director")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto vee``."""
-    from ingest_server.billing.asked import add_selection_arguments
+    from ingest_server.billing.arguments import (
+        add_actor_argument,
+        add_period_argument,
+        add_role_argument,
+        add_selection_arguments,
+    )
     from ingest_server.database.connection import add_dsn_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -30,17 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--json", action="store_true", help="print JSON")
         sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables (default: vi)")
     for sub in (run_parser, cases, estimate):
-        sub.add_argument("--period", metavar="YYYY-MM", required=True, help=PERIOD_HELP)
+        add_period_argument(sub)
     for sub in (run_parser, cases, estimate, true_up):
         add_selection_arguments(sub)
     for sub in (show, approve, reject, undo):
         sub.add_argument("change_id", metavar="CHANGE", help="number of the change")
     for sub in (run_parser, estimate, edit, approve, reject, undo, true_up):
-        sub.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+        add_actor_argument(sub)
     for sub in (edit, approve, reject, undo, true_up):
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
     for sub in (approve, reject):
-        sub.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+        add_role_argument(sub)
         sub.add_argument("--limits", metavar="FILE", help="what each role may approve (default: congto's limits.toml)")
     run_parser.add_argument("--workers", metavar="N", default="1", help="processes to work in (default: 1)")
     edit.add_argument("--point", metavar="ID", required=True, help="the metering point")

@@ -1,0 +1,30 @@
+"""Arguments that several actions of ``congto bill`` share. Light to import: nothing is computed here."""
+
+import argparse
+
+PERIOD_HELP = "calendar month in Vietnam, like 2026-10"
+ROLES = ("biller", "controller", "head", "director")  # of ingest_server.billing.acts.Role
+
+
+def add_period_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declare which month a command is about."""
+    parser.add_argument("--period", metavar="YYYY-MM", required=required, help=PERIOD_HELP)
+
+
+def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which points a command is about."""
+    parser.add_argument(
+        "--point", metavar="ID", action="append", help="only this metering point; may be given several times"
+    )
+    parser.add_argument("--unit", metavar="CODE", help="only the unit with these six characters, like PD0100")
+    parser.add_argument("--book", metavar="ID", help="only the points of this reading book")
+
+
+def add_role_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare as what somebody acts."""
+    parser.add_argument("--role", choices=ROLES, default="biller", help="as what (default: biller)")
+
+
+def add_actor_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare who acts."""
+    parser.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
