@@ -84,10 +84,7 @@ class ReadRegisters:
         _check_unit(self.unit)
         if self.function not in FUNCTION_OF_TABLE.values():
             raise LocalProtocolError(f"function {self.function} reads no registers")
-        if not 1 <= self.count <= REGISTERS_PER_READ_MAX:
-            raise LocalProtocolError(f"{self.count} registers: expected 1 to {REGISTERS_PER_READ_MAX}")
-        if not 0 <= self.address <= 0x10000 - self.count:
-            raise LocalProtocolError(f"registers {self.address} to {self.address + self.count - 1}: beyond 0xFFFF")
+        _check_span("registers", self.address, self.count, REGISTERS_PER_READ_MAX)
 
     def __str__(self) -> str:
         return f"registers {self.address} to {self.address + self.count - 1}"
@@ -145,10 +142,7 @@ class ReadBits:
         _check_unit(self.unit)
         if self.function not in (Function.READ_COILS, Function.READ_DISCRETE):
             raise LocalProtocolError(f"function {self.function} reads no bits")
-        if not 1 <= self.count <= BITS_PER_READ_MAX:
-            raise LocalProtocolError(f"{self.count} bits: expected 1 to {BITS_PER_READ_MAX}")
-        if not 0 <= self.address <= 0x10000 - self.count:
-            raise LocalProtocolError(f"bits {self.address} to {self.address + self.count - 1}: beyond 0xFFFF")
+        _check_span("bits", self.address, self.count, BITS_PER_READ_MAX)
 
     def __str__(self) -> str:
         return f"bits {self.address} to {self.address + self.count - 1}"
@@ -306,3 +300,10 @@ Reply = RegistersReply | BitsReply | IdentificationReply | ExceptionReply
 def _check_unit(unit: int) -> None:
     if not UNIT_MIN <= unit <= UNIT_MAX:
         raise LocalProtocolError(f"unit {unit}: expected {UNIT_MIN} to {UNIT_MAX}")
+
+
+def _check_span(what: str, address: int, count: int, count_max: int) -> None:
+    if not 1 <= count <= count_max:
+        raise LocalProtocolError(f"{count} {what}: expected 1 to {count_max}")
+    if not 0 <= address <= 0x10000 - count:
+        raise LocalProtocolError(f"{what} {address} to {address + count - 1}: beyond 0xFFFF")
