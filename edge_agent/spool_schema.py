@@ -56,13 +56,30 @@ INDEXES = (
 )
 
 
+# As octets, for what was altered may be no text any more.
+SELECT_SCHEMA = """
+    select cast(type as blob), cast(name as blob), cast(tbl_name as blob), cast(sql as blob)
+    from sqlite_schema order by rowid
+"""
+
+
 def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     """Make the tables in the open transaction, for ``gateway``, with a first generation."""
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
     db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0), *_checks(gateway)])
     db.execute("insert into life (life, generation) values (1, ?)", (generation,))
+    _seal(db)
+
+
+def _seal(db: sqlite3.Connection) -> None:
+    """Note what the tables and indexes are by now: an altered name or condition in them would be found out too late."""
+    db.execute("insert into meta values ('schema_crc', ?)", (_schema_crc(db),))
     db.execute(f"pragma user_version = {VERSION}")
+
+
+def _schema_crc(db: sqlite3.Connection) -> int:
+    return crc32(repr(db.execute(SELECT_SCHEMA).fetchall()).encode())
 
 
 def _checks(gateway: str) -> list[tuple[str, int]]:
@@ -71,11 +88,12 @@ def _checks(gateway: str) -> list[tuple[str, int]]:
 
 
 def is_whole(db: sqlite3.Connection, version: int) -> bool:
-    """Return whether the gateway's name and ``version``, as the file's head has it, are those that were written."""
+    """Return whether gateway, tables and ``version``, as the file's head has it, are those that were written."""
     meta = dict(db.execute("select key, value from meta"))
     if "version" not in meta:
         return version < VERSION_CHECKED
-    return bool(meta["version"] == version and meta["gateway_crc"] == crc32(meta["gateway"].encode()))
+    known = (version, crc32(meta["gateway"].encode()), _schema_crc(db))
+    return tuple(meta.get(key) for key in ("version", "gateway_crc", "schema_crc")) == known
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:
@@ -106,4 +124,4 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
         db.execute("drop table old_event")
     for statement in INDEXES:
         db.execute(statement)
-    db.execute(f"pragma user_version = {VERSION}")
+    _seal(db)

@@ -104,7 +104,7 @@ class Spool:
             with self._transaction():
                 create(self._db, self.gateway, self._draw_generation())
         elif not is_whole(self._db, version):
-            raise sqlite3.DatabaseError("the name of its gateway or its version was altered")
+            raise sqlite3.DatabaseError("the name of its gateway, its version or its tables were altered")
         elif version > VERSION:
             raise UsageError(
                 f"{self.path}: written by a newer congto (version {version}); install that, or move it away"
@@ -125,7 +125,7 @@ class Spool:
                 "give each gateway a spool of its own (gateway.spool)"
             )
         if self.path is not None and self.path.stat().st_size <= CHECK_OCTETS_MAX:
-            (found,) = self._db.execute("pragma quick_check(1)").fetchone()
+            (found,) = self._db.execute("pragma integrity_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
 

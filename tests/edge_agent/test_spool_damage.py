@@ -100,7 +100,7 @@ def check_sound(spool: Spool, whole: Whole) -> int:
     return len(lost)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=12))
 def test_flipped_bits_anywhere_cost_what_they_hit_and_nothing_else(
     whole: Whole,
