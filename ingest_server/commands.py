@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 
+from ingest_server.civil_date import civil_date
+from ingest_server.commands_events import add_events_arguments, events
 from ingest_server.commands_policies import add_policies_arguments, policies
 from ingest_server.commands_quarantine import add_quarantine_arguments, quarantine
 from ingest_server.commands_repair import add_repair_arguments, clocks, resend
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_quarantine_arguments(
         actions.add_parser("quarantine", help="show what could not be taken, and why; status 1 if there is anything")
     )
+    add_events_arguments(actions.add_parser("events", help="list what happened at the meters, the newest first"))
     readmit = actions.add_parser("readmit", help="store what can now be taken of the messages in the quarantine")
     digest = actions.add_parser("digest", help="count and digest what is stored, by gateway and UTC day")
     digest.add_argument("--gateway", metavar="ID", help="only this one")
@@ -63,14 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_dsn_arguments(action)
 
 
-def civil_date(text: str) -> date:
-    """Return the date written in ``text``, for argparse."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as 2026-09-30") from None
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action; return the exit status."""
     actions = {
@@ -82,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         "top": _top,
         "migrate": _migrate,
         "quarantine": quarantine,
+        "events": events,
         "readmit": _readmit,
         "digest": _digest,
         "gaps": _gaps,

@@ -44,6 +44,20 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="ask a gateway to send again batches that are missing for that long (default: %(default)g)",
     )
+    parser.add_argument(
+        "--quarantine-mib",
+        type=int,
+        default=64,
+        metavar="N",
+        help="keep at most so much of what can't be taken, of each gateway and kind of refusal (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quarantine-total-mib",
+        type=int,
+        default=4096,
+        metavar="N",
+        help="keep at most so much of all together, and of each the first and the latest (default: %(default)s)",
+    )
     add_dsn_arguments(parser)
 
 
@@ -114,10 +128,21 @@ def leave_session(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, part: "Partition", metrics_port: int | None) -> "Settings":
+    from ingest_server.pipeline.quarantine import Limits
     from ingest_server.pipeline.settings import Settings
 
     address, client_id, credentials = _at_the_broker(arguments, part.client_id(arguments.client_id))
-    return Settings(dsn_from(arguments), address, client_id, metrics_port, part, credentials, arguments.resend_after)
+    quarantine = Limits.of_mib(arguments.quarantine_mib, arguments.quarantine_total_mib)
+    return Settings(
+        dsn_from(arguments),
+        address,
+        client_id,
+        metrics_port,
+        part,
+        credentials,
+        arguments.resend_after,
+        quarantine,
+    )
 
 
 def _at_the_broker(arguments: argparse.Namespace, client_id: str) -> "tuple[BrokerAddress, str, Credentials]":

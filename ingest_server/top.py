@@ -23,6 +23,7 @@ RATES = {
     "readings in conflict": 'readings_total{result="conflict"}',
     "events": "events_total",
     "quarantined": "quarantined_total",
+    "no room in the quarantine": "quarantine_given_up_total",
     "batches declared lost": "lost_batches_total",
     "transactions": "transactions_total",
 }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from ingest_server.commands import civil_date
+from ingest_server.civil_date import civil_date
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
 from protocols.errors import UsageError
 

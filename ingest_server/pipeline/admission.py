@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_server.pipeline.message import Rejected
+from ingest_server.pipeline.message import Refusal, Rejected
 from protocols.telemetry.batch import Batch, Header, encode_batch
 from protocols.telemetry.reading import Quality
 from protocols.telemetry.remembered import RememberedChannels
@@ -123,8 +123,15 @@ def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
     else:
         meters = {meter for meter, _ in channels}
         reasons |= _unregistered(batch, meters, unknown)
-    reasons["measured_at is more than a day ahead of the server's clock"] = future & ~unknown
-    rejected = tuple(_reject(batch, mask, reason, header) for reason, mask in reasons.items() if mask.any())
+    early = future & ~unknown
+    rejected = tuple(
+        _reject(batch, mask, reason, header, kind)
+        for reason, mask, kind in (
+            *((reason, mask, Refusal.UNREGISTERED) for reason, mask in reasons.items()),
+            ("measured_at is more than a day ahead of the server's clock", early, Refusal.FUTURE),
+        )
+        if mask.any()
+    )
     kept = ~refused
     return Admission(header, rows.chosen(kept), rejected, may_collide, unregistered=bool(unknown.any()))
 
@@ -145,8 +152,8 @@ def _unregistered(batch: Batch, meters: set[str], unknown: NDArray[np.bool_]) ->
     return reasons
 
 
-def _reject(batch: Batch, mask: NDArray[np.bool_], reason: str, header: Header) -> Rejected:
+def _reject(batch: Batch, mask: NDArray[np.bool_], reason: str, header: Header, kind: Refusal) -> Rejected:
     """Return the rows in ``mask`` as a message of their own."""
     rows = [reading for reading, chosen in zip(batch.readings(), mask, strict=True) if chosen]
     payload = encode_batch(batch.gateway, batch.generation, batch.sequence, rows)
-    return Rejected(str(Topic(batch.gateway, Kind.READINGS)), payload, reason, header)
+    return Rejected(str(Topic(batch.gateway, Kind.READINGS)), payload, reason, header, kind=kind)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ingest_server.pipeline.admission import Admission, Channels, admit
-from ingest_server.pipeline.message import Decoded, Message, Rejected
+from ingest_server.pipeline.message import Decoded, Message, Refusal, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
 from protocols.telemetry.loss import Loss
@@ -193,7 +193,7 @@ def _admit_events(
         else f"events of meter {others[0].meter} and perhaps others not registered at gateway {header.gateway}"
     )
     payload = encode_events(header.gateway, header.generation, header.sequence, others)
-    return taken, [Rejected(str(Topic(header.gateway, Kind.EVENTS)), payload, reason)]
+    return taken, [Rejected(str(Topic(header.gateway, Kind.EVENTS)), payload, reason, kind=Refusal.UNREGISTERED)]
 
 
 def find_suspects(admissions: Sequence[Admission], highest: Callable[[tuple[str, str]], int]) -> frozenset[int]:
@@ -219,4 +219,4 @@ def refuse(arrival: Arrival, reason: str) -> Arrival:
     message, decoded = arrival
     header = decoded.header if isinstance(decoded, Batch) else None
     told = decoded.header if isinstance(decoded, EventMessage) else None
-    return Arrival(message, Rejected(message.topic, message.payload, reason, header, told))
+    return Arrival(message, Rejected(message.topic, message.payload, reason, header, told, Refusal.BY_DATABASE))

@@ -16,7 +16,7 @@ QUARANTINED_SHOWN_MAX = 5  # of one transaction; the table has them all
 class Counts:
     """Messages and transactions, rows new and there already, messages and parts of messages in the quarantine.
 
-    ``lost`` counts batches that gateways have declared lost.
+    ``lost`` counts batches that gateways have declared lost, ``given_up`` messages that the quarantine had no room for.
     """
 
     messages: int = 0
@@ -28,6 +28,7 @@ class Counts:
     strangers: int = 0
     events: int = 0
     lost: int = 0
+    given_up: int = 0
     store_s: float = 0.0
 
     def add(self, messages: int, bundle: Bundle, stored: Stored, took_s: float) -> None:
@@ -41,6 +42,7 @@ class Counts:
         self.strangers += bundle.strangers
         self.events += len(bundle.events)
         self.lost += sum(count_sequences(each.sequences) for each in bundle.losses)
+        self.given_up += stored.given_up
         self.store_s += took_s
         for each in bundle.rejected[:QUARANTINED_SHOWN_MAX]:
             LOG.warning(fact("message.quarantined", topic=each.topic[:200], reason=each.reason))

@@ -1,6 +1,7 @@
 """A message as it came from the broker, and what it says."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, Batch, Header
@@ -30,6 +31,18 @@ class Message:
     cut_from: int | None = None
 
 
+class Refusal(Enum):
+    """Kinds of refusals: of each gateway and kind the quarantine keeps a maximum."""
+
+    BROKEN = "broken"  # against the contract
+    TOO_LARGE = "too_large"
+    OTHER_TOPIC = "other_topic"  # ingest takes none of these
+    OTHER_GATEWAY = "other_gateway"  # the topic and the payload name two
+    UNREGISTERED = "unregistered"
+    FUTURE = "future"
+    BY_DATABASE = "by_database"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """What goes to the quarantine: bytes, where they came from, and why.
@@ -42,6 +55,7 @@ class Rejected:
     reason: str
     header: Header | None = None
     told: Header | None = None
+    kind: Refusal = Refusal.BROKEN
 
 
 Decoded = Batch | Loss | Status | EventMessage
@@ -51,7 +65,7 @@ def decode(message: Message) -> Decoded | Rejected:
     """Return what ``message`` says, or why it can't be taken."""
     if message.cut_from is not None:
         reason = f"{message.cut_from} octets, of which the first are kept: a message has at most {MESSAGE_OCTETS_MAX}"
-        return Rejected(message.topic, message.payload, reason)
+        return Rejected(message.topic, message.payload, reason, kind=Refusal.TOO_LARGE)
     try:
         topic = parse_topic(message.topic)
         decoded: Decoded
@@ -63,14 +77,15 @@ def decode(message: Message) -> Decoded | Rejected:
             case Kind.EVENTS:
                 decoded = decode_events(message.payload)
             case _:
-                return Rejected(message.topic, message.payload, f"{topic.kind.value}: ingest takes none of these")
+                reason = f"{topic.kind.value}: ingest takes none of these"
+                return Rejected(message.topic, message.payload, reason, kind=Refusal.OTHER_TOPIC)
     except RemoteProtocolError as error:
         header, told = _headers_of(message)
         return Rejected(message.topic, message.payload, str(error), header, told)
     if gateway_of(decoded) != topic.gateway:
         # Whose batch it is can't be told, so nobody gets a receipt for it.
         reason = f"the topic is of gateway {topic.gateway}, the payload of {gateway_of(decoded)}"
-        return Rejected(message.topic, message.payload, reason)
+        return Rejected(message.topic, message.payload, reason, kind=Refusal.OTHER_GATEWAY)
     return decoded
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.monitoring import Share
 
+GIVEN_UP_TOLD_S = 3600.0  # the quarantine had no room: it is told for so long after the last time
 STILL_S_MAX = 30.0  # messages wait and nothing was stored for so long; a transaction takes tenths of a second
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,6 +26,7 @@ class Snapshot(NamedTuple):
     still_s: float
     clocks_s: Collection[float] = ()  # each gateway's clock less ours
     shares: Sequence[Share] = ()  # readings expected and found
+    gave_up_s: float | None = None  # how long ago the quarantine last had no room
 
 
 def render_metrics(now: Snapshot) -> str:
@@ -45,6 +47,7 @@ def render_metrics(now: Snapshot) -> str:
     add("events_total", "counter", "Meter events taken.", {"": counts.events})
     add("lost_batches_total", "counter", "Batches that gateways have declared lost.", {"": counts.lost})
     add("quarantined_total", "counter", "Messages and parts of messages put into quarantine.", {"": counts.quarantined})
+    add("quarantine_given_up_total", "counter", "Messages for which the quarantine had no room.", {"": counts.given_up})
     add("strangers_total", "counter", "Statuses of gateways that are not registered.", {"": counts.strangers})
     add("broker_connected", "gauge", "1 while subscribed at the broker.", {"": int(now.broker_connected)})
     add("database_connected", "gauge", "1 unless the last transaction failed.", {"": int(now.database_connected)})
@@ -90,4 +93,9 @@ def complaints(now: Snapshot) -> list[str]:
         )
     elif now.inbox_full:
         found.append("the inbox is full, the broker is held up: the database is slower than what comes")
+    if now.gave_up_s is not None and now.gave_up_s < GIVEN_UP_TOLD_S:
+        found.append(
+            f"the quarantine is full for a gateway, {now.counts.given_up} messages were given up since the start: see "
+            "`congto ingest quarantine`, mend the cause, make room with `congto ingest readmit` or `--forget-all`"
+        )
     return found

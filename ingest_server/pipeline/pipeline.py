@@ -19,6 +19,7 @@ from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
+from ingest_server.pipeline.quarantine import RENEW_S, Limits
 from ingest_server.pipeline.registered import GATEWAYS_MAX, Registered
 from ingest_server.pipeline.settings import (
     BUNDLE_OCTETS_MAX,
@@ -63,7 +64,7 @@ class Gathering:
 class Pipeline:
     """Takes from ``inbox`` and stores into the database at ``dsn``; ``settled`` is told what is committed."""
 
-    def __init__(self, dsn: str, inbox: Inbox, settled: Settled) -> None:
+    def __init__(self, dsn: str, inbox: Inbox, settled: Settled, limits: Limits | None = None) -> None:
         self.counts = Counts()
         self.clocks_s: dict[str, float] = {}  # by gateway: its clock less ours, by its last status
         self.database_lost = False  # since the last transaction
@@ -71,6 +72,8 @@ class Pipeline:
         self._dsn = dsn
         self._inbox = inbox
         self._settled = settled
+        self._limits = limits
+        self._gave_up_at_s: float | None = None  # by the monotonic clock
         self._registered = Registered()
         self._connection: Connection | None = None
         self._gathering = Gathering()
@@ -84,6 +87,11 @@ class Pipeline:
     def waiting(self) -> bool:
         """Whether there is something to be done."""
         return bool(len(self._inbox) or self._gathering.arrivals or self._storing)
+
+    @property
+    def gave_up_s(self) -> float | None:
+        """How long ago the quarantine last had no room, ``None`` if it always had."""
+        return None if self._gave_up_at_s is None else time.monotonic() - self._gave_up_at_s
 
     async def gather(self) -> None:
         """Decode what comes, for the next transaction."""
@@ -180,13 +188,21 @@ class Pipeline:
             self._connection = await open_connection(self._dsn)
             await self._registered.watch(self._connection)
         bundle = await self._bundle(self._connection, arrivals, time.time_ns() // 1_000_000)
-        stored = await store(self._connection, bundle)
+        stored = await store(self._connection, bundle, self._limits)
         for admission in bundle.admissions:
             self._registered.advance(admission.header.spool, admission.header.settles[-1][1])
         self.progress += 1
         self._note_clocks(bundle)
+        if stored.given_up:
+            self._note_given_up(stored.given_up)
         self.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
         await self._settled([message for message, _ in arrivals], bundle)
+
+    def _note_given_up(self, messages: int) -> None:
+        """Tell the first of a row; the counts tell the others."""
+        if self.gave_up_s is None or self.gave_up_s > RENEW_S:
+            LOG.error(fact("quarantine.full", given_up=messages))
+        self._gave_up_at_s = time.monotonic()
 
     def _note_clocks(self, bundle: Bundle) -> None:
         for each in bundle.statuses:

@@ -60,7 +60,7 @@ async def ingest(settings: Settings) -> None:
         receipts.add(bundle)
         broker.acknowledge(messages)
 
-    pipeline = Pipeline(settings.dsn, inbox, settled)
+    pipeline = Pipeline(settings.dsn, inbox, settled, settings.quarantine)
     watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
     stillness = Stillness(time.monotonic())
@@ -73,9 +73,8 @@ async def ingest(settings: Settings) -> None:
         still_s = stillness.after(time.monotonic(), pipeline.counts.transactions, waiting=pipeline.waiting)
         database = not pipeline.database_lost
         clocks_s = pipeline.clocks_s.values()
-        return Snapshot(
-            pipeline.counts, broker.ready, database, len(inbox), inbox.octets, inbox.full, still_s, clocks_s, shares
-        )
+        inside = (len(inbox), inbox.octets, inbox.full)
+        return Snapshot(pipeline.counts, broker.ready, database, *inside, still_s, clocks_s, shares, pipeline.gave_up_s)
 
     observer = None
     if settings.metrics_port is not None:

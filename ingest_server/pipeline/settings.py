@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ingest_server.pipeline.partition import Partition
+from ingest_server.pipeline.quarantine import Limits
 from ingest_server.pipeline.tls import Credentials
 from protocols.errors import UsageError
 from protocols.telemetry.batch import MESSAGE_OCTETS_MAX
@@ -82,6 +83,7 @@ class Settings:
     partition: Partition = field(default_factory=Partition)
     credentials: Credentials = field(default_factory=Credentials)
     resend_after_s: float = RESEND_AFTER_S
+    quarantine: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         check_identifier(self.client_id, "--client-id")

@@ -16,8 +16,9 @@ from psycopg.rows import TupleRow
 
 from ingest_server.database.connection import SET_UTC, connection_options
 from ingest_server.database.edition import CHECK_READABLE
+from ingest_server.database.quarantine import LOCK_GROUPS_OF
 from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
-from ingest_server.pipeline.message import Rejected
+from ingest_server.pipeline.quarantine import UNLIMITED, Limits, keep
 from ingest_server.pipeline.suspects import (
     CREATE_STAGED,
     Stored,
@@ -32,10 +33,6 @@ from protocols.telemetry.sequences import join_ranges
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
-UPSERT_QUARANTINE = """
-    insert into quarantine (fingerprint, topic, payload, reason) values (%s, %s, %s, %s)
-    on conflict (fingerprint) do update set times = quarantine.times + 1, last_at = now()
-"""
 DELETE_QUARANTINED = "delete from quarantine where quarantine_id = %s"
 # Ordered, so that two processes that meet the same gateways wait for each other instead of locking each other out.
 UPSERT_SEQUENCES = """
@@ -113,18 +110,24 @@ async def open_connection(dsn: str) -> Connection:
     return connection
 
 
-async def store(connection: Connection, bundle: Bundle) -> Stored:
-    """Store ``bundle`` and commit; raise :class:`psycopg.Error` with nothing stored, or with all stored and unknown."""
+async def store(connection: Connection, bundle: Bundle, limits: Limits | None = None) -> Stored:
+    """Store ``bundle`` and commit; raise :class:`psycopg.Error` with nothing stored, or with all stored and unknown.
+
+    ``limits`` are those of the quarantine. What is readmitted and lies there already only becomes less.
+    """
+    limits = UNLIMITED if bundle.readmitted is not None else limits or Limits()
     everything = frozenset(range(len(bundle.admissions)))
     for suspect in (bundle.suspects, everything):
         try:
-            return await _store(connection, bundle, suspect, store_compared)
+            return await _store(connection, bundle, suspect, store_compared, limits)
         except psycopg.errors.UniqueViolation:
             pass  # somebody was faster
-    return await _store(connection, bundle, everything, store_carefully)
+    return await _store(connection, bundle, everything, store_carefully, limits)
 
 
-async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int], store_suspects: Storing) -> Stored:
+async def _store(
+    connection: Connection, bundle: Bundle, suspect: frozenset[int], store_suspects: Storing, limits: Limits
+) -> Stored:
     async with connection.transaction(), connection.cursor() as cursor:
         fast = [each for number, each in enumerate(bundle.admissions) if number not in suspect and len(each.rows)]
         await copy_readings(cursor, [each.rows for each in fast])
@@ -132,9 +135,9 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
         staged = [(bundle.admissions[number], number + 1) for number in sorted(suspect)]
         stored = await store_suspects(cursor, [(each, number) for each, number in staged if len(each.rows)])
         if bundle.readmitted is not None:
+            await cursor.execute(LOCK_GROUPS_OF, [[bundle.readmitted]])
             await cursor.execute(DELETE_QUARANTINED, [bundle.readmitted])
-        for rejected in bundle.rejected:
-            await cursor.execute(UPSERT_QUARANTINE, _quarantine_row(rejected))
+        given_up = await keep(cursor, bundle.rejected, limits)
         if bundle.events:
             rows_of_events = map(_event_row, bundle.events)
             await cursor.execute(INSERT_EVENTS, [list(column) for column in zip(*rows_of_events, strict=True)])
@@ -151,7 +154,7 @@ async def _store(connection: Connection, bundle: Bundle, suspect: frozenset[int]
             await cursor.execute(INSERT_FLAGS, [list(column) for column in zip(*bundle.flags, strict=True)])
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
-    return Stored(new + stored.new, stored.duplicate, stored.conflict)
+    return Stored(new + stored.new, stored.duplicate, stored.conflict, given_up)
 
 
 async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> None:
@@ -168,12 +171,6 @@ async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> Non
 
 def _multirange(pairs: Iterable[tuple[int, int]]) -> str:
     return "{" + ",".join(f"[{first},{last}]" for first, last in pairs) + "}"
-
-
-def _quarantine_row(rejected: Rejected) -> tuple[Any, ...]:
-    fingerprint = sha256(b"\0".join((rejected.topic.encode(), rejected.reason.encode(), b"")))
-    fingerprint.update(rejected.payload)
-    return (fingerprint.digest(), rejected.topic, rejected.payload, rejected.reason)
 
 
 def _event_row(each: GatewayEvent) -> tuple[Any, ...]:

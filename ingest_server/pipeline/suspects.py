@@ -62,11 +62,15 @@ INSERT_CONFLICTS = """
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a transaction did: rows new, there already with the same value, and there already with another value."""
+    """What a transaction did: rows new, there already with the same value, and there already with another value.
+
+    ``given_up`` counts messages for which the quarantine had no room.
+    """
 
     new: int = 0
     duplicate: int = 0
     conflict: int = 0
+    given_up: int = 0
 
 
 Parts = Sequence[tuple[Admission, int]]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle
 from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
+from ingest_server.pipeline.quarantine import Limits
 from ingest_server.pipeline.receipts import encode_receipts
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import open_connection, store
@@ -36,8 +37,8 @@ def receipts_of(bundle: Bundle) -> list[tuple[str, bytes]]:
     return [each for spool, settled in bundle.settled().items() for each in encode_receipts(spool, *settled)]
 
 
-def store_transactions(dsn: str, transactions: Sequence[Sequence[Message]]) -> None:
-    """Store each of ``transactions`` in one of its own, in their order."""
+def store_transactions(dsn: str, transactions: Sequence[Sequence[Message]], limits: Limits | None = None) -> None:
+    """Store each of ``transactions`` in one of its own, in their order, within the quarantine's ``limits``."""
 
     async def store_all() -> None:
         async with await open_connection(dsn) as connection:
@@ -49,7 +50,7 @@ def store_transactions(dsn: str, transactions: Sequence[Sequence[Message]]) -> N
                 await registered.load(connection, known)
                 await registered.load_highest(connection, {(each.gateway, each.generation) for each in batches})
                 bundle = make_bundle(arrivals, registered.channels, registered.highest, NOW_MS)
-                await store(connection, bundle)
+                await store(connection, bundle, limits)
                 for each in bundle.admissions:
                     registered.advance(each.header.spool, each.header.sequence)
 

@@ -31,7 +31,7 @@ def listed(capsys, *more):
 
 
 def test_an_empty_quarantine_is_status_0(dsn, capsys):
-    assert listed(capsys) == (0, {"messages": 0, "octets": 0, "newest": []})
+    assert listed(capsys) == (0, {"messages": 0, "octets": 0, "newest": [], "groups": []})
 
 
 def test_messages_are_listed_with_reason_and_count_written_out_and_deleted(dsn, capsysbinary):
