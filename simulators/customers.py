@@ -50,15 +50,21 @@ def write_customers(
     *,
     months: int = 1,
     seed: int = 1,
+    first: int = 0,
     progress: Progress = lambda _done: None,
 ) -> None:
     """Write the tables of ``count`` customers with registers at the beginnings of ``months`` months and at their end.
+
+    A company that is too large for the disk twice is written part by part: ``first`` is the number of a part's first
+    customer, a multiple of ``PER_BOOK``. The gateway is in the part that begins with 0.
 
     Raises
     ------
     UsageError
         If the directory can't be written or holds such files already, or a number is out of range.
     """
+    if first % PER_BOOK or not 0 <= first <= CUSTOMERS_MAX - count:
+        raise UsageError(f"found {first} as first customer of {count}; expected a multiple of {PER_BOOK}, 0 or more")
     if not 1 <= count <= CUSTOMERS_MAX or not 1 <= months <= MONTHS_MAX:
         raise UsageError(f"found {count} customers, {months} months; expected 1 to {CUSTOMERS_MAX} and to {MONTHS_MAX}")
     days = month_beginnings(first_month, months)
@@ -66,11 +72,12 @@ def write_customers(
         files = {name: opened.enter_context(_create(directory / f"{name}.tsv")) for name in TABLES}
         for name, columns in TABLES.items():
             files[name].write("\t".join(columns) + "\n")
-        files["gateway"].write(f"{GATEWAY}\n")
-        for start in range(0, count, BLOCK):
-            numbers = np.arange(start, min(start + BLOCK, count), dtype=np.int64)
-            _write_block(files, numbers, days, seed)
-            progress(int(numbers[-1]) + 1)
+        if first == 0:
+            files["gateway"].write(f"{GATEWAY}\n")
+        for start in range(first, first + count, BLOCK):
+            numbers = np.arange(start, min(start + BLOCK, first + count), dtype=np.int64)
+            _write_block(files, numbers, days, seed, first)
+            progress(int(numbers[-1]) + 1 - first)
 
 
 def month_beginnings(first_month: date, months: int) -> list[date]:
@@ -101,7 +108,7 @@ def unit_of(number: int) -> str:
     return f"{REGIONS[unit % len(REGIONS)]}{unit:04d}"
 
 
-def _write_block(files: dict[str, IO[str]], numbers: Int64Array, days: list[date], seed: int) -> None:
+def _write_block(files: dict[str, IO[str]], numbers: Int64Array, days: list[date], seed: int, first: int) -> None:
     households = np.where(all_below(key_of(seed, "households"), numbers, 50) == 0, 2, 1).tolist()
     rows = list(_people(numbers.tolist()))
     books = {row[2]: row[1][:6] for row in rows}
@@ -122,7 +129,7 @@ def _write_block(files: dict[str, IO[str]], numbers: Int64Array, days: list[date
     for place, day in enumerate(days):
         day_number = (day - date(1970, 1, 1)).days
         files["register"].writelines(
-            f"{number + 1}\t{day_number}\t{value}\n"
+            f"{number + 1 - first}\t{day_number}\t{value}\n"
             for number, value in zip(numbers.tolist(), index[:, place].tolist(), strict=True)
         )
 

@@ -40,24 +40,37 @@ REGISTER_COLUMNS = ("channel", "day", "value_wh")
 
 WITHOUT_ROW_CHECKS = "set local session_replication_role = replica"
 WITH_ROW_CHECKS = "set local session_replication_role = origin"
-LAST_CHANNEL = "select coalesce(max(channel_id), 0) from channel"
+# Nobody else draws numbers of channels until we are done, so those of the file follow one another.
+LOCK_CHANNELS = "lock table channel in share row exclusive mode"
+LAST_CHANNEL = "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('channel', 'channel_id')::regclass), 0)"
 COPY_READINGS = "copy reading (channel_id, measured_at, value, quality) from stdin (format binary)"
 COPY_DAILY = "copy daily_register (channel_id, taken_on, value, quality) from stdin (format binary)"
-ORPHANS = {
-    "metering_point.customer_id": "select 1 from metering_point p left join customer c using (customer_id) "
-    "where c.customer_id is null limit 1",
-    "metering_point.book_id": "select 1 from metering_point p left join reading_book b using (book_id) "
-    "where p.book_id is not null and b.book_id is null limit 1",
-    "meter.gateway_id": "select 1 from meter left join gateway g using (gateway_id) where g.gateway_id is null limit 1",
-    "channel.meter_id": "select 1 from channel c left join meter m using (meter_id) where m.meter_id is null limit 1",
-    "installation.metering_point_id": "select 1 from installation i left join metering_point p "
-    "using (metering_point_id) where p.metering_point_id is null limit 1",
-    "installation.meter_id": "select 1 from installation i left join meter m using (meter_id) "
-    "where m.meter_id is null limit 1",
-    "contract.metering_point_id": "select 1 from contract c left join metering_point p using (metering_point_id) "
-    "where p.metering_point_id is null limit 1",
-}
-ANALYZE = ("customer", "metering_point", "meter", "channel", "installation", "contract", "daily_register", "reading")
+REFERENCES = (
+    ("metering_point", "customer_id", "customer"),
+    ("metering_point", "book_id", "reading_book"),
+    ("meter", "gateway_id", "gateway"),
+    ("channel", "meter_id", "meter"),
+    ("installation", "metering_point_id", "metering_point"),
+    ("installation", "meter_id", "meter"),
+    ("contract", "metering_point_id", "metering_point"),
+)
+"""Table, column, and the table whose key of the same name it refers to."""
+# Rows of this transaction lie behind what the table was when it began, or in its last pages that had room: PostgreSQL
+# makes up to 64 at a time. A table that grows by a hundredth is not read whole to check that hundredth.
+PAGES_WITH_ROOM = 128
+SELECT_PAGES = "select pg_relation_size(%(table)s::regclass) / current_setting('block_size')::integer"
+COUNT_NEW = "select count(*) from {table} where xmin = pg_current_xact_id()::xid and ctid >= %(since)s::tid"
+COUNT_ORPHANS = """
+    with unknown as materialized (
+        select own.{column} as key from {table} own
+        where own.ctid >= %(own_since)s::tid and own.{column} is not null
+          and not exists (
+              select from {other} new where new.ctid >= %(other_since)s::tid and new.{column} = own.{column})
+    )
+    select count(*) from unknown where not exists (select from {other} where {other}.{column} = unknown.key)
+"""
+BEGIN, END = "(0,0)", "(4294967294,0)"
+VACUUM = ("customer", "metering_point", "meter", "channel", "installation", "contract", "daily_register", "reading")
 
 Progress = Callable[[str, int, int], None]
 """Called with the table, octets read, and octets there are."""
@@ -77,27 +90,40 @@ def load_bulk(
     files = {name: directory / f"{name}.tsv" for name in (*COLUMNS, "register")}
     if not any(path.is_file() for path in files.values()):
         raise UsageError(f"{directory}: found none of {', '.join(path.name for path in files.values())}")
-    loaded = {}
+    loaded: dict[str, int] = {}
+    pages: dict[str, int] = {}
     try:
         with connection.transaction():
             checked_by_row = _skip_row_checks(connection)
+            connection.execute(LOCK_CHANNELS)
             base = _one(connection, LAST_CHANNEL)
             for name in COLUMNS:
                 if files[name].is_file():
+                    pages[name] = _one(connection, SELECT_PAGES, {"table": name})
                     loaded[name] = _copy_file(connection, name, files[name], progress)
             if files["register"].is_file():
                 loaded["register"] = _copy_registers(connection, base, files["register"], progress)
             if not checked_by_row:
                 connection.execute(WITH_ROW_CHECKS)
-                _check_references(connection, directory)
+                _check_references(
+                    connection, directory, {name: _since(connection, name, pages[name], loaded[name]) for name in pages}
+                )
     except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
         place = f"{error.diag.context or ''}".partition("\n")[0]
         raise UsageError(f"{directory}: {error.diag.message_primary} ({place}); nothing was loaded") from error
     connection.commit()
-    for table in ANALYZE:
-        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(table)))
-    connection.commit()
+    _vacuum(connection)
     return loaded
+
+
+def _vacuum(connection: Connection[Any]) -> None:
+    """Have the new pages seen, so that indexes alone answer, and the first who reads them need not write them again."""
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        for table in VACUUM:
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
+    finally:
+        connection.autocommit = before
 
 
 def _skip_row_checks(connection: Connection[Any]) -> bool:
@@ -110,8 +136,8 @@ def _skip_row_checks(connection: Connection[Any]) -> bool:
     return False
 
 
-def _one(connection: Connection[Any], query: Any) -> int:
-    row = connection.execute(query).fetchone()
+def _one(connection: Connection[Any], query: Any, parameters: dict[str, Any] | None = None) -> int:
+    row = connection.execute(query, parameters).fetchone()
     assert row is not None, "an aggregate gives a row"
     return int(row[0])
 
@@ -174,7 +200,19 @@ def _numbers(lines: list[bytes], path: Path) -> np.ndarray[Any, np.dtype[np.int6
     return numbers.reshape(-1, len(REGISTER_COLUMNS))
 
 
-def _check_references(connection: Connection[Any], directory: Path) -> None:
-    for column, query in ORPHANS.items():
-        if connection.execute(query).fetchone() is not None:
-            raise UsageError(f"{directory}: a row's {column} names what is not there; nothing was loaded")
+def _since(connection: Connection[Any], table: str, pages: int, rows: int) -> str:
+    """Return the place from which on all rows just loaded lie; the beginning where some found room in old pages."""
+    since = f"({max(pages - PAGES_WITH_ROOM, 0)},0)"
+    counted = sql.SQL(COUNT_NEW).format(table=sql.Identifier(table))
+    return since if _one(connection, counted, {"since": since}) == rows else BEGIN
+
+
+def _check_references(connection: Connection[Any], directory: Path, since: dict[str, str]) -> None:
+    for table, column, other in REFERENCES:
+        if table not in since:
+            continue
+        names = {"table": table, "column": column, "other": other}
+        query = sql.SQL(COUNT_ORPHANS).format(**{name: sql.Identifier(text) for name, text in names.items()})
+        places = {"own_since": since[table], "other_since": since.get(other, END)}
+        if _one(connection, query, places):
+            raise UsageError(f"{directory}: a row's {table}.{column} names what is not there; nothing was loaded")

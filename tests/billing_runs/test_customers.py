@@ -98,6 +98,38 @@ def test_files_with_a_mistake_are_told_and_nothing_is_loaded(
 
 
 @pytest.mark.integration
+def test_a_company_is_loaded_part_by_part_and_a_part_that_was_refused_leaves_no_trace(
+    database: str, tmp_path: Path
+) -> None:
+    migrate(database)
+    for part, (first, count) in enumerate(((0, 1000), (1000, 700), (1000, 700))):
+        write_customers(tmp_path / str(part), count, AUGUST, seed=3, first=first)
+    orphan = tmp_path / "1" / "installation.tsv"
+    text = orphan.read_text(encoding="utf-8")
+    orphan.write_text(text.replace("\tM00001699\t", "\tM99999999\t"), encoding="utf-8")
+    with psycopg.connect(database) as connection:
+        load_bulk(connection, tmp_path / "0")
+        with pytest.raises(UsageError, match=r"installation\.meter_id names what is not there"):
+            load_bulk(connection, tmp_path / "1")
+        connection.rollback()
+        load_bulk(connection, tmp_path / "2")
+        rows = connection.execute(
+            "select right(meter_id, 8)::integer, array_agg(value order by taken_on) from daily_register"
+            " join channel using (channel_id) join installation using (meter_id) group by 1 order by 1"
+        ).fetchall()
+        assert connection.execute("select count(*) from reading_book").fetchone() == (4,)
+    numbers = np.arange(1700, dtype=np.int64)
+    index = registers_of(numbers, month_beginnings(AUGUST, 1), 3)
+    assert rows == [(number, own) for number, own in zip(numbers.tolist(), index.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("first", [-500, 250, 99_999_500])
+def test_a_part_begins_with_a_reading_book(tmp_path: Path, first: int) -> None:
+    with pytest.raises(UsageError, match="expected a multiple of 500"):
+        write_customers(tmp_path / "tables", 1000, AUGUST, first=first)
+
+
+@pytest.mark.integration
 def test_the_two_commands_follow_one_another(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
