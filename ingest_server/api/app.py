@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from ingest_server.api import routes_bills, routes_meters
+from ingest_server.api import routes_bills, routes_events, routes_meters
 from ingest_server.api.connections import Connections
 from ingest_server.api.door import Door
+from ingest_server.api.examples import JSON, example_of, problem_example
 from ingest_server.api.problems import MEDIA_TYPE, PROBLEMS, answer_with_problems, invalid, not_found
 from ingest_server.api.security import Guard
 from ingest_server.api.shapes import Health, ProblemShape
@@ -21,6 +22,7 @@ from protocols.errors import UnavailableError
 
 HEALTH_WAIT_S = 2.0  # whoever asks for health wants to know soon
 MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+FAILING = {"status": "failing", "database": "does not answer"}
 DESCRIPTION = """Meters, readings, bills and quotes. Energy is integer Wh, money integer đồng, times are UTC, ISO 8601
 with Z. Every route but `/health` needs `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457). Lists come
 in pages: give `next_cursor` of one page as `cursor` of the next, with the same other parameters."""
@@ -34,10 +36,6 @@ def create_app(connections: Connections, guard: Guard) -> ASGIApp:
         yield
         connections.close()
 
-    problem = {
-        "model": ProblemShape,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemShape"}}},
-    }
     app = FastAPI(
         title="congto",
         version=version("congto"),
@@ -45,23 +43,43 @@ def create_app(connections: Connections, guard: Guard) -> ASGIApp:
         lifespan=lifespan,
         docs_url=None,  # its page fetches scripts from elsewhere; ours is static/docs.html
         redoc_url=None,
-        responses={401: problem, 404: problem, 422: problem, 503: problem},
     )
     app.state.connections, app.state.guard = connections, guard
     app.state.parameters = {}
     answer_with_problems(app)
-    for router in (routes_meters.router, routes_bills.router):
-        app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
+    problem = {"model": ProblemShape, "description": "a problem"}
+    refusals: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 404, 413, 414, 422, 503), problem)
+    for router in (routes_meters.router, routes_events.router, routes_bills.router):
+        app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)], responses=refusals)
     app.include_router(_open_routes())
+    schema = describe(app)
+    for path, methods in schema["paths"].items():
+        names = {item["name"] for item in methods["get"].get("parameters", []) if item["in"] == "query"}
+        app.state.parameters[path] = names
+    return Door(app, guard, list(schema["paths"]))
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the description of ``app``, which serves it from now on: with security, problems and examples."""
     schema = app.openapi()
     schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     schema["x-problems"] = PROBLEMS
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             operation["security"] = [] if path == "/health" else [{"token": []}]
-            names = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
-            app.state.parameters[path] = names
-    return Door(app, guard, list(schema["paths"]))
+            answers = operation["responses"]
+            if "{" not in path:
+                answers.pop("404", None)  # a list may be empty, and then that is the answer
+            answer = answers["200"]["content"][JSON]
+            answer["example"] = example_of(schema, answer["schema"])
+            for status in answers.keys() - {"200"} if path != "/health" else ():
+                code = HTTPStatus(int(status))
+                problem = {"schema": {"$ref": "#/components/schemas/ProblemShape"}, "example": problem_example(code)}
+                answers[status] |= {"description": code.phrase, "content": {MEDIA_TYPE: problem}}
+    health = schema["paths"]["/health"]["get"]["responses"]
+    failing = {**health["200"]["content"][JSON]["example"], **FAILING}
+    health["503"]["content"][JSON]["example"] = failing
+    return schema
 
 
 def refuse_unknown_parameters(request: Request) -> None:
@@ -76,7 +94,9 @@ def _open_routes() -> APIRouter:
     """Return what needs no token: health, and the page's files, which hold no data."""
     router = APIRouter()
 
-    @router.get("/health", response_model=Health, tags=["health"])
+    failing: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "the database does not answer"}}
+
+    @router.get("/health", response_model=Health, tags=["health"], responses=failing)
     def health(request: Request) -> Any:
         """Say whether the database answers; 503 if not."""
         body = {"status": "ok", "version": version("congto"), "database": "ok"}
@@ -84,7 +104,7 @@ def _open_routes() -> APIRouter:
             with request.app.state.connections.take(HEALTH_WAIT_S) as connection:
                 connection.execute("select 1 from bill limit 1")
         except UnavailableError:
-            body |= {"status": "failing", "database": "does not answer"}
+            body |= FAILING
             return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
         return body
 

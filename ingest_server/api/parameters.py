@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
@@ -35,10 +35,21 @@ def _instant(text: str) -> str:
         raise ValueError("expected a time in UTC like 2026-10-01T00:00:00Z")
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"no such time: {error}; expected one like 2026-10-01T00:00:00Z") from None
+    except ValueError:
+        raise ValueError("no such time; expected one like 2026-10-01T00:00:00Z") from None
     if not YEAR_MIN <= at.year <= YEAR_MAX:
         raise ValueError(f"expected a year from {YEAR_MIN} to {YEAR_MAX}")
+    return text
+
+
+def _day(text: str) -> str:
+    """Check that ``text`` is a day of a year readings can have."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("no such day; expected one like 2026-10-31") from None
+    if day.isoformat() != text or not YEAR_MIN <= day.year <= YEAR_MAX:
+        raise ValueError(f"expected a day of {YEAR_MIN} to {YEAR_MAX} like 2026-10-31")
     return text
 
 
@@ -55,15 +66,64 @@ def instant(text: str) -> datetime:
 
 
 Instant = Annotated[str, AfterValidator(_instant)]
-INSTANT = Query(max_length=32, description="UTC, ISO 8601 with Z", examples=["2026-11-01T00:00:00Z"])
-INSTANT_FROM = Query(alias="from", max_length=32, description="UTC, ISO 8601 with Z", examples=["2026-10-01T00:00:00Z"])
+# What the description says of texts that our own checks hold to, with errors that tell what is right.
+IS_INSTANT: dict[str, Any] = {"format": "date-time", "pattern": "T.*Z$"}
+IS_DAY: dict[str, Any] = {"format": "date", "minLength": 10}
+IS_NAME: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f-\u00a0]*$"}
+IS_CURSOR: dict[str, Any] = {"pattern": "^[A-Za-z0-9_-]+$"}
+UTC_WORDS = "UTC, ISO 8601 with Z"
+INSTANT = Query(max_length=32, description=UTC_WORDS, examples=["2026-11-01T00:00:00Z"], json_schema_extra=IS_INSTANT)
+INSTANT_FROM = Query(
+    alias="from",
+    max_length=32,
+    description=UTC_WORDS,
+    examples=["2026-10-01T00:00:00Z"],
+    json_schema_extra=IS_INSTANT,
+)
+FirstDay = Annotated[
+    str,
+    AfterValidator(_day),
+    Query(
+        alias="from",
+        max_length=10,
+        description="first civil day of Vietnam",
+        examples=["2026-10-01"],
+        json_schema_extra=IS_DAY,
+    ),
+]
+LastDay = Annotated[
+    str,
+    AfterValidator(_day),
+    Query(
+        alias="to",
+        max_length=10,
+        description="last civil day of Vietnam, included",
+        examples=["2026-10-31"],
+        json_schema_extra=IS_DAY,
+    ),
+]
 Name = Annotated[str, AfterValidator(_without_control)]
-MeterId = Annotated[Name, Path(max_length=ID_CHARACTERS_MAX, examples=["M-0001"])]
+MeterId = Annotated[Name, Path(max_length=ID_CHARACTERS_MAX, examples=["M-0001"], json_schema_extra=IS_NAME)]
 BillId = Annotated[int, Path(ge=1, le=BIGINT_MAX, examples=[1])]
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="rows of a page")]
-ReadingsLimit = Annotated[int, Query(ge=1, le=READINGS_LIMIT_MAX, description="rows of a page")]
-Cursor = Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX, description="next_cursor of the page before")]
-OptionalName = Annotated[Name | None, Query(max_length=ID_CHARACTERS_MAX)]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="rows of a page", examples=[50])]
+ReadingsLimit = Annotated[int, Query(ge=1, le=READINGS_LIMIT_MAX, description="rows of a page", examples=[1000])]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=CURSOR_CHARACTERS_MAX, description="next_cursor of the page before", json_schema_extra=IS_CURSOR),
+]
+OptionalMeter = Annotated[
+    Name | None, Query(max_length=ID_CHARACTERS_MAX, description="only of this meter", examples=["M-0001"])
+]
+OptionalGateway = Annotated[
+    Name | None, Query(max_length=ID_CHARACTERS_MAX, description="only of this gateway", examples=["gw-01"])
+]
+OptionalPoint = Annotated[
+    Name | None,
+    Query(max_length=ID_CHARACTERS_MAX, description="only of this metering point", examples=["PD01000012345001"]),
+]
+OptionalObis = Annotated[
+    Name | None, Query(max_length=ID_CHARACTERS_MAX, description="only this register", examples=["1.0.1.8.0"])
+]
 Month = Annotated[
     str, Query(pattern=r"^\d{4}-\d{2}$", max_length=7, description="calendar month in Vietnam", examples=["2026-10"])
 ]
@@ -78,40 +138,40 @@ class QuoteWords(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    category: Word = Field(examples=["residential"])
+    category: Word = Field(description="what the energy is used for", examples=["residential"])
     from_: Word = Field(alias="from", description="first day, billed", examples=["2025-12-01"])
     to: Word = Field(description="last day, billed", examples=["2025-12-31"])
-    kwh: Word | None = Field(None, examples=["165"])
+    kwh: Word | None = Field(None, description="energy of the days", examples=["165"])
     rates: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh")
-    voltage: Word | None = None
-    households: Word | None = None
-    tenants: Word | None = None
-    person_days: Word | None = None
-    nominal_days: Word | None = None
-    price_change_date: Word | None = None
-    export_kwh: Word | None = None
-    generation_kwh: Word | None = None
-    solar_regime: Word | None = None
-    solar_price: Word | None = None
-    carry_in_kwh: Word | None = None
+    voltage: Word | None = Field(None, description="where it is delivered, such as lt6")
+    households: Word | None = Field(None, description="households behind the meter")
+    tenants: Word | None = Field(None, description="people in a shared house; four make one household")
+    person_days: Word | None = Field(None, description="days that people lived there, summed, where tenants moved")
+    nominal_days: Word | None = Field(None, description="length of the nominal reading cycle, if not the month")
+    price_change_date: Word | None = Field(None, description="first day of new prices, such as 2025-12-15")
+    export_kwh: Word | None = Field(None, description="given to the grid")
+    generation_kwh: Word | None = Field(None, description="of the roof")
+    solar_regime: Word | None = Field(None, description="how export is settled, such as net_2017")
+    solar_price: Word | None = Field(None, description="price of exported energy in đ/kWh, where none is published")
+    carry_in_kwh: Word | None = Field(None, description="surplus of the period before")
     settle_carry: Word | None = Field(None, description="true or false")
-    reactive_kvarh: Word | None = None
+    reactive_kvarh: Word | None = Field(None, description="reactive energy")
     cosphi: Word | None = Field(None, description="power factor, instead of reactive_kvarh")
     old_index: Word | None = Field(None, description="index in kWh, with new_index instead of kwh")
-    new_index: Word | None = None
+    new_index: Word | None = Field(None, description="index in kWh, with old_index")
     digits: Word | None = Field(None, description="digits of the register before the decimal point")
     multiplier: Word | None = Field(None, description="CT × VT")
     index_at_change: Word | None = Field(None, description="index on the day the price changed")
     rates_before_change: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh up to the change of price")
     undeclared_rental: Word | None = Field(None, description="true or false")
     refused_three_rates: Word | None = Field(None, description="true or false")
-    households_change: Word | None = Field(None, description="DAY=H", examples=["2025-12-15=2"])
+    households_change: Word | None = Field(None, description="DAY=H, such as 2025-12-15=2")
     demand_kw: Word | None = Field(None, description="highest half hour, two-component pilot")
     uses: Annotated[str, Field(max_length=300)] | None = Field(
-        None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …", examples=["business@lt6=40"]
+        None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …"
     )
-    quota_rounding: Word | None = None
-    language: Language = Language.VI
+    quota_rounding: Word | None = Field(None, description="kwh or wh: to what tiers' widths are rounded")
+    language: Language = Field(Language.VI, description="language of the explanation")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from ingest_server.api.parameters import (
     Language,
     Limit,
     Month,
-    OptionalName,
+    OptionalMeter,
+    OptionalPoint,
     Pages,
     QuoteWords,
 )
@@ -35,8 +36,8 @@ def list_bills_of_month(
     request: Request,
     *,
     period: Month,
-    meter_id: OptionalName = None,
-    metering_point_id: OptionalName = None,
+    meter_id: OptionalMeter = None,
+    metering_point_id: OptionalPoint = None,
     limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
 ) -> Any:
@@ -69,8 +70,8 @@ def list_holds_of_month(
     request: Request,
     *,
     period: Month,
-    meter_id: OptionalName = None,
-    language: InLanguage = Language.EN,
+    meter_id: OptionalMeter = None,
+    language: InLanguage = Language.VI,
     limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
 ) -> Any:

@@ -1,29 +1,33 @@
 """Meters, their readings and charts, and gateways."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 
 from ingest_server.api import queries
 from ingest_server.api.chart import SPAN_MAX, STEP_US, load_chart
+from ingest_server.api.daily import DAYS_MAX, load_daily
 from ingest_server.api.parameters import (
     INSTANT,
     INSTANT_FROM,
     LIMIT_DEFAULT,
     READINGS_LIMIT_DEFAULT,
     Cursor,
+    FirstDay,
     Instant,
+    LastDay,
     Limit,
     MeterId,
-    OptionalName,
+    OptionalGateway,
+    OptionalObis,
     Pages,
     ReadingsLimit,
     instant,
     span,
 )
 from ingest_server.api.problems import invalid, not_found
-from ingest_server.api.shapes import Chart, GatewayShape, MeterDetail, MeterShape, Page, ReadingShape
+from ingest_server.api.shapes import Chart, Daily, GatewayShape, MeterDetail, MeterShape, Page, ReadingShape
 from ingest_server.billing.period import us_of
 
 router = APIRouter(prefix="/v1", tags=["meters"])
@@ -32,7 +36,7 @@ BEFORE_ALL = "0001-01-01T00:00:00Z"
 
 @router.get("/meters", response_model=Page[MeterShape])
 def list_meters(
-    request: Request, limit: Limit = LIMIT_DEFAULT, cursor: Cursor = None, gateway_id: OptionalName = None
+    request: Request, limit: Limit = LIMIT_DEFAULT, cursor: Cursor = None, gateway_id: OptionalGateway = None
 ) -> Any:
     """List meters in order of their ids, each with where it hangs and its last reading of total import."""
     pages = Pages.of(request)
@@ -57,7 +61,7 @@ def list_readings(
     request: Request,
     meter_id: MeterId,
     *,
-    obis: OptionalName = None,
+    obis: OptionalObis = None,
     from_: Annotated[Instant | None, INSTANT_FROM] = None,
     to: Annotated[Instant | None, INSTANT] = None,
     limit: ReadingsLimit = READINGS_LIMIT_DEFAULT,
@@ -112,6 +116,23 @@ def get_chart(
             raise not_found("meter", meter_id)
         channels = queries.select_channels(connection, meter_id)
         return load_chart(connection, meter, channels, from_at=from_at, to_at=to_at)
+
+
+@router.get("/meters/{meter_id}/daily", response_model=Daily)
+def get_daily(request: Request, meter_id: MeterId, *, first: FirstDay, last: LastDay) -> Any:
+    """Return the energy of each register and civil day, both days included, at most 400, from registers at midnight.
+
+    A day is known if its register was read at both of its midnights. ``went_back`` names days on which it fell: rolled
+    over, exchanged or reset.
+    """
+    first_on, last_on = date.fromisoformat(first), date.fromisoformat(last)
+    if not 0 <= (last_on - first_on).days < DAYS_MAX:
+        raise invalid("to", f"expected a day from {first_on} on, {DAYS_MAX} days in all at most")
+    with request.app.state.connections.take() as connection:
+        channels = queries.select_channels(connection, meter_id)
+        if not channels and queries.select_meter(connection, meter_id) is None:
+            raise not_found("meter", meter_id)
+        return load_daily(connection, meter_id, channels, first_on=first_on, last_on=last_on)
 
 
 @router.get("/gateways", response_model=Page[GatewayShape], tags=["gateways"])

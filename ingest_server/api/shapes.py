@@ -115,6 +115,49 @@ class Chart(Shape):
     series: list[SeriesShape]
 
 
+class DailySeriesShape(Shape):
+    """Energy of one register by civil day; null where it is not known. ``quality`` holds flags, named in the answer."""
+
+    obis: str = Field(examples=["1.0.1.8.0"])
+    direction: str | None = Field(examples=["import"], description="import or export of the total register, else null")
+    unit: str = Field(examples=["Wh"])
+    energy: list[int | None] = Field(examples=[[5_210, 4_870, None]])
+    quality: list[int] = Field(examples=[[0, 1, 0]])
+    went_back: list[str] = Field(examples=[[]], description="Days on which the register fell.")
+    known_energy: int = Field(examples=[10_080])
+
+
+class Daily(Shape):
+    """Energy of a meter's registers by civil day, both days included."""
+
+    meter_id: str = Field(examples=["M-0001"])
+    from_: str = Field(alias="from", examples=["2026-10-01"])
+    to: str = Field(examples=["2026-10-03"])
+    quality_names: dict[str, str] = Field(examples=[{"1": "PROFILE"}])
+    series: list[DailySeriesShape]
+
+
+class EventShape(Shape):
+    """What happened at a meter; what the fields from ``object`` to ``body`` (hex) say depends on ``kind``.
+
+    ``log``: entry ``code`` of the event log ``object``, as the vendor's list tells it. ``push``: the meter sent
+    ``body`` unasked. ``clock``: it was off by ``value`` ms. ``clock_shifted``: it was shifted by that. ``relay``: it
+    was switched, ``code`` is 1 if it conducts. ``glitch``, ``counter``: the register ``object`` said ``value``, once
+    or from now on.
+    """
+
+    meter_id: str = Field(examples=["M-0001"])
+    gateway_id: str = Field(examples=["gw-01"])
+    happened_at: str = Field(examples=["2026-10-12T03:15:42Z"])
+    received_at: str = Field(examples=["2026-10-12T03:30:05Z"])
+    kind: str = Field(examples=["log"])
+    object: str | None = Field(examples=["0.0.99.98.0"])
+    code: int | None = Field(examples=[2])
+    value: int | None = Field(examples=[None])
+    text: str | None = Field(examples=[None])
+    body: str | None = Field(examples=[None])
+
+
 class MissingShape(Shape):
     """Batches that were not received, both inclusive."""
 
@@ -139,7 +182,10 @@ class GatewayShape(Shape):
     registered_at: str = Field(examples=["2026-10-01T02:00:00Z"])
     state: str = Field(examples=["online"])
     last_contact_at: str | None = Field(examples=[AT])
-    status: dict[str, Any] | None = Field(description="The gateway's last status message, as it came.")
+    status: dict[str, Any] | None = Field(
+        description="The gateway's last status message, as it came.",
+        examples=[{"at": 1_793_466_000_000, "generation": "0192f3a4", "spooled": 1488, "version": "0.1.0", "days": []}],
+    )
     meters: int = Field(examples=[12])
     sequences: list[SequenceShape]
 
@@ -175,7 +221,7 @@ class LineShape(Shape):
     price: int | None = Field(examples=[2380])
     amount: int = Field(examples=[154_700])
     name: str = Field(examples=["Bậc 3"])
-    operands: dict[str, Any]
+    operands: dict[str, Any] = Field(examples=[{"kind": "energy", "tier": 3, "energy_wh": 65_000, "price": 2380}])
 
 
 class PurchaseShape(Shape):
@@ -187,7 +233,7 @@ class PurchaseShape(Shape):
     amount: int = Field(examples=[203_900])
     carried_in_wh: int = Field(examples=[0])
     carried_out_wh: int = Field(examples=[0])
-    operands: dict[str, Any]
+    operands: dict[str, Any] = Field(examples=[{"kind": "purchase", "energy_wh": 100_000, "price": 2039}])
 
 
 class BillDetail(Shape):
@@ -210,11 +256,18 @@ class BillDetail(Shape):
     state: str = Field(examples=["issued"], description="ready, held, issued, cancelled or superseded")
     inputs_hash: str = Field(examples=["6f1e…"])
     document_hash: str | None = Field(examples=["a2b9…"], description="Over the inputs and all that came of them.")
-    inputs: dict[str, Any] = Field(description="Readings with times and qualities, contract terms, acts and prices.")
+    inputs: dict[str, Any] = Field(
+        description="Readings with times and qualities, contract terms, acts and prices.",
+        examples=[{"contract": {"category": "residential", "households": 1}, "meters": [{"meter": "M-0001"}]}],
+    )
     lines: list[LineShape]
     purchase: PurchaseShape | None
-    control: dict[str, Any] | None = Field(description="Which rules of bill control spoke, and who must sign.")
-    acts: list[dict[str, Any]] = Field(description="Who held, released, cancelled or rebilled it, when and why.")
+    control: dict[str, Any] | None = Field(
+        description="Which rules of bill control spoke, and who must sign.", examples=[None]
+    )
+    acts: list[dict[str, Any]] = Field(
+        description="Who held, released, cancelled or rebilled it, when and why.", examples=[[]]
+    )
     explanation: list[str] = Field(examples=[["Bậc 3, từ 01/10/2026 đến 31/10/2026: 65 kWh × 2.380 đ/kWh = 154.700 đ"]])
 
 
@@ -238,8 +291,10 @@ class QuoteShape(BaseModel):
     subtotal: int = Field(examples=[356_400])
     vat: int = Field(examples=[28_512])
     total: int = Field(examples=[384_912])
-    lines: list[dict[str, Any]]
-    explanation: list[str]
+    lines: list[dict[str, Any]] = Field(
+        examples=[[{"kind": "energy", "tier": 1, "energy": "100", "price": 1984, "amount": 198_400}]]
+    )
+    explanation: list[str] = Field(examples=[["Bậc 1: 100 kWh × 1.984 đ/kWh = 198.400 đ"]])
 
 
 class FieldError(Shape):

@@ -33,6 +33,18 @@ def district(module_database: str) -> Iterator[District]:
         "insert into gateway_sequence (gateway_id, generation, received) values"
         " ('gw-01', 'a', '{[1,11)}'), ('gw-02', 'b', '{[3,5),[8,11)}')"
     )
+    for hour in range(5):
+        found.connection.execute(
+            "insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, gateway_id, received_at)"
+            " values ('M-0002', %s, %s, 'log', '0.0.99.98.0', %s, 'gw-01', %s)",
+            [OCTOBER.start_at + hour * timedelta(hours=1), bytes([hour]), hour, OCTOBER.start_at + timedelta(days=1)],
+        )
+    found.connection.execute(
+        "insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, value, text, gateway_id)"
+        " values ('M-0007', %s, 'b', 'relay', '0.0.96.3.10', 0, 2, %s, 'gw-01'),"
+        " ('M-0007', %s, 'a', 'push', null, null, null, null, 'gw-01')",
+        [OCTOBER.start_at, SCRIPT, OCTOBER.start_at],
+    )
     run_billing(found.dsn, OCTOBER)
     yield found
     found.close()

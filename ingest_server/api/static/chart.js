@@ -4,7 +4,7 @@ import { drawn, element } from "./elements.js";
 import { ZONE_OFFSET_MS, clock, dayName, kwh, word } from "./words.js";
 
 const DAY_MS = 24 * 3600 * 1000;
-const MARGIN = { left: 46, right: 10, top: 24, bottom: 40 };
+export const MARGIN = { left: 46, right: 10, top: 24, bottom: 40 };
 const HEIGHT = 300;
 const STRIP = 6; // height of the quality marks
 const PROFILE = 1; // the flag of readings filled from the load profile; its name comes with the chart
@@ -180,13 +180,13 @@ export class HalfHourChart {
   }
 }
 
-function niceTick(highest) {
+export function niceTick(highest) {
   const rough = highest / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].map((factor) => factor * power).find((tick) => tick >= rough);
 }
 
-function hatching() {
-  return drawn("defs", {}, drawn("pattern", { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+export function hatching(id = "hatch") {
+  return drawn("defs", {}, drawn("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     drawn("rect", { width: 7, height: 7, fill: "#eef2f4" }), drawn("line", { class: "hatch", x1: 0, y1: 0, x2: 0, y2: 7 })));
 }

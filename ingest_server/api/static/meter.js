@@ -1,17 +1,20 @@
 // One meter: its month as a chart, its gaps, and its bill, line by line and explained.
 
 import { HalfHourChart } from "./chart.js";
+import { DayBars } from "./daybars.js";
 import { element } from "./elements.js";
+import { eventsCard, eventsOf } from "./events.js";
 import { get, getAll } from "./server.js";
-import { ZONE_OFFSET_MS, currentLanguage, day, dayName, integer, kwh, moment, reason, word } from "./words.js";
+import { ZONE_OFFSET_MS, currentLanguage, day, integer, kwh, moment, reason, word } from "./words.js";
 
 const DAY_MS = 24 * 3600 * 1000;
 
 export async function meterView(id, month, monthPicker) {
   const path = `/v1/meters/${encodeURIComponent(id)}`;
   const [from, to] = spanOf(month);
-  const [meter, chart, bills, holds] = await Promise.all([
-    get(path), get(`${path}/chart`, { from, to }),
+  const asked = eventsOf(id, from, to);
+  const [meter, chart, daily, events, bills, holds] = await Promise.all([
+    get(path), get(`${path}/chart`, { from, to }), get(`${path}/daily`, daysOf(month)), get("/v1/events", asked),
     getAll("/v1/bills", { period: month, meter_id: id }), getAll("/v1/holds", { period: month, meter_id: id, language: currentLanguage() }),
   ]);
   const details = await Promise.all(bills.map((bill) => get(`/v1/bills/${bill.bill_id}`, { language: currentLanguage() })));
@@ -20,9 +23,10 @@ export async function meterView(id, month, monthPicker) {
     element("div", { class: "row spread" },
       element("div", {}, element("h1", { text: meter.customer?.name ?? meter.meter_id }), element("p", { class: "soft small", text: factsOf(meter) })),
       monthPicker()),
-    chartCard(chart),
+    ...energyCards(chart, daily),
     ...holds.map(holdNotice),
     ...(details.length ? details.map(billColumns) : holds.length ? [] : [element("p", { class: "notice", text: word("noBill") })]),
+    eventsCard(asked, events),
   ];
 }
 
@@ -32,6 +36,13 @@ function spanOf(month) {
   const next = new Date(first);
   next.setUTCMonth(next.getUTCMonth() + 1);
   return [first, next.getTime()].map((ms) => new Date(ms - ZONE_OFFSET_MS).toISOString().replace(".000Z", "Z"));
+}
+
+// The same month as its first and last civil day.
+function daysOf(month) {
+  const next = new Date(`${month}-01T00:00:00Z`);
+  next.setUTCMonth(next.getUTCMonth() + 1);
+  return { from: `${month}-01`, to: new Date(next.getTime() - DAY_MS).toISOString().slice(0, 10) };
 }
 
 function factsOf(meter) {
@@ -45,36 +56,29 @@ function factsOf(meter) {
   return facts.join(" · ");
 }
 
-function chartCard(chart) {
+// Half hours and days: a day that is chosen among the bars is shown in half hours.
+function energyCards(chart, daily) {
   const known = chart.series.some((one) => one.energy.some((wh) => wh !== null));
   const card = element("section", { class: "card section" });
   card.append(element("div", { class: "row spread" },
     element("h2", { text: word("halfHourly") }),
     element("p", { class: "small soft", text: chart.series.map((one) => `${word(one.direction)}: ${kwh(sumOf(one))} kWh`).join(" · ") })));
-  if (!known) {
-    card.append(element("p", { class: "soft", text: word("noReadings") }));
-    return card;
-  }
   const drawing = new HalfHourChart(chart);
-  card.append(drawing.element, dailyTable(drawing), ...gapList(chart));
-  return card;
+  const bars = new DayBars(daily, (number) => {
+    drawing.show(number);
+    if (known) card.scrollIntoView({ behavior: "smooth", block: "nearest" });
+  });
+  if (known) card.append(drawing.element, ...gapList(chart));
+  else card.append(element("p", { class: "soft", text: word("noReadings") }));
+  if (!bars.known) return [card];
+  const sums = Object.entries(bars.series).map(([direction, one]) => `${word(direction)}: ${kwh(one.known_energy)} kWh${one.energy.includes(null) ? ` (${word("known")})` : ""}`);
+  return [card, element("section", { class: "card section" },
+    element("div", { class: "row spread" }, element("h2", { text: word("daily") }), element("p", { class: "small soft", text: sums.join(" · ") })),
+    bars.element)];
 }
 
 function sumOf(series) {
   return series.known_energy + series.gaps.reduce((sum, gap) => sum + (gap.energy ?? 0), 0);
-}
-
-function dailyTable(drawing) {
-  const directions = Object.keys(drawing.series);
-  const rows = Array.from({ length: drawing.days }, (_, number) => element("tr", {},
-    element("td", { text: dayName(drawing.from + number * DAY_MS) }),
-    ...directions.map((direction) => {
-      const { wh, whole } = drawing.energyOfDay(number, direction);
-      return element("td", { class: "number", text: `${kwh(wh)}${whole ? "" : ` (${word("known")})`}` });
-    })));
-  return element("details", {}, element("summary", { text: word("daily") }),
-    element("table", {}, element("thead", {}, element("tr", {}, element("th", { text: word("day") }),
-      ...directions.map((direction) => element("th", { class: "number", text: `${word(direction)} (kWh)` })))), element("tbody", {}, ...rows)));
 }
 
 function gapList(chart) {

@@ -17,8 +17,15 @@ const WORDS = {
     daily: "Điện năng từng ngày", day: "Ngày", noReadings: "Tháng này chưa có chỉ số nào.", item: "Khoản", price: "đ/kWh", amount: "Thành tiền (đ)",
     subtotal: "Cộng tiền điện", total: "Tổng cộng", explanation: "Giải thích", purchase: "Mua điện mặt trời, chứng từ riêng",
     carried: "Chuyển kỳ sau", noBill: "Tháng này chưa có hóa đơn.",
+    asTable: "Bảng số liệu", pickDay: "Rê hoặc chạm để xem từng ngày; bấm để xem ngày đó theo nửa giờ.", unitDay: "kWh mỗi ngày",
+    dayUnknown: "Thiếu chỉ số lúc 0 giờ", wentBack: "Chỉ số giảm", events: "Sự kiện công tơ", noEvents: "Tháng này không có sự kiện nào.",
+    event: "Sự kiện", details: "Nội dung", receivedAt: "nhận lúc", octets: "byte",
+    eventNames: {
+      log: "Nhật ký, mã", push: "Công tơ tự gửi", clock: "Lệch đồng hồ", clock_shifted: "Đã chỉnh đồng hồ", relay_on: "Rơ le đóng", relay_off: "Rơ le cắt",
+      glitch: "Thanh ghi báo trị số vô lý", counter: "Thanh ghi đứng ở trị số khác", "0.0.99.98.0": "nhật ký sự kiện chuẩn", "0.0.99.98.1": "nhật ký gian lận", "0.0.99.98.2": "nhật ký đóng cắt",
+    },
     state_ready: "chờ phát hành", state_held: "giữ lại kiểm soát", state_issued: "đã phát hành", state_cancelled: "đã hủy", state_superseded: "đã thay thế", noMeters: "Chưa có công tơ nào được đăng ký.",
-    noGateways: "Chưa có thiết bị tập trung nào.", failed: "Không lấy được số liệu", retry: "Thử lại", installed: "lắp từ", cure: "Chi tiết (tiếng Anh)",
+    noGateways: "Chưa có thiết bị tập trung nào.", failed: "Không lấy được số liệu", retry: "Thử lại", installed: "lắp từ", cure: "Chi tiết",
     parameters: "Tham số", required: "bắt buộc", answer: "Ví dụ trả lời", problems: "Các lỗi", docsTitle: "API của congto", loading: "Đang tải…",
     reasons: {
       no_contract: "Chưa có hợp đồng", several_contracts: "Nhiều hợp đồng trong kỳ", unknown_contract_term: "Hợp đồng có mã lạ",
@@ -53,6 +60,13 @@ const WORDS = {
     daily: "Energy day by day", day: "Day", noReadings: "There are no readings in this month yet.", item: "Item", price: "đ/kWh", amount: "Amount (đ)",
     subtotal: "Electricity", total: "Total", explanation: "Explanation", purchase: "Solar energy bought, a document of its own",
     carried: "Carried to the next month", noBill: "There is no bill of this month yet.",
+    asTable: "Figures", pickDay: "Move or touch to read a day; click to see it in half hours.", unitDay: "kWh each day",
+    dayUnknown: "Not read at midnight", wentBack: "Register went back", events: "Meter events", noEvents: "There are no events in this month.",
+    event: "Event", details: "What it says", receivedAt: "received", octets: "octets",
+    eventNames: {
+      log: "Log entry, code", push: "Sent by the meter unasked", clock: "Clock is off", clock_shifted: "Clock was shifted", relay_on: "Relay closed", relay_off: "Relay opened",
+      glitch: "Register said an impossible value", counter: "Register stands at another value", "0.0.99.98.0": "standard event log", "0.0.99.98.1": "fraud log", "0.0.99.98.2": "disconnect control log",
+    },
     state_ready: "to be issued", state_held: "held by control", state_issued: "issued", state_cancelled: "cancelled", state_superseded: "superseded", noMeters: "No meters are registered yet.",
     noGateways: "There are no gateways yet.", failed: "The data could not be fetched", retry: "Try again", installed: "installed", cure: "Detail",
     parameters: "Parameters", required: "required", answer: "Example answer", problems: "Problems", docsTitle: "congto's API", loading: "Loading…",
@@ -88,6 +102,7 @@ export function setLanguage(code) {
 
 export function currentLanguage() { return language; }
 export function word(name) { return WORDS[language][name] ?? name; }
+export function eventName(name) { return WORDS[language].eventNames[name]; }
 export function reason(name) { return WORDS[language].reasons[name] ?? name; }
 
 function locale() { return language === "vi" ? "vi-VN" : "en-GB"; }
@@ -107,6 +122,10 @@ export function moment(text) {
 }
 export function day(text) {
   return new Intl.DateTimeFormat(locale(), { timeZone: "UTC", day: "2-digit", month: "2-digit", year: "numeric" }).format(new Date(text));
+}
+// A civil day that is given as midnight in UTC.
+export function civilDay(ms) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: "UTC", weekday: "short", day: "2-digit", month: "2-digit" }).format(ms);
 }
 export function clock(ms) {
   return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(ms);
