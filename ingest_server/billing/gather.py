@@ -103,7 +103,9 @@ def terms_of_run(
 def chunks_of_run(connection: Connection[Any], selection: Selection, points_max: int) -> tuple[Chunk, ...]:
     """Return the chunks of a run, in order of ids."""
     after, found = "", []
-    for upto, points in connection.execute(queries.SELECT_BOUNDS, selection.parameters | {"points_max": points_max}):
+    bounds = connection.execute(queries.SELECT_BOUNDS, selection.parameters | {"points_max": points_max}).fetchall()
+    last = connection.execute(queries.SELECT_LAST, selection.parameters).fetchall()
+    for upto, points in dict([*bounds, *last]).items():
         found.append(Chunk(after, upto, points))
         after = upto
     return tuple(found)

@@ -90,10 +90,15 @@ def _previous_of_points(connection: Connection[Any], parameters: dict[str, Any],
     layout |= {"terms": Field("i4"), "before": Field("i4", PAST_PERIODS)}
     found = fetch_columns(connection, queries.SELECT_PREVIOUS, parameters, layout)
     rest = np.setdiff1d(spans.point, found["point"])
-    if not rest.size:
+    if not rest.size or not _any_older(connection, parameters):
         return found
     older = fetch_columns(connection, queries.SELECT_PREVIOUS_OLDER, parameters | {"points": rest.tolist()}, layout)
     return {name: np.concatenate([column, older[name]]) for name, column in found.items()}
+
+
+def _any_older(connection: Connection[Any], parameters: dict[str, Any]) -> bool:
+    row = connection.execute(queries.SELECT_ANY_OLDER, parameters).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _handed_on(first_on: date, last_day: Int64Array, own: Int64Array, before: NDArray[Any]) -> Int64Array:

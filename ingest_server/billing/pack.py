@@ -76,6 +76,8 @@ class Packed:
         counts = [np.diff(first)[chosen] for first in (self.metered_first, self.line_first)]
         which = np.zeros(len(chosen), dtype=np.int64)
         for column in (of_id, of_more, *counts):  # a number for each combination there is
+            if column.size and column.min() == column.max():
+                continue
             which = np.unique(which * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1].reshape(-1)
         for group in range(int(which.max(initial=-1)) + 1):
             yield chosen[which == group]
@@ -279,7 +281,7 @@ def _texts(texts: list[str]) -> NDArray[np.uint8]:
 
 def _hashes(*parts: NDArray[np.uint8]) -> NDArray[np.void]:
     """Return the SHA-256 of each row of all parts together."""
-    return np.frombuffer(b"".join(sha256(octets).digest() for octets in _joined(*parts)), dtype="V32")
+    return np.frombuffer(b"".join([sha256(octets).digest() for octets in _joined(*parts)]), dtype="V32")
 
 
 def _what_counts(slot: str) -> str:

@@ -21,13 +21,17 @@ UNKNOWN_POINTS = """
     order by wanted limit 5
 """
 
-# Where chunks end, and with how many points up to there.
+# Where chunks end, and with how many points up to there; the last one ends with the last point.
 SELECT_BOUNDS = f"""
-    select metering_point_id, n from (
-        select metering_point_id, row_number() over (order by metering_point_id) as n, count(*) over () as points
+    with numbered as (
+        select metering_point_id, row_number() over (order by metering_point_id) as n
         from metering_point where {SELECTION}
-    ) numbered
-    where n %% %(points_max)s = 0 or n = points order by n
+    )
+    select metering_point_id, n from numbered where n %% %(points_max)s = 0 order by n
+"""
+SELECT_LAST = f"""
+    select metering_point_id, (select count(*) from metering_point where {SELECTION})
+    from metering_point where {SELECTION} order by metering_point_id desc limit 1
 """
 
 # The terms of a contract by the names they have in bill_terms; four tenants are one household.
@@ -177,7 +181,7 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = """
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
+    coalesce(s.carried_out_wh, 0),
     coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1,
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
@@ -188,11 +192,19 @@ SELECT_PREVIOUS = f"""
     select distinct on (row) {_PREVIOUS}
     from chosen
     join bill b using (metering_point_id)
+    left join solar_purchase s on s.bill_id = b.bill_id
     left join bill_act a on a.bill_id = b.bill_id and a.act = 'cancel'
     where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from < %(first_on)s and b.period_from >= %(first_on)s - 31 and b.period_to = %(first_on)s - 1
       and a.bill_id is null
     order by row, b.period_from desc, b.version desc
+"""
+
+# Whether any point of the chunk has a bill that begins before the period: none in a company's first month.
+SELECT_ANY_OLDER = """
+    select exists (
+        select from bill
+        where metering_point_id > %(after)s and metering_point_id <= %(upto)s and period_from < %(first_on)s)
 """
 
 # Those that have none: the newest before, however old. The first such bill must end before the period.
@@ -206,5 +218,6 @@ SELECT_PREVIOUS_OLDER = f"""
           and not exists (select from bill_act a where a.bill_id = bill.bill_id and a.act = 'cancel')
         order by bill.period_from desc, bill.period_to desc, bill.version desc limit 1
     ) b
+    left join solar_purchase s on s.bill_id = b.bill_id
     where row = any (%(points)s::integer[]) and b.period_to < %(first_on)s
 """
