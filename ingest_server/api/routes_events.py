@@ -23,7 +23,8 @@ from ingest_server.database.events import Asked, Event, Place, select_events
 from protocols.telemetry.event import EventKind
 
 router = APIRouter(prefix="/v1", tags=["events"])
-OptionalKind = Annotated[EventKind | None, Query(description="only events of this kind", examples=["log"])]
+KINDS = ", ".join(each.value for each in EventKind)
+OptionalKind = Annotated[EventKind | None, Query(description=f"only of this kind: {KINDS}", examples=["log"])]
 
 
 @router.get("/events", response_model=Page[EventShape])
