@@ -150,6 +150,10 @@ def test_a_full_group_keeps_the_first_messages_and_renews_the_latest_only_now_an
     slow = replace(SMALL, renew_s=3600.0)
     payloads = [b"%03d" % number for number in range(30)]
     assert sum(put(flooded, [[refused("g1", each)] for each in payloads[:-1]], slow)) == 21
+    with connect(flooded) as connection:
+        latest = connection.execute("select payload from quarantine where latest").fetchall()
+        (kept_first,) = connection.execute("select count(*) from quarantine where not latest").fetchone()
+    assert latest == [(payloads[kept_first],)]
     assert put(flooded, [[refused("g1", payloads[-1])]], SMALL) == [1]
     with connect(flooded) as connection:
         kept = [bytes(row[0]) for row in connection.execute("select payload from quarantine order by quarantine_id")]
