@@ -40,6 +40,8 @@ class Packed:
     ----------
     rows
         Row of the point of each bill. [b]
+    ids
+        The points of the bills, in UTF-8. [b]
     metered, metered_first
         Rows as ``bill.metered`` has them, and where each bill's begin. [k × 9; b + 1]
     slots
@@ -54,6 +56,7 @@ class Packed:
 
     computed: Computed
     rows: Int64Array
+    ids: NDArray[np.bytes_]
     metered: Int64Array
     metered_first: Int64Array
     slots: tuple[str, ...]
@@ -71,8 +74,7 @@ class Packed:
 
     def alike(self, chosen: Int64Array) -> Iterator[Int64Array]:
         """Yield ``chosen`` bills in groups that are laid out alike: as many readings and lines, texts as long."""
-        ids = [self.computed.points.metering_point_id[row] for row in self.rows[chosen].tolist()]
-        of_id, of_more = _octets_of(ids), _octets_of([self.more[bill] for bill in chosen.tolist()])
+        of_id, of_more = np.strings.str_len(self.ids[chosen]), _octets_of([self.more[bill] for bill in chosen.tolist()])
         counts = [np.diff(first)[chosen] for first in (self.metered_first, self.line_first)]
         which = np.zeros(len(chosen), dtype=np.int64)
         for column in (of_id, of_more, *counts):  # a number for each combination there is
@@ -81,6 +83,12 @@ class Packed:
             which = np.unique(which * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1].reshape(-1)
         for group in range(int(which.max(initial=-1)) + 1):
             yield chosen[which == group]
+
+    def ids_alike(self, bills: Int64Array) -> NDArray[np.void]:
+        """Return the points of bills that are laid out alike, each as octets. [bills]"""
+        ids = self.ids[bills]
+        octets = int(np.strings.str_len(ids[:1]).max(initial=0))
+        return ids.astype(f"S{octets}", copy=False).view(f"V{octets}")
 
     def own(self, flat: NDArray[Any], first: Int64Array, bills: Int64Array) -> NDArray[Any]:
         """Return of bills that are laid out alike the rows of ``flat`` that are each one's. [bills × rows …]"""
@@ -100,9 +108,11 @@ def pack(computed: Computed) -> Packed:
     """Return the bills of a chunk as they are stored."""
     metered, metered_first = _metered(computed)
     slots, lines = _lines(computed)
+    rows = computed.rows[computed.places]
     packed = Packed(
         computed=computed,
-        rows=computed.rows[computed.places],
+        rows=rows,
+        ids=np.array([computed.points.metering_point_id[row].encode() for row in rows.tolist()], dtype=np.bytes_),
         metered=metered,
         metered_first=metered_first,
         slots=slots,
@@ -251,7 +261,7 @@ def _with_hashes(packed: Packed) -> Packed:
         line_slot = packed.own(packed.line_slot, packed.line_first, bills)
         whose = (
             _marks(INPUTS_MARK, len(bills)),
-            _texts([points.metering_point_id[row] for row in rows.tolist()]),
+            packed.ids_alike(bills).view(np.uint8).reshape(len(bills), -1),
             _texts([packed.more[bill] for bill in bills.tolist()]),
         )
         own_terms = terms[computed.terms.place[rows]]

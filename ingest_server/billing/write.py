@@ -173,13 +173,12 @@ def _bill_rows(writing: Writing, slot_ids: Int64Array, ids: Int64Array, chosen: 
     charges = packed.computed.charges
     for bills in packed.alike(writing.bills[chosen]):
         rows, places, at = packed.rows[bills], packed.computed.places[bills], place_of[bills]
-        names = [points.metering_point_id[row].encode() for row in rows.tolist()]
         content = _content(writing, slot_ids, bills)
         hashes = {name: content.pop(name) for name in ("inputs_hash", "document_hash")}
         columns: dict[str, Any] = {
             "bill_id": ids[at],
             "run_id": np.full(len(bills), writing.run_id),
-            "point": np.array(names, dtype=f"V{len(names[0])}"),
+            "point": packed.ids_alike(bills),
             "period_from": points.first_day[rows] - POSTGRES_EPOCH_DAY,
             "period_to": points.last_day[rows] - POSTGRES_EPOCH_DAY,
             "version": writing.versions[at],
