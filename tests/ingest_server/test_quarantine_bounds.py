@@ -161,6 +161,25 @@ def test_a_full_group_keeps_the_first_messages_and_renews_the_latest_only_now_an
 
 
 @pytest.mark.integration
+def test_what_a_readmitted_message_leaves_is_kept_however_full_it_is(flooded):
+    with connect(flooded) as connection:
+        connection.execute("truncate quarantine, quarantine_group")
+    put(flooded, [[refused("g1", b"%d" % number)] for number in range(20)])
+    with connect(flooded) as connection:
+        ((number,),) = connection.execute("select min(quarantine_id) from quarantine").fetchall()
+    rest = [refused("g1", b"a"), refused("g1", b"b"), refused("g1", b"c", Refusal.FUTURE)]
+
+    async def take_up():
+        async with await open_connection(flooded) as connection:
+            return await store(connection, Bundle(rejected=rest, readmitted=number), Limits(1, 1, 3600.0))
+
+    assert asyncio.run(take_up()).given_up == 0
+    with connect(flooded) as connection:
+        kept = {bytes(row[0]) for row in connection.execute("select payload from quarantine")}
+    assert kept >= {b"a", b"b", b"c"}
+
+
+@pytest.mark.integration
 def test_a_neighbours_messages_are_kept_while_another_floods(flooded):
     with connect(flooded) as connection:
         connection.execute("truncate quarantine, quarantine_group")
