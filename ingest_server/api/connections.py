@@ -15,6 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from ingest_server.database import connect
+from ingest_server.database.connection import SCHEMA_ERRORS
 from protocols.errors import UnavailableError
 
 CONNECTIONS_MAX = 8  # a console's worth of clerks; PostgreSQL allows 100 by default, ingest and billing need theirs
@@ -57,7 +58,7 @@ class Connections:
                     connection.close()
                 else:
                     self._idle.put_nowait(connection)
-        except psycopg.errors.UndefinedTable as error:
+        except SCHEMA_ERRORS as error:
             raise UnavailableError(NO_SCHEMA) from error
         except psycopg.errors.QueryCanceled as error:
             raise UnavailableError("the database took too long; ask for less, or try again") from error

@@ -11,6 +11,7 @@ import pytest
 
 from ingest_server.api.connections import Connections
 from ingest_server.api.security import Guard, load_token
+from ingest_server.database import migrate
 from protocols.errors import UnavailableError, UsageError
 from tests.api.server import TOKEN, problem_of, serving
 from tests.billing_runs.district import District
@@ -102,6 +103,16 @@ def test_a_database_that_is_gone_is_a_503_without_its_address():
 def test_a_database_without_tables_is_a_503_that_says_so(database: str):
     with serving(database) as api:
         assert "no tables" in problem_of(api.client.get("/v1/meters"), 503)["detail"]
+
+
+@pytest.mark.integration
+def test_a_database_that_lacks_a_column_is_a_503_that_says_so(database: str):
+    """As one of an older version does."""
+    migrate(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("alter table meter_event drop column body")
+    with serving(database) as api:
+        assert "congto ingest migrate" in problem_of(api.client.get("/v1/events"), 503)["detail"]
 
 
 @pytest.mark.integration

@@ -180,6 +180,38 @@ def test_what_a_readmitted_message_leaves_is_kept_however_full_it_is(flooded):
 
 
 @pytest.mark.integration
+def test_two_processes_and_a_clerk_at_once_lose_no_count_and_lock_nobody_out(flooded, monkeypatch):
+    """The same gateways in opposite orders, the same messages among them, and somebody who deletes meanwhile."""
+    monkeypatch.setenv("CONGTO_DSN", flooded)
+    with connect(flooded) as connection:
+        connection.execute("truncate quarantine, quarantine_group")
+    gateways = ("g1", "g2", "x1")
+
+    async def flood(name: str, order: tuple[str, ...]) -> int:
+        async with await open_connection(flooded) as connection:
+            given_up = 0
+            for step in range(30):
+                bundle = [refused(gateway, f"{who}{step}".encode()) for gateway in order for who in (name, "both")]
+                given_up += (await store(connection, Bundle(rejected=bundle), SMALL)).given_up
+            return given_up
+
+    async def clerk() -> int:
+        for _ in range(10):
+            assert await asyncio.to_thread(main, ["ingest", "quarantine", "--forget-all", "--gateway", "g2"]) == 0
+        return 0
+
+    async def at_once() -> list[int]:
+        return await asyncio.gather(flood("a", gateways), flood("b", gateways[::-1]), clerk())
+
+    given_up = sum(asyncio.run(at_once()))
+    with connect(flooded) as connection:
+        groups = {tuple(row[:2]): row[2:] for row in connection.execute(SELECT_GROUPS)}
+        held = {tuple(row[:2]): row[2:] for row in connection.execute(SELECT_HELD)}
+    assert {group: row[:2] for group, row in groups.items() if row[0]} == held
+    assert sum(row[2] for row in groups.values()) == given_up > 0
+
+
+@pytest.mark.integration
 def test_a_neighbours_messages_are_kept_while_another_floods(flooded):
     with connect(flooded) as connection:
         connection.execute("truncate quarantine, quarantine_group")
