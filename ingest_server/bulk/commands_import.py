@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ingest_server.bulk.loaded import Loaded
-from ingest_server.bulk.row import Row
+from ingest_server.bulk.part import Part
 from ingest_server.database.connection import add_dsn_arguments, dsn_from, translated
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
@@ -61,7 +61,7 @@ def _load(arguments: argparse.Namespace, dsn: str) -> Loaded:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from ingest_server.bulk.load import file_sha256, load_rows
+    from ingest_server.bulk.load import file_sha256, load_parts
     from ingest_server.pipeline.bundle import Imported
 
     console = Console(stderr=True)
@@ -69,11 +69,12 @@ def _load(arguments: argparse.Namespace, dsn: str) -> Loaded:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=arguments.file.stat().st_size, rows=0)
         file = Imported(file_sha256(arguments.file), arguments.file.name, 0)
-        rows = _rows(arguments, lambda octets: bar.advance(task, octets))
+        parts = _parts(arguments, lambda octets: bar.advance(task, octets))
+        quality = int(Quality.MANUAL if arguments.manual else Quality.ACTUAL)
         return asyncio.run(
-            load_rows(
+            load_parts(
                 dsn,
-                _marked(rows, Quality.MANUAL if arguments.manual else Quality.ACTUAL),
+                (part.marked(quality) for part in parts),
                 file,
                 now_ms=time.time_ns() // 1_000_000,
                 progress=lambda done: bar.update(task, rows=done),
@@ -81,7 +82,7 @@ def _load(arguments: argparse.Namespace, dsn: str) -> Loaded:
         )
 
 
-def _rows(arguments: argparse.Namespace, tell: Callable[[int], None]) -> Iterator[Row]:
+def _parts(arguments: argparse.Namespace, tell: Callable[[int], None]) -> Iterator[Part]:
     """Yield the file's readings; ``tell`` is told how many octets of it more have been read."""
     from ingest_server.bulk.csv_file import read_csv
     from ingest_server.bulk.nem12 import read_nem12
@@ -90,10 +91,12 @@ def _rows(arguments: argparse.Namespace, tell: Callable[[int], None]) -> Iterato
     kind, path = arguments.format or _guess(arguments.file), arguments.file
     if kind == "parquet":
         yield from read_parquet(path, tell)
-        return
-    with path.open(encoding="utf-8", newline="") as text:
-        lines = _told(text, tell)
-        yield from read_csv(lines, str(path)) if kind == "csv" else read_nem12(lines, str(path), arguments.utc_offset)
+    elif kind == "csv":
+        with path.open("rb") as file:
+            yield from read_csv(file, str(path), tell)
+    else:
+        with path.open(encoding="utf-8", newline="") as text:
+            yield from read_nem12(_told(text, tell), str(path), arguments.utc_offset)
 
 
 def _guess(path: Path) -> str:
@@ -114,19 +117,13 @@ def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
         yield line
 
 
-def _marked(rows: Iterator[Row], quality: Quality) -> Iterator[Row]:
-    if not quality:
-        yield from rows
-        return
-    for row in rows:
-        yield row._replace(reading=row.reading._replace(quality=row.reading.quality | int(quality)))
-
-
 def _show(loaded: Loaded) -> None:
     print(
         f"{loaded.new} readings new, {loaded.duplicate} there already, {loaded.conflict} in conflict, "
         f"{loaded.quarantined} quarantined, {loaded.left_out} left out; {loaded.skipped} done by an earlier run"
     )
+    for wrong in loaded.wrong:
+        print(f"quarantined: {wrong}")
     if loaded.strange:
         print(
             f"not registered: {', '.join(loaded.strange)}; register them with `congto registry load` and import "

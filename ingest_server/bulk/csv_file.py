@@ -8,35 +8,85 @@
 
 ``at`` has its offset from UTC; ``value`` is an integer in the base unit of the OBIS code (Wh); ``quality`` is ACTUAL or
 names of :class:`~protocols.telemetry.reading.Quality` joined by ``+``.
+
+A file is read by blocks of lines, which NumPy takes apart (:mod:`.csv_block`). In any doubt, such as quotes, the
+line is read by itself, strictly; what is no reading then is a bad line, told with its number, and the others stand.
 """
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+import numpy as np
+
+from ingest_server.bulk.csv_block import Block, parse_block
+from ingest_server.bulk.part import BadLine, Part
 from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality, Reading
 
 COLUMNS = ("meter", "obis", "at", "value", "quality")
+BLOCK_OCTETS = 4 << 20  # some 80,000 readings
+LINE_OCTETS_MAX = 4096  # a reading takes some hundred
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _FLAGS = {flag.name: flag for flag in Quality if flag.name}
 
 
-def read_csv(lines: Iterable[str], name: str) -> Iterator[Row]:
-    """Yield the readings in ``lines``; raise :class:`UsageError` naming file, line, what is wrong and the cure."""
-    reader = csv.reader(lines, strict=True)
-    try:
-        head = next(reader, [])
-        if tuple(head) != COLUMNS:
-            raise UsageError(f"found the columns {','.join(head)[:80]!r}; expected {','.join(COLUMNS)}")
-        for fields in reader:
-            yield _row(fields)
-    except (UsageError, csv.Error) as error:
-        raise UsageError(f"{name}: line {reader.line_num or 1}: {error}") from error
+def read_csv(file: BinaryIO, name: str, tell: Callable[[int], None] = lambda _: None) -> Iterator[Part]:
+    """Yield the readings in ``file``; ``tell`` is told how many octets of it more have been read.
+
+    Raises :class:`UsageError` naming file, line, what is wrong and the cure if it is no such file at all.
+    """
+    head = file.readline(LINE_OCTETS_MAX)
+    found = head.decode(errors="replace").removeprefix("\ufeff").strip("\r\n")
+    if tuple(next(csv.reader([found]), [])) != COLUMNS:
+        raise UsageError(f"{name}: line 1: found the columns {found[:80]!r}; expected {','.join(COLUMNS)}")
+    tell(len(head))
+    number, rest = 2, b""
+    while block := file.read(BLOCK_OCTETS):
+        tell(len(block))
+        whole, _, rest = (rest + block).rpartition(b"\n")
+        if len(rest) > LINE_OCTETS_MAX:
+            raise UsageError(f"{name}: {len(rest)} octets without a line end; a line has at most {LINE_OCTETS_MAX}")
+        if whole:
+            yield _part(whole + b"\n", number)
+            number += whole.count(b"\n") + 1
+    if rest:
+        yield _part(rest + b"\n", number)
+
+
+def _part(lines: bytes, first: int) -> Part:
+    """Return the readings in ``lines``, of which the first has the number ``first``."""
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    block = parse_block(lines, _channel, lambda text: _quality(text.decode("ascii")))
+    (doubtful,) = np.nonzero(~block.plain)
+    if not len(doubtful):
+        return Part(block.channels, block.channel, block.at_ms, block.value, block.quality)
+    return _mended(lines, block, doubtful.tolist(), first)
+
+
+def _mended(lines: bytes, block: Block, doubtful: Sequence[int], first: int) -> Part:
+    """Return the part with its doubtful lines read one by one."""
+    channels = list(block.channels)
+    bad: list[BadLine] = []
+    for place in doubtful:
+        text = lines[block.begin[place] : block.end[place]].decode(errors="replace")
+        try:
+            reading = read_line(text)
+        except (UsageError, csv.Error) as error:
+            bad.append(BadLine(place - len(bad), first + place, str(error), text))
+            continue
+        block.plain[place] = True
+        block.channel[place] = len(channels)
+        channels.append(reading[:2])
+        block.at_ms[place], block.value[place], block.quality[place] = reading[2:]
+    good = block.plain
+    return Part(channels, block.channel[good], block.at_ms[good], block.value[good], block.quality[good], bad=bad)
 
 
 def write_csv(rows: Iterable[Row], out: TextIO) -> int:
@@ -49,15 +99,24 @@ def write_csv(rows: Iterable[Row], out: TextIO) -> int:
     return count
 
 
-def _row(fields: list[str]) -> Row:
+def read_line(text: str) -> Reading:
+    """Return the reading in one line, which may be quoted; raise :class:`UsageError` or :class:`csv.Error`."""
+    if len(text) > LINE_OCTETS_MAX:
+        raise UsageError(f"{len(text)} characters; a line has at most {LINE_OCTETS_MAX}")
+    found = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    fields = found[0] if len(found) == 1 else []
     if len(fields) != len(COLUMNS):
         raise UsageError(f"found {len(fields)} fields; expected {len(COLUMNS)}: {','.join(COLUMNS)}")
     meter, obis, at, value, quality = fields
     if not _INTEGER.fullmatch(value):
         raise UsageError(f"value {value[:40]!r}: expected an integer in the base unit of the OBIS code, such as Wh")
-    return Row(
-        Reading(known_meter(meter), known_obis(obis), _at_ms(at), check_value(int(value)), _quality(quality)), None
-    )
+    return Reading(known_meter(meter), known_obis(obis), _at_ms(at), check_value(int(value)), _quality(quality))
+
+
+@lru_cache(maxsize=1 << 17)  # a file names the same channels again and again
+def _channel(text: bytes) -> tuple[str, str]:
+    meter, _, obis = text.decode(errors="replace").partition(",")
+    return known_meter(meter), known_obis(obis)
 
 
 @lru_cache(maxsize=4096)  # the meters of a file are mostly read at the same times

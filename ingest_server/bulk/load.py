@@ -3,7 +3,11 @@
 With each chunk goes a note of how many of the file's rows are committed, under the hash of its content: the same
 command after a kill goes on there. When the file is done the note goes too, so that it may be imported again, for
 instance after meters were registered; what is there already is recognised. A reading with another value than is stored
-becomes a conflict and overwrites nothing; it names the file by the first digits of its hash.
+becomes a conflict and overwrites nothing; it names the file by the first digits of its hash. A line that holds no
+reading goes to the quarantine with its number.
+
+All is done on columns: while the database stores one chunk, a thread reads the next. A chunk goes by COPY straight into
+the hypertable; if the key refuses it, or what came before was there already, it is compared row by row.
 """
 
 from __future__ import annotations  # array[int] is no expression before Python 3.12
@@ -11,25 +15,31 @@ from __future__ import annotations  # array[int] is no expression before Python 
 import asyncio
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from ingest_server.bulk.loaded import STRANGE_KEPT_MAX, Loaded
-from ingest_server.bulk.row import Row
-from ingest_server.pipeline.admission import admit
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_server.bulk.loaded import STRANGE_KEPT_MAX, WRONG_KEPT_MAX, Loaded
+from ingest_server.bulk.part import BadLine, Part, in_parts
+from ingest_server.bulk.places import STRANGE, Places
+from ingest_server.pipeline.admission import MAY_COLLIDE, Admission, Rows, admit, find_refused
 from ingest_server.pipeline.bundle import Bundle, Imported
+from ingest_server.pipeline.message import Refusal, Rejected
 from ingest_server.pipeline.registered import Registered
+from ingest_server.pipeline.settings import BUNDLE_ROWS_MAX
 from ingest_server.pipeline.store import Connection, open_connection, store
-from protocols.telemetry.batch import ROWS_MAX, Batch
+from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, ROWS_MAX, Batch, Header
 
-CHUNK_ROWS = ROWS_MAX  # what is not admitted of a chunk must fit into one message for the quarantine
+CHUNK_ROWS = BUNDLE_ROWS_MAX
 GENERATION_DIGITS = 16
+REASON_CHARACTERS_MAX = 300
 
 SELECT_DONE = "select rows from bulk_import where file_sha256 = %s"
 DELETE_DONE = "delete from bulk_import where file_sha256 = %s"
-SELECT_GATEWAYS = "select meter_id, gateway_id from meter where meter_id = any(%s)"
 
 
 def file_sha256(path: Path) -> bytes:
@@ -38,25 +48,30 @@ def file_sha256(path: Path) -> bytes:
         return hashlib.file_digest(content, "sha256").digest()
 
 
-async def load_rows(
-    dsn: str, rows: Iterator[Row], file: Imported, *, now_ms: int, progress: Callable[[int], None]
+async def load_parts(
+    dsn: str, parts: Iterator[Part], file: Imported, *, now_ms: int, progress: Callable[[int], None]
 ) -> Loaded:
-    """Store ``rows``, all that ``file`` holds; ``progress`` is told how many are done.
+    """Store ``parts``, all that ``file`` holds; ``progress`` is told how many rows are done.
 
-    Raises :class:`UsageError` where a row can't be read: what stands before it is then committed or comes again.
+    Raises :class:`UsageError` where the file can't be read: what stands before is then committed or comes again.
     """
     loaded = Loaded()
     async with await open_connection(dsn) as connection:
         found = await (await connection.execute(SELECT_DONE, [file.sha256])).fetchone()
         done = loaded.skipped = found[0] if found else 0
-        rows = islice(rows, done, None)
-        registered = Registered()
+        chunks = in_parts(parts, CHUNK_ROWS, done)
+        places, registered = Places(), Registered()
+        await places.watch(connection)
+        await registered.watch(connection)
         careful = done > 0
-        reading = asyncio.create_task(_read(rows))
+        reading = asyncio.create_task(asyncio.to_thread(next, chunks, None))
         while chunk := await reading:
-            reading = asyncio.create_task(_read(rows))  # the next one, while the database stores this one
+            reading = asyncio.create_task(asyncio.to_thread(next, chunks, None))  # while the database stores this one
             done += len(chunk)
-            bundle = await _bundle(connection, registered, chunk, file._replace(rows=done), loaded, now_ms=now_ms)
+            admitting = Admitting(
+                chunk, file._replace(rows=done), now_ms, *await places.find(connection, chunk.channels)
+            )
+            bundle = await admitting.bundle(connection, places.gateways, registered, loaded)
             careful |= any(each.may_collide for each in bundle.admissions)
             if careful:
                 bundle = replace(bundle, suspects=frozenset(range(len(bundle.admissions))))
@@ -68,48 +83,108 @@ async def load_rows(
     return loaded
 
 
-async def _read(rows: Iterator[Row]) -> list[Row]:
-    return await asyncio.to_thread(lambda: list(islice(rows, CHUNK_ROWS)))
+class Admitting:
+    """What becomes of one chunk; ``gateway`` and ``channel_id`` are those of its channels."""
+
+    def __init__(
+        self, part: Part, file: Imported, now_ms: int, gateway: NDArray[np.int64], channel_id: NDArray[np.int32]
+    ) -> None:
+        self._part = part
+        self._file = file
+        self._now_ms = now_ms
+        self._gateway = gateway[part.channel]
+        self._rows = Rows(channel_id[part.channel], part.at_ms, part.value, part.quality)
+
+    async def bundle(
+        self, connection: Connection, gateways: Sequence[str], registered: Registered, loaded: Loaded
+    ) -> Bundle:
+        """Return what to store: an admission a gateway, and one more a gateway of which rows are refused."""
+        strange = self._gateway == STRANGE
+        unknown, future = find_refused(self._rows.channel_id, self._rows.at_ms, self._now_ms)
+        self._note_strange(strange, loaded)
+        admissions = self._admitted(~(unknown | future), gateways)
+        refused = (unknown | future) & ~strange
+        rejected = list(_rejected_lines(self._part.bad, self._file))
+        loaded.quarantined += len(self._part.bad)
+        wrong = [f"line {each.number}: {each.reason}" for each in self._part.bad[:WRONG_KEPT_MAX]]
+        loaded.wrong += wrong[: WRONG_KEPT_MAX - len(loaded.wrong)]
+        for number in np.unique(self._gateway[refused]).tolist():
+            await registered.load(connection, [gateways[number]])
+            (places,) = np.nonzero(refused & (self._gateway == number))
+            for first in range(0, len(places), ROWS_MAX):
+                batch = self._batch(gateways[number], places[first : first + ROWS_MAX])
+                admission = admit(batch, registered.channels(gateways[number]), self._now_ms)
+                loaded.quarantined += len(batch) - len(admission.rows)
+                admissions.append(admission)
+                rejected += admission.rejected
+        return Bundle(admissions, rejected=rejected, imported=self._file, flags=self._flags(strange))
+
+    def _note_strange(self, strange: NDArray[np.bool_], loaded: Loaded) -> None:
+        loaded.left_out += int(np.count_nonzero(strange))
+        for number in dict.fromkeys(self._part.channel[strange].tolist()):
+            meter = self._part.channels[number][0]
+            if len(loaded.strange) < STRANGE_KEPT_MAX and meter not in loaded.strange:
+                loaded.strange.append(meter)
+
+    def _admitted(self, mask: NDArray[np.bool_], gateways: Sequence[str]) -> list[Admission]:
+        """Return the rows in ``mask`` by gateway, in the file's order."""
+        whose, rows = (self._gateway, self._rows) if mask.all() else (self._gateway[mask], self._rows.chosen(mask))
+        if not len(rows):
+            return []
+        if (np.diff(whose) < 0).any():
+            order = np.argsort(whose, kind="stable")
+            whose, rows = whose[order], rows.chosen(order)
+        begins = np.concatenate(([0], np.flatnonzero(np.diff(whose)) + 1))
+        collides = bool((rows.quality & int(MAY_COLLIDE)).any())
+        return [
+            Admission(
+                self._header(gateways[number]),
+                Rows(rows.channel_id[a:b], rows.at_ms[a:b], rows.value[a:b], rows.quality[a:b]),
+                may_collide=collides,
+            )
+            for number, a, b in zip(
+                whose[begins].tolist(), begins.tolist(), [*begins[1:].tolist(), len(rows)], strict=True
+            )
+        ]
+
+    def _header(self, gateway: str) -> Header:
+        return Header(gateway, self._file.sha256.hex()[:GENERATION_DIGITS], self._file.rows)
+
+    def _batch(self, gateway: str, places: NDArray[np.int64]) -> Batch:
+        """Return the rows at ``places`` as a gateway would send them."""
+        numbers, channel = np.unique(self._part.channel[places], return_inverse=True)
+        rows = self._rows.chosen(places)
+        header = self._header(gateway)
+        return Batch(
+            gateway,
+            header.generation,
+            header.sequence,
+            tuple(self._part.channels[number] for number in numbers.tolist()),
+            channel=_array(channel),
+            at_ms=_array(rows.at_ms),
+            value=_array(rows.value),
+            quality=_array(rows.quality),
+        )
+
+    def _flags(self, strange: NDArray[np.bool_]) -> list[tuple[str, str, int, int, str]]:
+        part = self._part
+        return [
+            (*part.channels[part.channel[place]], int(part.at_ms[place]), int(part.value[place]), flag)
+            for place, flag in part.flags.items()
+            if not strange[place]
+        ]
 
 
-async def _bundle(
-    connection: Connection, registered: Registered, chunk: list[Row], imported: Imported, loaded: Loaded, *, now_ms: int
-) -> Bundle:
-    """Return what to store of ``chunk``: one admission a gateway."""
-    meters = sorted({row.reading.meter for row in chunk})
-    gateway_of: dict[str, str] = dict(await (await connection.execute(SELECT_GATEWAYS, [meters])).fetchall())
-    by_gateway: dict[str, list[Row]] = {}
-    for row in chunk:
-        gateway = gateway_of.get(row.reading.meter)
-        if gateway is None:
-            loaded.left_out += 1
-            if row.reading.meter not in loaded.strange and len(loaded.strange) < STRANGE_KEPT_MAX:
-                loaded.strange.append(row.reading.meter)
-        else:
-            by_gateway.setdefault(gateway, []).append(row)
-    await registered.load(connection, by_gateway.keys())
-    generation, sequence = imported.sha256.hex()[:GENERATION_DIGITS], imported.rows
-    admissions = [
-        admit(_batch(gateway, generation, sequence, rows), registered.channels(gateway), now_ms)
-        for gateway, rows in by_gateway.items()
-    ]
-    rejected = [each for admission in admissions for each in admission.rejected]
-    loaded.quarantined += sum(len(rows) for rows in by_gateway.values()) - sum(len(each.rows) for each in admissions)
-    flags = [(*row.reading[:4], row.flag) for rows in by_gateway.values() for row in rows if row.flag is not None]
-    return Bundle(admissions, rejected=rejected, imported=imported, flags=flags)
+def _array(column: NDArray[Any]) -> array[int]:
+    return array("q", column.astype(np.int64).tobytes())
 
 
-def _batch(gateway: str, generation: str, sequence: int, rows: list[Row]) -> Batch:
-    index: dict[tuple[str, str], int] = {}
-    for row in rows:
-        index.setdefault(row.reading[:2], len(index))
-    return Batch(
-        gateway,
-        generation,
-        sequence,
-        tuple(index),
-        channel=array("q", [index[row.reading[:2]] for row in rows]),
-        at_ms=array("q", [row.reading.measured_at_ms for row in rows]),
-        value=array("q", [row.reading.value for row in rows]),
-        quality=array("q", [row.reading.quality for row in rows]),
-    )
+def _rejected_lines(bad: Sequence[BadLine], file: Imported) -> Iterator[Rejected]:
+    """Yield one message of all bad lines, each with its number, as far as a message has room."""
+    if not bad:
+        return
+    text = "\n".join(f"{each.number}: {each.text}" for each in bad).encode("utf-8", "replace")
+    more = f"; and {len(bad) - 1} more lines" if len(bad) > 1 else ""
+    cut = f", {len(text)} octets, of which the first are kept" if len(text) > MESSAGE_OCTETS_MAX else ""
+    reason = f"{file.name}: line {bad[0].number}: {bad[0].reason[:REASON_CHARACTERS_MAX]}{more}{cut}"
+    yield Rejected(f"import/{file.name}", text[:MESSAGE_OCTETS_MAX], reason, kind=Refusal.BROKEN)

@@ -3,11 +3,16 @@
 from dataclasses import dataclass, field
 
 STRANGE_KEPT_MAX = 20  # names of meters; the rows are all counted
+WRONG_KEPT_MAX = 20  # bad lines; all are counted and quarantined
 
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of a file's rows; ``strange`` are meters that are not registered, whose rows were left out."""
+    """What became of a file's rows.
+
+    ``strange`` are meters that are not registered, whose rows were left out; ``wrong`` says of bad lines, which are
+    quarantined, where they are and what is wrong.
+    """
 
     skipped: int = 0  # committed before this run
     new: int = 0
@@ -16,6 +21,7 @@ class Loaded:
     quarantined: int = 0
     left_out: int = 0
     strange: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     def add(self, new: int, duplicate: int, conflict: int) -> None:
         """Count one chunk."""

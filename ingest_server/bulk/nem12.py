@@ -10,14 +10,20 @@ says Eastern Standard Time, UTC+10; whoever uses it elsewhere says so. A quality
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from typing import TextIO
 
-from ingest_server.bulk.row import Row, instant, make_reading
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_server.bulk.numbers import parse_decimals
+from ingest_server.bulk.part import Part
+from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter
 from protocols.errors import UsageError
 from protocols.obis import UNIT_FACTORS
 from protocols.telemetry.reading import Quality
@@ -31,6 +37,7 @@ BEGINNING = "100,NEM12"
 NO_VALUE, VARIES = "N", "V"
 UTC_OFFSET_H = 10
 LINE_CHARACTERS_MAX = 20_000  # 288 values of 15 digits and 4 decimals, with room
+PART_VALUES = 65_536  # days are gathered up to so many values and then computed at once
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 _METHOD = re.compile(r"[ANV]|[EFS][0-9]{2}")  # section 4.4: E, F and S have a method of two digits
 
@@ -47,19 +54,41 @@ class Stream:
 
 @dataclass(slots=True)
 class Day:
-    """What a record 300 says, and the records 400 after it: values and the quality of each."""
+    """What a record 300 says, and the records 400 after it: values, and the quality of each."""
 
-    on: date
-    values: list[str]
-    methods: list[str]
+    line: int  # where the record 300 stands
+    stream: Stream
+    begin_ms: int
+    values: str  # joined by commas
+    count: int
+    method: str
+    stretches: list[tuple[int, int, str]]  # first and last interval, counted from 1, and their quality
+
+    def methods(self) -> list[str]:
+        """Return the quality of each interval."""
+        found = [self.method] * self.count
+        for first, last, method in self.stretches:
+            found[first - 1 : last] = [method] * (last - first + 1)
+        return found
 
 
-def read_nem12(lines: Iterable[str], name: str, utc_offset_h: int = UTC_OFFSET_H) -> Iterator[Row]:
+def read_nem12(lines: Iterable[str], name: str, utc_offset_h: int = UTC_OFFSET_H) -> Iterator[Part]:
     """Yield the readings in ``lines``; raise :class:`UsageError` naming file, line, what is wrong and the cure."""
-    zone = timezone(timedelta(hours=utc_offset_h))
+    days: list[Day] = []
+    gathered = 0
+    for day in _days(lines, name, timezone(timedelta(hours=utc_offset_h))):
+        days.append(day)
+        gathered += day.count
+        if gathered >= PART_VALUES:
+            yield _part(days, name)
+            days, gathered = [], 0
+    if days:
+        yield _part(days, name)
+
+
+def _days(lines: Iterable[str], name: str, zone: timezone) -> Iterator[Day]:
     stream: Stream | None = None
     day: Day | None = None
-    kind = ""
     number = 0
     try:
         for number, line in enumerate(lines, 1):
@@ -69,14 +98,14 @@ def read_nem12(lines: Iterable[str], name: str, utc_offset_h: int = UTC_OFFSET_H
             kind = fields[0]
             if number == 1 and not line.startswith(BEGINNING):
                 raise UsageError(f"found {line[:40]!r}; a NEM12 file begins with {BEGINNING}")
-            if kind in {"200", "300", "900"} and stream and day:
-                yield from _rows(stream, day, zone)
+            if kind in {"200", "300", "900"} and day:
+                yield day
                 day = None
             match kind:
                 case "200":
                     stream = _stream(fields)
                 case "300":
-                    day = _day(fields, stream)
+                    day = _day(fields, stream, zone, number)
                 case "400":
                     _qualify(fields, day)
                 case "900":
@@ -98,10 +127,10 @@ def _stream(fields: list[str]) -> Stream:
         raise UsageError(f"stream {suffix[:10]!r} in {unit[:10]!r}: expected E, B, Q or K in {', '.join(UNITS)}")
     if fields[8] not in map(str, INTERVALS_MIN):
         raise UsageError(f"an interval of {fields[8][:10]!r} minutes; expected 5, 15 or 30")
-    return Stream(fields[1], STREAMS[suffix[0]], UNITS[unit][1], int(fields[8]))
+    return Stream(known_meter(fields[1]), STREAMS[suffix[0]], UNITS[unit][1], int(fields[8]))
 
 
-def _day(fields: list[str], stream: Stream | None) -> Day:
+def _day(fields: list[str], stream: Stream | None, zone: timezone, line: int) -> Day:
     if stream is None:
         raise UsageError("a record 300 before any 200: whose values are these?")
     count = 1440 // stream.interval_min
@@ -109,23 +138,28 @@ def _day(fields: list[str], stream: Stream | None) -> Day:
         raise UsageError(
             f"{len(fields)} fields; a day of {stream.interval_min} minutes has {count} values, and a quality"
         )
+    begin_ms = _begin_ms(fields[1], zone)
+    return Day(line, stream, begin_ms, ",".join(fields[2 : count + 2]), count, _method(fields[count + 2]), [])
+
+
+@lru_cache(maxsize=4096)
+def _begin_ms(text: str, zone: timezone) -> int:
+    """Return when a day begins that is written as 20251001; all of it must be within the bounds of readings."""
     try:
-        on = datetime.strptime(fields[1], "%Y%m%d").replace(tzinfo=UTC).date()
+        begin = datetime.strptime(text, "%Y%m%d").replace(tzinfo=zone)
     except ValueError:
-        raise UsageError(f"date {fields[1][:20]!r}: expected one such as 20251001") from None
-    return Day(on, fields[2 : count + 2], [_method(fields[count + 2])] * count)
+        raise UsageError(f"date {text[:20]!r}: expected one such as 20251001") from None
+    instant_ms(begin + timedelta(days=1))
+    return instant_ms(begin)
 
 
 def _qualify(fields: list[str], day: Day | None) -> None:
     """Set the quality of a stretch of intervals."""
     if day is None or len(fields) < 4:
         raise UsageError("a record 400 without a day, or of less than 4 fields")
-    if not (
-        fields[1].isdecimal() and fields[2].isdecimal() and 1 <= int(fields[1]) <= int(fields[2]) <= len(day.values)
-    ):
-        raise UsageError(f"intervals {fields[1][:9]} to {fields[2][:9]}: the day has {len(day.values)}, counted from 1")
-    first, last = int(fields[1]), int(fields[2])
-    day.methods[first - 1 : last] = [_method(fields[3])] * (last - first + 1)
+    if not (fields[1].isdecimal() and fields[2].isdecimal() and 1 <= int(fields[1]) <= int(fields[2]) <= day.count):
+        raise UsageError(f"intervals {fields[1][:9]} to {fields[2][:9]}: the day has {day.count}, counted from 1")
+    day.stretches.append((int(fields[1]), int(fields[2]), _method(fields[3])))
 
 
 def _method(text: str) -> str:
@@ -134,24 +168,66 @@ def _method(text: str) -> str:
     return text
 
 
-def _rows(stream: Stream, day: Day, zone: timezone) -> Iterator[Row]:
-    begin = datetime(day.on.year, day.on.month, day.on.day, tzinfo=zone)
-    for number, (text, method) in enumerate(zip(day.values, day.methods, strict=True), 1):
-        if method[0] == NO_VALUE:
-            continue
-        if method == VARIES:
-            raise UsageError(f"{day.on}, interval {number}: quality V, and no record 400 says which")
-        value = _value(text, stream.factor)
-        at = begin + number * timedelta(minutes=stream.interval_min)
-        reading = make_reading(stream.meter, stream.obis, at, value, int(QUALITIES[method[0]]))
-        yield Row(reading, method if len(method) > 1 else None)
+def _part(days: Sequence[Day], name: str) -> Part:
+    """Return the readings of ``days``; intervals without a value are none."""
+    counts = [day.count for day in days]
+    first = np.concatenate(([0], np.cumsum(counts)))
+    methods = _methods(days, first, name)
+    kept = methods.astype("U1") != NO_VALUE
+    channels = list(dict.fromkeys((day.stream.meter, day.stream.obis) for day in days))
+    number = {channel: place for place, channel in enumerate(channels)}
+    channel = np.repeat([number[day.stream.meter, day.stream.obis] for day in days], counts)
+    interval_ms = np.repeat([day.stream.interval_min * 60_000 for day in days], counts)
+    at_ms = np.repeat([day.begin_ms for day in days], counts)
+    at_ms += (np.arange(len(channel)) - np.repeat(first[:-1], counts) + 1) * interval_ms
+    value = _values(days, counts, first, kept, name)
+    quality = np.zeros(len(channel), np.int16)
+    for letter, meaning in QUALITIES.items():
+        quality[methods.astype("U1") == letter] = int(meaning)
+    kept_methods = methods[kept]
+    (flagged,) = np.nonzero(np.char.str_len(kept_methods) > 1)
+    flags = dict(zip(flagged.tolist(), kept_methods[flagged].tolist(), strict=True))
+    return Part(channels, channel[kept], at_ms[kept], value[kept], quality[kept], flags)
+
+
+def _methods(days: Sequence[Day], first: NDArray[np.int64], name: str) -> NDArray[np.str_]:
+    """Return the quality of each interval; raise :class:`UsageError` where a day leaves one open."""
+    methods = np.repeat(np.array([day.method for day in days], "U3"), [day.count for day in days])
+    for day, begin in zip(days, first.tolist(), strict=False):
+        if day.stretches:
+            methods[begin : begin + day.count] = day.methods()
+    (varies,) = np.nonzero(methods == VARIES)
+    if len(varies):
+        place = int(np.searchsorted(first, varies[0], "right")) - 1
+        raise UsageError(
+            f"{name}: line {days[place].line}: interval {varies[0] - first[place] + 1}: quality V, and no record 400 "
+            "says which"
+        )
+    return methods
+
+
+def _values(
+    days: Sequence[Day], counts: Sequence[int], first: NDArray[np.int64], kept: NDArray[np.bool_], name: str
+) -> NDArray[np.int64]:
+    """Return the values in base units; what is not plain is read by itself, and refused if it is no whole number."""
+    factor = np.repeat([day.stream.factor for day in days], counts)
+    value, plain = parse_decimals(",".join(day.values for day in days), factor)
+    (doubtful,) = np.nonzero(~plain & kept)
+    for at in doubtful.tolist():
+        place = int(np.searchsorted(first, at, "right")) - 1
+        day = days[place]
+        try:
+            value[at] = _value(day.values.split(",")[at - first[place]], day.stream.factor)
+        except UsageError as error:
+            raise UsageError(f"{name}: line {day.line}: {error}") from error
+    return value
 
 
 def _value(text: str, factor: int) -> int:
     value = Decimal(text) * factor if _NUMBER.fullmatch(text) else None
     if value is None or value != value.to_integral_value():
         raise UsageError(f"value {text[:30]!r}: expected a number that is whole in Wh, varh or VAh")
-    return int(value)
+    return check_value(int(value))
 
 
 def write_nem12(rows: Iterable[Row], out: TextIO, made_at: datetime, utc_offset_h: int = UTC_OFFSET_H) -> int:

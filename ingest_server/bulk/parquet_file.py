@@ -10,9 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ingest_server.bulk.row import Row, make_reading
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_server.bulk.part import BadLine, Part
+from ingest_server.bulk.row import Row, check_value, known_meter, known_obis
 from protocols.errors import UsageError
-from protocols.telemetry.batch import QUALITY_MAX
+from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, QUALITY_MAX, VALUE_MAX
 
 BEGINNING = b"PAR1"  # Parquet's magic number, at either end of a file
 GROUP_ROWS = 65_536
@@ -29,10 +33,11 @@ def load_pyarrow() -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def read_parquet(path: Path, tell: Callable[[int], None]) -> Iterator[Row]:
+def read_parquet(path: Path, tell: Callable[[int], None] = lambda _: None) -> Iterator[Part]:
     """Yield the readings in a file; ``tell`` is told how many of its octets more have been read, by its rows.
 
-    Raises :class:`UsageError` naming file, row, what is wrong and the cure.
+    A row that holds no reading is bad and told with its number. Raises :class:`UsageError` naming the file, what is
+    wrong and the cure where the columns are others.
     """
     arrow, parquet = load_pyarrow()
     name = str(path)
@@ -41,10 +46,9 @@ def read_parquet(path: Path, tell: Callable[[int], None]) -> Iterator[Row]:
             _check_columns(arrow, file.schema_arrow, name)
             wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
             octets, number, told = path.stat().st_size, 0, 0
-            for part in file.iter_batches(GROUP_ROWS, columns=wanted):
-                for row in _rows(part.to_pydict(), part.num_rows, name, number):
-                    number += 1
-                    yield row
+            for group in file.iter_batches(GROUP_ROWS, columns=wanted):
+                yield _part(arrow, group, number)
+                number += group.num_rows
                 reached = octets * number // max(1, file.metadata.num_rows)
                 tell(reached - told)
                 told = reached
@@ -97,15 +101,82 @@ def _check_columns(arrow: Any, schema: Any, name: str) -> None:
             raise UsageError(f"{name}: column {column} is {found or 'missing'}; expected {what}")
 
 
-def _rows(columns: dict[str, list[Any]], length: int, name: str, before: int) -> Iterator[Row]:
-    qualities = columns.get("quality") or [0] * length
-    found = zip(columns["meter"], columns["obis"], columns["at"], columns["value"], qualities, strict=True)
-    for number, (meter, obis, at, value, quality) in enumerate(found, before + 1):
+def _part(arrow: Any, group: Any, before: int) -> Part:
+    """Return the readings in a group of rows, which come after so many others."""
+    columns = {name: group.column(name) for name in group.schema.names}
+    good = np.ones(group.num_rows, bool)
+    for column in columns.values():
+        if column.null_count:
+            good &= column.is_valid().to_numpy(zero_copy_only=False)
+    meter_names, meter = _names(arrow, columns["meter"], known_meter)
+    obis_names, obis = _names(arrow, columns["obis"], known_obis)
+    good &= (meter >= 0) & (obis >= 0)
+    at_ms, whole = _at_ms(arrow, columns["at"])
+    good &= whole & (at_ms >= AT_MS_MIN) & (at_ms <= AT_MS_MAX)
+    value, within = _integers(columns["value"], -VALUE_MAX, VALUE_MAX)
+    quality, known = np.zeros(group.num_rows, np.int64), np.ones(group.num_rows, bool)
+    if "quality" in columns:
+        quality, known = _integers(columns["quality"], 0, QUALITY_MAX)
+    good &= within & known
+    pairs, channel = np.unique((meter * len(obis_names) + obis)[good], return_inverse=True)
+    channels = [(meter_names[pair // len(obis_names)], obis_names[pair % len(obis_names)]) for pair in pairs.tolist()]
+    bad: list[BadLine] = []
+    for place in np.flatnonzero(~good).tolist():
+        row = group.slice(place, 1)
+        bad.append(BadLine(place - len(bad), before + place + 1, _wrong(arrow, row), _shown(arrow, row)))
+    return Part(channels, channel, at_ms[good], value[good], quality[good].astype(np.int16), bad=bad)
+
+
+def _names(arrow: Any, column: Any, read: Callable[[str], str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the texts of a column as ``read`` reads them, each once, and the number of each row's, -1 if it can't."""
+    if not arrow.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    said, place = [], []
+    for text in column.dictionary.to_pylist():
         try:
-            if None in (meter, obis, at, value, quality):
-                raise UsageError("found a null; expected a value in each column")
-            if not 0 <= quality <= QUALITY_MAX:
-                raise UsageError(f"quality {quality}: expected 0 to {QUALITY_MAX}, the sum of the flags")
-            yield Row(make_reading(meter, obis, at, value, quality))
-        except UsageError as error:
-            raise UsageError(f"{name}: row {number}: {error}") from error
+            said.append(read(text))
+            place.append(len(said) - 1)
+        except UsageError:
+            place.append(-1)
+    index = column.indices.fill_null(len(place)).to_numpy(zero_copy_only=False)
+    return said, np.array([*place, -1], np.int64)[index]
+
+
+def _at_ms(arrow: Any, column: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the milliseconds since 1970 of a column of timestamps, and which are whole and can be."""
+    found = column.cast(arrow.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    unit = column.type.unit
+    if unit == "s":
+        possible = np.abs(found) <= AT_MS_MAX // 1000
+        return np.where(possible, found, 0) * 1000, possible
+    at_ms, rest = np.divmod(found, {"ms": 1, "us": 1000, "ns": 1_000_000}[unit])
+    return at_ms, rest == 0
+
+
+def _integers(column: Any, lowest: int, highest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return a column of integers of any width, and which lie within the bounds."""
+    found = column.fill_null(0).to_numpy(zero_copy_only=False)
+    within = (found >= lowest) & (found <= highest)
+    return np.where(within, found, 0).astype(np.int64), within
+
+
+def _wrong(arrow: Any, row: Any) -> str:
+    """Return what is wrong with a single row."""
+    columns = {name: row.column(name) for name in row.schema.names}
+    if any(column.null_count for column in columns.values()):
+        return "found a null; expected a value in each column"
+    try:
+        known_meter(columns["meter"].to_pylist()[0])
+        known_obis(columns["obis"].to_pylist()[0])
+        check_value(columns["value"].to_pylist()[0])
+    except UsageError as error:
+        return str(error)
+    quality = columns["quality"].to_pylist()[0] if "quality" in columns else 0
+    if not 0 <= quality <= QUALITY_MAX:
+        return f"quality {quality}: expected 0 to {QUALITY_MAX}, the sum of the flags"
+    return f"time {columns['at'].cast(arrow.string()).to_pylist()[0]}: expected whole milliseconds from 2000 to 2100"
+
+
+def _shown(arrow: Any, row: Any) -> str:
+    """Return a row as text."""
+    return ",".join(str(row.column(name).cast(arrow.string()).to_pylist()[0]) for name in row.schema.names)

@@ -21,11 +21,6 @@ class Row(NamedTuple):
     flag: str | None = None
 
 
-def make_reading(meter: str, obis: str, at: datetime, value: int, quality: int) -> Reading:
-    """Return the reading; raise :class:`UsageError` if anything in it lies outside the contract's bounds."""
-    return Reading(known_meter(meter), known_obis(obis), instant_ms(at), check_value(value), quality)
-
-
 def instant_ms(at: datetime) -> int:
     """Return the milliseconds since 1970; raise :class:`UsageError` if they are none that a reading may have."""
     at_ms, rest = divmod(at - EPOCH, MILLISECOND)

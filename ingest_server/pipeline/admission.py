@@ -97,6 +97,13 @@ class Admission:
     unregistered: bool = False
 
 
+def find_refused(
+    channel_id: NDArray[np.int32], at_ms: NDArray[np.int64], now_ms: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows are of no registered channel, and which are dated too far ahead of ``now_ms``."""
+    return channel_id == 0, at_ms > now_ms + AHEAD_MS_MAX
+
+
 def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
     """Return which rows of ``batch`` to store and which to quarantine.
 
@@ -111,8 +118,7 @@ def admit(batch: Batch, channels: Channels | None, now_ms: int) -> Admission:
         _column(batch.value),
         _column(batch.quality).astype(np.int16),
     )
-    unknown = rows.channel_id == 0
-    future = rows.at_ms > now_ms + AHEAD_MS_MAX
+    unknown, future = find_refused(rows.channel_id, rows.at_ms, now_ms)
     may_collide = bool((rows.quality & int(MAY_COLLIDE)).any())
     refused = unknown | future
     if not refused.any():

@@ -133,9 +133,62 @@ def test_rows_of_strange_meters_are_left_out_and_told(dsn, tmp_path, capsys):
     assert len(stored(dsn)) == 8
 
 
+def test_bad_lines_are_quarantined_with_their_numbers_and_the_others_stored(dsn, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(load, "CHUNK_ROWS", 40)
+    path = csv_file(tmp_path / "some.csv", readings())
+    found = (tmp_path / "some.csv").read_text().splitlines()
+    found[3:3] = ["g1-M0,1.0.1.8.0,yesterday,7,ACTUAL", "g1-M0,1.0.1.8.0"]
+    found[60] = found[60].replace(",1.0.1.8.0,", ",1.0.1.8,")
+    (tmp_path / "some.csv").write_text("\n".join(found))
+    expected = sorted(readings())
+    del expected[57]
+    for _ in range(2):
+        told = imported(capsys, path, status=1)
+        assert (told["new"] + told["duplicate"], told["quarantined"]) == (89, 3)
+        assert [text.split(":")[0] for text in told["wrong"]] == ["line 4", "line 5", "line 61"]
+        assert stored(dsn) == expected
+    with connect(dsn) as connection:
+        kept = connection.execute("select topic, payload, reason, times from quarantine order by 1, 3").fetchall()
+    assert [(topic, payload.count(b"\n") + 1, times) for topic, payload, _, times in kept] == [
+        ("import/some.csv", 2, 2),
+        ("import/some.csv", 1, 2),
+    ]
+    assert kept[0][1].startswith(b"4: g1-M0,1.0.1.8.0,yesterday,7,ACTUAL\n5: ")
+    assert kept[0][2].startswith("some.csv: line 4: at 'yesterday'")
+    assert kept[0][2].endswith("and 1 more lines")
+    assert main(["ingest", "readmit"]) in (0, 1)  # they are no messages, and stay
+    assert stored(dsn) == expected
+
+
+def test_rows_in_the_future_and_of_strange_channels_are_quarantined_by_gateway(dsn, tmp_path, capsys):
+    good = readings(count=2)
+    later = [each._replace(measured_at_ms=4_000_000_000_000) for each in good[::2]]
+    other = [each._replace(obis="1.0.2.8.0") for each in good[:1]]
+    mixed = [row for rows in zip(good[:3], later, strict=True) for row in rows] + other + good[3:]
+    found = imported(capsys, csv_file(tmp_path / "mixed.csv", mixed), status=1)
+    assert (found["new"], found["quarantined"], found["left_out"]) == (6, 4, 0)
+    assert stored(dsn) == sorted(good)
+    with connect(dsn) as connection:
+        kept = connection.execute("select gateway_id, kind, count(*) from quarantine group by 1, 2 order by 1, 2")
+        assert kept.fetchall() == [("g1", "future", 1), ("g1", "unregistered", 1), ("g2", "future", 1)]
+
+
+def test_one_key_twice_in_a_file_is_stored_once_and_another_value_is_a_conflict(dsn, tmp_path, capsys):
+    good = readings(count=3)
+    again = [*good, good[0], good[5]._replace(value=-1)]
+    found = imported(capsys, csv_file(tmp_path / "twice.csv", again), status=1)
+    assert (found["new"], found["duplicate"], found["conflict"]) == (9, 1, 1)
+    assert stored(dsn) == sorted(good)
+    with connect(dsn) as connection:
+        assert connection.execute("select gateway_id, value from reading_conflict").fetchall() == [("g1", -1)]
+
+
 def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
     (tmp_path / "bytes").write_bytes(b"meter,obis\xff")
     assert main(["import", str(tmp_path / "bytes")]) == 2
+    assert "expected meter,obis,at,value,quality" in capsys.readouterr().err
+    (tmp_path / "nem").write_bytes(b"100,NEM12\xff")
+    assert main(["import", str(tmp_path / "nem")]) == 2
     assert main(["import", str(tmp_path / "nothing")]) == 2
     assert main(["export", str(tmp_path / "no" / "where")]) == 2
     assert "expected a text file in UTF-8" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("parquet") / "readings.parquet"
     told = []
     assert write_parquet(map(Row, found), path) == len(found)
-    assert [row.reading for row in read_parquet(path, told.append)] == found
+    assert [row.reading for part in read_parquet(path, told.append) for row in part.rows()] == found
     assert sum(told) == (path.stat().st_size if found else 0)
 
 
@@ -57,18 +57,38 @@ def written(path, **changes):
         ({"at": [datetime(2025, 10, 1)]}, "expected a timestamp with its zone"),  # noqa: DTZ001
         ({"at": None}, "column at is missing"),
         ({"meter": [7]}, "column meter is int64; expected a string"),
-        ({"meter": ["M 1"]}, "row 1: meter 'M 1'"),
-        ({"obis": ["x"]}, "row 1: "),
-        ({"value": [VALUE_MAX + 1]}, "row 1: value"),
-        ({"quality": [QUALITY_MAX + 1]}, "row 1: quality"),
-        ({"at": [datetime(1970, 1, 1, tzinfo=UTC)]}, "row 1: time"),
-        ({"value": pyarrow.array([None], pyarrow.int64())}, "row 1: found a null"),
     ],
 )
 def test_what_cannot_be_taken_without_guessing_is_refused(changes, reason, tmp_path):
     with pytest.raises(UsageError, match=r"wrong\.parquet: ") as refused:
-        list(read_parquet(written(tmp_path / "wrong.parquet", **changes), lambda _: None))
+        list(read_parquet(written(tmp_path / "wrong.parquet", **changes)))
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"meter": ["M 1"]}, "meter 'M 1'"),
+        ({"meter": pyarrow.array([None], pyarrow.string())}, "found a null"),
+        ({"obis": ["x"]}, "OBIS code 'x'"),
+        ({"value": [VALUE_MAX + 1]}, f"value {VALUE_MAX + 1}"),
+        ({"value": pyarrow.array([2**64 - 1], pyarrow.uint64())}, f"value {2**64 - 1}"),
+        ({"quality": [QUALITY_MAX + 1]}, "quality 128"),
+        ({"at": [datetime(1970, 1, 1, tzinfo=UTC)]}, "time 1970-01-01"),
+        ({"at": [datetime(2025, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]}, "time 2025-01-01 00:00:00.000001"),
+        ({"at": pyarrow.array([2**62], pyarrow.timestamp("ms", "UTC"))}, "time "),
+        ({"value": pyarrow.array([None], pyarrow.int64())}, "found a null"),
+    ],
+)
+def test_a_wrong_row_is_told_with_its_number_and_the_others_stand(changes, reason, tmp_path):
+    wrong = parquet.read_table(written(tmp_path / "wrong.parquet", **changes))
+    good = parquet.read_table(written(tmp_path / "good.parquet")).cast(wrong.schema)
+    parquet.write_table(pyarrow.concat_tables([good, wrong, good]), tmp_path / "x.parquet")
+    (part,) = read_parquet(tmp_path / "x.parquet")
+    assert [row.reading.value for row in part.rows()] == [7, 7]
+    ((place, number, said, _),) = part.bad
+    assert (place, number) == (1, 2)
+    assert reason in said
 
 
 def test_a_file_of_others_may_name_its_zone_and_leave_qualities_out(tmp_path):
@@ -79,7 +99,8 @@ def test_a_file_of_others_may_name_its_zone_and_leave_qualities_out(tmp_path):
         at=[datetime(2025, 10, 1, tzinfo=vietnam)],
         value=pyarrow.array([7], pyarrow.int32()),
     )
-    ((reading, _),) = read_parquet(path, lambda _: None)
+    (part,) = read_parquet(path)
+    ((reading, _),) = part.rows()
     assert reading == Reading("M-1", "1.0.1.8.0", 1_759_251_600_000, 7, 0)
 
 
