@@ -132,12 +132,14 @@ def test_when_all_connections_are_lent_the_next_is_told_to_come_back(district: D
 @pytest.mark.integration
 def test_a_fault_of_ours_is_a_500_without_its_insides(district: District):
     with serving(district.dsn) as api:
-        district.connection.execute("alter table gateway rename column state to mood")
+        district.connection.execute("alter table gateway alter column registered_at drop not null")
+        district.connection.execute("update gateway set registered_at = null")
         try:
             problem = problem_of(api.client.get("/v1/gateways"), 500)
         finally:
-            district.connection.execute("alter table gateway rename column mood to state")
-        assert "state" not in problem["detail"].replace("statement", "")
+            district.connection.execute("update gateway set registered_at = now()")
+            district.connection.execute("alter table gateway alter column registered_at set not null")
+        assert "NoneType" not in str(problem)
         assert api.client.get("/v1/gateways").status_code == 200
 
 
