@@ -7,7 +7,6 @@ hash that two texts share costs time and never a wrong name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ NAME_OCTETS_MAX = 64 + 1 + 23  # a meter's name and an OBIS code of six groups o
 WORD = 8
 PADDING = bytes(NAME_OCTETS_MAX + WORD)  # words may be read beyond the end
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ divided by the golden ratio: Knuth, TAOCP 3, section 6.4
-Read = TypeVar("Read")
 _MASKS = np.array([(1 << (8 * octets)) - 1 for octets in range(WORD + 1)], np.uint64)
 
 
@@ -33,19 +31,17 @@ class Block:
     begin: Places  # of each line
     end: Places  # where its line end stands
     plain: Mask
-    channels: list[tuple[str, str]]
     channel: NDArray[np.int64]
     at_ms: NDArray[np.int64]
     value: NDArray[np.int64]
     quality: NDArray[np.int16]
 
 
-def parse_block(
-    lines: bytes, channel_of: Callable[[bytes], tuple[str, str]], quality_of: Callable[[bytes], int]
-) -> Block:
-    """Return the columns of ``lines``, whole ones of ASCII without quotes, each with its line end.
+def parse_block(lines: bytes, channel_of: Callable[[bytes], int], quality_of: Callable[[bytes], int]) -> Block:
+    """Return the columns of ``lines``, whole ones, each with its line end.
 
-    ``channel_of`` reads ``meter,obis``, ``quality_of`` the last field; both raise :class:`UsageError` where they can't.
+    ``channel_of`` gives the number of ``meter,obis``, ``quality_of`` reads the last field; both give 0 or more, and
+    raise :class:`UsageError` where they can't.
     """
     octets: Octets = np.frombuffer(lines + PADDING, np.uint8)
     text = octets[: len(lines)]
@@ -56,11 +52,9 @@ def parse_block(
     plain &= good
     value, good = parse_integers(octets, commas[:, 2] + 1, commas[:, 3])
     plain &= good  # and so many digits are less than VALUE_MAX
-    names, channel, good = _names(octets, begin, commas[:, 1], channel_of, wanted=plain)
-    plain &= good
-    qualities, number, good = _names(octets, commas[:, 3] + 1, end, quality_of, wanted=plain)
-    plain &= good
-    return Block(begin, end, plain, names, channel, at_ms, value, np.array([*qualities, 0], np.int16)[number])
+    channel = _numbers(octets, begin, commas[:, 1], channel_of, wanted=plain)
+    quality = _numbers(octets, commas[:, 3] + 1, end, quality_of, wanted=plain & (channel >= 0))
+    return Block(begin, end, quality >= 0, channel, at_ms, value, quality.astype(np.int16))
 
 
 def _commas(found: Places, begin: Places, end: Places) -> tuple[Mask, Places]:
@@ -77,45 +71,37 @@ def _commas(found: Places, begin: Places, end: Places) -> tuple[Mask, Places]:
     return plain, table
 
 
-def _names(
-    octets: Octets, begin: Places, end: Places, read: Callable[[bytes], Read], *, wanted: Mask
-) -> tuple[list[Read], NDArray[np.int64], Mask]:
-    """Return what the texts from ``begin`` to ``end`` say, each once, the number of each line's, and which were read.
-
-    A line that was not read has the number after the last.
-    """
+def _numbers(
+    octets: Octets, begin: Places, end: Places, number_of: Callable[[bytes], int], *, wanted: Mask
+) -> NDArray[np.int64]:
+    """Return the number of the text from ``begin`` to ``end`` of each line that is ``wanted``, -1 where it has none."""
+    numbers = np.full(len(begin), -1)
     length = end - begin
-    good = wanted & (length <= NAME_OCTETS_MAX)
-    (chosen,) = np.nonzero(good)
-    number = np.full(len(begin), -1)
-    if len(chosen):
-        begin, length = begin[chosen], length[chosen]
-        words = [
-            word & _MASKS[np.clip(length - WORD * place, 0, WORD)]
-            for place, word in enumerate(_words(octets, begin, length))
-        ]
-        hashed = length.astype(np.uint64)
-        for word in words:
-            hashed = (hashed ^ word) * _FACTOR
-            hashed ^= hashed >> np.uint64(32)
-        _, first, which = np.unique(hashed, return_index=True, return_inverse=True)
-        of = first[which]
-        same = length == length[of]
-        for word in words:
-            same &= word == word[of]
-        said: list[Read] = []
-        place = np.full(len(first), -1)
-        for unique, at in enumerate(first.tolist()):
-            try:
-                said.append(read(octets[begin[at] : begin[at] + length[at]].tobytes()))
-                place[unique] = len(said) - 1
-            except UsageError:
-                pass  # whoever reads the line by itself says what is wrong with it
-        number[chosen] = np.where(same, place[which], -1)
-    else:
-        said = []
-    good = number >= 0
-    return said, np.where(good, number, len(said)), good
+    (chosen,) = np.nonzero(wanted & (length <= NAME_OCTETS_MAX))
+    if not len(chosen):
+        return numbers
+    begin, length = begin[chosen], length[chosen]
+    words = [
+        word & _MASKS[np.clip(length - WORD * place, 0, WORD)]
+        for place, word in enumerate(_words(octets, begin, length))
+    ]
+    hashed = length.astype(np.uint64)
+    for word in words:
+        hashed = (hashed ^ word) * _FACTOR
+        hashed ^= hashed >> np.uint64(32)
+    _, first, which = np.unique(hashed, return_index=True, return_inverse=True)
+    of = first[which]
+    same = length == length[of]
+    for word in words:
+        same &= word == word[of]
+    found = []
+    for at, octets_long in zip(begin[first].tolist(), length[first].tolist(), strict=True):
+        try:
+            found.append(number_of(octets[at : at + octets_long].tobytes()))
+        except UsageError:  # whoever reads the line by itself says what is wrong with it
+            found.append(-1)
+    numbers[chosen] = np.where(same, np.array(found, np.int64)[which], -1)
+    return numbers
 
 
 def _words(octets: Octets, begin: Places, length: Places) -> list[NDArray[np.uint64]]:

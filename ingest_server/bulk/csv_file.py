@@ -16,7 +16,7 @@ line is read by itself, strictly; what is no reading then is a bad line, told wi
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import BinaryIO, TextIO
@@ -24,7 +24,7 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from ingest_server.bulk.csv_block import Block, parse_block
-from ingest_server.bulk.part import BadLine, Part
+from ingest_server.bulk.part import BadLine, ChannelNumbers, Part
 from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality, Reading
@@ -46,47 +46,60 @@ def read_csv(file: BinaryIO, name: str, tell: Callable[[int], None] = lambda _: 
     if tuple(next(csv.reader([found]), [])) != COLUMNS:
         raise UsageError(f"{name}: line 1: found the columns {found[:80]!r}; expected {','.join(COLUMNS)}")
     tell(len(head))
-    number, rest = 2, b""
+    number, rest, names = 2, b"", Names()
     while block := file.read(BLOCK_OCTETS):
         tell(len(block))
         whole, _, rest = (rest + block).rpartition(b"\n")
         if len(rest) > LINE_OCTETS_MAX:
             raise UsageError(f"{name}: {len(rest)} octets without a line end; a line has at most {LINE_OCTETS_MAX}")
         if whole:
-            yield _part(whole + b"\n", number)
+            yield names.part(whole + b"\n", number)
             number += whole.count(b"\n") + 1
     if rest:
-        yield _part(rest + b"\n", number)
+        yield names.part(rest + b"\n", number)
 
 
-def _part(lines: bytes, first: int) -> Part:
-    """Return the readings in ``lines``, of which the first has the number ``first``."""
-    if b"\r" in lines:
-        lines = lines.replace(b"\r\n", b"\n")
-    block = parse_block(lines, _channel, lambda text: _quality(text.decode("ascii")))
-    (doubtful,) = np.nonzero(~block.plain)
-    if not len(doubtful):
-        return Part(block.channels, block.channel, block.at_ms, block.value, block.quality)
-    return _mended(lines, block, doubtful.tolist(), first)
+class Names:
+    """Reads blocks of one file; knows the names that were met in it."""
 
+    def __init__(self) -> None:
+        self._numbers = ChannelNumbers()
+        self._known: dict[bytes, int] = {}  # by meter and OBIS code as they stand in the file
 
-def _mended(lines: bytes, block: Block, doubtful: Sequence[int], first: int) -> Part:
-    """Return the part with its doubtful lines read one by one."""
-    channels = list(block.channels)
-    bad: list[BadLine] = []
-    for place in doubtful:
-        text = lines[block.begin[place] : block.end[place]].decode(errors="replace")
-        try:
-            reading = read_line(text)
-        except (UsageError, csv.Error) as error:
-            bad.append(BadLine(place - len(bad), first + place, str(error), text))
-            continue
-        block.plain[place] = True
-        block.channel[place] = len(channels)
-        channels.append(reading[:2])
-        block.at_ms[place], block.value[place], block.quality[place] = reading[2:]
-    good = block.plain
-    return Part(channels, block.channel[good], block.at_ms[good], block.value[good], block.quality[good], bad=bad)
+    def part(self, lines: bytes, first: int) -> Part:
+        """Return the readings in ``lines``, of which the first has the number ``first``."""
+        if self._numbers.begin_part():
+            self._known.clear()
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n")
+        block = parse_block(lines, self._channel, lambda text: _quality(text.decode(errors="replace")))
+        bad = self._mend(lines, block, first)
+        channels, good = self._numbers.channels, block.plain
+        if good.all():
+            return Part(channels, block.channel, block.at_ms, block.value, block.quality)
+        return Part(channels, block.channel[good], block.at_ms[good], block.value[good], block.quality[good], bad=bad)
+
+    def _mend(self, lines: bytes, block: Block, first: int) -> list[BadLine]:
+        """Read the lines that are not plain one by one into the block; return those that hold no reading."""
+        bad: list[BadLine] = []
+        for place in np.flatnonzero(~block.plain).tolist():
+            text = lines[block.begin[place] : block.end[place]].decode(errors="replace")
+            try:
+                meter, obis, *rest = read_line(text)
+            except (UsageError, csv.Error) as error:
+                bad.append(BadLine(place - len(bad), first + place, str(error), text))
+                continue
+            block.plain[place] = True
+            block.channel[place] = self._numbers.number(meter, obis)
+            block.at_ms[place], block.value[place], block.quality[place] = rest
+        return bad
+
+    def _channel(self, text: bytes) -> int:
+        found = self._known.get(text)
+        if found is None:
+            meter, _, obis = text.decode(errors="replace").partition(",")
+            found = self._known[text] = self._numbers.number(known_meter(meter), known_obis(obis))
+        return found
 
 
 def write_csv(rows: Iterable[Row], out: TextIO) -> int:
@@ -111,12 +124,6 @@ def read_line(text: str) -> Reading:
     if not _INTEGER.fullmatch(value):
         raise UsageError(f"value {value[:40]!r}: expected an integer in the base unit of the OBIS code, such as Wh")
     return Reading(known_meter(meter), known_obis(obis), _at_ms(at), check_value(int(value)), _quality(quality))
-
-
-@lru_cache(maxsize=1 << 17)  # a file names the same channels again and again
-def _channel(text: bytes) -> tuple[str, str]:
-    meter, _, obis = text.decode(errors="replace").partition(",")
-    return known_meter(meter), known_obis(obis)
 
 
 @lru_cache(maxsize=4096)  # the meters of a file are mostly read at the same times

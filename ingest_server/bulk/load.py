@@ -30,11 +30,10 @@ from ingest_server.pipeline.admission import MAY_COLLIDE, Admission, Rows, admit
 from ingest_server.pipeline.bundle import Bundle, Imported
 from ingest_server.pipeline.message import Refusal, Rejected
 from ingest_server.pipeline.registered import Registered
-from ingest_server.pipeline.settings import BUNDLE_ROWS_MAX
 from ingest_server.pipeline.store import Connection, open_connection, store
 from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, ROWS_MAX, Batch, Header
 
-CHUNK_ROWS = BUNDLE_ROWS_MAX
+CHUNK_ROWS = 100_000  # a block of CSV; twice what a transaction of messages takes, for nobody waits for a receipt
 GENERATION_DIGITS = 16
 REASON_CHARACTERS_MAX = 300
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_server.bulk.numbers import parse_decimals
-from ingest_server.bulk.part import Part
+from ingest_server.bulk.part import ChannelNumbers, Part
 from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter
 from protocols.errors import UsageError
 from protocols.obis import UNIT_FACTORS
@@ -76,14 +76,15 @@ def read_nem12(lines: Iterable[str], name: str, utc_offset_h: int = UTC_OFFSET_H
     """Yield the readings in ``lines``; raise :class:`UsageError` naming file, line, what is wrong and the cure."""
     days: list[Day] = []
     gathered = 0
+    numbers = ChannelNumbers()
     for day in _days(lines, name, timezone(timedelta(hours=utc_offset_h))):
         days.append(day)
         gathered += day.count
         if gathered >= PART_VALUES:
-            yield _part(days, name)
+            yield _part(days, name, numbers)
             days, gathered = [], 0
     if days:
-        yield _part(days, name)
+        yield _part(days, name, numbers)
 
 
 def _days(lines: Iterable[str], name: str, zone: timezone) -> Iterator[Day]:
@@ -168,15 +169,14 @@ def _method(text: str) -> str:
     return text
 
 
-def _part(days: Sequence[Day], name: str) -> Part:
+def _part(days: Sequence[Day], name: str, numbers: ChannelNumbers) -> Part:
     """Return the readings of ``days``; intervals without a value are none."""
     counts = [day.count for day in days]
     first = np.concatenate(([0], np.cumsum(counts)))
     methods = _methods(days, first, name)
     kept = methods.astype("U1") != NO_VALUE
-    channels = list(dict.fromkeys((day.stream.meter, day.stream.obis) for day in days))
-    number = {channel: place for place, channel in enumerate(channels)}
-    channel = np.repeat([number[day.stream.meter, day.stream.obis] for day in days], counts)
+    numbers.begin_part()
+    channel = np.repeat([numbers.number(day.stream.meter, day.stream.obis) for day in days], counts)
     interval_ms = np.repeat([day.stream.interval_min * 60_000 for day in days], counts)
     at_ms = np.repeat([day.begin_ms for day in days], counts)
     at_ms += (np.arange(len(channel)) - np.repeat(first[:-1], counts) + 1) * interval_ms
@@ -187,7 +187,7 @@ def _part(days: Sequence[Day], name: str) -> Part:
     kept_methods = methods[kept]
     (flagged,) = np.nonzero(np.char.str_len(kept_methods) > 1)
     flags = dict(zip(flagged.tolist(), kept_methods[flagged].tolist(), strict=True))
-    return Part(channels, channel[kept], at_ms[kept], value[kept], quality[kept], flags)
+    return Part(numbers.channels, channel[kept], at_ms[kept], value[kept], quality[kept], flags)
 
 
 def _methods(days: Sequence[Day], first: NDArray[np.int64], name: str) -> NDArray[np.str_]:

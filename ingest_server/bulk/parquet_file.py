@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_server.bulk.part import BadLine, Part
+from ingest_server.bulk.part import BadLine, ChannelNumbers, Part
 from ingest_server.bulk.row import Row, check_value, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, QUALITY_MAX, VALUE_MAX
@@ -46,8 +46,9 @@ def read_parquet(path: Path, tell: Callable[[int], None] = lambda _: None) -> It
             _check_columns(arrow, file.schema_arrow, name)
             wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
             octets, number, told = path.stat().st_size, 0, 0
+            numbers = ChannelNumbers()
             for group in file.iter_batches(GROUP_ROWS, columns=wanted):
-                yield _part(arrow, group, number)
+                yield _part(arrow, group, number, numbers)
                 number += group.num_rows
                 reached = octets * number // max(1, file.metadata.num_rows)
                 tell(reached - told)
@@ -101,7 +102,7 @@ def _check_columns(arrow: Any, schema: Any, name: str) -> None:
             raise UsageError(f"{name}: column {column} is {found or 'missing'}; expected {what}")
 
 
-def _part(arrow: Any, group: Any, before: int) -> Part:
+def _part(arrow: Any, group: Any, before: int, numbers: ChannelNumbers) -> Part:
     """Return the readings in a group of rows, which come after so many others."""
     columns = {name: group.column(name) for name in group.schema.names}
     good = np.ones(group.num_rows, bool)
@@ -118,13 +119,18 @@ def _part(arrow: Any, group: Any, before: int) -> Part:
     if "quality" in columns:
         quality, known = _integers(columns["quality"], 0, QUALITY_MAX)
     good &= within & known
-    pairs, channel = np.unique((meter * len(obis_names) + obis)[good], return_inverse=True)
-    channels = [(meter_names[pair // len(obis_names)], obis_names[pair % len(obis_names)]) for pair in pairs.tolist()]
+    numbers.begin_part()
+    pairs, which = np.unique((meter * len(obis_names) + obis)[good], return_inverse=True)
+    found = [
+        numbers.number(meter_names[pair // len(obis_names)], obis_names[pair % len(obis_names)])
+        for pair in pairs.tolist()
+    ]
+    channel = np.array(found, np.int64)[which]
     bad: list[BadLine] = []
     for place in np.flatnonzero(~good).tolist():
         row = group.slice(place, 1)
         bad.append(BadLine(place - len(bad), before + place + 1, _wrong(arrow, row), _shown(arrow, row)))
-    return Part(channels, channel, at_ms[good], value[good], quality[good].astype(np.int16), bad=bad)
+    return Part(numbers.channels, channel, at_ms[good], value[good], quality[good].astype(np.int16), bad=bad)
 
 
 def _names(arrow: Any, column: Any, read: Callable[[str], str]) -> tuple[list[str], NDArray[np.int64]]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ingest_server.bulk.row import Row
 from protocols.telemetry.reading import Reading
 
+CHANNELS_MAX = 1_000_000  # 300 MB
+
 
 class BadLine(NamedTuple):
     """A line without a reading: how many readings of its part stand before it, its number, what is wrong, itself."""
@@ -18,6 +20,31 @@ class BadLine(NamedTuple):
     number: int
     reason: str
     text: str
+
+
+class ChannelNumbers:
+    """Numbers channels as they are first met in a file, so that each is looked at once and not in each part.
+
+    ``channels`` only grows, and is another list once it has become too long.
+    """
+
+    def __init__(self) -> None:
+        self.channels: list[tuple[str, str]] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def begin_part(self) -> bool:
+        """Begin anew if the list is too long; return whether that was done. Not within a part."""
+        if len(self.channels) < CHANNELS_MAX:
+            return False
+        self.channels, self._numbers = [], {}
+        return True
+
+    def number(self, meter: str, obis: str) -> int:
+        """Return the place of a channel in ``channels``."""
+        found = self._numbers.setdefault((meter, obis), len(self.channels))
+        if found == len(self.channels):
+            self.channels.append((meter, obis))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def measure() -> list[dict[str, Any]]:
         kind = Path(path).suffix[1:]
         ratio = rate / bare
         found += [
-            world.row(f"import: {kind} ÷ bare COPY", ratio, "ratio", "≥ 0.70", met=ratio >= 0.7),
+            world.row(f"import: {kind} ÷ bare COPY", ratio, "ratio", "≥ 0.80", met=ratio >= 0.8),
             world.row(f"import: {kind}, CPU a million readings", cpu_s[path], "s", "stated", met=True),
         ]
     ratio = again / bare
