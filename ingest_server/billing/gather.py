@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from ingest_server.billing import queries
 from ingest_server.billing.columns import MISSING, REGISTERS, Int64Array, Points, Spans, Terms, day_of, empty_registers
-from ingest_server.billing.history import gather_issued, gather_previous
+from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
 from ingest_server.billing.spans import Contracts, billed_spans
@@ -117,6 +117,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     ``connection`` is in a repeatable read transaction, which makes all chunks of a run one picture.
     """
     parameters = frame.parameters | {"after": chunk.after, "upto": chunk.upto}
+    connection.execute(queries.RANGES_JOINED_WHOLE)
     points = _columns(connection, queries.SELECT_POINTS, parameters, id="T", book="i4")
     ids, book = points["id"].tolist(), points["book"]
     contracts = Contracts(**_columns(connection, queries.SELECT_CONTRACTS, parameters, **_CONTRACT))
@@ -126,6 +127,9 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     spans = billed_spans(frame.period, contracts, len(ids), frame.terms)
     spans = Spans(**{name: getattr(spans, name)[kept[spans.point]] for name in Spans.__slots__})
     start_us, end_us = midnights(spans.first_day), midnights(spans.last_day + 1)
+    issued = gather_issued(connection, parameters, spans)
+    before = gather_previous_month(connection, parameters)
+    connection.execute(queries.AS_PLANNED)
     return Points(
         metering_point_id=tuple(ids[point] for point in spans.point.tolist()),
         book=np.unique(book[spans.point], return_inverse=True)[1],
@@ -133,8 +137,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         spans=spans,
         start_us=start_us,
         end_us=end_us,
-        issued=gather_issued(connection, parameters, spans),
-        previous=gather_previous(connection, frame.period.first_on, parameters, spans),
+        issued=issued,
+        previous=gather_previous(connection, frame.period.first_on, parameters, spans, before),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
     )
 

@@ -63,9 +63,31 @@ def _matched(found: dict[str, Any], spans: Spans) -> tuple[Int64Array, Int64Arra
     return record, in_the_way
 
 
-def gather_previous(connection: Connection[Any], first_on: date, parameters: dict[str, Any], spans: Spans) -> Previous:
-    """Return of each row the last bill before it; before a later row of a point, the row before stands in its place."""
-    found = _previous_of_points(connection, parameters, spans)
+_BILL = {
+    "point": "i4",
+    "bill_id": "i8",
+    "last_day": "i4",
+    "days": "i4",
+    "energy_wh": "i8",
+    "carried": "i8",
+    "terms": "i4",
+}
+_PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {"before": Field("i4", PAST_PERIODS)}
+
+
+def gather_previous_month(connection: Connection[Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the bills that end on the day before the period, by their points."""
+    return fetch_columns(connection, queries.SELECT_PREVIOUS, parameters, _PREVIOUS)
+
+
+def gather_previous(
+    connection: Connection[Any], first_on: date, parameters: dict[str, Any], spans: Spans, month: dict[str, Any]
+) -> Previous:
+    """Return of each row the last bill before it; before a later row of a point, the row before stands in its place.
+
+    ``month`` are the bills of :func:`gather_previous_month`; of points without one an older is looked for.
+    """
+    found = _with_older(connection, parameters, spans, month)
     row_of = np.searchsorted(spans.point, found["point"])
     known = row_of < len(spans)
     known[known] = spans.point[row_of[known]] == found["point"][known]
@@ -84,15 +106,13 @@ def gather_previous(connection: Connection[Any], first_on: date, parameters: dic
     return Previous(bill_id=bill_id, last_day=last_day, carried_out_wh=carried, terms=terms, daily_wh=daily)
 
 
-def _previous_of_points(connection: Connection[Any], parameters: dict[str, Any], spans: Spans) -> dict[str, Any]:
-    kinds = {"point": "i4", "bill_id": "i8", "last_day": "i4", "days": "i4", "energy_wh": "i8", "carried": "i8"}
-    layout = {name: Field(kind) for name, kind in kinds.items()}
-    layout |= {"terms": Field("i4"), "before": Field("i4", PAST_PERIODS)}
-    found = fetch_columns(connection, queries.SELECT_PREVIOUS, parameters, layout)
+def _with_older(
+    connection: Connection[Any], parameters: dict[str, Any], spans: Spans, found: dict[str, Any]
+) -> dict[str, Any]:
     rest = np.setdiff1d(spans.point, found["point"])
     if not rest.size or not _any_older(connection, parameters):
         return found
-    older = fetch_columns(connection, queries.SELECT_PREVIOUS_OLDER, parameters | {"points": rest.tolist()}, layout)
+    older = fetch_columns(connection, queries.SELECT_PREVIOUS_OLDER, parameters | {"points": rest.tolist()}, _PREVIOUS)
     return {name: np.concatenate([column, older[name]]) for name, column in found.items()}
 
 

@@ -9,6 +9,11 @@ for :mod:`ingest_server.database.binary_rows`; instants are PostgreSQL's own, mi
 # A chunk is a range of every index, so the planner shall not shy from indexes; and no query is long enough to compile.
 PREPARE = "set local random_page_cost = 1.1; set local jit = off; set local work_mem = '64MB'"
 
+# How many rows a chunk's range has is a guess between two bounds of a histogram, on texts that begin alike: of millions
+# of points it says one. Two ranges of 20,000 rows joined row by row took 40 s then; merged or hashed they take 0.03 s.
+RANGES_JOINED_WHOLE = "set local enable_nestloop = off"
+AS_PLANNED = "set local enable_nestloop = on"
+
 SELECTION = """
     (%(wanted)s::text[] is null or metering_point_id = any (%(wanted)s))
     and (%(unit)s::text is null or left(metering_point_id, 6) = %(unit)s)
@@ -173,7 +178,7 @@ SELECT_ISSUED = f"""
     from chosen
     join bill b using (metering_point_id)
     join bill_standing st using (bill_id)
-    left join solar_purchase s on s.bill_id = b.bill_id
+    left join lateral (select * from solar_purchase own where own.bill_id = b.bill_id limit 1) s on true
     where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
     order by row, b.period_from, b.period_to, b.version desc
@@ -181,7 +186,7 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = """
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce(s.carried_out_wh, 0),
+    coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
     coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1,
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
@@ -192,7 +197,6 @@ SELECT_PREVIOUS = f"""
     select distinct on (row) {_PREVIOUS}
     from chosen
     join bill b using (metering_point_id)
-    left join solar_purchase s on s.bill_id = b.bill_id
     left join bill_act a on a.bill_id = b.bill_id and a.act = 'cancel'
     where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from < %(first_on)s and b.period_from >= %(first_on)s - 31 and b.period_to = %(first_on)s - 1
@@ -218,6 +222,5 @@ SELECT_PREVIOUS_OLDER = f"""
           and not exists (select from bill_act a where a.bill_id = bill.bill_id and a.act = 'cancel')
         order by bill.period_from desc, bill.period_to desc, bill.version desc limit 1
     ) b
-    left join solar_purchase s on s.bill_id = b.bill_id
     where row = any (%(points)s::integer[]) and b.period_to < %(first_on)s
 """
