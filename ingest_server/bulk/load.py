@@ -27,7 +27,7 @@ from ingest_server.bulk.loaded import STRANGE_KEPT_MAX, WRONG_KEPT_MAX, Loaded
 from ingest_server.bulk.part import BadLine, Part, in_parts
 from ingest_server.bulk.places import STRANGE, Places
 from ingest_server.pipeline.admission import MAY_COLLIDE, Admission, Rows, admit, find_refused
-from ingest_server.pipeline.bundle import Bundle, Imported
+from ingest_server.pipeline.bundle import Bundle, Flags, Imported
 from ingest_server.pipeline.message import Refusal, Rejected
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import Connection, open_connection, store
@@ -116,7 +116,7 @@ class Admitting:
                 loaded.quarantined += len(batch) - len(admission.rows)
                 admissions.append(admission)
                 rejected += admission.rejected
-        return Bundle(admissions, rejected=rejected, imported=self._file, flags=self._flags(strange))
+        return Bundle(admissions, rejected=rejected, imported=self._file, flags=self._flags())
 
     def _note_strange(self, strange: NDArray[np.bool_], loaded: Loaded) -> None:
         loaded.left_out += int(np.count_nonzero(strange))
@@ -165,13 +165,12 @@ class Admitting:
             quality=_array(rows.quality),
         )
 
-    def _flags(self, strange: NDArray[np.bool_]) -> list[tuple[str, str, int, int, str]]:
+    def _flags(self) -> Flags | None:
         part = self._part
-        return [
-            (*part.channels[part.channel[place]], int(part.at_ms[place]), int(part.value[place]), flag)
-            for place, flag in part.flags.items()
-            if not strange[place]
-        ]
+        if part.flag is None:
+            return None
+        said = (part.flag > 0) & (self._rows.channel_id > 0)
+        return Flags(self._rows.chosen(said), part.flag[said], part.flag_texts)
 
 
 def _array(column: NDArray[Any]) -> array[int]:

@@ -184,10 +184,17 @@ def _part(days: Sequence[Day], name: str, numbers: ChannelNumbers) -> Part:
     quality = np.zeros(len(channel), np.int16)
     for letter, meaning in QUALITIES.items():
         quality[methods.astype("U1") == letter] = int(meaning)
-    kept_methods = methods[kept]
-    (flagged,) = np.nonzero(np.char.str_len(kept_methods) > 1)
-    flags = dict(zip(flagged.tolist(), kept_methods[flagged].tolist(), strict=True))
-    return Part(numbers.channels, channel[kept], at_ms[kept], value[kept], quality[kept], flags)
+    texts, number = np.unique(methods[kept], return_inverse=True)
+    flag = np.where(np.char.str_len(texts) > 1, np.arange(len(texts)) + 1, 0)[number].astype(np.int32)
+    return Part(
+        numbers.channels,
+        channel[kept],
+        at_ms[kept],
+        value[kept],
+        quality[kept],
+        flag if flag.any() else None,
+        texts.tolist(),
+    )
 
 
 def _methods(days: Sequence[Day], first: NDArray[np.int64], name: str) -> NDArray[np.str_]:

@@ -1,7 +1,7 @@
 """Readings of a file as columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +51,9 @@ class ChannelNumbers:
 class Part:
     """Readings of a file in their order, as four columns of one length; ``channel`` points into ``channels``.
 
-    ``at_ms`` is in milliseconds since 1970 UTC, ``value`` in the base unit of the OBIS code. ``flags`` are what the
-    file's own format says of single rows' quality beyond our flags, by the place of the row; ``bad`` are the lines
-    between them that hold no reading.
+    ``at_ms`` is in milliseconds since 1970 UTC, ``value`` in the base unit of the OBIS code. ``flag`` numbers what the
+    file's own format says of each row's quality beyond our flags, one of ``flag_texts`` counted from 1, or 0: nothing;
+    ``None`` if it says nothing at all. ``bad`` are the lines between the rows that hold no reading.
     """
 
     channels: Sequence[tuple[str, str]]
@@ -61,7 +61,8 @@ class Part:
     at_ms: NDArray[np.int64]
     value: NDArray[np.int64]
     quality: NDArray[np.int16]
-    flags: Mapping[int, str] = field(default_factory=dict)
+    flag: NDArray[np.int32] | None = None
+    flag_texts: Sequence[str] = ()
     bad: Sequence[BadLine] = ()
 
     def __len__(self) -> int:
@@ -69,9 +70,11 @@ class Part:
 
     def rows(self) -> Iterator[Row]:
         """Yield the readings one by one."""
-        columns = (each.tolist() for each in (self.channel, self.at_ms, self.value, self.quality))
-        for place, (channel, *rest) in enumerate(zip(*columns, strict=True)):
-            yield Row(Reading(*self.channels[channel], *rest), self.flags.get(place))
+        flag = np.zeros(len(self.value), np.int32) if self.flag is None else self.flag
+        texts = (None, *self.flag_texts)
+        columns = (each.tolist() for each in (self.channel, self.at_ms, self.value, self.quality, flag))
+        for channel, *rest, said in zip(*columns, strict=True):
+            yield Row(Reading(*self.channels[channel], *rest), texts[said])
 
     def marked(self, quality: int) -> "Part":
         """Return the same with ``quality`` added to each reading."""
@@ -86,10 +89,15 @@ class Part:
         return self._span(0, good, self.bad[:bad]), self._span(good, len(self.value), later)
 
     def _span(self, first: int, end: int, bad: Sequence[BadLine]) -> "Part":
-        flags = {place - first: flag for place, flag in self.flags.items() if first <= place < end}
         span = slice(first, end)
-        return Part(
-            self.channels, self.channel[span], self.at_ms[span], self.value[span], self.quality[span], flags, bad
+        return replace(
+            self,
+            channel=self.channel[span],
+            at_ms=self.at_ms[span],
+            value=self.value[span],
+            quality=self.quality[span],
+            flag=None if self.flag is None else self.flag[span],
+            bad=bad,
         )
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingest_server.pipeline.admission import Admission, Channels, admit
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_server.pipeline.admission import Admission, Channels, Rows, admit
 from ingest_server.pipeline.message import Decoded, Message, Refusal, Rejected
 from protocols.telemetry.batch import Batch, Header
 from protocols.telemetry.event import EventMessage, MeterEvent, encode_events
@@ -57,6 +60,15 @@ class Imported(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Flags:
+    """What a file says of some readings' quality: of each of ``rows`` the number of its text, counted from 1."""
+
+    rows: Rows
+    number: NDArray[np.int32]
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """What one transaction stores. ``suspects`` numbers the admissions whose rows may be stored already.
 
@@ -77,7 +89,7 @@ class Bundle:
     clocks: Sequence[MeterClock] = ()
     readmitted: int | None = None
     imported: Imported | None = None
-    flags: Sequence[tuple[str, str, int, int, str]] = ()  # meter, OBIS code, time [ms since 1970], value, flag
+    flags: Flags | None = None
 
     def batches(self) -> dict[tuple[str, str], Ranges]:
         """Return the batches that are now stored or quarantined: (gateway, generation) → sequences."""

@@ -26,6 +26,7 @@ from ingest_server.pipeline.suspects import (
     copy_readings,
     store_carefully,
     store_compared,
+    store_flags,
 )
 from protocols.telemetry.loss import Loss
 from protocols.telemetry.receipt import State
@@ -80,17 +81,6 @@ INSERT_EVENTS = """
 UPSERT_IMPORT = """
     insert into bulk_import (file_sha256, name, rows) values (%s, %s, %s)
     on conflict (file_sha256) do update set rows = greatest(bulk_import.rows, excluded.rows), updated_at = now()
-"""
-# A flag belongs to the reading that stands: one that came with a conflicting value is not kept.
-INSERT_FLAGS = """
-    insert into reading_flag (channel_id, measured_at, flag)
-    select channel_id, measured_at, flag
-    from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])
-        as f (meter_id, obis, at_ms, value, flag)
-    join channel using (meter_id, obis)
-    join reading using (channel_id, value)
-    where measured_at = to_timestamp(at_ms / 1000.0)
-    on conflict do nothing
 """
 UPDATE_STATUS = """
     update gateway set state = %(state)s, status = %(status)s,
@@ -151,7 +141,7 @@ async def _store(
         if bundle.clocks:
             await cursor.execute(UPSERT_CLOCKS, [list(column) for column in zip(*bundle.clocks, strict=True)])
         if bundle.flags:
-            await cursor.execute(INSERT_FLAGS, [list(column) for column in zip(*bundle.flags, strict=True)])
+            await store_flags(cursor, bundle.flags.rows, bundle.flags.number, bundle.flags.texts)
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
     return Stored(new + stored.new, stored.duplicate, stored.conflict, given_up)

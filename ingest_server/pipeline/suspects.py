@@ -49,6 +49,17 @@ INSERT_STAGED = """
     order by channel_id, measured_at, message
     on conflict do nothing
 """
+# A flag belongs to the reading that stands: one that came with a conflicting value is not kept.
+INSERT_FLAGS = """
+    insert into reading_flag (channel_id, measured_at, flag)
+    select s.channel_id, s.measured_at, f.flag
+    from staged_reading s
+    join reading r using (channel_id, measured_at, value)
+    join unnest({texts}::text[]) with ordinality as f (flag, message) on f.message = s.message
+    where r.measured_at between {first} and {last}
+    order by s.channel_id, s.measured_at
+    on conflict do nothing
+"""
 INSERT_CONFLICTS = """
     insert into reading_conflict (channel_id, measured_at, value, quality, gateway_id, generation, sequence)
     select s.channel_id, s.measured_at, s.value, s.quality, m.gateway_id, m.generation, m.sequence
@@ -115,13 +126,26 @@ async def store_carefully(cursor: Cursor, parts: Parts) -> Stored:
     return Stored(new, len(staged) - new - kept, kept)
 
 
+async def store_flags(cursor: Cursor, rows: Rows, number: NDArray[np.int32], texts: Sequence[str]) -> None:
+    """Keep what is said of the quality of ``rows``, where they stand: of each the text with its number, from 1."""
+    if not len(rows):
+        return
+    await cursor.execute(CLEAR_STAGED)
+    await _stage(cursor, number, rows)
+    await cursor.execute(sql.SQL(INSERT_FLAGS).format(texts=sql.Literal(list(texts)), **_bounds(rows)))
+
+
+def _bounds(rows: Rows) -> dict[str, sql.Composed]:
+    """Return the first and the last time of ``rows`` as SQL."""
+    bounds = {"first": rows.at_ms.min(), "last": rows.at_ms.max()}
+    return {name: sql.SQL("to_timestamp({} / 1000.0)").format(sql.Literal(int(each))) for name, each in bounds.items()}
+
+
 async def _find(cursor: Cursor, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the places of the rows that are stored, and the values that stand there."""
     await _stage(cursor, np.arange(len(rows), dtype=np.int32), rows)
-    bounds = [sql.Literal(int(each)) for each in (rows.at_ms.min(), rows.at_ms.max())]
-    first, last = (sql.SQL("to_timestamp({} / 1000.0)").format(each) for each in bounds)
     data = bytearray()
-    async with cursor.copy(sql.SQL(COPY_FOUND).format(first=first, last=last)) as copy:
+    async with cursor.copy(sql.SQL(COPY_FOUND).format(**_bounds(rows))) as copy:
         async for piece in copy:
             data += piece
     return decode_pairs(bytes(data))
