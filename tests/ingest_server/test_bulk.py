@@ -1,16 +1,24 @@
 """`congto import` and `congto export` with a real database."""
 
+import asyncio
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from deploy.cli import main
+from deploy.runtime.processes import wait_until
 from ingest_server.bulk import load
 from ingest_server.bulk.csv_file import write_csv
+from ingest_server.bulk.places import STRANGE, Places
 from ingest_server.bulk.row import Row
 from ingest_server.database import connect, migrate
+from ingest_server.pipeline.store import open_connection
 from ingest_server.registry import load_registry
 from protocols.telemetry.reading import Quality, Reading
+from tests.ingest_server.processes import DEADLINE_S
 from tests.ingest_server.stored_directly import HALF_HOUR_MS, START_MS, message, registry, store_transactions
 
 pytestmark = pytest.mark.integration
@@ -119,6 +127,47 @@ def test_an_import_that_broke_off_goes_on_where_it_was(dsn, tmp_path, capsys, mo
     assert (found["skipped"], found["new"]) == (40, 50)
     assert stored(dsn) == sorted(readings())
     assert imported(capsys, path)["skipped"] == 0
+
+
+def test_an_import_that_is_killed_goes_on_and_stores_each_reading_once(dsn, tmp_path, capsys):
+    many = [
+        Reading(meter, "1.0.1.8.0", START_MS + step * 60_000, step)
+        for meter in ("g1-M0", "g1-M1", "g2-M0")
+        for step in range(100_000)
+    ]
+    path = csv_file(tmp_path / "many.csv", many)
+    process = subprocess.Popen([sys.executable, "-m", "deploy.cli", "import", path])
+    with connect(dsn) as connection:
+        connection.autocommit = True
+        assert wait_until(lambda: connection.execute("select from bulk_import").rowcount == 1, DEADLINE_S)
+    process.kill()
+    assert process.wait(DEADLINE_S) == -signal.SIGKILL
+    found = imported(capsys, path)
+    assert 0 < found["skipped"] < len(many)
+    assert found["skipped"] + found["new"] + found["duplicate"] == len(many)
+    with connect(dsn) as connection:
+        assert connection.execute("select count(*), sum(value) from reading").fetchone() == (
+            len(many),
+            sum(each.value for each in many),
+        )
+
+
+def test_a_change_of_the_registry_is_noticed_while_a_file_is_imported(dsn):
+    async def find_twice():
+        async with await open_connection(dsn) as connection:
+            places = Places()
+            await places.watch(connection)
+            pairs = [("g2-M0", "1.0.1.8.0"), ("M-9", "1.0.1.8.0")]
+            before, _ = await places.find(connection, pairs)
+            assert [places.gateways[before[0]], before[1]] == ["g2", STRANGE]
+            with connect(dsn) as other:
+                load_registry(other, registry("g2", 1, CHANNELS).replace("g2-M0", "M-9"), "test.toml")
+            await connection.execute("select")  # as each transaction does
+            after, channel_id = await places.find(connection, pairs)
+            assert [places.gateways[each] for each in after] == ["g2", "g2"]
+            assert (channel_id > 0).all()
+
+    asyncio.run(find_twice())
 
 
 def test_rows_of_strange_meters_are_left_out_and_told(dsn, tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server.bulk import csv_file
+from ingest_server.bulk import csv_block, csv_file
 from ingest_server.bulk.csv_file import read_csv, write_csv
 from ingest_server.bulk.nem12 import STREAMS, read_nem12, write_nem12
 from ingest_server.bulk.numbers import parse_decimals
@@ -214,6 +214,13 @@ def test_all_at_once_says_what_line_by_line_says(found, octets, line_end):
         bad.pop()  # what follows the last line end is no line
     assert [row.reading for row in rows_of(parts)] == expected
     assert [each[1:3] for part in parts for each in part.bad] == bad
+
+
+def test_names_that_share_a_hash_are_told_apart(monkeypatch):
+    names = ["M-1", "M-2", "N" * 64, "N" * 63 + "O"] * 2
+    text = HEAD + "".join(GOOD_LINE.replace("M-1", name) + "\n" for name in names)
+    monkeypatch.setattr(csv_block, "_FACTOR", np.uint64(0))
+    assert [row.reading.meter for row in rows_of(csv_parts(text))] == names
 
 
 @given(st.data(), st.lists(st.booleans(), min_size=1, max_size=20))
