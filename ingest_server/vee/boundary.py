@@ -1,14 +1,22 @@
-"""Registers at the ends of a month that nobody has read: proposals from the readings around them."""
+"""Registers at the ends of a month, and at a change of price inside it, that nobody has read: proposals.
+
+They come from the readings around them. An estimate at a change of price parts the month's energy in two that add up to
+it to the Wh, for both are differences of the same register. A household that a person reads gets none there: billing
+shares its energy by days (:mod:`ingest_server.billing.charging`), as the rules for it say.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from psycopg import Connection
 
 from billing_core.estimation.boundary import carried_on, spread_by_days
 from billing_core.estimation.provenance import Method, Reason
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.columns import RATES, REGISTERS, TOTAL, MeterRegister
 from ingest_server.billing.period import Period, midnight_of
 from ingest_server.vee import queries
@@ -28,6 +36,11 @@ SELECT_THERE = """
     where v.channel_id = any (%(channels)s::integer[]) and v.measured_at = any (%(instants)s)
       and not exists (select from reading_change_act a where a.change_id = v.change_id)
 """
+SELECT_READ_BY_HAND = f"""
+    select channel_id from billing_reading
+    where channel_id = any (%(channels)s::integer[]) and measured_at = %(end_at)s
+      and quality & {int(Quality.MANUAL)} <> 0
+"""  # noqa: S608 - put together from constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +68,32 @@ def needed(channel: Channel) -> bool:
     return (register in REGISTERS[RATES]) == channel.three_rates if channel.category else register is REGISTERS[TOTAL]
 
 
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()
+
+
 def missing_at_ends(connection: Connection[Any], period: Period, channels: Iterable[Channel]) -> list[Missing]:
-    """Return the registers that are missing or doubted at both ends of the month, where their meter hung there."""
+    """Return the registers that are missing or doubted where a bill needs them and their meter hung there.
+
+    That is at both ends of the month, and at changes of price inside it.
+    """
+    changes = _tariffs().changes_within(period.first_on, period.last_on)
+    billed = [channel for channel in channels if needed(channel)]
+    by_hand: set[int] = set()
+    if changes:
+        parameters = {"channels": [each.channel_id for each in billed], "end_at": period.end_at}
+        by_hand = {row[0] for row in connection.execute(SELECT_READ_BY_HAND, parameters)}
     wanted = [
         Missing(channel, day)
-        for channel in channels
-        if needed(channel)
-        for day in (period.first_on, period.last_on + timedelta(days=1))
+        for channel in billed
+        for day in (period.first_on, *changes, period.last_on + timedelta(days=1))
         if channel.installed_at <= midnight_of(day)
         and (channel.removed_at is None or channel.removed_at >= midnight_of(day))
+        and not (day in changes and channel.category == "residential" and channel.channel_id in by_hand)
     ]
     ids = sorted({each.channel.channel_id for each in wanted})
-    parameters = {"channels": ids, "instants": [period.start_at, period.end_at]}
+    parameters = {"channels": ids, "instants": sorted({each.at for each in wanted})}
     there = set(connection.execute(SELECT_THERE, parameters).fetchall()) if ids else set()
     return [each for each in wanted if (each.channel.channel_id, each.at) not in there]
 

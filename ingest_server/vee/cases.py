@@ -19,8 +19,8 @@ FINDINGS_MAX = 100_000
 SELECT_FINDINGS = f"""
     select j.metering_point_id, j.channel_id, h.obis, h.meter_id, j.monthly_wh, f.rule, f.found_on, f.severity,
            f.evidence
-    from (select distinct on (channel_id) * from vee_judgement where period_from = %(first_on)s
-          order by channel_id, version desc) j
+    from (select distinct on (channel_id, metering_point_id) * from vee_judgement where period_from = %(first_on)s
+          order by channel_id, metering_point_id, version desc) j
     join metering_point using (metering_point_id)
     join vee_finding f using (judgement_id)
     join channel h on h.channel_id = j.channel_id

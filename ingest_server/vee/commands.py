@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_period_argument(sub)
     for sub in (run_parser, cases, estimate, true_up):
         add_selection_arguments(sub)
+    true_up.add_argument("--period", metavar="YYYY-MM", help="only estimates and bills of this month (default: all)")
     for sub in (show, approve, reject, undo):
         sub.add_argument("change_id", metavar="CHANGE", help="number of the change")
     for sub in (run_parser, estimate, edit, approve, reject, undo, true_up):

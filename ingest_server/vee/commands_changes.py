@@ -118,14 +118,16 @@ def _undo(arguments: argparse.Namespace) -> int:
 def _true_up(arguments: argparse.Namespace) -> int:
     from billing_core.validation.parameters import load_parameters, rule_set_hash
     from ingest_server.billing.asked import print_json, selection_from
+    from ingest_server.billing.period import Period
     from ingest_server.database.connection import dsn_from
     from ingest_server.vee.display import print_true_up, true_up_json
     from ingest_server.vee.true_up import true_up
 
     actor, now = _actor(arguments), datetime.now(UTC)
+    period = None if arguments.period is None else Period.of_month(arguments.period)
     outcome = true_up(
         dsn_from(arguments), selection_from(arguments), made_by=actor.name, why=actor.note, now=now,
-        rule_set=rule_set_hash(load_parameters(), now.date()),
+        rule_set=rule_set_hash(load_parameters(), now.date()), period=period,
     )  # fmt: skip
     if arguments.json:
         print_json(true_up_json(outcome))

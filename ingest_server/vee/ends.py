@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from ingest_server.billing.gather import Selection, chunks_of_run
-from ingest_server.billing.period import Period
+from ingest_server.billing.period import Period, civil_text
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee.boundary import estimate_of, missing_at_ends
@@ -61,13 +61,14 @@ def ends_of(
         if not versions:
             continue
         channel = mine[0].channel
+        days = ", ".join(f"{civil_text(each.measured_at):.10}" for each in versions)
         change = Change(
             point=channel.point,
             channel_id=channel.channel_id,
             kind=Kind.ESTIMATE,
             made_by=actor,
             made_at=now,
-            why=f"register {channel.obis} not read at an end of {period}",
+            why=f"register {channel.obis} of {period} not read at midnight of {days}",
             rule_set=rule_set,
             versions=tuple(versions),
         )

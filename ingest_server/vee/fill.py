@@ -107,15 +107,17 @@ def propose(
     gaps: Gaps,
     believed: NDArray[np.bool_],
     parameters: Columns,
-) -> tuple[list[Proposed], int]:
-    """Return the proposals per channel for the month, judged again by the rules, and how many slots stay empty."""
+) -> tuple[list[Proposed], NDArray[np.int64]]:
+    """Return the proposals per channel for the month, judged again by the rules, and how many slots of each row of the
+    gaps stay empty.
+    """
     per_day, filled = profile.slots_per_day, gaps.filled
     begin, end = gaps.begin, gaps.end
     index, read = profile.index_wh[gaps.rows].copy(), believed[gaps.rows].copy()
     index[filled.row, filled.instant] = filled.index_wh
     read[filled.row, filled.instant] = True
     again = _judged_again(data, gaps, index, read, parameters)
-    left = int((~(read[:, 1:] & read[:, :-1]) & gaps.wanted)[:, begin:end].sum())
+    left: NDArray[np.int64] = (~(read[:, 1:] & read[:, :-1]) & gaps.wanted)[:, begin:end].sum(axis=1)
     there = profile.read[gaps.rows]
     taken = (filled.instant >= begin) & (filled.instant <= end)
     proposals = []

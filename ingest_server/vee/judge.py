@@ -50,7 +50,7 @@ class Judged:
     monthly_wh: NDArray[np.int64]
     found: list[Found]
     proposed: list[Proposed]
-    gaps_left: int  # slots of the month without a reading that nothing could be proposed for
+    gaps_left: NDArray[np.int64]  # slots of the month without a reading that nothing could be proposed for, per row
 
 
 def hash_of(profile: Profile, row: int) -> str:
@@ -92,13 +92,24 @@ def judge(profile: Profile, period: Period) -> Judged:
     ]
     listed = _listed(findings, profile, asked, period)
     gaps = fill(profile, data, believed, result, period)
-    proposed, left = propose(profile, data, gaps, believed, parameters) if gaps is not None else ([], 0)
+    proposed, left = (
+        propose(profile, data, gaps, believed, parameters) if gaps is not None else ([], np.zeros(0, dtype=np.int64))
+    )
+    gaps_left = np.zeros(len(channels), dtype=np.int64)
+    if gaps is not None:
+        gaps_left[gaps.rows] = left
     severity = np.zeros(len(channels), dtype=np.int64)
     for each in listed:
         severity[each.row] = max(severity[each.row], each.severity)
     usual = np.median(result.scan.total, axis=1).astype(np.int64) * MONTH_DAYS
     return Judged(
-        channels, tuple(hash_of(profile, row) for row in range(len(channels))), severity, usual, listed, proposed, left
+        channels,
+        tuple(hash_of(profile, row) for row in range(len(channels))),
+        severity,
+        usual,
+        listed,
+        proposed,
+        gaps_left,
     )
 
 

@@ -47,11 +47,13 @@ SELECT_OVERLAY = """
     where channel_id = any (%(channels)s::integer[]) and measured_at between %(from_at)s and %(to_at)s
 """
 
-# Newest judgements of channels: version, rule set, hash.
+# Newest judgements of channels: version, rule set, hash, gaps left.
 SELECT_JUDGED = """
-    select distinct on (channel_id) channel_id, version, rule_set, inputs_hash from vee_judgement
+    select distinct on (channel_id, metering_point_id)
+           channel_id, metering_point_id, version, rule_set, inputs_hash, gaps_left
+    from vee_judgement
     where channel_id = any (%(channels)s::integer[]) and period_from = %(first_on)s
-    order by channel_id, version desc
+    order by channel_id, metering_point_id, version desc
 """
 INSERT_RUN = """
     insert into vee_run (period_from, period_to, rule_set, actor)
@@ -59,12 +61,13 @@ INSERT_RUN = """
 """
 INSERT_JUDGEMENTS = """
     insert into vee_judgement (vee_run_id, metering_point_id, channel_id, period_from, version, rule_set, inputs_hash,
-                               severity, monthly_wh)
-    select %(run)s, point, channel, %(first_on)s, version, %(rule_set)s, decode(hash, 'hex'), severity, monthly
+                               severity, monthly_wh, gaps_left)
+    select %(run)s, point, channel, %(first_on)s, version, %(rule_set)s, decode(hash, 'hex'), severity, monthly,
+           left_over
     from unnest(%(points)s::text[], %(channels)s::integer[], %(versions)s::integer[], %(hashes)s::text[],
-                %(severities)s::smallint[], %(monthly)s::bigint[])
-         as u (point, channel, version, hash, severity, monthly)
-    returning channel_id, judgement_id
+                %(severities)s::smallint[], %(monthly)s::bigint[], %(left)s::integer[])
+         as u (point, channel, version, hash, severity, monthly, left_over)
+    returning channel_id, metering_point_id, version, judgement_id
 """
 COPY_FINDINGS = "copy vee_finding (judgement_id, rule, found_on, rule_version, severity, evidence) from stdin"
 

@@ -1,7 +1,8 @@
 """One validation run over a month: chunk after chunk read, judged, written; what was judged before is left alone.
 
 Each chunk is committed whole, and a channel whose readings and rules are those of its last judgement is passed over. So
-a run may be killed at any point and begun again, and a second run writes nothing.
+a run may be killed at any point and begun again, and a second run writes nothing: it reads and hashes, and where no
+channel of a grid in a chunk changed it does not judge. If one did, all of the grid are judged, for they are its peers.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,8 @@ from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
 from ingest_server.vee.gather import gather
-from ingest_server.vee.judge import Judged, judge
-from ingest_server.vee.write import instants_proposed, write_judgements
+from ingest_server.vee.judge import Judged, hash_of, judge
+from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
 from protocols.errors import UnavailableError
 
 POINTS_PER_CHUNK = 500  # some 0.7 million half-hourly readings of one register with the days around a month: 40 MB
@@ -126,6 +127,12 @@ def carry_out(job: Job) -> Outcome:
         gathered = gather(connection, job.period, job.selection, job.chunk)
         outcome = Outcome(readings=gathered.rows, channels=len(gathered.channels))
         for profile in gathered.profiles:
+            hashes = [hash_of(profile, row) for row in range(len(profile.channels))]
+            kept = left_alone(connection, job.period, job.rule_set, profile.channels, hashes)
+            if kept is not None:
+                outcome.unchanged += len(hashes)
+                outcome.gaps_left += kept
+                continue
             judged = judge(profile, job.period)
             written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
             outcome.judged += len(written)
@@ -133,7 +140,7 @@ def carry_out(job: Job) -> Outcome:
             for each in judged.found:
                 if each.row in written:
                     outcome.findings[each.rule] = outcome.findings.get(each.rule, 0) + 1
-            outcome.gaps_left += judged.gaps_left
+            outcome.gaps_left += int(judged.gaps_left.sum())
             for proposal in judged.proposed:
                 if proposal.row in written:
                     _propose_profile(connection, job, judged, proposal, outcome)

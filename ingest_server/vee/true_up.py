@@ -7,7 +7,7 @@ difference in its own month and at its prices.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from psycopg import Connection
 
 from billing_core.estimation.boundary import spread_by_days
 from billing_core.estimation.provenance import Method, Reason
+from billing_core.tariff_files import load_tariffs
 from billing_core.validation.sum_check import ROLLOVER_TENTHS
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
@@ -26,7 +27,8 @@ from ingest_server.database.connection import translated
 from ingest_server.vee.changes import Change, Kind, Version, propose
 from protocols.telemetry.reading import Quality
 
-# Approved estimates at the beginning of a month that the meter's own reading has not come for, and none are proposed.
+# Approved estimates at the beginning of a month or at a change of price that the meter's own reading has not come for,
+# and none are proposed.
 SELECT_OPEN = f"""
     select c.metering_point_id, o.channel_id, m.digits, o.measured_at, o.value
     from reading_overlay o
@@ -35,7 +37,8 @@ SELECT_OPEN = f"""
     join channel h on h.channel_id = o.channel_id
     join meter m using (meter_id)
     where o.reason = {int(Reason.OPEN_END)} and civil_midnight(o.measured_at)
-      and extract(day from civil_day(o.measured_at)) = 1 and {SELECTION}
+      and (extract(day from civil_day(o.measured_at)) = 1 or civil_day(o.measured_at) = any (%(price_changes)s::date[]))
+      and {SELECTION}
       and not exists (select from reading r where r.channel_id = o.channel_id and r.measured_at = o.measured_at)
       and not exists (
             select from reading_version v join reading_change w on w.change_id = v.change_id and w.kind = 'true_up'
@@ -58,6 +61,7 @@ SELECT_TO_CORRECT = f"""
     join reading_version v on v.change_id = c.change_id
     join bill b on b.metering_point_id = c.metering_point_id
      and civil_day(v.measured_at) between b.period_from and b.period_to + 1
+     and b.period_from between %(first_on)s and %(last_on)s
      and exists (select from ledger_entry e where e.bill_id = b.bill_id)
      and not exists (select from bill_act t where t.bill_id = b.bill_id and t.act = 'cancel')
     where c.metering_point_id in (select metering_point_id from metering_point where {SELECTION})
@@ -94,14 +98,37 @@ class _Open(NamedTuple):
     value: int
 
 
-def true_up(dsn: str, selection: Selection, *, made_by: str, why: str, now: datetime, rule_set: str) -> TrueUp:
-    """Propose what is due: first the readings, and once these are approved the differences of issued bills."""
+def true_up(
+    dsn: str,
+    selection: Selection,
+    *,
+    made_by: str,
+    why: str,
+    now: datetime,
+    rule_set: str,
+    period: Period | None = None,
+) -> TrueUp:
+    """Propose what is due: first the readings, and once these are approved the differences of issued bills.
+
+    Parameters
+    ----------
+    period
+        Only estimates at its ends or inside it, and only its bills; None: all months. Estimates of other months between
+        the same two readings come along: they share one energy, and one cannot be right without the others.
+    """
+    about = selection.parameters | {
+        "price_changes": [act.effective_on for act in load_tariffs().acts],
+        "first_on": date.min if period is None else period.first_on,
+        "last_on": date.max if period is None else period.last_on,
+    }
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
-        found = [_Open(*row) for row in connection.execute(SELECT_OPEN, selection.parameters)]
+        found = [_Open(*row) for row in connection.execute(SELECT_OPEN, about)]
         changes, still_open = [], 0
         for _, estimates in groupby(found, key=lambda each: each.channel_id):
             for between in _between(connection, list(estimates)):
+                if not _concerns(between, period):
+                    continue
                 if len(between.around) < 2:
                     still_open += len(between.estimates)
                     continue
@@ -118,7 +145,7 @@ def true_up(dsn: str, selection: Selection, *, made_by: str, why: str, now: date
                     versions=versions,
                 )
                 changes.append(propose(connection, change))
-        months = connection.execute(SELECT_TO_CORRECT, selection.parameters).fetchall()
+        months = connection.execute(SELECT_TO_CORRECT, about).fetchall()
     corrected = []
     for first_on, rows in groupby(months, key=itemgetter(0)):
         period = Period.of_month(f"{first_on:%Y-%m}")
@@ -134,6 +161,10 @@ class _Between:
 
     around: list[tuple[datetime, int]]
     estimates: list[_Open]
+
+
+def _concerns(between: _Between, period: Period | None) -> bool:
+    return period is None or any(period.start_at <= each.at <= period.end_at for each in between.estimates)
 
 
 def _between(connection: Connection[Any], estimates: list[_Open]) -> Iterator[_Between]:

@@ -96,3 +96,19 @@ def test_nothing_is_trued_up_while_no_reading_has_come(district: District) -> No
     estimated(district)
     outcome = true_up(district.dsn, Selection(), made_by="Lan", why="x", now=LAN["now"], rule_set="x")
     assert (outcome.changes, outcome.corrected, outcome.still_open) == ((), (), 3)
+
+
+def test_a_true_up_of_one_month_corrects_no_other_months_bills(district: District) -> None:
+    estimated(district)
+    district.store("M-0001", IMPORT, MONTHS[-1].end_at, 2_310_003)
+    common = {"made_by": "Lan", "why": "đã có chỉ số", "now": LAN["now"], "rule_set": "x"}
+    before = Period.of_month("2017-09")
+    assert true_up(district.dsn, Selection(), period=before, **common).changes == ()
+    outcome = true_up(district.dsn, Selection(), period=MONTHS[1], **common)
+    [change] = outcome.changes
+    assert district.value("select count(*) from reading_version where change_id = %s", [change]) == 2
+    decide_change(district.connection, change, "approve", MINH, load_limits())
+    again = true_up(district.dsn, Selection(), period=MONTHS[1], **common)
+    assert [str(each.period) for each in again.corrected] == ["2017-11"]
+    rest = true_up(district.dsn, Selection(), **common)
+    assert [str(each.period) for each in rest.corrected] == ["2017-12", "2018-01"]
