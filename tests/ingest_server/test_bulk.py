@@ -124,7 +124,7 @@ def test_an_import_that_broke_off_goes_on_where_it_was(dsn, tmp_path, capsys, mo
     with connect(dsn) as connection:
         connection.execute("alter table bulk_import drop constraint bulk_import_rows_check")
     found = imported(capsys, path)
-    assert (found["skipped"], found["new"]) == (40, 50)
+    assert (found["skipped"], found["new"], found["duplicate"]) == (40, 50, 0)
     assert stored(dsn) == sorted(readings())
     assert imported(capsys, path)["skipped"] == 0
 
