@@ -16,6 +16,7 @@ from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.database.binary_rows import Field, fetch_columns
 from ingest_server.vee import queries
+from ingest_server.vee.circumstances import Circumstances, gather_circumstances
 from protocols.telemetry.reading import Quality
 
 STEPS_PER_DAY = (24, 48, 96, 144, 288)  # the coarsest first; see billing_core.validation.series
@@ -53,6 +54,8 @@ class Channel(NamedTuple):
     generation: bool  # what the panels make, not what is supplied
     last_wh: int  # energy and days of the last bill, 0 where there is none
     last_days: int
+    year_wh: int  # of the bill of the same month last year
+    year_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Profile:
         versions included. [channels × instants]
     overridden
         Where what is there was put in by people. [channels × instants]
+    around
+        What is known beside the readings.
     """
 
     channels: tuple[Channel, ...]
@@ -81,6 +86,7 @@ class Profile:
     quality: NDArray[np.int16]
     read: NDArray[np.bool_]
     overridden: NDArray[np.bool_]
+    around: Circumstances
 
     @property
     def days(self) -> int:
@@ -104,11 +110,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """All channels of a chunk, and those among them that have a profile, by grid; how many rows were read."""
+    """All channels of a chunk, and those among them that have a profile, by grid; how many rows were read.
+
+    ``alone`` are those without a profile, and ``around`` what is known of them.
+    """
 
     channels: tuple[Channel, ...]
     profiles: tuple[Profile, ...]
     rows: int
+    alone: tuple[Channel, ...]
+    around: Circumstances | None
 
 
 def channels_of(connection: Connection[Any], period: Period, selection: Selection, chunk: Chunk) -> list[Channel]:
@@ -129,15 +140,20 @@ def gather(connection: Connection[Any], period: Period, selection: Selection, ch
     """Return a chunk's channels with their profiles over the period and the days around it."""
     channels = channels_of(connection, period, selection, chunk)
     if not channels:
-        return Gathered((), (), 0)
+        return Gathered((), (), 0, (), None)
     first_on = period.first_on - timedelta(days=DAYS_BEFORE)
     days = DAYS_BEFORE + period.days + DAYS_AFTER
     window = {"from_at": midnight_of(first_on), "to_at": midnight_of(first_on + timedelta(days=days))}
     ids = np.unique([each.channel_id for each in channels])
     stored = _rows(connection, ids, window)
     overlay = _overlay(connection, ids, window)
-    profiles = tuple(_profiles(channels, stored, overlay, first_on, days))
-    return Gathered(tuple(channels), profiles, len(stored["channel"]))
+    around = gather_circumstances(connection, channels, period, first_on, days)
+    profiles = tuple(_profiles(channels, stored, overlay, (first_on, days), around))
+    profiled = {each for profile in profiles for each in profile.channels}
+    alone = [row for row, each in enumerate(channels) if each not in profiled]
+    return Gathered(
+        tuple(channels), profiles, len(stored["channel"]), tuple(channels[row] for row in alone), around.chosen(alone)
+    )
 
 
 _LAYOUT = {"channel": Field("i4"), "at": Field("i8"), "value": Field("i8"), "quality": Field("i2")}
@@ -157,9 +173,14 @@ def _overlay(connection: Connection[Any], ids: NDArray[np.int64], window: dict[s
 
 
 def _profiles(
-    channels: Sequence[Channel], stored: dict[str, Any], overlay: dict[str, Any], first_on: date, days: int
+    channels: Sequence[Channel],
+    stored: dict[str, Any],
+    overlay: dict[str, Any],
+    window: tuple[date, int],
+    around: Circumstances,
 ) -> list[Profile]:
     """Lay the readings on grids. A channel that hangs at two points in the window is two rows."""
+    first_on, days = window
     ids = np.unique([each.channel_id for each in channels])
     start = us_of(midnight_of(first_on)) - POSTGRES_EPOCH_US
     place, known = _place_of(ids, stored["channel"])
@@ -191,7 +212,16 @@ def _profiles(
             if over:
                 _reopen(read, source["reason"][keep] == Reason.OPEN_END, cells)
         which = np.searchsorted(ids, [each.channel_id for each in mine])
-        profile = Profile(tuple(mine), first_on, per_day, index[which], quality[which], read[which], put_in[which])
+        profile = Profile(
+            tuple(mine),
+            first_on,
+            per_day,
+            index[which],
+            quality[which],
+            read[which],
+            put_in[which],
+            around.chosen(rows),
+        )
         found.append(profile)
     return found
 

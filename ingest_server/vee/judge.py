@@ -14,16 +14,25 @@ from billing_core.validation import meter_rules, period_rules, screening
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import Finding, found
 from billing_core.validation.parameters import Columns, columns_on, load_parameters
-from billing_core.validation.series import METER_CLASSES, Intervals, Registers
+from billing_core.validation.series import METER_CLASSES, Intervals, Registers, Status
 from billing_core.validation.sum_check import v31_rates
 from billing_core.validation.validate import MeterData, Validation, validate
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
+from ingest_server.vee.circumstances import SHIFT_PART, Circumstances
 from ingest_server.vee.fill import Proposed, fill, propose
-from ingest_server.vee.gather import Channel, Profile
+from ingest_server.vee.gather import DAYS_BEFORE, Channel, Profile
+from ingest_server.vee.month_rules import (
+    hash_of_month,
+    month_energy,
+    month_findings,
+    own_total,
+    usual_daily_wh,
+)
 
 UNIT_WH = 1_000  # digits of a register count kWh
 MONTH_DAYS = 30
+DAY_MS = 86_400_000
 HOUSEHOLD, SHOP, LARGE = range(len(METER_CLASSES))
 CLASSES = {"residential": HOUSEHOLD, "prepaid": HOUSEHOLD, "business": SHOP, "lighting_admin": SHOP, "tourism": SHOP}
 NIGHT_FROM, NIGHT_UNTIL = 19, 5  # hours: dark on every day of the year anywhere in Vietnam
@@ -51,6 +60,7 @@ class Judged:
     found: list[Found]
     proposed: list[Proposed]
     gaps_left: NDArray[np.int64]  # slots of the month without a reading that nothing could be proposed for, per row
+    applied: frozenset[str]  # ids of the rules that had the data they need, whatever they found
 
 
 def hash_of(profile: Profile, row: int) -> str:
@@ -60,14 +70,14 @@ def hash_of(profile: Profile, row: int) -> str:
     digest.update(profile.index_wh[row].astype("<i8").tobytes())
     digest.update(profile.quality[row].astype("<i2").tobytes())
     digest.update(np.packbits(profile.read[row]).tobytes())
+    digest.update(profile.around.hash_of(row))
     return digest.hexdigest()
 
 
 def judge(profile: Profile, period: Period) -> Judged:
     """Apply the rules to a profile and propose readings where they are missing or failed."""
     channels = profile.channels
-    classes = np.array([CLASSES.get(each.category, LARGE) for each in channels], dtype=np.int8)
-    parameters = columns_on(load_parameters(), period.first_on, classes)
+    parameters = _parameters(channels, period)
     wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
     at_point = profile.at_point()
     believed = profile.read & ~wrong & at_point
@@ -89,6 +99,9 @@ def judge(profile: Profile, period: Period) -> Judged:
         _misread(profile, wrong),
         *_of_period(profile, result, parameters, (first, last)),
         *_rates_against_total(profile, registers),
+        _siblings(profile),
+        meter_rules.v04_use_without_service(result.scan, _in_service(profile)),
+        *month_findings(channels, profile.around, parameters, period, by_register=False),
     ]
     listed = _listed(findings, profile, asked, period)
     gaps = fill(profile, data, believed, result, period)
@@ -110,6 +123,7 @@ def judge(profile: Profile, period: Period) -> Judged:
         listed,
         proposed,
         gaps_left,
+        frozenset(each.rule.id for each in findings),
     )
 
 
@@ -139,7 +153,17 @@ def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, li
     n = len(profile.channels)
     export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
     nothing = np.zeros(n, dtype=np.int64)
-    data = MeterData(intervals=intervals, registers=registers, limit_wh=limit_wh, two_way=np.zeros(n, dtype=np.bool_))
+    around = profile.around
+    set_far = around.shift_ms * SHIFT_PART * profile.slots_per_day > DAY_MS
+    data = MeterData(
+        intervals=intervals,
+        registers=registers,
+        limit_wh=limit_wh,
+        two_way=np.zeros(n, dtype=np.bool_),
+        status=around.status | np.where(set_far, np.int32(Status.CLOCK_SET), np.int32(0)),
+        clock_offset_s=around.offset_ms // 1_000,
+        history_peak_wh=_history_peak(intervals),
+    )
     if not export.any():
         return data
     hours = np.arange(profile.days * profile.slots_per_day) % profile.slots_per_day * 24 // profile.slots_per_day
@@ -152,6 +176,69 @@ def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, li
         solar=np.array([each.solar for each in profile.channels]),
         inverter_w=nothing,  # nobody says how large it is
     )
+
+
+def _history_peak(intervals: Intervals) -> NDArray[np.int64]:
+    """Return the median peak of the complete days before the month; 0 where they are too few. [Wh, rows]"""
+    days = slice(0, DAYS_BEFORE * intervals.slots_per_day)
+    shape = (intervals.meters, DAYS_BEFORE, intervals.slots_per_day)
+    complete = ~intervals.missing[:, days].reshape(shape).any(axis=2)
+    peak = np.where(complete, intervals.energy_wh[:, days].reshape(shape).max(axis=2), -1)
+    ordered, count = np.sort(peak, axis=1), complete.sum(axis=1)
+    middle = ordered[np.arange(len(ordered)), DAYS_BEFORE - (count + 1) // 2 - (count == 0)]
+    return np.where(count * 2 >= DAYS_BEFORE, middle, 0)
+
+
+def _in_service(profile: Profile) -> NDArray[np.bool_]:
+    """Say which points have a contract on any day of the month. [rows × days]"""
+    contract = np.array([bool(each.category) for each in profile.channels])
+    return np.broadcast_to(contract[:, None], (len(contract), profile.days))
+
+
+def _siblings(profile: Profile) -> Finding:
+    """Of registers of one meter that come on one grid, one did not come on a day when others did (V05)."""
+    per_day = profile.slots_per_day
+    came = profile.read[:, 1:].reshape(len(profile.channels), profile.days, per_day).any(axis=2)
+    keys = [(each.point, each.installed_at) for each in profile.channels]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    meter = np.array([numbers[key] for key in keys])
+    present = np.zeros((len(numbers), profile.days), dtype=np.int32)
+    np.add.at(present, meter, came.astype(np.int32))
+    finding = meter_rules.v05_siblings(present, np.bincount(meter).astype(np.int32))
+    evidence = {name: column[meter] for name, column in finding.evidence.items()}
+    return replace(finding, mask=finding.mask[meter] & (present[meter] > 0) & ~came, evidence=evidence)
+
+
+def judge_months(channels: tuple[Channel, ...], around: Circumstances, period: Period) -> Judged:
+    """Apply the rules to registers that have no profile, by what they showed at the months' ends."""
+    parameters = _parameters(channels, period)
+    energy, known = month_energy(channels, around)
+    findings = month_findings(channels, around, parameters, period, by_register=True)
+    listed = [
+        Found(row, each.rule.id, each.rule.version, int(each.severities()[row]), period.first_on, each.at(row))
+        for each in findings
+        for row in np.flatnonzero(each.mask).tolist()
+    ]
+    severity = np.zeros(len(channels), dtype=np.int64)
+    for each in listed:
+        severity[each.row] = max(severity[each.row], each.severity)
+    usual = np.where(known, energy * MONTH_DAYS // period.days, usual_daily_wh(channels) * MONTH_DAYS)
+    hashes = tuple(hash_of_month(each, around, row, period) for row, each in enumerate(channels))
+    return Judged(
+        channels,
+        hashes,
+        severity,
+        usual,
+        listed,
+        [],
+        np.zeros(len(channels), dtype=np.int64),
+        frozenset(each.rule.id for each in findings),
+    )
+
+
+def _parameters(channels: tuple[Channel, ...], period: Period) -> Columns:
+    classes = np.array([CLASSES.get(each.category, LARGE) for each in channels], dtype=np.int8)
+    return columns_on(load_parameters(), period.first_on, classes)
 
 
 def _misread(profile: Profile, wrong: NDArray[np.bool_]) -> Finding:
@@ -196,8 +283,8 @@ def _of_period(profile: Profile, result: Validation, parameters: Columns, span: 
     days = np.full(len(channels), last - first, dtype=np.int64)
     complete = (result.scan.missing[:, first:last] == 0).all(axis=1)
     energy = result.scan.total[:, first:last].sum(axis=1)
-    own = np.array([each.obis == MeterRegister.SG.value and not each.generation for each in channels])
-    before = np.array([each.last_wh // each.last_days if each.last_days else 0 for each in channels], dtype=np.int64)
+    own = own_total(channels)
+    before = usual_daily_wh(channels)
     # Of an incomplete month or a register of one rate nothing can be said against a whole bill.
     usual = np.where(complete & own, before, 0)
     last_bill = np.array([each.last_wh if each.last_days else 1 for each in channels], dtype=np.int64)

@@ -12,7 +12,8 @@ SELECT_CHANNELS = f"""
     select p.metering_point_id, c.channel_id, c.obis, i.multiplier, m.digits,
            i.installed_at, i.removed_at, coalesce(k.category, ''),
            coalesce(k.three_rates, false), k.solar_regime is not null,
-           coalesce(k.contracted_kw, 0), i.role = 'generation', coalesce(b.energy_wh, 0), coalesce(b.days, 0)
+           coalesce(k.contracted_kw, 0), i.role = 'generation', coalesce(b.energy_wh, 0), coalesce(b.days, 0),
+           coalesce(y.energy_wh, 0), coalesce(y.days, 0)
     from chosen p
     join installation i on i.metering_point_id = p.metering_point_id
      and i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
@@ -30,6 +31,11 @@ SELECT_CHANNELS = f"""
         where bill.metering_point_id = p.metering_point_id and bill.period_from < %(first_on)s
         order by period_from desc, version desc limit 1
     ) b on true
+    left join lateral (
+        select energy_wh, period_to - period_from + 1 as days from bill
+        where bill.metering_point_id = p.metering_point_id and bill.period_from = %(first_on)s - interval '1 year'
+        order by version desc limit 1
+    ) y on true
     order by p.metering_point_id, c.obis, i.installed_at
 """
 

@@ -21,10 +21,11 @@ from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee import queries
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
+from ingest_server.vee.circumstances import Circumstances
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
-from ingest_server.vee.gather import gather
-from ingest_server.vee.judge import Judged, hash_of, judge
+from ingest_server.vee.gather import Channel, gather
+from ingest_server.vee.judge import Judged, hash_of, judge, judge_months
 from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
 from protocols.errors import UnavailableError
 
@@ -144,12 +145,27 @@ def carry_out(job: Job) -> Outcome:
             for proposal in judged.proposed:
                 if proposal.row in written:
                     _propose_profile(connection, job, judged, proposal, outcome)
+        if gathered.around is not None and gathered.alone:
+            _judge_alone(connection, job, gathered.alone, gathered.around, outcome)
         ends = ends_of(connection, job.period, gathered.channels, actor=job.actor, now=job.now, rule_set=job.rule_set)
         outcome.ends_left = ends.left
         outcome.proposed += len(ends.changes)
         outcome.values += ends.values
         connection.commit()
     return outcome
+
+
+def _judge_alone(
+    connection: Connection[Any], job: Job, channels: tuple[Channel, ...], around: Circumstances, outcome: Outcome
+) -> None:
+    """Judge registers without a profile by what they showed at the months' ends."""
+    judged = judge_months(channels, around, job.period)
+    written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
+    outcome.judged += len(written)
+    outcome.unchanged += len(channels) - len(written)
+    for each in judged.found:
+        if each.row in written:
+            outcome.findings[each.rule] = outcome.findings.get(each.rule, 0) + 1
 
 
 def _propose_profile(
