@@ -29,11 +29,12 @@ LOG_STATUS: Mapping[int, Status] = {
 SHIFT_PART = 4  # V08: a clock set by more than a quarter of the interval makes intervals long or short
 
 SELECT_EVENTS = """
-    select h.channel_id, civil_day(e.happened_at), e.kind, e.code, e.value
+    select h.channel_id, civil_day(e.happened_at), e.kind, e.code, max(abs(e.value))
     from channel h join meter_event e using (meter_id)
     where h.channel_id = any (%(channels)s::integer[])
       and e.happened_at >= %(from_at)s and e.happened_at < %(to_at)s
       and (e.kind in ('clock', 'clock_shifted') or (e.kind = 'log' and e.object like '0.0.99.98.%%'))
+    group by 1, 2, 3, 4
 """
 SELECT_CLOCKS = """
     select h.channel_id, civil_day(c.told_at), c.ahead_ms
@@ -146,7 +147,7 @@ def gather_circumstances(
             status[cell] |= int(LOG_STATUS.get(code, 0))
         elif value is not None:
             column = offset if kind == "clock" else shift
-            column[cell] = max(int(column[cell]), abs(value))
+            column[cell] = max(int(column[cell]), value)
     for channel, on, ahead in connection.execute(SELECT_CLOCKS, window):
         cell = place[channel], (on - first_on).days
         offset[cell] = max(offset[cell], abs(ahead))

@@ -104,6 +104,20 @@ def test_a_missing_register_is_estimated_on_demand_and_nothing_to_lean_on_is_sai
     )
 
 
+def test_a_true_up_of_one_month_says_what_it_found_in_it(district: District, say) -> None:
+    one = household(1)
+    district.add([one])
+    district.forget(one.meter, IMPORT, OCTOBER.end_at)
+    district.store(one.meter, IMPORT, OCTOBER.start_at - timedelta(days=31), 1_000_000 - 155_000)
+    say("estimate", *OCTOBER_WORDS, "--as", "Lan")
+    say("approve", "1", *MINH)
+    district.store(one.meter, IMPORT, OCTOBER.end_at + timedelta(days=30), 1_300_000)
+    words = ("true-up", "--as", "Lan", "--note", "đã đọc", "--json")
+    assert json.loads(say(*words, "--period", "2026-09"))["changes"] == []
+    assert json.loads(say(*words, *OCTOBER_WORDS))["changes"] == [2]
+    assert "expected a month" in say(*words, "--period", "October", status=2)
+
+
 def test_words_that_make_no_sense_are_refused_with_what_to_do(district: District, say) -> None:
     for words, told in (
         (("show", "x"), "expected the number of a change"),
