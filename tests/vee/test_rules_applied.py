@@ -36,7 +36,7 @@ def validated(district: District, period: Period = OCTOBER) -> Outcome:
 
 
 def rows_of_the_document() -> dict[str, list[str]]:
-    text = (ROOT / "docs/domain/validation.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/domain/validation-applied.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (V\d\d(?:, V\d\d)*) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
     return {rule: [where, tests] for rules, where, tests in rows for rule in rules.split(", ")}
 
