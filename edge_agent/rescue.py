@@ -19,7 +19,7 @@ from edge_agent import giving_up
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
 from edge_agent.spool_file import SUSPECT, TORN, connect_file, draw_generation, is_damage, mark_torn
-from edge_agent.spool_log import LogState, look_at_log
+from edge_agent.spool_log import HEAD_OCTETS, LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
 from edge_agent.spool_swap import begin_fresh, finish_swap, keep_beside, swap
@@ -94,7 +94,7 @@ def open_spool(
     torn = path.with_name(f"{path.name}{TORN}")
     log = look_at_log(path)  # before SQLite opens it, and cuts it where it is damaged
     try:
-        if not suspect.exists() and log is not LogState.CUT:
+        if not suspect.exists() and log is not LogState.CUT and not _is_emptied(path):
             if log is LogState.TORN:
                 mark_torn(path)
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
@@ -116,6 +116,8 @@ def open_spool(
     # The connection that found the damage closes when the last trace of it is gone, and removes the log by its name:
     # that must not be the new file's.
     gc.collect()
+    if not path.exists():
+        path.write_text("", encoding="ascii")
     aside = keep_beside(path)
     fresh = Spool(begin_fresh(path), gateway, octets_max, connect=connect, draw_generation=draw)
     try:
@@ -124,6 +126,13 @@ def open_spool(
         fresh.close()
     swap(path)
     return Spool(path, gateway, octets_max, connect=connect, draw_generation=draw), aside
+
+
+def _is_emptied(path: Path) -> bool:
+    """Return whether the file is empty or gone while its log has commits: SQLite would remove the log in silence."""
+    log = path.with_name(f"{path.name}-wal")
+    is_empty = not path.exists() or path.stat().st_size == 0
+    return is_empty and log.exists() and log.stat().st_size > HEAD_OCTETS
 
 
 def rescue(aside: Path, spool: Spool) -> None:

@@ -90,3 +90,19 @@ def test_after_a_torn_commit_a_new_generation_begins_so_that_no_number_is_given_
     assert spool.last_sequence == 0
     assert spool.batches == BATCHES - 1
     spool.close()
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["emptied", "vanished"])
+def test_a_file_that_is_empty_or_gone_beside_its_log_is_a_damaged_spool_and_its_log_is_rescued(
+    killed: Path, *, gone: bool
+) -> None:
+    """SQLite would take it for a new one and remove the log."""
+    if gone:
+        killed.unlink()
+    else:
+        killed.write_bytes(b"")
+    spool, aside = open_spool(killed, "gw-01", 1 << 24)
+    assert aside is not None
+    assert aside.exists()
+    assert (spool.batches, spool.damaged) == (BATCHES, 1)
+    spool.close()
