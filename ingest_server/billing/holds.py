@@ -56,15 +56,15 @@ class Holds:
         return list(of_point.values())
 
 
-def hold_contracts(points: Points, unknown: dict[int, str], holds: Holds) -> None:
+def hold_contracts(points: Points, unknown: dict[int, Sentence], holds: Holds) -> None:
     """Hold points without a contract, with several that can't be told apart, or with one whose terms nobody knows."""
     spans = points.spans
     for row in np.flatnonzero(spans.several).tolist():
         holds.add(row, HoldReason.SEVERAL_CONTRACTS.value, {"say": "several_contracts"})
     for row in np.flatnonzero(spans.place == NONE).tolist():
         holds.add(row, HoldReason.NO_CONTRACT.value, {"say": "no_contract"})
-    for row, detail in unknown.items():
-        holds.add(row, HoldReason.UNKNOWN_CONTRACT_TERM.value, {"say": "unknown_term", "detail": detail})
+    for row, sentence in unknown.items():
+        holds.add(row, HoldReason.UNKNOWN_CONTRACT_TERM.value, sentence)
 
 
 def hold_issued(points: Points, holds: Holds) -> None:

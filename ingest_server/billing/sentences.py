@@ -50,7 +50,18 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "các hợp đồng trong kỳ chồng ngày lên nhau, hoặc số hộ đổi hơn một lần: sửa ngày của hợp đồng",
         Language.EN: "contracts overlap within the period, or households change more than once: correct their days",
     },
-    "unknown_term": {
+    **{
+        f"unknown_{name}": {
+            Language.VI: f"{named} trong hợp đồng là {{found}}, chỉ có {{known}}: sửa hợp đồng",
+            Language.EN: f"the contract's {name} is {{found}}, known are {{known}}: correct the contract",
+        }
+        for name, named in (("category", "mục đích"), ("voltage", "cấp điện áp"), ("solar", "quy định điện mặt trời"))
+    },
+    "unknown_use": {
+        Language.VI: "một mục đích sử dụng trong hợp đồng là {use}, mục đích hoặc cấp điện áp đó lạ: sửa hợp đồng",
+        Language.EN: "a use of the contract is {use}, of which category or voltage is not known: correct the contract",
+    },
+    "unknown_term": {  # of holds stored before the sentences above had words of their own
         Language.VI: "hợp đồng có mã lạ, cần sửa ({detail})",
         Language.EN: "{detail}",
     },

@@ -20,6 +20,7 @@ from ingest_server.billing.columns import (
     Points,
     Terms,
 )
+from ingest_server.billing.sentences import Sentence
 
 Use: TypeAlias = tuple[Coded, Coded, int]
 """Category, voltage, share in percent."""
@@ -88,7 +89,7 @@ class BilledTerms:
 NOBODY = Terms(category=Category.RESIDENTIAL.value, voltage=None, households=1, three_rates=False, solar_regime=None)
 
 
-def read_terms(points: Points) -> tuple[BilledTerms, dict[int, str]]:
+def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
     """Return the contracts' terms, and of each row with a term nobody knows what that is.
 
     A missing voltage is the low voltage homes are served at, a missing regime none.
@@ -123,21 +124,18 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, str]]:
     )
 
 
-def _uses(terms: Terms) -> tuple[tuple[Use, ...], str]:
+def _uses(terms: Terms) -> tuple[tuple[Use, ...], Sentence]:
     """Return the other uses of a contract, and what is wrong with them: nothing, as a rule."""
     found: list[Use] = []
     for use in [] if terms.uses is None else json.loads(terms.uses):
         category, voltage = TEXTS[Category].get(use["category"]), TEXTS[Voltage].get(use.get("voltage", "lt6"))
         if category is None or voltage is None:
-            return (
-                (),
-                f"a use of the contract is {use}, of which category or voltage is not known: correct the contract",
-            )
+            return (), {"say": "unknown_use", "use": str(use)}
         found.append((category, voltage, int(use["share_percent"])))
-    return tuple(found), ""
+    return tuple(found), {}
 
 
-def _wrong(known: list[tuple[tuple[int, ...], str]]) -> list[int]:
+def _wrong(known: list[tuple[tuple[int, ...], Sentence]]) -> list[int]:
     return [place for place, (_, wrong) in enumerate(known) if wrong]
 
 
@@ -147,14 +145,14 @@ def _year_ends(days: Int64Array) -> BoolArray:
     return np.asarray((days + 1).astype("datetime64[D]").astype("datetime64[Y]") != years)
 
 
-def _codes(terms: Terms) -> tuple[tuple[int, ...], str]:
+def _codes(terms: Terms) -> tuple[tuple[int, ...], Sentence]:
     """Return category, voltage and solar regime as codes, and what is wrong with them: nothing, as a rule."""
     given = (terms.category, terms.voltage or Voltage.LT6.value, terms.solar_regime or Solar.NONE.value)
     members = tuple(TEXTS[kind].get(text) for kind, text in zip(TEXTS, given, strict=True))
     for text, kind, member in zip(given, TEXTS, members, strict=True):
         if member is None:
             known = ", ".join(TEXTS[kind])
-            wrong = f"the contract's {kind.__name__.lower()} is {text!r}, known are {known}: correct the contract"
+            wrong = {"say": f"unknown_{kind.__name__.lower()}", "found": repr(text), "known": known}
             return (Category.RESIDENTIAL.code, Voltage.LT6.code, Solar.NONE.code), wrong
     return tuple(codes_of(member for member in members if member is not None).tolist()), _uses(terms)[1]
 
