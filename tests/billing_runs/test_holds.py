@@ -5,9 +5,11 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from billing_core.codes import Category
+from billing_core.explain import Language
 from billing_core.quote import QuoteRequest, quote
 from ingest_server.billing.documents import Hold
 from ingest_server.billing.run import Summary, run_billing
+from ingest_server.billing.sentences import text_of
 from ingest_server.billing.stored import every_hold
 from protocols.telemetry.reading import Quality
 from tests.billing_runs.district import EXPORT, IMPORT, NOVEMBER, OCTOBER, RATES, Customer, District, household
@@ -123,6 +125,7 @@ def test_a_category_nobody_knows_is_held_and_named(pair):
     hold = only_hold(run_billing(district.dsn, OCTOBER), billed=1)
     assert hold.reason == "unknown_contract_term"
     assert "palace" in hold.detail
+    assert text_of(hold.sentences, Language.VI).startswith("mục đích trong hợp đồng là 'palace', chỉ có residential, ")
 
 
 def test_a_register_the_contract_needs_and_the_meter_never_sent_is_held(district: District):
