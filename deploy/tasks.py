@@ -22,7 +22,7 @@ LINTERS = (
     ("vulture",),
 )
 FAST_TESTS = ("pytest", "-q", "-n", "auto", "--dist", "worksteal", "-m", "not integration")
-INTEGRATION_TESTS = ("pytest", "-q", "-m", "integration", "--durations=10")
+INTEGRATION_TESTS = ("pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "integration", "--durations=10")
 TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "check": (*LINTERS, FAST_TESTS),
     "test": (*LINTERS, FAST_TESTS, INTEGRATION_TESTS),
