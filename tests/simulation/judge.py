@@ -173,13 +173,8 @@ def _healing(world: World) -> Iterator[str]:
     """What a meter with a load profile has not given at its time is there in the end, for it remembers."""
     if _happened(world, CLOCK_KINDS) or world.record.damages or world.broker.server.losses:
         return
-    stored = sorted(key[2] for key in world.broker.server.database.readings if key[0] == "C" and key[1] == "1.0.1.8.0")
-    slots = {at_ms for at_ms in stored if at_ms % EVERY_MS == 0}
-    if slots:
-        wanted = range(min(slots), max(slots) + 1, EVERY_MS)
-        missing = [at_ms for at_ms in wanted if at_ms not in slots]
-        if missing:
-            yield f"I5: C lacks {len(missing)} slots from {missing[0] - EPOCH_MS} ms on, which its load profile has"
+    if missing := world.unhealed():
+        yield f"I5: C lacks {len(missing)} slots from {missing[0] - EPOCH_MS} ms on, which its load profile has"
 
 
 def _bounds(world: World) -> Iterator[str]:
