@@ -1,8 +1,8 @@
 """Which days of a period are billed by which contract: one bill as a rule, several where the contract changes.
 
 Each contract has its own bill, from its first to its last day in the period, and the meter is read on the day between.
-Contracts of one customer that follow one another with the same terms are one, renewed; those of two customers never are.
-Where the number of households alone changes, one bill counts the days of each (:mod:`billing_core.households`), and no
+Contracts of one customer that follow one another with the same terms are one, renewed; those of two never are. Where
+the number of households alone changes, one bill counts the days of each (:mod:`billing_core.households`), and no
 reading is needed.
 """
 

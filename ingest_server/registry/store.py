@@ -261,7 +261,8 @@ def _check_overlaps(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> Non
 
 def _check_customers(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> None:
     """Refuse a point whose newest contract is another customer's than its own."""
-    points = {each.metering_point_id for each in (*registry.metering_points, *registry.contracts)}
+    points = {each.metering_point_id for each in registry.metering_points}
+    points |= {each.metering_point_id for each in registry.contracts}
     found = cursor.execute(SELECT_CONTRACT_OF_ANOTHER, [list(points)]).fetchone()
     if found:
         point, customer, valid_from, other = found
