@@ -200,6 +200,8 @@ class Spans:
         Whether there are several that can't be told apart: they overlap, or households change more than once.
     ends
         Whether the contract ends with the span.
+    customer
+        Place of the contract's customer in the chunk's list; ``NONE`` for whose the point was first.
     changed_day, changed_place
         The day on which other terms begin, with another number of households; ``NONE`` for none.
     """
@@ -210,6 +212,7 @@ class Spans:
     place: Int64Array
     several: BoolArray
     ends: BoolArray
+    customer: Int64Array
     changed_day: Int64Array
     changed_place: Int64Array
 
@@ -229,6 +232,8 @@ class Points:
         Which reading book each is in, numbered from 0 within the chunk; those of none share a number. [n]
     terms
         The run's list of terms; its order is the run's own.
+    customers
+        Customers of contracts that are not those of whom the points were first.
     start_us, end_us
         The instants at which the days of the span begin and end. [n]
     """
@@ -236,6 +241,7 @@ class Points:
     metering_point_id: tuple[str, ...]
     book: Int64Array
     terms: tuple[Terms, ...]
+    customers: tuple[str, ...]
     spans: Spans
     start_us: Int64Array
     end_us: Int64Array

@@ -9,7 +9,17 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from ingest_server.billing import queries
-from ingest_server.billing.columns import MISSING, REGISTERS, Int64Array, Points, Spans, Terms, day_of, empty_registers
+from ingest_server.billing.columns import (
+    MISSING,
+    NONE,
+    REGISTERS,
+    Int64Array,
+    Points,
+    Spans,
+    Terms,
+    day_of,
+    empty_registers,
+)
 from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
@@ -120,7 +130,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     connection.execute(queries.RANGES_JOINED_WHOLE)
     points = _columns(connection, queries.SELECT_POINTS, parameters, id="T", book="i4")
     ids, book = points["id"].tolist(), points["book"]
-    contracts = Contracts(**_columns(connection, queries.SELECT_CONTRACTS, parameters, **_CONTRACT))
+    contracts, customers = _gather_contracts(connection, parameters)
+    parameters["customers"] = list(customers)
     parts = _gather_parts(connection, parameters)
     kept = np.full(len(ids), frame.selection.points is not None)
     kept[contracts.point] = kept[parts["point"]] = True
@@ -134,6 +145,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         metering_point_id=tuple(ids[point] for point in spans.point.tolist()),
         book=np.unique(book[spans.point], return_inverse=True)[1],
         terms=frame.terms,
+        customers=customers,
         spans=spans,
         start_us=start_us,
         end_us=end_us,
@@ -144,6 +156,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
 
 
 _CONTRACT = {"point": "i4", "first_day": "i4", "last_day": "i4", "terms": "i4"}
+_OTHER_CUSTOMER = {"point": "i4", "first_day": "i4", "customer": "T"}
 _INSTALLED = {
     "point": "i4",
     "meter_id": "T",
@@ -157,6 +170,24 @@ _REGISTER = {"meter_id": "T", "digits": "i2", "register": "i4", "channel": "i4"}
 
 def _columns(connection: Connection[Any], query: str, parameters: dict[str, Any], **kinds: str) -> dict[str, Any]:
     return fetch_columns(connection, query, parameters, {name: Field(kind) for name, kind in kinds.items()})
+
+
+def _gather_contracts(connection: Connection[Any], parameters: dict[str, Any]) -> tuple[Contracts, tuple[str, ...]]:
+    """Return the contracts, and the list of customers they count in."""
+    columns = _columns(connection, queries.SELECT_CONTRACTS, parameters, **_CONTRACT)
+    others = _columns(connection, queries.SELECT_OTHER_CUSTOMERS, parameters, **_OTHER_CUSTOMER)
+    customers = tuple(dict.fromkeys(others["customer"]))
+    place_of = {customer: place for place, customer in enumerate(customers)}
+    contract_of = {}
+    if customers:
+        began = zip(columns["point"].tolist(), columns["first_day"].tolist(), strict=True)
+        contract_of = {key: number for number, key in enumerate(began)}
+    customer = np.full(len(columns["point"]), NONE, dtype=np.int64)
+    for point, day, name in zip(
+        others["point"].tolist(), others["first_day"].tolist(), others["customer"], strict=True
+    ):
+        customer[contract_of[point, day]] = place_of[name]
+    return Contracts(**columns, customer=customer), customers
 
 
 def midnights(days: Int64Array) -> Int64Array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from ingest_server.billing import queries
-from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, Int64Array, Issued, Previous, Spans
+from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray, Int64Array, Issued, Previous, Spans
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
@@ -20,7 +20,7 @@ def gather_issued(connection: Connection[Any], parameters: dict[str, Any], spans
     """Return of each row the bill that is there for its days, or for others that overlap them."""
     kinds = ("i8", "i4", "i2", "i4", "i4", *("i8",) * len(_AMOUNTS))
     layout = {name: Field("i4") for name in ("point", "first_day", "last_day")}
-    layout |= {name: Field(kind) for name, kind in zip(_NUMBERS, kinds, strict=True)}
+    layout |= {name: Field(kind) for name, kind in zip(_NUMBERS, kinds, strict=True)} | {"customer": Field("i4")}
     found = fetch_columns(connection, queries.SELECT_ISSUED, parameters, {**layout, "hash": Field("S", HASH_OCTETS)})
     n = len(spans)
     record, in_the_way = _matched(found, spans)
@@ -48,19 +48,28 @@ def _matched(found: dict[str, Any], spans: Spans) -> tuple[Int64Array, Int64Arra
     plain = known.copy()
     plain[known] = (rows_of[found["point"][known]] == 1) & (records_of[found["point"][known]] == 1)
     record[at[plain]] = np.flatnonzero(plain)
+    others = plain & _paid_by_another(found, spans, at)
+    in_the_way[at[others]] = found["bill_id"][others]
     ranks: dict[int, tuple[bool, int]] = {}
+    own = list(zip(spans.first_day.tolist(), spans.last_day.tolist(), spans.customer.tolist(), strict=True))
     for number in np.flatnonzero(known & ~plain).tolist():
         first, last = int(found["first_day"][number]), int(found["last_day"][number])
         for row in range(*np.searchsorted(spans.point, [found["point"][number], found["point"][number] + 1]).tolist()):
             if first > spans.last_day[row] or last < spans.first_day[row]:
                 continue
-            exact = (first, last) == (spans.first_day[row], spans.last_day[row])
+            exact = (first, last, found["customer"][number]) == own[row]
             if not exact and found["in_ledger"][number] and found["bill_id"][number]:
                 in_the_way[row] = found["bill_id"][number]
             rank = (exact, int(found["version"][number]))
             if record[row] == NONE or rank > ranks[row]:
                 record[row], ranks[row] = number, rank
     return record, in_the_way
+
+
+def _paid_by_another(found: dict[str, Any], spans: Spans, at: Int64Array) -> BoolArray:
+    """Say of each record whether it was issued, to another customer than that of the row it belongs to."""
+    whose = np.append(spans.customer, NONE)[at]
+    return np.asarray((found["customer"] != whose) & (found["in_ledger"] != 0) & (found["bill_id"] != 0))
 
 
 _BILL = {
@@ -71,6 +80,7 @@ _BILL = {
     "energy_wh": "i8",
     "carried": "i8",
     "terms": "i4",
+    "customer": "i4",
 }
 _PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {"before": Field("i4", PAST_PERIODS)}
 
@@ -85,12 +95,15 @@ def gather_previous(
 ) -> Previous:
     """Return of each row the last bill before it; before a later row of a point, the row before stands in its place.
 
+    Another customer's bill is no bill before: neither his use nor his surplus is handed on.
+
     ``month`` are the bills of :func:`gather_previous_month`; of points without one an older is looked for.
     """
     found = _with_older(connection, parameters, spans, month)
     row_of = np.searchsorted(spans.point, found["point"])
     known = row_of < len(spans)
     known[known] = spans.point[row_of[known]] == found["point"][known]
+    known[known] = spans.customer[row_of[known]] == found["customer"][known]
     found = {name: column[known] for name, column in found.items()}
     row, n = row_of[known], len(spans)
     bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
@@ -100,7 +113,8 @@ def gather_previous(
     own = np.minimum(found["energy_wh"] // np.maximum(found["days"], 1), FOREVER)
     daily = np.full((n, PAST_PERIODS), NONE, dtype=np.int64)
     daily[row] = _handed_on(first_on, found["last_day"], own, found["before"])
-    for later in np.flatnonzero(spans.point[1:] == spans.point[:-1]).tolist():
+    follows = (spans.point[1:] == spans.point[:-1]) & (spans.customer[1:] == spans.customer[:-1])
+    for later in np.flatnonzero(follows).tolist():
         bill_id[later + 1], daily[later + 1] = bill_id[later], daily[later]
         last_day[later + 1], terms[later + 1] = spans.first_day[later + 1] - 1, spans.place[later]
     return Previous(bill_id=bill_id, last_day=last_day, carried_out_wh=carried, terms=terms, daily_wh=daily)

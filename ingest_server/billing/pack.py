@@ -20,7 +20,7 @@ from billing_core.charges import Slot
 from billing_core.codes import LineKind, Solar
 from billing_core.households import has_change
 from billing_core.line import BillLine, vat_line
-from ingest_server.billing.columns import Int64Array, day_of
+from ingest_server.billing.columns import NONE, Int64Array, day_of
 from ingest_server.billing.decide import Computed
 from ingest_server.billing.documents import canonical_text
 
@@ -207,15 +207,17 @@ def _slot_text(line: BillLine) -> str:
 
 
 def _more(computed: Computed) -> tuple[str, ...]:
-    """Return what few bills rest on besides: a surplus brought in, another number of households, generation."""
+    """Return what few bills rest on besides: a surplus, other households, generation, another customer."""
     places, batch = computed.places, computed.batch
     measured = np.zeros(len(computed.points), dtype=np.bool_)
     parts = computed.points.parts
     measured[parts.point[parts.generation & computed.asked.any(axis=1)]] = True
     netted = batch.solar[places] == Solar.NET_2017.code
     changed = has_change(batch)[places]
+    customer = computed.points.spans.customer[computed.rows[places]]
     more = [""] * len(places)
-    for bill in np.flatnonzero(netted | changed | measured[computed.rows[places]]).tolist():
+    unusual = netted | changed | measured[computed.rows[places]] | (customer != NONE)
+    for bill in np.flatnonzero(unusual).tolist():
         place = int(places[bill])
         found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
         if changed[bill]:
@@ -226,6 +228,8 @@ def _more(computed: Computed) -> tuple[str, ...]:
             found["households_after"] = str(after)
         if measured[computed.rows[place]]:
             found["generation_meters"] = _generation_meters(computed, int(computed.rows[place]))
+        if customer[bill] != NONE:
+            found["customer_id"] = computed.points.customers[int(customer[bill])]
         more[bill] = canonical_text(found)
     return tuple(more)
 

@@ -111,6 +111,19 @@ SELECT_CONTRACTS = f"""
     order by row, first_day
 """
 
+# Contracts of others than the customer a point was first entered for; few, so a small index finds them.
+SELECT_OTHER_CUSTOMERS = f"""
+    {CHOSEN}
+    select row, c.valid_from - date '1970-01-01', c.customer_id
+    from chosen
+    join contract c using (metering_point_id)
+    join metering_point p using (metering_point_id)
+    where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s and c.customer_id is not null
+      and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
+      and c.customer_id <> coalesce(p.first_customer_id, p.customer_id)
+    order by row, c.valid_from
+"""
+
 # The span of an installation, cut to the period; to the contract's days it is cut afterwards.
 SELECT_INSTALLED = f"""
     {CHOSEN}
@@ -165,6 +178,12 @@ SELECT_CONFLICTS = """
                       where o.channel_id = c.channel_id and o.measured_at = c.measured_at and o.quality & 96 <> 0)
 """
 
+# The place of a bill's customer in the chunk's list: -1 for whose the point was first, -2 for none of these.
+_CUSTOMER = """
+    case when b.more ->> 'customer_id' is null then -1
+         else coalesce(array_position(%(customers)s::text[], b.more ->> 'customer_id') - 1, -2) end
+"""
+
 # Of each span of days the newest version with its approved differences; one that was cancelled is as if it were not
 # there, but its number.
 SELECT_ISSUED = f"""
@@ -175,7 +194,8 @@ SELECT_ISSUED = f"""
                 else b.bill_id end,
            b.version, b.inputs_schema,
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
-           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0), st.inputs_hash
+           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0),
+           {_CUSTOMER}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
     join lateral (select * from bill_standing own where own.bill_id = b.bill_id limit 1) st on true
@@ -185,10 +205,10 @@ SELECT_ISSUED = f"""
     order by row, b.period_from, b.period_to, b.version desc
 """
 
-_PREVIOUS = """
+_PREVIOUS = f"""
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
     coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
-    coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1,
+    coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 

@@ -133,12 +133,15 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
     first_day = np.array([day_number(row["period_from"]) for row in rows], dtype=np.int64)
     last_day = np.array([day_number(row["period_to"]) for row in rows], dtype=np.int64)
     changed_on = [row["more"].get("households_changed_on") for row in rows]
+    customers = tuple(dict.fromkeys(row["more"]["customer_id"] for row in rows if "customer_id" in row["more"]))
+    customer_of = {each: place for place, each in enumerate(customers)}
     zeros = np.zeros(n, dtype=np.int64)
     no = np.zeros(n, dtype=np.bool_)
     return Points(
         metering_point_id=tuple(row["metering_point_id"] for row in rows),
         book=zeros,
         terms=terms,
+        customers=customers,
         spans=Spans(
             point=np.arange(n),
             first_day=first_day,
@@ -146,6 +149,7 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
             place=np.array([place_of[each] for each in own], dtype=np.int64),
             several=no,
             ends=np.array([bool(row["more"].get("settle_carry")) for row in rows], dtype=np.bool_),
+            customer=np.array([customer_of.get(row["more"].get("customer_id"), NONE) for row in rows], dtype=np.int64),
             changed_day=np.array(
                 [NONE if day is None else day_number(date.fromisoformat(day)) for day in changed_on], dtype=np.int64
             ),

@@ -76,8 +76,10 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "surplus is carried into this bill",
     },
     "issued_otherwise": {
-        Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}: hủy hóa đơn đó rồi chạy lại",
-        Language.EN: "bill {bill} was issued for days of {first} to {last} among others: cancel it and run again",
+        Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}, hoặc cho khách hàng khác: "
+        "hủy hóa đơn đó rồi chạy lại",
+        Language.EN: "bill {bill} was issued for days of {first} to {last} among others, or to another customer: "
+        "cancel it and run again",
     },
     "register": {
         Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",

@@ -1,8 +1,9 @@
 """Which days of a period are billed by which contract: one bill as a rule, several where the contract changes.
 
 Each contract has its own bill, from its first to its last day in the period, and the meter is read on the day between.
-Contracts that follow one another with the same terms are one, renewed. Where the number of households alone changes,
-one bill counts the days of each (:mod:`billing_core.households`), and no reading is needed.
+Contracts of one customer that follow one another with the same terms are one, renewed; those of two never are. Where
+the number of households alone changes, one bill counts the days of each (:mod:`billing_core.households`), and no
+reading is needed.
 """
 
 from dataclasses import dataclass, replace
@@ -25,12 +26,15 @@ class Contracts:
         Both inclusive; ``FOREVER`` for one that is in force.
     terms
         Place in the run's list of terms.
+    customer
+        Place in the chunk's list of customers; ``NONE`` for whose the point was first.
     """
 
     point: Int64Array
     first_day: Int64Array
     last_day: Int64Array
     terms: Int64Array
+    customer: Int64Array
 
 
 def billed_spans(period: Period, contracts: Contracts, points: int, terms: tuple[Terms, ...]) -> Spans:
@@ -44,6 +48,8 @@ def billed_spans(period: Period, contracts: Contracts, points: int, terms: tuple
     first[point] = np.maximum(first_on, contracts.first_day[alone])
     last[point] = np.minimum(last_on, contracts.last_day[alone])
     place[point] = contracts.terms[alone]
+    customer = np.full(points, NONE, dtype=np.int64)
+    customer[point] = contracts.customer[alone]
     ends[point] = contracts.last_day[alone] == last[point]
     found = Spans(
         point=np.arange(points),
@@ -52,6 +58,7 @@ def billed_spans(period: Period, contracts: Contracts, points: int, terms: tuple
         place=place,
         several=np.zeros(points, dtype=np.bool_),
         ends=ends,
+        customer=customer,
         changed_day=np.full(points, NONE, dtype=np.int64),
         changed_place=np.full(points, NONE, dtype=np.int64),
     )
@@ -68,6 +75,7 @@ class _Span:
     last_day: int
     place: int
     ends: bool
+    customer: int = NONE
     several: bool = False
     changed_day: int = NONE
     changed_place: int = NONE
@@ -78,15 +86,24 @@ def _spans(point: int, contracts: Contracts, terms: tuple[Terms, ...], whole: Sp
     own = slice(*np.searchsorted(contracts.point, [point, point + 1]).tolist())
     first_on, last_on = int(whole.first_day[point]), int(whole.last_day[point])
     found: list[_Span] = []
-    columns = (contracts.first_day[own], contracts.last_day[own], contracts.terms[own])
-    for first, last, place in zip(*(column.tolist() for column in columns), strict=True):
+    columns = (contracts.first_day[own], contracts.last_day[own], contracts.terms[own], contracts.customer[own])
+    for first, last, place, customer in zip(*(column.tolist() for column in columns), strict=True):
         until = min(last, last_on)
-        span = _Span(point=point, first_day=max(first, first_on), last_day=until, place=place, ends=last == until)
+        span = _Span(
+            point=point,
+            first_day=max(first, first_on),
+            last_day=until,
+            place=place,
+            ends=last == until,
+            customer=customer,
+        )
         before = found[-1] if found else None
         if before is None or span.first_day > before.last_day + 1:
             found.append(span)
         elif span.first_day <= before.last_day:
             return [_together(point, first_on, last_on)]
+        elif customer != before.customer:
+            found.append(span)
         elif place == (before.place if before.changed_day == NONE else before.changed_place):
             found[-1] = replace(before, last_day=until, ends=span.ends)
         elif not _differ_in_households(terms[before.place], terms[place]):

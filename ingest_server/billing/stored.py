@@ -36,7 +36,7 @@ SELECT_BILLS = """
     from bill b
     join bill_state state using (bill_id)
     join metering_point p on p.metering_point_id = b.metering_point_id
-    join customer c on c.customer_id = p.customer_id
+    join customer c on c.customer_id = coalesce(b.more ->> 'customer_id', p.first_customer_id, p.customer_id)
     left join solar_purchase s on s.bill_id = b.bill_id
     where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
       and (%(point)s::text is null or b.metering_point_id = %(point)s)
@@ -93,7 +93,7 @@ SELECT_BILL = """
     join bill_state s using (bill_id)
     join bill_terms t using (terms_id)
     join metering_point p using (metering_point_id)
-    join customer c using (customer_id)
+    join customer c on c.customer_id = coalesce(b.more ->> 'customer_id', p.first_customer_id, p.customer_id)
     where b.bill_id = %(bill)s
 """
 

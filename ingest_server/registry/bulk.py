@@ -32,7 +32,7 @@ COLUMNS = {
     "contract": {
         *("metering_point_id", "valid_from", "valid_to", "category", "voltage", "households", "three_rates"),
         *("solar_regime", "contracted_kw", "tenants", "undeclared_rental", "refused_three_rates", "two_component"),
-        "uses",
+        *("uses", "customer_id"),
     },
 }
 """The tables in the order they are loaded, and the columns a file may have."""
@@ -53,6 +53,7 @@ REFERENCES = (
     ("installation", "metering_point_id", "metering_point"),
     ("installation", "meter_id", "meter"),
     ("contract", "metering_point_id", "metering_point"),
+    ("contract", "customer_id", "customer"),
 )
 """Table, column, and the table whose key of the same name it refers to."""
 # Rows of this transaction lie behind what the table was when it began, or in its last pages that had room: PostgreSQL

@@ -33,6 +33,7 @@ class Contract(NamedTuple):
     refused_three_rates: bool
     two_component: bool
     uses: str | None
+    customer_id: str | None = None  # none: as it was, and of a new one the point's
 
 
 def parse_contract(table: Table, metering_point_id: str) -> Contract:
@@ -60,6 +61,7 @@ def parse_contract(table: Table, metering_point_id: str) -> Contract:
         refused_three_rates=table.take("refused_three_rates", bool, default=False),
         two_component=table.take("two_component", bool, default=False),
         uses=_uses(table, category),
+        customer_id=table.take("customer", str) if "customer" in table else None,
     )
     _refuse_contradictions(table, contract, category)
     return contract

@@ -64,23 +64,38 @@ UPSERT_INSTALLATION = """
     where (installation.meter_id, installation.removed_at, installation.multiplier)
         is distinct from (excluded.meter_id, excluded.removed_at, excluded.multiplier)
 """
+# One that names no customer keeps its own; a new one is its point's, where that is not whose the point was first.
 UPSERT_CONTRACT = """
     insert into contract (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates,
-        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses)
-    select * from unnest(%s::text[], %s::date[], %s::date[], %s::text[], %s::text[], %s::integer[], %s::boolean[],
-        %s::text[], %s::integer[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[], %s::jsonb[])
+        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, customer_id)
+    select given.metering_point_id, given.valid_from, valid_to, category, voltage, households, three_rates,
+        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses,
+        coalesce(given.customer_id, case
+            when own.there then own.customer_id
+            when p.first_customer_id is not null then p.customer_id
+        end)
+    from unnest(%s::text[], %s::date[], %s::date[], %s::text[], %s::text[], %s::integer[], %s::boolean[],
+        %s::text[], %s::integer[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[], %s::jsonb[], %s::text[])
+        as given (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates, solar_regime,
+            contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, customer_id)
+    join metering_point p on p.metering_point_id = given.metering_point_id
+    left join (select metering_point_id, valid_from, customer_id, true as there from contract) own
+        on own.metering_point_id = given.metering_point_id and own.valid_from = given.valid_from
     on conflict (metering_point_id, valid_from) do update
     set valid_to = excluded.valid_to, category = excluded.category, voltage = excluded.voltage,
         households = excluded.households, three_rates = excluded.three_rates, solar_regime = excluded.solar_regime,
         contracted_kw = excluded.contracted_kw, tenants = excluded.tenants,
         undeclared_rental = excluded.undeclared_rental, refused_three_rates = excluded.refused_three_rates,
-        two_component = excluded.two_component, uses = excluded.uses
+        two_component = excluded.two_component, uses = excluded.uses,
+        customer_id = excluded.customer_id
     where (contract.valid_to, contract.category, contract.voltage, contract.households, contract.three_rates,
             contract.solar_regime, contract.contracted_kw, contract.tenants, contract.undeclared_rental,
-            contract.refused_three_rates, contract.two_component, contract.uses)
+            contract.refused_three_rates, contract.two_component, contract.uses,
+            contract.customer_id)
         is distinct from (excluded.valid_to, excluded.category, excluded.voltage, excluded.households,
             excluded.three_rates, excluded.solar_regime, excluded.contracted_kw, excluded.tenants,
-            excluded.undeclared_rental, excluded.refused_three_rates, excluded.two_component, excluded.uses)
+            excluded.undeclared_rental, excluded.refused_three_rates, excluded.two_component, excluded.uses,
+            excluded.customer_id)
 """
 NOTIFY = f"notify {CHANGED_CHANNEL}"
 
@@ -127,6 +142,17 @@ SELECT_OVERLAPPING_CONTRACTS = """
     where other_from is not null and (other_to is null or other_to >= valid_from)
     limit 1
 """
+# Who is at a point now has its newest contract; else somebody moved in, and his bills would go on to who was before.
+SELECT_CONTRACT_OF_ANOTHER = """
+    select p.metering_point_id, p.customer_id, c.valid_from, whose.customer_id
+    from metering_point p
+    cross join lateral (
+        select * from contract where contract.metering_point_id = p.metering_point_id order by valid_from desc limit 1
+    ) c
+    cross join lateral (select coalesce(c.customer_id, p.first_customer_id, p.customer_id)) whose (customer_id)
+    where p.metering_point_id = any(%s) and whose.customer_id <> p.customer_id
+    limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +190,7 @@ def load_registry(connection: psycopg.Connection[TupleRow], text: str, name: str
                 cursor.execute(upsert, [list(column) for column in zip(*rows, strict=True)])
             changed[table] = cursor.rowcount if rows else 0
         _check_overlaps(cursor, registry)
+        _check_customers(cursor, registry)
         if any(changed.values()):
             cursor.execute(NOTIFY)
     connection.commit()
@@ -189,7 +216,10 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
             )
         ],
         "contract": [
-            ("metering_point", each.metering_point_id, ("contract", *each[:2])) for each in registry.contracts
+            (target, identifier, ("contract", *each[:2]))
+            for each in registry.contracts
+            for target, identifier in (("metering_point", each.metering_point_id), ("customer", each.customer_id))
+            if identifier is not None
         ],
     }
     for target, select in SELECT_MISSING.items():
@@ -226,4 +256,19 @@ def _check_overlaps(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> Non
         raise UsageError(
             f"{place}.valid_from: {valid_from} lies within the contract from {other_from} to {other_to or 'now'}; "
             "give that one its valid_to first"
+        )
+
+
+def _check_customers(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> None:
+    """Refuse a point whose newest contract is another customer's than its own."""
+    points = {each.metering_point_id for each in registry.metering_points}
+    points |= {each.metering_point_id for each in registry.contracts}
+    found = cursor.execute(SELECT_CONTRACT_OF_ANOTHER, [list(points)]).fetchone()
+    if found:
+        point, customer, valid_from, other = found
+        keys = (("contract", point, valid_from), ("metering_point", point))
+        place = next((registry.places[key] for key in keys if key in registry.places), f"{registry.name}: {point}")
+        raise UsageError(
+            f"{place}.customer: {point} is {customer}'s, but its newest contract, from {valid_from}, is {other}'s; end "
+            f"that one with valid_to and add {customer}'s own, or name the right customer at both"
         )

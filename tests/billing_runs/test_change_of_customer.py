@@ -1,0 +1,145 @@
+"""Who moves out and who moves in within a month: each gets a bill of his own days, in his own name."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from billing_core.codes import Category
+from billing_core.quote import QuoteRequest, quote
+from ingest_server.billing.replay import replay
+from ingest_server.billing.run import Plan, Summary, run_billing
+from ingest_server.billing.stored import list_bills, load_bill
+from ingest_server.registry.store import load_registry
+from protocols.errors import UsageError
+from tests.billing_runs.district import IMPORT, OCTOBER, District, household
+
+pytestmark = pytest.mark.integration
+OLD = household(1)
+CHANGE_ON = date(2026, 10, 11)
+CHANGE_AT = OCTOBER.start_at + timedelta(days=10)
+NEW_ID, NEW_NAME = "PD01000000777", "Trần Văn Nam"
+NEW_CUSTOMER = f"""
+[[customer]]
+id = "{NEW_ID}"
+name = "{NEW_NAME}"
+
+[[metering_point]]
+id = "{OLD.point}"
+customer = "{NEW_ID}"
+"""
+
+
+def contracts(moved_in: date = CHANGE_ON, more: str = "") -> str:
+    """Return the contract of who moves out, ended the day before, and of who moves in."""
+    return f"""
+[[contract]]
+metering_point = "{OLD.point}"
+valid_from = 2025-01-01
+valid_to = {moved_in - timedelta(days=1)}
+category = "residential"
+
+[[contract]]
+metering_point = "{OLD.point}"
+valid_from = {moved_in}
+category = "residential"
+{more}
+"""
+
+
+def load(district: District, text: str) -> dict[str, int]:
+    return load_registry(district.connection, text, "moved.toml").changed
+
+
+def bill(district: District, plan: Plan | None = None) -> Summary:
+    """Bill October, and see that every bill there is replays to the same bytes."""
+    summary = run_billing(district.dsn, OCTOBER) if plan is None else run_billing(district.dsn, OCTOBER, plan)
+    assert [each.why for each in replay(district.connection) if not each.same] == []
+    return summary
+
+
+def quoted(energy_wh: int, first_on: date, last_on: date) -> int:
+    request = QuoteRequest(category=Category.RESIDENTIAL, start_on=first_on, end_on=last_on, energy_wh=energy_wh)
+    return quote(request).total
+
+
+def ready(district: District) -> list[tuple[Any, ...]]:
+    """Return customer, name, first day and total of each bill that counts, as lists and the bill itself say."""
+    found = []
+    for row in list_bills(district.connection, OCTOBER):
+        whole = load_bill(district.connection, row["bill_id"])
+        assert whole is not None
+        assert (whole["customer_id"], whole["customer_name"]) == (row["customer_id"], row["customer_name"])
+        if row["state"] not in ("superseded", "cancelled"):
+            found.append((row["customer_id"], row["customer_name"], row["period_from"], row["total"]))
+    return found
+
+
+PARTS = [
+    (OLD.customer_id, OLD.name, "2026-10-01", quoted(50_000, OCTOBER.first_on, CHANGE_ON - timedelta(days=1))),
+    (NEW_ID, NEW_NAME, "2026-10-11", quoted(115_000, CHANGE_ON, OCTOBER.last_on)),
+]
+
+
+def test_each_customer_gets_a_bill_of_his_own_days_by_the_reading_between(district: District):
+    district.add([OLD])
+    district.store(OLD.meter, IMPORT, CHANGE_AT, 1_050_000)
+    load(district, NEW_CUSTOMER + contracts())
+    assert bill(district).billed == 2
+    assert ready(district) == PARTS
+    assert bill(district).unchanged == 2
+
+
+def test_without_a_reading_between_both_are_held(district: District):
+    district.add([OLD])
+    load(district, NEW_CUSTOMER + contracts())
+    assert [hold.reason for hold in bill(district).holds] == ["missing_register_reading"]
+
+
+def test_a_bill_of_the_whole_month_gives_way_to_the_parts(district: District):
+    district.add([OLD])
+    bill(district)
+    district.store(OLD.meter, IMPORT, CHANGE_AT, 1_050_000)
+    load(district, NEW_CUSTOMER + contracts())
+    assert bill(district).replaced == 2
+    assert ready(district) == PARTS
+
+
+def test_a_bill_of_the_month_before_keeps_its_customer_and_its_bytes(district: District):
+    district.add([OLD])
+    bill(district)
+    load(district, NEW_CUSTOMER + contracts(date(2026, 11, 1)))
+    assert bill(district).unchanged == 1
+    assert [row[:2] for row in ready(district)] == [(OLD.customer_id, OLD.name)]
+
+
+def test_the_same_days_of_another_customer_are_another_bill(district: District):
+    district.add([OLD])
+    bill(district)
+    load(district, NEW_CUSTOMER + contracts(OCTOBER.first_on))
+    assert bill(district).replaced == 1
+    assert [row[:2] for row in ready(district)] == [(NEW_ID, NEW_NAME)]
+
+
+def test_a_bill_that_was_issued_to_another_customer_is_in_the_way(district: District):
+    district.add([OLD])
+    bill(district, Plan(issue_as="An"))
+    load(district, NEW_CUSTOMER + contracts(OCTOBER.first_on))
+    [hold] = bill(district).holds
+    assert (hold.reason, "to another customer: cancel it" in hold.detail) == ("issued_for_other_days", True)
+    assert [row[:2] for row in ready(district)] == [(OLD.customer_id, OLD.name)]
+
+
+def test_the_same_file_again_changes_nothing(district: District):
+    district.add([OLD])
+    load(district, NEW_CUSTOMER + contracts())
+    assert set(load(district, NEW_CUSTOMER + contracts()).values()) == {0}
+
+
+def test_a_point_of_another_customer_than_its_newest_contract_is_refused(district: District):
+    district.add([OLD])
+    with pytest.raises(UsageError, match=f"{OLD.point} is {NEW_ID}'s, but its newest contract"):
+        load(district, NEW_CUSTOMER)
+    load(district, NEW_CUSTOMER + contracts(more=f'customer = "{NEW_ID}"'))
+    with pytest.raises(UsageError, match="neither in this file nor in the database"):
+        load(district, contracts(more='customer = "PD01000009999"'))
