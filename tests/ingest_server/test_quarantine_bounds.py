@@ -273,7 +273,7 @@ def test_a_database_of_before_has_its_messages_counted_by_gateway(database):
 
     migrate(database, load_migrations()[:16])
     with connect(database) as connection:
-        load_registry(connection, registry("g1", 1), "test.toml")
+        connection.execute("insert into gateway (gateway_id) values ('g1')")
         connection.execute(
             "insert into quarantine (fingerprint, topic, payload, reason) values"
             " ('a', 'congto/v1/g1/readings', 'abc', 'why'), ('b', 'congto/v1/g2/readings', 'abc', 'why')"
