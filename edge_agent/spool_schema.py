@@ -6,9 +6,11 @@ their states, so that SQLite writes them in place and a batch is never copied.
 """
 
 import sqlite3
+from typing import Any
 from zlib import crc32
 
-VERSION = VERSION_CHECKED = 3  # the first version whose file says it twice
+VERSION = VERSION_SEALED = 4  # the first version whose file says what its tables are
+VERSION_CHECKED = 3  # the first version whose file says it twice
 LIFE_SHIFT = 40  # 10¹² batches of a generation
 SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
 WAITING = -(1 << 40)  # in place of the time of the receipt; as long as one, see above
@@ -59,7 +61,7 @@ INDEXES = (
 # As octets, for what was altered may be no text any more.
 SELECT_SCHEMA = """
     select cast(type as blob), cast(name as blob), cast(tbl_name as blob), cast(sql as blob)
-    from sqlite_schema order by rowid
+    from sqlite_schema order by type, name
 """
 
 
@@ -67,14 +69,18 @@ def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     """Make the tables in the open transaction, for ``gateway``, with a first generation."""
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
-    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0), *_checks(gateway)])
+    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
     db.execute("insert into life (life, generation) values (1, ?)", (generation,))
-    _seal(db)
+    _seal(db, gateway)
 
 
-def _seal(db: sqlite3.Connection) -> None:
-    """Note what the tables and indexes are by now: an altered name or condition in them would be found out too late."""
-    db.execute("insert into meta values ('schema_crc', ?)", (_schema_crc(db),))
+def _seal(db: sqlite3.Connection, gateway: str) -> None:
+    """Note what tells a file that is damaged from one that is another gateway's or a newer version's.
+
+    The tables and indexes too: an altered name or condition in them would be found out too late.
+    """
+    seal = [("gateway_crc", crc32(gateway.encode())), ("version", VERSION), ("schema_crc", _schema_crc(db))]
+    db.executemany("insert or replace into meta values (?, ?)", seal)
     db.execute(f"pragma user_version = {VERSION}")
 
 
@@ -82,23 +88,27 @@ def _schema_crc(db: sqlite3.Connection) -> int:
     return crc32(repr(db.execute(SELECT_SCHEMA).fetchall()).encode())
 
 
-def _checks(gateway: str) -> list[tuple[str, int]]:
-    """Return what tells a file that is damaged from one that is another gateway's, or a newer version's."""
-    return [("gateway_crc", crc32(gateway.encode())), ("version", VERSION)]
-
-
 def is_whole(db: sqlite3.Connection, version: int) -> bool:
     """Return whether gateway, tables and ``version``, as the file's head has it, are those that were written."""
     meta = dict(db.execute("select key, value from meta"))
     if "version" not in meta:
         return version < VERSION_CHECKED
-    known = (version, crc32(meta["gateway"].encode()), _schema_crc(db))
-    return tuple(meta.get(key) for key in ("version", "gateway_crc", "schema_crc")) == known
+    known = {"version": version, "gateway_crc": crc32(meta["gateway"].encode())}
+    if version >= VERSION_SEALED:
+        known["schema_crc"] = _schema_crc(db)
+    return all(meta.get(key) == value for key, value in known.items())
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the tables of ``version`` up to date in the open transaction; nothing that waits is lost."""
     meta = dict(db.execute("select key, value from meta"))
+    if version < VERSION_CHECKED:
+        _rebuild(db, version, meta)
+    _seal(db, meta["gateway"])
+
+
+def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None:
+    """Make the tables that versions 1 and 2 had not, or had otherwise."""
     db.execute("alter table batch rename to old_batch")
     kept = ["day", "slot", "hole"]
     if version == 2:
@@ -111,7 +121,6 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
         (meta["generation"], meta["last_sequence"], meta.get("last_event", 0)),
     )
     db.execute("delete from meta where key in ('generation', 'last_sequence', 'last_event')")
-    db.executemany("insert into meta values (?, ?)", _checks(meta["gateway"]))
     db.create_function("crc32", 1, crc32, deterministic=True)
     base = 1 << LIFE_SHIFT
     # Not decoded: how many readings are in them is not known, and that they are billing ones keeps them longest.
@@ -124,4 +133,3 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
         db.execute("drop table old_event")
     for statement in INDEXES:
         db.execute(statement)
-    _seal(db)

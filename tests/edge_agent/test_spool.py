@@ -348,6 +348,34 @@ def test_a_spool_of_an_older_version_is_taken_over_with_all_it_holds(path: Path,
     assert read_summary(path).taken == 18
 
 
+def test_a_spool_whose_tables_were_not_sealed_yet_is_taken_over_and_sealed(path: Path) -> None:
+    """Version 3 has the tables of today, and nothing that says what they are."""
+    spool = open_plain(path)
+    for number in range(3):
+        spool.commit(Cycle(readings(number)))
+    generation, days = spool.generation, spool.days(5)
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("delete from meta where key = 'schema_crc'")
+        db.execute("update meta set value = 3 where key = 'version'")
+        db.execute("pragma user_version = 3")
+    db.close()
+    spool, aside = open_spool(path, "gw-01", MEGABYTE)
+    assert aside is None
+    assert (spool.generation, spool.last_sequence, spool.batches) == (generation, 3, 3)
+    assert spool.days(5) == days
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("pragma writable_schema = on")
+        db.execute(
+            "update sqlite_schema set sql = replace(sql, 'settled_ms < 0', 'settled_ms < 9') where type = 'index'"
+        )
+    db.close()
+    spool, aside = open_spool(path, "gw-01", MEGABYTE)
+    assert aside is not None  # sealed it is found out at once
+    spool.close()
+
+
 def test_events_are_numbered_on_their_own_and_kept_with_how_far_logs_were_read(path: Path) -> None:
     entries = [MeterEvent(EventKind.LOG, "M-0001", NOON + at, "0.0.99.98.0", 2) for at in range(EVENTS_MAX + 1)]
     spool = open_plain(path)
