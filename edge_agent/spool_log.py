@@ -5,6 +5,11 @@ short. After a bit has flipped in the log that is a mistake: what was committed 
 numbers of batches would be given a second time. Two things tell the one from the other: behind a flipped bit there are
 frames that are whole by the checksum which the frame before them carries, and a commit lies between.
 
+SQLite writes a frame's head, then its page. A process that dies between the two leaves a head that may say commit, and
+behind it there may be the rest of a transaction that was cut short before: whole frames, none of which commits. So a
+frame that says commit counts only if it is whole itself, if the frame behind it goes on from it, or if another commit
+follows.
+
 Format: https://sqlite.org/walformat.html, sections 1.1 to 1.3; https://sqlite.org/fileformat2.html, section 4.
 """
 
@@ -54,10 +59,11 @@ def look_at_log(path: Path) -> LogState:
 
 
 def _follow(frames: Iterator[_Frame], salts: int, checksum: tuple[int, int], order: str) -> LogState:
-    believed, open_end, commit_behind = True, False, False
+    believed, open_end = True, False
+    claimed = proven = before_claims = False  # a commit behind what is believed; whether the last frame says commit
     for frame in frames:
         if (frame.salts ^ salts).bit_count() > 1:  # of an earlier log; one bit is a flipped one
-            believed = False
+            believed = before_claims = False
             checksum = frame.checksum
             continue
         follows = _add(frame.summed, checksum, order) == frame.checksum
@@ -65,10 +71,12 @@ def _follow(frames: Iterator[_Frame], salts: int, checksum: tuple[int, int], ord
         if believed:
             open_end = not frame.commits
         else:
-            if follows and commit_behind:
+            if follows and (proven or before_claims or (claimed and frame.commits)):
                 return LogState.CUT
             open_end = True
-            commit_behind = commit_behind or frame.commits
+            before_claims = frame.commits
+            claimed = claimed or frame.commits
+            proven = proven or (frame.commits and follows)
         checksum = frame.checksum
     return LogState.TORN if open_end else LogState.WHOLE
 

@@ -81,7 +81,7 @@ class TrueMeter:
         at_s = self._now_s() if self.frozen_s is None else self.frozen_s
         value, glitch = self.truth(obis, at_s), False
         if self.glitch is not None and obis.d == ENERGY and self._rng.random() < GLITCHES_PART:
-            value, glitch = self._spoil(value), True
+            value, glitch = self._spoil(value) % ROLLOVER, True  # as its register has it
         self.sayings[self._names[obis]].append(Saying(self._now_s(), self._gateway_ms(), value, glitch))
         return value
 

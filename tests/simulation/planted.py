@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.campaign import judged
+from tests.simulation.connections import TellingConnection
 from tests.simulation.faults import Kind
 from tests.simulation.line import Trouble
 from tests.simulation.world import Only
@@ -78,7 +79,7 @@ def rewriting_sql(rewrite: Callable[[str], str | None]) -> Callable[[], Abstract
     """Return how to change the statements that the agent gives to SQLite; ``None`` leaves one out."""
     connect = sqlite3.connect
 
-    class Rewriting(sqlite3.Connection):
+    class Rewriting(TellingConnection):
         """Runs other statements than it is given."""
 
         def execute(self, sql: str, *arguments: Any) -> Any:
@@ -88,4 +89,6 @@ def rewriting_sql(rewrite: Callable[[str], str | None]) -> Callable[[], Abstract
             found = rewrite(sql)
             return super().executemany(found, rows) if found else None
 
-    return lambda: replaced(sqlite3, "connect", lambda *words, **options: connect(*words, factory=Rewriting, **options))
+    return lambda: replaced(
+        sqlite3, "connect", lambda *words, **options: connect(*words, **{**options, "factory": Rewriting})
+    )

@@ -8,12 +8,14 @@ Source: https://sqlite.org/vfs.html and the structures of sqlite3.h 3.40.
 
 import _sqlite3
 import ctypes
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
 from random import Random
 from typing import Any
 
+from tests.simulation.connections import telling
 from tests.simulation.disk import Disk, File, Refusal
 from tests.simulation.loop import LIFE, Life
 
@@ -143,9 +145,12 @@ class SimulatedVfs:
         self._graveyard.clear()
         _library.sqlite3_vfs_register(ctypes.addressof(self._vfs), 1)
         _library.sqlite3_randomness(0, None)  # SQLite's own chance begins anew, from ours
+        connect = sqlite3.connect
+        sqlite3.connect = telling(connect)
         try:
             yield
         finally:
+            sqlite3.connect = connect
             self.on_operation = None
             _library.sqlite3_vfs_register(before, 1)
 
