@@ -201,41 +201,45 @@ def _event(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tup
 
 def _insert(db: sqlite3.Connection, part: list[Kept]) -> None:
     for kept in part:
-        life = kept.key >> LIFE_SHIFT
-        _know_life(db, life, kept.generation)
-        row = db.execute("select generation from life where life = ?", (life,)).fetchone()
-        if row[0] != kept.generation:
-            continue  # two generations under one number: the file is not one of ours
-        db.execute(COME_TO[kept.is_event], (kept.key & SEQUENCE_MASK, life))
-        crc = crc32(kept.payload)
+        life, sequence = _know_life(db, kept.key >> LIFE_SHIFT, kept.generation), kept.key & SEQUENCE_MASK
+        db.execute(COME_TO[kept.is_event], (sequence, life))
+        key, crc = (life << LIFE_SHIFT) + sequence, crc32(kept.payload)
         if kept.is_event:
-            db.execute(INSERT_EVENT, (kept.key, crc, kept.settled_ms, kept.payload))
+            db.execute(INSERT_EVENT, (key, crc, kept.settled_ms, kept.payload))
             continue
-        known = db.execute("select crc from batch where key = ?", (kept.key,)).fetchone()
+        known = db.execute("select crc from batch where key = ?", (key,)).fetchone()
         if known is None:
-            db.execute(INSERT_BATCH, (kept.key, crc, *kept.batch, kept.settled_ms, kept.payload))
+            db.execute(INSERT_BATCH, (key, crc, *kept.batch, kept.settled_ms, kept.payload))
         elif known[0] == crc:  # an older version of the row: receipted is receipted
-            db.execute(SETTLED_BEFORE, (kept.settled_ms, kept.key))
+            db.execute(SETTLED_BEFORE, (kept.settled_ms, key))
 
 
-def _know_life(db: sqlite3.Connection, life: int, generation: str) -> None:
-    """Give an old generation its number back; the new one, which is the last, makes room for it."""
-    if db.execute("select 1 from life where generation = ?", (generation,)).fetchone():
-        return
+def _know_life(db: sqlite3.Connection, life: int, generation: str) -> int:
+    """Give an old generation its number back and return it; the new one, which is the last, makes room for it.
+
+    A name is sound by its batch's checksum, a number by nothing: a generation keeps the first number that was read,
+    and one whose number another has, or nobody can have, gets the next free one.
+    """
+    known = db.execute("select life from life where generation = ?", (generation,)).fetchone()
+    if known:
+        return int(known[0])
     (newest,) = db.execute("select max(life) from life").fetchone()
+    taken = db.execute("select 1 from life where life = ? and life < ?", (life, newest)).fetchone()
+    if taken or not 0 < life < LIFE_MAX:
+        life = newest
     if life >= newest:
         db.execute("update life set life = ? where life = ?", (life + 1, newest))
-    db.execute("insert or ignore into life (life, generation) values (?, ?)", (life, generation))
+    db.execute("insert into life (life, generation) values (?, ?)", (life, generation))
+    return int(life)
 
 
 def _take_notes(db: sqlite3.Connection, aside: Path, lives: list[Life]) -> None:
     """Copy what can be read of the small tables, and how far the old generations had come, by ``lives`` as well."""
     for life, generation, last_sequence, last_event in [*_read(aside, *LIFE), *lives]:
         if 0 < life < LIFE_MAX and _DIGITS.fullmatch(generation):
-            _know_life(db, life, generation)
             statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
-            counted = (last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, life, generation)
-            db.execute(statement + "where life = ? and generation = ?", counted)
+            counted = (last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, _know_life(db, life, generation))
+            db.execute(statement + "where life = ?", counted)
     for table, (select, insert, types) in TABLES_KEPT.items():
         rows = [row for row in _read(aside, select, types) if _is_sound(table, row)]
         if rows:
