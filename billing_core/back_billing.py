@@ -16,6 +16,7 @@ from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Solar
 from billing_core.engine import charge
+from billing_core.households import households_from
 from billing_core.period import cycle_days
 from billing_core.rounding import Int64Array, divide_half_up
 from billing_core.tariff import Tariffs
@@ -90,8 +91,8 @@ def correct_bills(
         raise TypeError(f"found unknown columns {sorted(unknown)}")
     limit, last = np.datetime64(corrected_from(found_on, since_on)), np.datetime64(found_on)
     rows = np.flatnonzero((billed.end_on >= limit) & (billed.start_on <= last))
-    wrong = _from(_rows(billed, rows), limit)
-    changed = {name: np.broadcast_to(np.asarray(value), len(billed))[rows] for name, value in right.items()}
+    wrong = _from(_rows(billed, rows), limit, tariffs)
+    changed = {name: _column(value, getattr(billed, name))[rows] for name, value in right.items()}
     fixed = {name: column.astype(getattr(wrong, name).dtype) for name, column in changed.items()}
     before, after = (charge(batch, tariffs) for batch in (wrong, replace(wrong, **fixed)))
     hold = np.where(before.hold != 0, before.hold, after.hold)
@@ -109,14 +110,24 @@ def correct_bills(
     )
 
 
+def _column(value: Any, like: NDArray[Any]) -> NDArray[Any]:
+    """Return one value, or one a row, as a column shaped ``like`` another."""
+    found = np.asarray(value)
+    return np.broadcast_to(found[..., np.newaxis] if found.ndim < like.ndim else found, like.shape)
+
+
 def _rows(batch: Batch, rows: Int64Array) -> Batch:
     columns: dict[str, Any] = {field.name: getattr(batch, field.name)[rows] for field in fields(Batch)}
     # What was bought of solar energy does not depend on the use, and was netted already.
     return Batch(**columns | {"solar": np.full(rows.shape[0], Solar.NONE.code, dtype=np.int8)})
 
 
-def _from(batch: Batch, limit: np.datetime64) -> Batch:
-    """Return the bills from ``limit`` on: energy is shared out by days, and the tiers stay those of the whole cycle."""
+def _from(batch: Batch, limit: np.datetime64, tariffs: Tariffs) -> Batch:
+    """Return the bills from ``limit`` on: energy is shared out by days, and the tiers stay those of the whole cycle.
+
+    Of a meter that was read at a change of price only the part in which the limit lies is shared out. Households that
+    had changed by then are those of the limit.
+    """
     days = (batch.end_on - batch.start_on).astype(np.int64) + 1
     dropped = np.clip((limit - batch.start_on).astype(np.int64), 0, days - 1)
     cut = dropped > 0
@@ -125,18 +136,43 @@ def _from(batch: Batch, limit: np.datetime64) -> Batch:
     nominal = batch.nominal_days.copy()
     for row in np.flatnonzero(cut & (nominal == 0)).tolist():
         nominal[row] = cycle_days(batch.start_on[row].item())
-
-    def after(energy: Int64Array) -> Int64Array:
-        until = divide_half_up(energy * dropped, days * WH_PER_KWH) * WH_PER_KWH
-        return energy - np.minimum(until, energy)
-
     measured = batch.reactive_varh != NOT_MEASURED
+    reactive = _after(batch.reactive_varh, dropped, days)
+    energy, before = _cut_energy(batch, limit, dropped, days, tariffs)
     return replace(
         batch,
         start_on=np.where(cut, limit, batch.start_on).astype("datetime64[D]"),
         nominal_days=nominal,
-        energy_wh=np.where(
-            cut[:, np.newaxis], np.stack([after(rate) for rate in batch.energy_wh.T], axis=1), batch.energy_wh
-        ),
-        reactive_varh=np.where(cut & measured, after(batch.reactive_varh), batch.reactive_varh),
+        energy_wh=np.where(cut[:, np.newaxis], energy, batch.energy_wh),
+        before_change_wh=np.where(cut[:, np.newaxis], before, batch.before_change_wh),
+        reactive_varh=np.where(cut & measured, reactive, batch.reactive_varh),
+        **households_from(batch, cut, limit),
     )
+
+
+def _cut_energy(
+    batch: Batch, limit: np.datetime64, dropped: Int64Array, days: Int64Array, tariffs: Tariffs
+) -> tuple[Int64Array, Int64Array]:
+    """Return what is left of the energy, and of that up to a change of price the meter was read at. [Wh, n × 3]"""
+    energy = _after(batch.energy_wh, dropped[:, np.newaxis], days[:, np.newaxis])
+    before = batch.before_change_wh.copy()
+    for row in np.flatnonzero((before[:, 0] != NOT_MEASURED) & (dropped > 0)).tolist():
+        start_on, end_on = batch.start_on[row].item(), batch.end_on[row].item()
+        changes = tariffs.changes_within(start_on, end_on)
+        if len(changes) != 1:
+            continue  # the engine holds it
+        whole = (changes[0] - start_on).days
+        later = batch.energy_wh[row] - before[row]
+        if limit < np.datetime64(changes[0]):
+            before[row] = _after(before[row], int(dropped[row]), whole)
+            energy[row] = before[row] + later
+        else:
+            energy[row] = _after(later, int(dropped[row]) - whole, int(days[row]) - whole)
+            before[row] = NOT_MEASURED
+    return energy, before
+
+
+def _after(energy: Int64Array, dropped: Int64Array | int, days: Int64Array | int) -> Int64Array:
+    """Return what is left of energy that flowed over ``days`` when the first ``dropped`` of them are left out."""
+    until = divide_half_up(energy * dropped, days * WH_PER_KWH) * WH_PER_KWH
+    return energy - np.minimum(until, energy)

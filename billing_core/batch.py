@@ -56,8 +56,8 @@ class Batch:
     refused_three_rates
         Whether the customer refused a three-rate meter that is mandatory: then all is at the peak price. [bool, n]
     households_changed_on, households_after, households_after_parts
-        The first day of another number of households inside the period, and that number; ``NaT`` for none.
-        [datetime64[D], n; n; n]
+        The first days of other numbers of households inside the period, in order, and these numbers; ``NaT`` for none,
+        and behind the last. [datetime64[D], n × k; n × k; n × k]
     before_change_wh
         Energy up to the change of price, where the meter was read on that day, else ``NOT_MEASURED`` in the first
         column. [Wh, n × 3]
@@ -123,6 +123,8 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "demand_w": (np.int64, NOT_MEASURED),
 }
 """Type and default of each column but those of three rates; ``None``: must be given."""
+SEVERAL = ("households_changed_on", "households_after", "households_after_parts")
+"""Columns that may have several values a row; one value, or n, is one of each row."""
 
 
 def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
@@ -150,10 +152,12 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
         raise TypeError(f"found unknown columns {sorted(unknown)} and missed {missing}")
     if "share_by_days" not in columns:
         columns["share_by_days"] = np.asarray(columns["category"]) == Category.RESIDENTIAL.code
-    filled = {
-        name: np.broadcast_to(_as_type(name, columns.get(name, default), kind), (energy.shape[0],))
-        for name, (kind, default) in _TYPES.items()
-    }
+    typed = {name: _as_type(name, columns.get(name, default), kind) for name, (kind, default) in _TYPES.items()}
+    typed |= {name: typed[name] if typed[name].ndim == 2 else typed[name].reshape(-1, 1) for name in SEVERAL}
+    shapes = dict.fromkeys(typed, (energy.shape[0],)) | dict.fromkeys(
+        SEVERAL, (energy.shape[0], max(typed[name].shape[1] for name in SEVERAL))
+    )
+    filled = {name: np.broadcast_to(column, shapes[name]) for name, column in typed.items()}
     return Batch(energy_wh=energy, before_change_wh=np.broadcast_to(before, energy.shape), **filled)
 
 

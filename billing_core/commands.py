@@ -22,7 +22,7 @@ OPTIONS = (
     ("--households", "H", "households behind the meter: 2, 1.25 or 5/4"),
     ("--tenants", "P", "people in a shared house; four make one household"),
     ("--person-days", "D", "days that people lived there, summed, where tenants moved in or out"),
-    ("--households-change", "DAY=H", "another number of households from that day on"),
+    ("--households-change", "DAY=H,…", "another number of households from that day on; several in order"),
     ("--uses", "CATEGORY=PERCENT,…", "mixed use: what else the energy is used for; the rest is --category's"),
     ("--nominal-days", "T", "length of the nominal reading cycle, if not the month that begins on the first day"),
     ("--old-index", "E", "index of the register before, in kWh, instead of --kwh"),

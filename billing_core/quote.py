@@ -49,8 +49,8 @@ class QuoteRequest:
         Whether tenants live there whose number was not declared (contract under 12 months).
     refused_three_rates
         Whether a three-rate meter that is mandatory was refused: all at the peak price.
-    households_changed
-        The first day of another number of households, and that number.
+    households_changes
+        The first days of other numbers of households, in order, and these numbers.
     before_change_wh
         Energy up to the change of price, of a meter that was read on that day. [Wh; three for a three-rate meter]
     demand_w
@@ -78,7 +78,7 @@ class QuoteRequest:
     power_factor_percent: int | None = None
     undeclared_rental: bool = False
     refused_three_rates: bool = False
-    households_changed: tuple[date, Fraction] | None = None
+    households_changes: tuple[tuple[date, Fraction], ...] = ()
     before_change_wh: int | tuple[int, int, int] | None = None
     demand_w: int | None = None
     uses: tuple[tuple[Category, Voltage, int], ...] = ()
@@ -229,12 +229,11 @@ def as_batch(request: QuoteRequest) -> Batch:
         "two_component": request.demand_w is not None,
         "demand_w": NOT_MEASURED if request.demand_w is None else request.demand_w,
     }
-    if request.households_changed is not None:
-        day, after = request.households_changed
+    if request.households_changes:
         given |= {
-            "households_changed_on": day,
-            "households_after": after.numerator,
-            "households_after_parts": after.denominator,
+            "households_changed_on": [[day for day, _ in request.households_changes]],
+            "households_after": [[after.numerator for _, after in request.households_changes]],
+            "households_after_parts": [[after.denominator for _, after in request.households_changes]],
         }
     if request.before_change_wh is not None:
         given["before_change_wh"] = [request.before_change_wh]

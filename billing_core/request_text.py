@@ -1,6 +1,7 @@
 """A quote request from words, as a command line or a query string has them; a wrong word is refused by its name."""
 
 from collections.abc import Mapping
+from datetime import date
 from fractions import Fraction
 from typing import Any
 
@@ -100,13 +101,18 @@ def _rarer(words: Mapping[str, str | None], category: Category, *, three_rates: 
     if (text := words.get("households_change")) is not None:
         if category not in TIERED:
             raise UsageError(f"households-change: {category.value} has no tiers that households widen; leave it out")
-        day, equals, after = text.partition("=")
-        if not equals:
-            raise UsageError(f"households-change: found {text!r}, expected DAY=H like 2025-12-15=2; correct it")
-        given["households_changed"] = (day_in("households-change", day), fraction_in("households-change", after))
+        given["households_changes"] = tuple(_change_of_households(each) for each in text.split(","))
     if (text := words.get("uses")) is not None:
         given["uses"] = _uses(text, category)
     return given
+
+
+def _change_of_households(text: str) -> tuple[date, Fraction]:
+    """Return the first day of another number of households, and that number, from ``2025-12-15=2``."""
+    day, equals, after = text.strip().partition("=")
+    if not equals:
+        raise UsageError(f"households-change: found {text!r}, expected DAY=H like 2025-12-15=2; correct it")
+    return day_in("households-change", day), fraction_in("households-change", after)
 
 
 def _uses(text: str, category: Category) -> tuple[tuple[Category, Voltage, int], ...]:

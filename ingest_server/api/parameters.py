@@ -165,7 +165,7 @@ class QuoteWords(BaseModel):
     rates_before_change: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh up to the change of price")
     undeclared_rental: Word | None = Field(None, description="true or false")
     refused_three_rates: Word | None = Field(None, description="true or false")
-    households_change: Word | None = Field(None, description="DAY=H, such as 2025-12-15=2")
+    households_change: Word | None = Field(None, description="DAY=H, such as 2025-12-15=2; several with commas")
     demand_kw: Word | None = Field(None, description="highest half hour, two-component pilot")
     uses: Annotated[str, Field(max_length=300)] | None = Field(
         None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …"

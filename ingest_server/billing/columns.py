@@ -197,13 +197,14 @@ class Spans:
     place
         Place of the terms in the run's list; ``NONE`` where there is no contract, or none that can be billed.
     several
-        Whether there are several that can't be told apart: they overlap, or households change more than once.
+        Whether there are several that can't be told apart because they overlap.
     ends
         Whether the contract ends with the span.
     customer
         Place of the contract's customer in the chunk's list; ``NONE`` for whose the point was first.
     changed_day, changed_place
-        The day on which other terms begin, with another number of households; ``NONE`` for none.
+        The days on which other terms begin, with another number of households, in order; ``NONE`` for none, and behind
+        the last. [n × k]
     """
 
     point: Int64Array

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.batch import Batch
 from billing_core.charges import Slot
 from billing_core.codes import LineKind, Solar
 from billing_core.households import has_change
@@ -221,17 +222,27 @@ def _more(computed: Computed) -> tuple[str, ...]:
         place = int(places[bill])
         found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
         if changed[bill]:
-            found["households_changed_on"] = day_of(
-                int(batch.households_changed_on[place].astype(np.int64))
-            ).isoformat()
-            after = Fraction(int(batch.households_after[place]), int(batch.households_after_parts[place]))
-            found["households_after"] = str(after)
+            found |= _changes_of_households(batch, place)
         if measured[computed.rows[place]]:
             found["generation_meters"] = _generation_meters(computed, int(computed.rows[place]))
         if customer[bill] != NONE:
             found["customer_id"] = computed.points.customers[int(customer[bill])]
         more[bill] = canonical_text(found)
     return tuple(more)
+
+
+def _changes_of_households(batch: Batch, place: int) -> dict[str, Any]:
+    """Return the change of households within a bill, or the list of several."""
+    columns = (batch.households_changed_on[place], batch.households_after[place], batch.households_after_parts[place])
+    found = [
+        (day_of(int(day.astype(np.int64))).isoformat(), str(Fraction(int(number), int(parts))))
+        for day, number, parts in zip(*columns, strict=True)
+        if not np.isnat(day)
+    ]
+    if len(found) > 1:
+        return {"households_changes": found}
+    [(day, households)] = found
+    return {"households_changed_on": day, "households_after": households}
 
 
 def _carried(computed: Computed, place: int) -> dict[str, Any]:

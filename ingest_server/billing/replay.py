@@ -7,7 +7,6 @@ and outcome must be the one that was stored. Bills of the first schema have none
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import midnights
 from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed, pack
 from ingest_server.billing.period import Period
+from ingest_server.billing.unpack import changes_of_households
 
 NOT_NUMBERS = ("in_ledger", "purchase_made", "inputs_hash")  # columns of Issued
 LOT = 5_000  # bills replayed at a time
@@ -128,11 +128,15 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
     n = len(rows)
     own = [Terms(**{each.name: row[each.name] for each in fields(Terms)}) for row in rows]
     changed = [_changed(terms, row["more"]) for terms, row in zip(own, rows, strict=True)]
-    terms = tuple(dict.fromkeys([*own, *(after for after in changed if after is not None)]))
+    terms = tuple(dict.fromkeys([*own, *(after for each in changed for _, after in each)]))
     place_of = {each: place for place, each in enumerate(terms)}
     first_day = np.array([day_number(row["period_from"]) for row in rows], dtype=np.int64)
     last_day = np.array([day_number(row["period_to"]) for row in rows], dtype=np.int64)
-    changed_on = [row["more"].get("households_changed_on") for row in rows]
+    changed_day = np.full((n, max(1, *(len(each) for each in changed))), NONE, dtype=np.int64)
+    changed_place = changed_day.copy()
+    for number, changes in enumerate(changed):
+        for place, (day, after) in enumerate(changes):
+            changed_day[number, place], changed_place[number, place] = day_number(day), place_of[after]
     customers = tuple(dict.fromkeys(row["more"]["customer_id"] for row in rows if "customer_id" in row["more"]))
     customer_of = {each: place for place, each in enumerate(customers)}
     zeros = np.zeros(n, dtype=np.int64)
@@ -150,10 +154,8 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
             several=no,
             ends=np.array([bool(row["more"].get("settle_carry")) for row in rows], dtype=np.bool_),
             customer=np.array([customer_of.get(row["more"].get("customer_id"), NONE) for row in rows], dtype=np.int64),
-            changed_day=np.array(
-                [NONE if day is None else day_number(date.fromisoformat(day)) for day in changed_on], dtype=np.int64
-            ),
-            changed_place=np.array([NONE if each is None else place_of[each] for each in changed], dtype=np.int64),
+            changed_day=changed_day,
+            changed_place=changed_place,
         ),
         start_us=midnights(first_day),
         end_us=midnights(last_day + 1),
@@ -168,12 +170,12 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
     )
 
 
-def _changed(terms: Terms, more: dict[str, Any]) -> Terms | None:
-    """Return the terms after a change of households within the bill; none without one."""
-    if "households_after" not in more:
-        return None
-    after = Fraction(more["households_after"])
-    return replace(terms, households=after.numerator, households_parts=after.denominator)
+def _changed(terms: Terms, more: dict[str, Any]) -> list[tuple[date, Terms]]:
+    """Return the days on which households change within the bill, and the terms from then on."""
+    return [
+        (day, replace(terms, households=after.numerator, households_parts=after.denominator))
+        for day, after in changes_of_households(more)
+    ]
 
 
 def _previous(rows: list[dict[str, Any]]) -> Previous:

@@ -47,8 +47,8 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "a meter hangs there, but no contract is in force on any day of the period: enter the contract",
     },
     "several_contracts": {
-        Language.VI: "các hợp đồng trong kỳ chồng ngày lên nhau, hoặc số hộ đổi hơn một lần: sửa ngày của hợp đồng",
-        Language.EN: "contracts overlap within the period, or households change more than once: correct their days",
+        Language.VI: "các hợp đồng trong kỳ chồng ngày lên nhau: sửa ngày của hợp đồng",
+        Language.EN: "contracts overlap within the period: correct their days",
     },
     **{
         f"unknown_{name}": {

@@ -59,8 +59,8 @@ def billed_spans(period: Period, contracts: Contracts, points: int, terms: tuple
         several=np.zeros(points, dtype=np.bool_),
         ends=ends,
         customer=customer,
-        changed_day=np.full(points, NONE, dtype=np.int64),
-        changed_place=np.full(points, NONE, dtype=np.int64),
+        changed_day=np.full((points, 1), NONE, dtype=np.int64),
+        changed_place=np.full((points, 1), NONE, dtype=np.int64),
     )
     if len(alone) == len(contracts.point):
         return found
@@ -77,8 +77,8 @@ class _Span:
     ends: bool
     customer: int = NONE
     several: bool = False
-    changed_day: int = NONE
-    changed_place: int = NONE
+    changed_day: tuple[int, ...] = ()
+    changed_place: tuple[int, ...] = ()
 
 
 def _spans(point: int, contracts: Contracts, terms: tuple[Terms, ...], whole: Spans) -> list[_Span]:
@@ -104,15 +104,18 @@ def _spans(point: int, contracts: Contracts, terms: tuple[Terms, ...], whole: Sp
             return [_together(point, first_on, last_on)]
         elif customer != before.customer:
             found.append(span)
-        elif place == (before.place if before.changed_day == NONE else before.changed_place):
+        elif place == (before.place, *before.changed_place)[-1]:
             found[-1] = replace(before, last_day=until, ends=span.ends)
         elif not _differ_in_households(terms[before.place], terms[place]):
             found.append(span)
-        elif before.changed_day != NONE:
-            return [_together(point, first_on, last_on)]
         else:
-            changed = {"changed_day": span.first_day, "changed_place": place}
-            found[-1] = replace(before, last_day=until, ends=span.ends, **changed)
+            found[-1] = replace(
+                before,
+                last_day=until,
+                ends=span.ends,
+                changed_day=(*before.changed_day, span.first_day),
+                changed_place=(*before.changed_place, place),
+            )
     return found
 
 
@@ -126,11 +129,22 @@ def _differ_in_households(one: Terms, other: Terms) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
+CHANGES = ("changed_day", "changed_place")
+
+
 def _with_rows(spans: Spans, kept: BoolArray, rows: list[_Span]) -> Spans:
     """Return ``spans`` with ``rows`` in place of those that are not ``kept``."""
     columns = {
         name: np.concatenate([getattr(spans, name)[kept], [getattr(row, name) for row in rows]])
         for name in Spans.__slots__
+        if name not in CHANGES
     }
+    changes = max(1, *(len(row.changed_day) for row in rows))
+    for name in CHANGES:
+        column = np.full((len(columns["point"]), changes), NONE, dtype=np.int64)
+        for at, row in enumerate(rows, int(kept.sum())):
+            own = getattr(row, name)
+            column[at, : len(own)] = own
+        columns[name] = column
     order = np.lexsort((columns["first_day"], columns["point"]))
     return Spans(**{name: column[order] for name, column in columns.items()})

@@ -39,7 +39,7 @@ class BilledTerms:
     category, voltage, solar
         Codes of :mod:`billing_core.codes`. [n]
     households, households_parts
-        As a fraction, and those after a change within the days. [n]
+        As a fraction, and those after each change within the days. [n; n × k]
     settle_carry
         Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017) or with
         the contract. [n]

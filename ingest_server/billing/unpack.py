@@ -88,12 +88,24 @@ def _line(row: Row, slot: Mapping[str, Any], figures: Sequence[int], before: int
 def _households(row: Row, slot: Mapping[str, Any]) -> Fraction:
     """Return the households of a line, where they change the average over its days."""
     own = Fraction(row.terms.households, row.terms.households_parts)
-    if "households_changed_on" not in row.more:
+    changes = changes_of_households(row.more)
+    if not changes:
         return own
     first, last = date.fromisoformat(slot["from"]), date.fromisoformat(slot["to"])
-    days = (last - first).days + 1
-    after = min(max((last - date.fromisoformat(row.more["households_changed_on"])).days + 1, 0), days)
-    return (own * (days - after) + Fraction(row.more["households_after"]) * after) / days
+    days, left, counted = (last - first).days + 1, 0, Fraction(0)
+    for day, households in reversed(changes):
+        until_end = min(max((last - day).days + 1, 0), days)
+        counted += households * (until_end - left)
+        left = until_end
+    return (counted + own * (days - left)) / days
+
+
+def changes_of_households(more: Mapping[str, Any]) -> list[tuple[date, Fraction]]:
+    """Return the first days of other numbers of households within a bill, in order, and these numbers."""
+    listed = more.get("households_changes", [])
+    if "households_changed_on" in more:
+        listed = [(more["households_changed_on"], more["households_after"])]
+    return [(date.fromisoformat(day), Fraction(households)) for day, households in listed]
 
 
 def inputs_of(row: Row, lines: Sequence[Line]) -> dict[str, Any]:

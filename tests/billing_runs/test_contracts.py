@@ -113,7 +113,7 @@ def test_an_issued_bill_for_other_days_is_in_the_way_and_named(district: Distric
 def test_another_number_of_households_is_one_bill_by_the_days_of_each(district: District):
     district.add([household(1, 900_000)])
     change_contract(district, household(1), "residential", households=3)
-    assert totals(bill(district)) == [quoted(900_000, households_changed=(CHANGE_ON, Fraction(3)))]
+    assert totals(bill(district)) == [quoted(900_000, households_changes=((CHANGE_ON, Fraction(3)),))]
 
 
 def test_four_tenants_are_one_household(district: District):
@@ -221,3 +221,31 @@ def test_a_meter_of_generation_says_how_much_of_the_surplus_is_bought(district: 
     assert [each.purchase.energy_wh for each in summary.bills if each.purchase] == [100_000] * (not reasons)
     [metered] = [each.inputs["meters"] for each in summary.bills]
     assert [meter.get("role") for meter in metered] == [None, "generation"]
+
+
+def test_households_that_change_several_times_in_a_month_are_one_bill_by_the_days_of_each(district: District):
+    home, people = household(1, 900_000), household(2, 400_000)
+    district.add([home, people])
+    days = (CHANGE_ON, date(2026, 10, 21), date(2026, 10, 31))
+    for customer, columns, numbers in ((home, "households", (3, 2, 5)), (people, "tenants", (5, 2, 7))):
+        for day, number in zip(days, numbers, strict=True):
+            where = [day - timedelta(days=1), customer.point]
+            district.connection.execute(f"{CONTRACT_BEFORE} and valid_to is null", where)
+            district.connection.execute(CONTRACT_AFTER, [customer.point, day, "residential", None, 1])
+            contract: Any = f"update contract set {columns} = %s where metering_point_id = %s and valid_from = %s"
+            district.connection.execute(contract, [number, customer.point, day])
+    households = tuple(zip(days, map(Fraction, (3, 2, 5)), strict=True))
+    tenants = tuple(zip(days, (Fraction(people, 4) for people in (5, 2, 7)), strict=True))
+    assert totals(bill(district)) == [
+        quoted(900_000, households_changes=households),
+        quoted(400_000, households_changes=tenants),
+    ]
+    average = (Fraction(10) + 3 * 10 + 2 * 10 + 5) / 31
+    assert totals(bill(district))[0] == quoted(900_000, households=average)
+    again = run_billing(district.dsn, OCTOBER)
+    assert (again.unchanged, again.billed, again.replaced) == (2, 0, 0)
+    stored = load_bill(district.connection, 1)
+    assert stored is not None
+    assert stored["inputs"]["households_changes"] == [["2026-10-11", "3"], ["2026-10-21", "2"], ["2026-10-31", "5"]]
+    tiers = [line["operands"]["households"] for line in stored["lines"] if line["tier"]]
+    assert set(tiers) == {str(average)}
