@@ -107,6 +107,8 @@ class Admitting:
         loaded.quarantined += len(self._part.bad)
         wrong = [f"line {each.number}: {each.reason}" for each in self._part.bad[:WRONG_KEPT_MAX]]
         loaded.wrong += wrong[: WRONG_KEPT_MAX - len(loaded.wrong)]
+        if refused.any():
+            await registered.hear(connection)
         for number in np.unique(self._gateway[refused]).tolist():
             await registered.load(connection, [gateways[number]])
             (places,) = np.nonzero(refused & (self._gateway == number))

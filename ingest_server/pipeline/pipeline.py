@@ -1,7 +1,7 @@
-"""Gather what has come, store it in one transaction, send receipts, acknowledge; for ever.
+"""Store what is gathered in one transaction, send receipts, acknowledge; for ever.
 
-While a transaction is under way the next one is gathered and decoded, so a bundle is as large as the load makes it: a
-few messages when there is little to do, up to ``BUNDLE_ROWS_MAX`` rows when there is much.
+A process has two pipelines, each with a connection of its own: while the database commits for one, the other's readings
+are on their way. What may be stored already waits for the other to finish.
 """
 
 import asyncio
@@ -17,16 +17,10 @@ from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.back_off import back_off_s
 from ingest_server.pipeline.bundle import Arrival, Bundle, make_bundle, refuse
 from ingest_server.pipeline.counts import Counts
-from ingest_server.pipeline.inbox import Inbox
-from ingest_server.pipeline.message import Message, Rejected, decode, gateway_of
+from ingest_server.pipeline.gatherer import Gatherer
+from ingest_server.pipeline.message import Message, Rejected, gateway_of
 from ingest_server.pipeline.quarantine import RENEW_S, Limits
 from ingest_server.pipeline.registered import GATEWAYS_MAX, Registered
-from ingest_server.pipeline.settings import (
-    BUNDLE_OCTETS_MAX,
-    BUNDLE_ROWS_MAX,
-    LINGER_S,
-    TURN_ROWS,
-)
 from ingest_server.pipeline.store import Connection, open_connection, store
 from protocols.telemetry.batch import Batch
 
@@ -37,108 +31,53 @@ Settled = Callable[[list[Message], Bundle], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Gathering:
-    """The messages of the next transaction, decoded."""
+class Together:
+    """What the pipelines of a process have in common, and others look at."""
 
-    arrivals: list[Arrival] = field(default_factory=list)
-    rows: int = 0
-    octets: int = 0
-    since_s: float = 0.0  # when the first message came
-
-    def add(self, arrival: Arrival) -> int:
-        """Add one message; return how many rows it has."""
-        message, decoded = arrival
-        if not self.arrivals:
-            self.since_s = time.monotonic()
-        self.arrivals.append(arrival)
-        rows = len(decoded) if isinstance(decoded, Batch) else 1
-        self.rows += rows
-        self.octets += len(message.payload)
-        return rows
-
-    def is_full(self) -> bool:
-        """Return whether the transaction is as large as it may become."""
-        return self.rows >= BUNDLE_ROWS_MAX or self.octets >= BUNDLE_OCTETS_MAX
-
-
-class Pipeline:
-    """Takes from ``inbox`` and stores into the database at ``dsn``; ``settled`` is told what is committed."""
-
-    def __init__(self, dsn: str, inbox: Inbox, settled: Settled, limits: Limits | None = None) -> None:
-        self.counts = Counts()
-        self.clocks_s: dict[str, float] = {}  # by gateway: its clock less ours, by its last status
-        self.database_lost = False  # since the last transaction
-        self.progress = 0  # grows with each transaction and each attempt to reach the database
-        self._dsn = dsn
-        self._inbox = inbox
-        self._settled = settled
-        self._limits = limits
-        self._gave_up_at_s: float | None = None  # by the monotonic clock
-        self._registered = Registered()
-        self._connection: Connection | None = None
-        self._gathering = Gathering()
-        self._storing = False
-        self._stopping = asyncio.Event()
-        self._ready = asyncio.Event()  # something is gathered
-        self._full = asyncio.Event()  # as much as a transaction takes
-        self._room = asyncio.Event()  # no longer so much
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something to be done."""
-        return bool(len(self._inbox) or self._gathering.arrivals or self._storing)
+    counts: Counts = field(default_factory=Counts)
+    clocks_s: dict[str, float] = field(default_factory=dict)  # by gateway: its clock less ours, by its last status
+    database_lost: bool = False  # since the last transaction
+    gave_up_at_s: float | None = None  # by the monotonic clock
+    registered: Registered = field(default_factory=Registered)
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # by what is registered, one after the other
 
     @property
     def gave_up_s(self) -> float | None:
         """How long ago the quarantine last had no room, ``None`` if it always had."""
-        return None if self._gave_up_at_s is None else time.monotonic() - self._gave_up_at_s
+        return None if self.gave_up_at_s is None else time.monotonic() - self.gave_up_at_s
 
-    async def gather(self) -> None:
-        """Decode what comes, for the next transaction."""
-        rows = 0
-        while True:
-            message = await self._inbox.take()
-            arrival = Arrival(message, decode(message))
-            while self._gathering.is_full():
-                self._room.clear()
-                await self._room.wait()
-            rows += self._gathering.add(arrival)
-            self._ready.set()
-            if self._gathering.is_full():
-                self._full.set()
-            if rows >= TURN_ROWS:
-                rows = 0
-                await asyncio.sleep(0)  # the socket and the database have their turn
+
+class Pipeline:
+    """Stores what ``gatherer`` gives into the database at ``dsn``; ``settled`` is told what is committed."""
+
+    def __init__(
+        self, dsn: str, gatherer: Gatherer, together: Together, settled: Settled, limits: Limits | None = None
+    ) -> None:
+        self.transactions = 0
+        self.progress = 0  # grows with each transaction and each attempt to reach the database
+        self._dsn = dsn
+        self._gatherer = gatherer
+        self._together = together
+        self._settled = settled
+        self._limits = limits
+        self._connection: Connection | None = None
+        self._storing = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to be done here."""
+        return self._storing or self._gatherer.unattended
 
     async def store(self) -> None:
-        """Store what is gathered, until :meth:`stop`; a transaction that has begun is finished first."""
-        while gathering := await self._next():
+        """Store what is gathered, until the gatherer stops; a transaction that has begun is finished first."""
+        with contextlib.suppress(psycopg.OperationalError):  # the first transaction says so if it lasts
+            await self._connected()
+        while (arrivals := await self._gatherer.next()) is not None:
             self._storing = True
-            await self._settle(gathering.arrivals)
+            await self._settle(arrivals)
             self._storing = False
+            self._gatherer.done()
         await self._disconnect()
-
-    def stop(self) -> None:
-        """Let :meth:`store` return soon; what is not stored then comes again."""
-        self._stopping.set()
-        self._ready.set()
-        self._full.set()
-
-    async def _next(self) -> Gathering | None:
-        """Return the next transaction's messages once they are enough or old enough; ``None`` when asked to stop."""
-        await self._ready.wait()
-        linger_s = LINGER_S - (time.monotonic() - self._gathering.since_s)
-        if linger_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(linger_s):
-                    await self._full.wait()
-        if self._stopping.is_set():
-            return None
-        gathering, self._gathering = self._gathering, Gathering()
-        self._ready.clear()
-        self._full.clear()
-        self._room.set()
-        return gathering
 
     async def _settle(self, arrivals: list[Arrival]) -> None:
         """Store ``arrivals``, as often as it takes; give up only when asked to stop, and then they come again."""
@@ -147,26 +86,26 @@ class Pipeline:
             try:
                 await self._store_or_split(arrivals)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if failures == 0:
-                    LOG.warning(fact("database.lost", reason=one_line(error), messages=len(arrivals)))
                 failures += 1
-                self.database_lost = True
                 self.progress += 1
+                if not self._together.database_lost:  # the other pipeline has said it otherwise
+                    LOG.warning(fact("database.lost", reason=one_line(error), messages=len(arrivals)))
+                self._together.database_lost = True
                 await self._disconnect()
-                if self._stopping.is_set():
+                if self._gatherer.stopping:
                     return
                 await self._back_off(failures)
             else:
-                self.database_lost = False
-                if failures:
+                if self._together.database_lost:
                     LOG.info(fact("database.back", attempts=failures))
+                self._together.database_lost = False
                 return
 
     async def _back_off(self, failures: int) -> None:
         """Wait, longer with each failure and never in step with others; not once we are to stop."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(back_off_s(failures)):
-                await self._stopping.wait()
+                await self._gatherer.stopped()
 
     async def _store_or_split(self, arrivals: list[Arrival]) -> None:
         """Store ``arrivals`` together; if the database refuses them, by halves, and quarantine the one it refuses."""
@@ -184,35 +123,37 @@ class Pipeline:
     async def _store(self, arrivals: list[Arrival]) -> None:
         """Store ``arrivals`` in one transaction, and tell it."""
         started = time.monotonic()
-        if self._connection is None:
-            self._connection = await open_connection(self._dsn)
-            await self._registered.watch(self._connection)
-        bundle = await self._bundle(self._connection, arrivals, time.time_ns() // 1_000_000)
-        stored = await store(self._connection, bundle, self._limits)
-        for admission in bundle.admissions:
-            self._registered.advance(admission.header.spool, admission.header.settles[-1][1])
+        connection = await self._connected()
+        async with self._together.judging:
+            bundle = await self._judge(connection, arrivals, time.time_ns() // 1_000_000)
+        async with self._gatherer.storing(alone=bool(bundle.suspects)):
+            stored = await store(connection, bundle, self._limits)
+        self.transactions += 1
         self.progress += 1
         self._note_clocks(bundle)
         if stored.given_up:
             self._note_given_up(stored.given_up)
-        self.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
+        self._together.counts.add(len(arrivals), bundle, stored, time.monotonic() - started)
         await self._settled([message for message, _ in arrivals], bundle)
 
     def _note_given_up(self, messages: int) -> None:
         """Tell the first of a row; the counts tell the others."""
-        if self.gave_up_s is None or self.gave_up_s > RENEW_S:
+        before_s = self._together.gave_up_s
+        if before_s is None or before_s > RENEW_S:
             LOG.error(fact("quarantine.full", given_up=messages))
-        self._gave_up_at_s = time.monotonic()
+        self._together.gave_up_at_s = time.monotonic()
 
     def _note_clocks(self, bundle: Bundle) -> None:
+        clocks_s = self._together.clocks_s
         for each in bundle.statuses:
             if each.clock_ahead_ms is not None:
-                self.clocks_s[each.status.gateway] = each.clock_ahead_ms / 1000
-        if len(self.clocks_s) > GATEWAYS_MAX:
-            self.clocks_s.clear()
+                clocks_s[each.status.gateway] = each.clock_ahead_ms / 1000
+        if len(clocks_s) > GATEWAYS_MAX:
+            clocks_s.clear()
 
-    async def _bundle(self, connection: Connection, arrivals: list[Arrival], now_ms: int) -> Bundle:
-        registered = self._registered
+    async def _judge(self, connection: Connection, arrivals: list[Arrival], now_ms: int) -> Bundle:
+        """Return what to store of ``arrivals``, and count their batches as seen, whether they are stored yet or not."""
+        registered = self._together.registered
         decoded = [each for _, each in arrivals]
         await registered.hear(connection)
         await registered.load(connection, {gateway_of(each) for each in decoded if not isinstance(each, Rejected)})
@@ -224,7 +165,16 @@ class Pipeline:
         if unregistered:  # perhaps registered since we last looked
             await registered.load(connection, unregistered, again=True)
             bundle = make_bundle(arrivals, registered.channels, registered.highest, now_ms)
+        for admission in bundle.admissions:
+            registered.advance(admission.header.spool, admission.header.settles[-1][1])
         return bundle
+
+    async def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = await open_connection(self._dsn)
+            async with self._together.judging:
+                await self._together.registered.watch(self._connection)
+        return self._connection
 
     async def _disconnect(self) -> None:
         if self._connection is not None:

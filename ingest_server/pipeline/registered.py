@@ -32,11 +32,12 @@ SELECT_HIGHEST = """
 
 
 class Registered:
-    """The channels of each gateway, and the highest sequence received of each (gateway, generation)."""
+    """The channels of each gateway, and the highest sequence seen of each (gateway, generation)."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channels] = {}
         self._highest: dict[tuple[str, str], int] = {}
+        self._changed = False
 
     async def watch(self, connection: Connection) -> None:
         """Begin anew with this connection, and be told by it when the registry changes."""
@@ -46,11 +47,17 @@ class Registered:
         await connection.execute(LISTEN)
 
     async def hear(self, connection: Connection) -> None:
-        """Take notice of what has changed until now."""
+        """Take notice of what has changed until now.
+
+        Only here: what is loaded after it stays, whatever else a connection is told meanwhile.
+        """
         await connection.execute(HEAR)
+        if self._changed:
+            self._changed = False
+            self._channels.clear()
 
     def _registry_changed(self, _: Notify) -> None:
-        self._channels.clear()
+        self._changed = True
 
     def channels(self, gateway: str) -> Channels | None:
         """Return the channels of a gateway that was loaded; ``None`` if it is not registered."""
@@ -88,5 +95,5 @@ class Registered:
         return self._highest.get(spool, 0)
 
     def advance(self, spool: tuple[str, str], sequence: int) -> None:
-        """Note that ``sequence`` is committed."""
+        """Note that ``sequence`` is, or is about to be, stored."""
         self._highest[spool] = max(sequence, self._highest.get(spool, 0))

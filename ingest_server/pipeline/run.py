@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ingest_server import journal
 from ingest_server.database.migrations import migrate
@@ -12,16 +12,17 @@ from ingest_server.pipeline.asking import ask
 from ingest_server.pipeline.broker import FLUSH_S, Broker
 from ingest_server.pipeline.bundle import Bundle
 from ingest_server.pipeline.following import first_filters, follow
+from ingest_server.pipeline.gatherer import Gatherer
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
 from ingest_server.pipeline.monitoring import Share, monitor
 from ingest_server.pipeline.observer import observe
-from ingest_server.pipeline.pipeline import Pipeline
+from ingest_server.pipeline.pipeline import Pipeline, Together
 from ingest_server.pipeline.receipts import Receipts
 from ingest_server.pipeline.service import tell
-from ingest_server.pipeline.settings import RESEND_EVERY_S, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
-from ingest_server.pipeline.watchdog import Stillness, watch
+from ingest_server.pipeline.settings import RESEND_EVERY_S, TRANSACTIONS_AT_ONCE, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
+from ingest_server.pipeline.watchdog import Moves, Stillness, longest_s, watch
 from protocols.errors import CongtoError
 
 EXIT_FAILED = 3
@@ -60,48 +61,64 @@ async def ingest(settings: Settings) -> None:
         receipts.add(bundle)
         broker.acknowledge(messages)
 
-    pipeline = Pipeline(settings.dsn, inbox, settled, settings.quarantine)
-    watch(lambda: pipeline.progress, lambda: pipeline.waiting, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
+    gatherer, together = Gatherer(inbox), Together()
+    given = (settings.dsn, gatherer, together, settled, settings.quarantine)
+    pipelines = [Pipeline(*given) for _ in range(TRANSACTIONS_AT_ONCE)]
 
-    stillness = Stillness(time.monotonic())
+    def moves() -> Moves:
+        return [(each.progress, each.waiting) for each in pipelines]
+
+    watch(moves, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
+
+    stillness = [Stillness(time.monotonic()) for _ in pipelines]
     shares: list[Share] = []
 
     def keep_shares(found: Sequence[Share]) -> None:
         shares[:] = found
 
     def snapshot() -> Snapshot:
-        still_s = stillness.after(time.monotonic(), pipeline.counts.transactions, waiting=pipeline.waiting)
-        database = not pipeline.database_lost
-        clocks_s = pipeline.clocks_s.values()
+        still_s = longest_s(stillness, [(each.transactions, each.waiting) for each in pipelines], time.monotonic())
         inside = (len(inbox), inbox.octets, inbox.full)
-        return Snapshot(pipeline.counts, broker.ready, database, *inside, still_s, clocks_s, shares, pipeline.gave_up_s)
+        told = (together.clocks_s.values(), shares, together.gave_up_s)
+        return Snapshot(together.counts, broker.ready, not together.database_lost, *inside, still_s, *told)
 
-    observer = None
-    if settings.metrics_port is not None:
-        observer = await observe(settings.metrics_port, snapshot)
-        host, port = observer.sockets[0].getsockname()[:2]
-        LOG.info(fact("metrics.ready", url=f"http://{host}:{port}/metrics"))
+    observer = await _observed(settings.metrics_port, snapshot)
 
     async def stop_when_asked() -> None:
         await asked.wait()
         tell("STOPPING=1")
-        pipeline.stop()
+        gatherer.stop()
 
     async with asyncio.TaskGroup() as tasks:
         follows = follow(settings.dsn, settings.partition, broker.subscribe)
-        work = [broker.run(), receipts.send(broker.publish), pipeline.gather(), pipeline.counts.report(), follows]
+        work = [broker.run(), receipts.send(broker.publish), gatherer.gather(), together.counts.report(), follows]
         if settings.partition.number == 1:  # one of several processes asks for all
             work.append(ask(settings.dsn, broker.publish, settings.resend_after_s, RESEND_EVERY_S))
             if observer is not None:
                 work.append(monitor(settings.dsn, keep_shares))
         endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
-        await pipeline.store()
+        await _store_all(pipelines)
         for task in endless:
             task.cancel()
     if observer is not None:
         observer.close()
     await receipts.finish(broker.publish, FLUSH_S)
     await broker.close()
-    pipeline.counts.log()
+    together.counts.log()
     LOG.info(fact("ingest.stopped"))
+
+
+async def _observed(port: int | None, snapshot: Callable[[], Snapshot]) -> asyncio.Server | None:
+    if port is None:
+        return None
+    observer = await observe(port, snapshot)
+    host, found = observer.sockets[0].getsockname()[:2]
+    LOG.info(fact("metrics.ready", url=f"http://{host}:{found}/metrics"))
+    return observer
+
+
+async def _store_all(pipelines: Sequence[Pipeline]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for each in pipelines:
+            tasks.create_task(each.store())

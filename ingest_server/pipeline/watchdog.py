@@ -6,7 +6,7 @@ It looks from a thread of its own: a loop that hangs can't watch itself. It is f
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ingest_server.journal import LOG, fact
 
@@ -27,24 +27,29 @@ class Stillness:
         return now_s - self._since_s
 
 
-def watch(
-    progress: Callable[[], object],
-    waiting: Callable[[], bool],
-    limit_s: float,
-    every_s: float,
-    moving: Callable[[], None] = lambda: None,
-) -> None:
-    """End the process with status 3 once ``progress`` stands still for ``limit_s`` while something waits.
+Moves = Sequence[tuple[object, bool]]  # of each that is watched: its progress, and whether something waits for it
 
-    ``moving`` is called every ``every_s`` seconds as long as it has not.
+
+def watch(
+    moves: Callable[[], Moves], limit_s: float, every_s: float, moving: Callable[[], None] = lambda: None
+) -> None:
+    """End the process with status 3 once one that is watched stands still for ``limit_s`` while something waits for it.
+
+    ``moving`` is called every ``every_s`` seconds as long as none has.
     """
 
     def look() -> None:
-        stillness = Stillness(time.monotonic())
-        while (still_s := stillness.after(time.monotonic(), progress(), waiting=waiting())) < limit_s:
+        stillness = [Stillness(time.monotonic()) for _ in moves()]
+        while (still_s := longest_s(stillness, moves(), time.monotonic())) < limit_s:
             moving()
             time.sleep(every_s)
         LOG.critical(fact("ingest.stuck", still_s=round(still_s), exit_status=EXIT_STUCK))
         os._exit(EXIT_STUCK)
 
     threading.Thread(target=look, name="watchdog", daemon=True).start()
+
+
+def longest_s(stillness: Sequence[Stillness], moves: Moves, now_s: float) -> float:
+    """Return for how long the one that has stood still longest has done so."""
+    pairs = zip(stillness, moves, strict=True)
+    return max(still.after(now_s, progress, waiting=waiting) for still, (progress, waiting) in pairs)

@@ -21,7 +21,7 @@ import time
 from ingest_server.journal import configure
 from ingest_server.pipeline.watchdog import watch
 configure()
-watch(lambda: 1, lambda: True, limit_s=0.1, every_s=0.01)
+watch(lambda: [(1, True), (1, False)], limit_s=0.1, every_s=0.01)
 time.sleep(3600)
 """
     ended = subprocess.run(
