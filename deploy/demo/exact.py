@@ -9,7 +9,7 @@ twice.
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from functools import cache
@@ -17,80 +17,17 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, Use
+
 DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
+PEOPLE_PER_HOUSEHOLD = 4
 SINGLE_PRICE = ("hospital_school", "lighting_admin")
-
-
-class NotBillableError(Exception):
-    """The rules give no bill for this; the message says which rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeterPart:
-    """What one register showed at the begin and end of a part of the period; ``digits`` is where it starts anew."""
-
-    register: str
-    old_kwh: Fraction
-    new_kwh: Fraction
-    digits: int | None = None
-    multiplier: int = 1
-    backwards: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """What one customer used in one period, as exact kWh.
-
-    ``kwh`` is by register: ``SG`` for a total, or ``BT``, ``CD``, ``TD``; empty if ``meters`` says what the registers
-    showed. Both days are billed. ``households_changed`` is the first day of another number of households and that
-    number; ``before_change_kwh`` what a meter read at the change of price had counted until then; ``demand_kw`` asks
-    for the two-component pilot; ``uses`` are other uses than ``category``, each with its voltage and its share.
-    """
-
-    category: str
-    start_on: date
-    end_on: date
-    kwh: Mapping[str, Fraction]
-    voltage: str = "lt6"
-    households: Fraction = Fraction(1)
-    nominal_days: int | None = None
-    share_by_days: bool = False
-    export_kwh: Fraction = Fraction(0)
-    generation_kwh: Fraction | None = None
-    solar: str | None = None
-    solar_price: int | None = None
-    carry_in_kwh: Fraction = Fraction(0)
-    settle_carry: bool = False
-    reactive_kvarh: Fraction | None = None
-    quota_unit_kwh: Fraction = Fraction(1)
-    cosphi: Fraction | None = None
-    undeclared_rental: bool = False
-    refused_three_rates: bool = False
-    households_changed: tuple[date, Fraction] | None = None
-    before_change_kwh: Mapping[str, Fraction] | None = None
-    demand_kw: Fraction | None = None
-    uses: tuple[tuple[str, str, Fraction], ...] = ()
-    meters: tuple[MeterPart, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExactBill:
-    """The bill: ``lines`` as (kWh, price, amount), amounts in đồng. A purchase that waits for its price, or for
-    the generation, is ``None``."""
-
-    lines: tuple[tuple[Fraction, int, int], ...]
-    subtotal: int
-    vat: int
-    total: int
-    bought_kwh: Fraction
-    purchase: int | None
-    carry_out_kwh: Fraction
 
 
 def exact_bill(use: Use) -> ExactBill:
     """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none."""
-    files = _files()
+    files = tariff_files()
     if use.meters:
         use = replace(use, kwh=consumed(use.meters))
     billed, bought, carried, price = _settle(use, files["solar.toml"])
@@ -194,7 +131,11 @@ def _shared_out(
     before = 0
     for first, last, act in parts:
         until = (last - use.start_on).days + 1
-        yield (first, last), act, {n: _until(kwh, until, days) - _until(kwh, before, days) for n, kwh in billed.items()}
+        yield (
+            (first, last),
+            act,
+            {n: until_day(kwh, until, days) - until_day(kwh, before, days) for n, kwh in billed.items()},
+        )
         before = until
 
 
@@ -203,7 +144,7 @@ def _pilot(use: Use, billed: Mapping[str, Fraction], table: dict[str, Any]) -> l
     pilots = [pilot for pilot in table["pilot"] if pilot["effective_on"] <= use.start_on]
     if not pilots or pilots[-1]["category"] != use.category:
         raise NotBillableError("no pilot for this")
-    if (use.end_on - use.start_on).days + 1 != (use.nominal_days or _cycle(use.start_on)):
+    if (use.end_on - use.start_on).days + 1 != (use.nominal_days or nominal_cycle(use.start_on)):
         raise NotBillableError("capacity is priced by the month")
     prices = pilots[-1][use.voltage]
     without = "CD" if use.refused_three_rates else "BT"
@@ -217,7 +158,8 @@ def half_up(value: Fraction) -> int:
 
 
 @cache
-def _files() -> dict[str, dict[str, Any]]:
+def tariff_files() -> dict[str, dict[str, Any]]:
+    """Return the tariff files by name, as they stand."""
     folder = resources.files("billing_core") / "tariffs"
     return {item.name: tomllib.loads(item.read_text("utf-8")) for item in folder.iterdir() if item.name[-5:] == ".toml"}
 
@@ -236,7 +178,7 @@ def _parts(use: Use, files: Mapping[str, dict[str, Any]]) -> list[tuple[date, da
     return found
 
 
-def _until(kwh: Fraction, day: int, days: int) -> Fraction:
+def until_day(kwh: Fraction, day: int, days: int) -> Fraction:
     """Return what of ``kwh`` belongs to the first ``day`` of ``days`` days, in whole kWh until the last day."""
     return kwh if day == days else min(kwh, Fraction(half_up(kwh * day / days)))
 
@@ -256,7 +198,7 @@ def _charges(
         if use.undeclared_rental:
             return [(total, prices[structure["undeclared_tier"] - 1])]
         widths = structure["widths"]
-        stretch = _household_days(use, days) / (use.nominal_days or _cycle(use.start_on))
+        stretch = _household_days(use, days) / (use.nominal_days or nominal_cycle(use.start_on))
         bounds = [Fraction(0)]
         for width in widths:
             bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
@@ -298,18 +240,26 @@ def _class_of(category: str, voltage: str) -> str:
 
 
 def _household_days(use: Use, days: tuple[date, date]) -> Fraction:
-    """Add up the households of each day."""
+    """Add up the households of each day; four tenants are one, and their days are counted over the whole period."""
+    length = (days[1] - days[0]).days + 1
+    if use.tenants is not None:
+        return Fraction(use.tenants * length, PEOPLE_PER_HOUSEHOLD)
+    if use.person_days is not None:
+        whole = (use.end_on - use.start_on).days + 1
+        return Fraction(use.person_days * length, PEOPLE_PER_HOUSEHOLD * whole)
+    if not use.household_changes:
+        return use.households * length
     found, day = Fraction(0), days[0]
-    if use.households_changed is None:
-        return use.households * ((days[1] - days[0]).days + 1)
-    changed_on, after = use.households_changed
     while day <= days[1]:
-        found += use.households if day < changed_on else after
+        now = use.households
+        for changed_on, after in use.household_changes:
+            now = after if changed_on <= day else now
+        found += now
         day += DAY
     return found
 
 
-def _cycle(start_on: date) -> int:
+def nominal_cycle(start_on: date) -> int:
     """Walk to the day before the same day of the next month, or to that month's end if it has no such day."""
     end_on = start_on
     while True:

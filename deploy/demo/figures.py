@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 
-from deploy.demo.exact import ExactBill, Use, exact_bill
+from deploy.demo.exact import exact_bill
+from deploy.demo.exact_values import ExactBill, Use
 from deploy.demo.village_files import Contract, billing_registers, contract_of
 from protocols.telemetry.reading import Quality
 from simulators.vietnam_days import DAY_MS, local_midnight_ms

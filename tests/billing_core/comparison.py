@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from billing_core.codes import QuotaRounding
 from billing_core.engine import charge
 from billing_core.mixed_use import charge_uses
 from billing_core.tariff_files import load_tariffs
-from deploy.demo.exact import ExactBill, NotBillableError, Use, exact_bill
+from deploy.demo.exact import exact_bill
+from deploy.demo.exact_values import ExactBill, NotBillableError, Use
+from tests.billing_core.quote_words import quoted, words_of
 from tests.billing_core.random_uses import as_batch, as_uses
 
 Line = tuple[Fraction, int, int]
@@ -25,16 +28,34 @@ def exactly(use: Use) -> ExactBill | None:
         return None
 
 
-def differences(
-    uses: list[Use], rounding: QuotaRounding = QuotaRounding.KWH, billed: list[Use] | None = None
-) -> list[str]:
+def differences(uses: list[Use], billed: list[Use] | None = None) -> list[str]:
     """Return the bills on which engine and recomputation differ, in words; add to ``billed`` those that are bills."""
     found: list[str] = []
     billed = [] if billed is None else billed
-    for mixed in (False, True):
-        some = [use for use in uses if bool(use.uses) == mixed]
+    for mixed, rounding in product((False, True), QuotaRounding):
+        unit = Fraction(1) if rounding is QuotaRounding.KWH else Fraction(1, 1000)
+        some = [use for use in uses if bool(use.uses) == mixed and use.quota_unit_kwh == unit]
         if some:
             found += _compare(some, rounding, billed, mixed=mixed)
+    return found
+
+
+def quote_differences(uses: list[Use], asked: list[Use] | None = None) -> list[str]:
+    """Return where quotes asked in words differ from the recomputation; add to ``asked`` those words can ask for."""
+    found = []
+    for use in uses:
+        words = words_of(use)
+        if words is None:
+            continue
+        wanted, got = exactly(use), quoted(words)
+        if wanted is not None:
+            wanted = replace(wanted, lines=tuple(sorted(wanted.lines)))
+        if wanted is not None and got is not None and wanted.purchase is None and got.purchase is None:
+            wanted = replace(wanted, bought_kwh=got.bought_kwh)
+        if wanted != got:
+            found.append(f"{words}\n exact {wanted}\n quote {got}")
+        elif asked is not None and wanted is not None:
+            asked.append(use)
     return found
 
 

@@ -2,7 +2,8 @@
 
 The tests compare two thousand at each run; this is the same comparison, as long as one likes. It prints how many bills
 differ between the engine and the exact recomputation, the first of them, and how many bills of each kind were computed;
-the exit status is 1 if any differs.
+the exit status is 1 if any differs. Among them are bills of those who moved in or out within a cycle and bills of load
+profiles; some are asked for again as quotes in words; and differences of wrong prices are compared beside them.
 """
 
 import argparse
@@ -11,9 +12,10 @@ import time
 from collections import Counter
 from random import Random
 
-from deploy.demo.exact import Use
-from tests.billing_core.comparison import differences
-from tests.billing_core.random_uses import random_use, with_reading_at_change
+from deploy.demo.exact_values import Use
+from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
+from tests.billing_core.comparison import differences, quote_differences
+from tests.billing_core.random_uses import CHANGES, random_use, with_reading_at_change
 
 LOT = 10_000
 SHOWN_MAX = 5
@@ -29,24 +31,53 @@ def main() -> int:
     while done < arguments.bills:
         rng = Random(f"{arguments.seed}/{done}")
         lot = min(LOT, arguments.bills - done)
-        uses = [with_reading_at_change(random_use(rng), rng) for _ in range(lot)]
-        billed: list[Use] = []
-        found += differences(uses, billed=billed)
-        counted.update(feature for use in billed for feature in features(use))
-        counted["bills, not refused"] += len(billed)
+        found += compare(rng, lot, counted)
         done += lot
         print(f"{done:,} bills, {len(found)} differ, {time.monotonic() - begun:,.0f} s", flush=True)
     for name, count in sorted(counted.items()):
-        print(f"{name:24} {count:>9,}")
+        print(f"{name:36} {count:>9,}")
     print("\n".join(found[:SHOWN_MAX]))
     return 1 if found else 0
 
 
+def compare(rng: Random, bills: int, counted: Counter[str]) -> list[str]:
+    """Return what differs in so many bills, and in the quotes, holders, profiles and corrections that go with them."""
+    some = max(1, bills // 50)
+    found, uses = tenure_differences(rng, some)
+    differing, measured = profile_differences(rng, max(1, bills // 1000))
+    found += differing
+    uses = uses + measured
+    counted["days of holders"] += len(uses) - len(measured)
+    counted["load profiles"] += len(measured)
+    uses += [with_reading_at_change(random_use(rng), rng) for _ in range(bills - len(uses))]
+    billed: list[Use] = []
+    found += differences(uses, billed)
+    counted.update(feature for use in billed for feature in features(use))
+    counted["bills, not refused"] += len(billed)
+    asked: list[Use] = []
+    found += quote_differences(uses[-some:], asked)
+    counted["quotes in words"] += len(asked)
+    differing, computed = correction_differences(rng, some)
+    counted["corrections of a wrong price"] += computed
+    return found + differing
+
+
 def features(use: Use) -> list[str]:
     """Return what is special about ``use``."""
-    names = ("solar", "meters", "uses", "households_changed", "reactive_kvarh", "cosphi", "demand_kw")
+    names = ("meters", "uses", "household_changes", "tenants", "person_days", "reactive_kvarh", "cosphi", "demand_kw")
     flags = (*names, "undeclared_rental", "refused_three_rates", "before_change_kwh")
-    return [use.category, *(name for name in flags if getattr(use, name))]
+    found = [use.category, *(name for name in flags if getattr(use, name))]
+    found += [] if use.solar is None else [f"solar {use.solar}"]
+    found += ["solar settled"] if use.solar and use.settle_carry else []
+    found += ["three rates"] if "BT" in use.kwh or any(part.register == "BT" for part in use.meters) else []
+    found += ["price change, by days"] if _changes(use) and use.before_change_kwh is None else []
+    found += ["register exchanged or multiplied anew"] if len({part.multiplier for part in use.meters}) > 1 else []
+    found += ["register rolled over"] if any(part.new_kwh < part.old_kwh for part in use.meters) else []
+    return found + (["fractions of a kWh in tiers"] if use.quota_unit_kwh != 1 else [])
+
+
+def _changes(use: Use) -> bool:
+    return any(use.start_on < day <= use.end_on for day in CHANGES)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from billing_core.codes import Category, Solar, Voltage, codes_of
 from billing_core.mixed_use import Uses
 from billing_core.registers import COLUMNS, NOT_READ, PartKind, Parts, parts_of, read_registers
 from billing_core.tariff_files import load_tariffs
-from deploy.demo.exact import MeterPart, Use
+from deploy.demo.exact_values import MeterPart, Use
 
 FIRST_DAY, DAYS = date(2015, 3, 16), (date(2026, 12, 31) - date(2015, 3, 16)).days
 UP_TO_2025 = ("lt6", "6_22", "22_110", "ge110", "ge22", "ge6")
@@ -40,6 +41,8 @@ def random_use(rng: Random) -> Use:
     names = ("BT", "CD", "TD") if three else ("SG",)
     meters = random_meters(rng, names) if rng.random() < 0.2 else ()
     pilot = category == "production" and rng.random() < 0.2
+    people = rng.random() if category == "residential" else 1
+    changes = random_changes(rng, start_on, days) if people >= 0.1 and rng.random() < 0.1 else ()
     return Use(
         category=category,
         start_on=start_on,
@@ -48,7 +51,10 @@ def random_use(rng: Random) -> Use:
         meters=meters,
         voltage=rng.choice(VOLTAGES.get(category, ("lt6",))),
         households=random_households(rng),
-        households_changed=random_change(rng, start_on, days) if rng.random() < 0.1 else None,
+        household_changes=changes,
+        tenants=rng.randint(1, 60) if people < 0.05 else None,
+        person_days=rng.randint(1, 60 * days) if 0.05 <= people < 0.1 else None,
+        quota_unit_kwh=Fraction(1, 1000) if rng.random() < 0.1 else Fraction(1),
         undeclared_rental=category == "residential" and rng.random() < 0.05,
         refused_three_rates=rng.random() < 0.1,
         nominal_days=days if pilot and rng.random() < 0.7 else rng.choice((None, None, 30, 31)),
@@ -82,9 +88,11 @@ def random_households(rng: Random) -> Fraction:
     return Fraction(rng.randint(1, 12), rng.choice((1, 1, 1, 2, 4, 120, 7)))
 
 
-def random_change(rng: Random, start_on: date, days: int) -> tuple[date, Fraction] | None:
-    """Return a change of the number of households after the first day."""
-    return (start_on + timedelta(days=rng.randrange(1, days)), random_households(rng)) if days > 1 else None
+def random_changes(rng: Random, start_on: date, days: int) -> tuple[tuple[date, Fraction], ...]:
+    """Return one to four changes of the number of households after the first day; none in a period of one day."""
+    many = min(rng.choice((1, 1, 2, 3, 4)), days - 1)
+    chosen = sorted(rng.sample(range(1, days), many))
+    return tuple((start_on + timedelta(days=day), random_households(rng)) for day in chosen)
 
 
 def random_shares(rng: Random, category: str, three: bool) -> tuple[tuple[str, str, Fraction], ...]:
@@ -132,6 +140,15 @@ def random_kwh(rng: Random) -> Fraction:
     )
 
 
+def households(use: Use) -> Fraction:
+    """Return the households behind the meter; four tenants are one, or four people's days for each day."""
+    if use.tenants is not None:
+        return Fraction(use.tenants, 4)
+    if use.person_days is not None:
+        return Fraction(use.person_days, 4 * ((use.end_on - use.start_on).days + 1))
+    return use.households
+
+
 def wh(kwh: Fraction | None) -> int:
     return NOT_MEASURED if kwh is None else int(kwh * 1000)
 
@@ -149,13 +166,9 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         category=[Category(use.category).code for use in uses],
         voltage=[Voltage(use.voltage).code for use in uses],
         three_rates=["BT" in (use.kwh or {part.register for part in use.meters}) for use in uses],
-        households=[use.households.numerator for use in uses],
-        households_parts=[use.households.denominator for use in uses],
-        households_changed_on=np.array(
-            [use.households_changed[0] if use.households_changed else "NaT" for use in uses], dtype="datetime64[D]"
-        ),
-        households_after=[use.households_changed[1].numerator if use.households_changed else 1 for use in uses],
-        households_after_parts=[use.households_changed[1].denominator if use.households_changed else 1 for use in uses],
+        households=[households(use).numerator for use in uses],
+        households_parts=[households(use).denominator for use in uses],
+        **changes_of(uses),
         share_by_days=[use.share_by_days for use in uses],
         export_wh=[wh(use.export_kwh) for use in uses],
         generation_wh=[wh(use.generation_kwh) for use in uses],
@@ -174,6 +187,19 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         demand_w=[wh(use.demand_kw) for use in uses],
     )
     return batch, np.where(read, metered.hold, 0).astype(np.int8)
+
+
+def changes_of(uses: list[Use]) -> dict[str, NDArray[Any]]:
+    """Return the changes of households as columns of a batch: one of each row, or n × k."""
+    width = max(1, *(len(use.household_changes) for use in uses))
+    none = (np.datetime64("NaT", "D"), Fraction(1))
+    rows = [[*use.household_changes, *[none] * (width - len(use.household_changes))] for use in uses]
+    shape = (len(uses), width) if width > 1 else (len(uses),)
+    return {
+        "households_changed_on": np.array([[day for day, _ in row] for row in rows], "datetime64[D]").reshape(shape),
+        "households_after": np.array([[after.numerator for _, after in row] for row in rows]).reshape(shape),
+        "households_after_parts": np.array([[after.denominator for _, after in row] for row in rows]).reshape(shape),
+    }
 
 
 def by_rate(kwh: Mapping[str, Fraction]) -> list[int]:

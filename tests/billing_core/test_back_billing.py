@@ -66,6 +66,37 @@ def test_nothing_wrong_makes_no_difference_and_a_period_before_is_left_alone():
     assert found.wrong.total.tolist() == charge(BILLED, TARIFFS).total.tolist()
 
 
+def test_households_that_changed_before_the_limit_are_those_of_the_days_that_are_corrected():
+    """June 2025 had one household, from the 10th on three; corrected from the 20th on: 73 kWh in tiers of 33/30."""
+    billed = batch_of(
+        energy_wh=[200_000],
+        start_on="2025-06-01",
+        end_on="2025-06-30",
+        category=Category.RESIDENTIAL.code,
+        households_changed_on=np.datetime64("2025-06-10"),
+        households_after=3,
+    )
+    found = correct_bills(billed, SHOP, TARIFFS, found_on=date(2025, 7, 1), since_on=date(2025, 6, 20))
+    assert found.hold.tolist() == [0]
+    assert found.wrong.lines().energy_wh.tolist() == [55_000, 18_000]
+
+
+def test_of_a_meter_read_at_a_change_of_price_only_the_part_with_the_limit_is_shared_out():
+    """The price of 10 May 2025: 90 kWh in nine days before it, 220 in the 22 days from it on."""
+    billed = batch_of(
+        energy_wh=[310_000],
+        start_on="2025-05-01",
+        end_on="2025-05-31",
+        category=Category.RESIDENTIAL.code,
+        before_change_wh=[[90_000, 0, 0]],
+    )
+    for since_on, wanted in ((date(2025, 5, 4), 60_000 + 220_000), (date(2025, 5, 10), 220_000)):
+        found = correct_bills(billed, SHOP, TARIFFS, found_on=date(2025, 6, 1), since_on=since_on)
+        assert (found.hold.tolist(), found.right.billed_wh.tolist()) == ([0], [wanted])
+    last = correct_bills(billed, SHOP, TARIFFS, found_on=date(2025, 6, 1), since_on=date(2025, 5, 21))
+    assert last.right.billed_wh.tolist() == [110_000]
+
+
 def test_a_period_that_has_no_right_price_is_held():
     found = correct_bills(BILLED, {"category": Category.TOURISM.code}, TARIFFS, found_on=date(2026, 3, 31))
     assert set(found.hold.tolist()) == {Hold.NO_PRICE.code}

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_core.codes import QuotaRounding
-from deploy.demo.exact import NotBillableError, Use, exact_bill, half_up
-from tests.billing_core.comparison import differences, exactly
+from deploy.demo.exact import exact_bill, half_up
+from deploy.demo.exact_values import NotBillableError, Use
+from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
+from tests.billing_core.comparison import differences, exactly, quote_differences
 from tests.billing_core.random_uses import random_use, with_reading_at_change
 
 BILLS = 2_000
@@ -45,7 +46,9 @@ def test_every_feature_is_among_the_bills_that_are_computed():
     for name, least in (
         ("meters", 200),
         ("uses", 80),
-        ("households_changed", 100),
+        ("household_changes", 80),
+        ("tenants", 25),
+        ("person_days", 25),
         ("cosphi", 100),
         ("demand_kw", 3),
         ("undeclared_rental", 15),
@@ -55,10 +58,41 @@ def test_every_feature_is_among_the_bills_that_are_computed():
     assert sum(use.category.startswith("wholesale") for use in computed) > 300
 
 
+def test_quotes_asked_for_in_words_agree_to_the_dong():
+    asked: list[Use] = []
+    found = quote_differences(random_uses()[:500], asked)
+    assert not found, f"{len(found)} differ:\n" + "\n".join(found[:3])
+    assert len(asked) > 200
+    for name in ("meters", "uses", "tenants", "solar", "before_change_kwh"):
+        assert any(getattr(use, name) for use in asked), name
+
+
+def test_the_days_of_holders_and_their_bills_agree():
+    found, uses = tenure_differences(Random(SEED), 200)
+    assert not found, "\n".join(found[:3])
+    assert len(uses) > 200
+    assert differences(uses) == []
+
+
+def test_load_profiles_walked_minute_by_minute_have_the_same_rates_and_demand():
+    found, uses = profile_differences(Random(SEED), 25)
+    assert not found, "\n".join(found[:3])
+    assert differences(uses) == []
+
+
+def test_corrections_of_wrong_prices_agree_to_the_dong():
+    rng, computed = Random(SEED), 0
+    for _ in range(6):
+        found, some = correction_differences(rng, 60)
+        assert not found, "\n".join(found[:3])
+        computed += some
+    assert computed > 100
+
+
 @given(st.integers(min_value=0))
 def test_a_random_bill_alone_agrees_also_with_fractional_tiers(seed: int):
     use = replace(random_use(Random(seed)), quota_unit_kwh=Fraction(1, 1000))
-    assert differences([use], QuotaRounding.WH) == []
+    assert differences([use]) == []
 
 
 @pytest.mark.parametrize(("value", "wanted"), [("1/2", 1), ("3/2", 2), ("149/100", 1), ("0", 0), ("22609.6", 22610)])
