@@ -61,6 +61,8 @@ class Batch:
     before_change_wh
         Energy up to the change of price, where the meter was read on that day, else ``NOT_MEASURED`` in the first
         column. [Wh, n × 3]
+    export_before_change_wh
+        Exported energy up to then, which net metering asks for, else ``NOT_MEASURED``. [Wh, n]
     two_component, demand_w
         Whether the contract is one of the two-component pilot, and the highest half hour of the month. [bool, n; W, n]
     """
@@ -89,6 +91,7 @@ class Batch:
     households_after: Int64Array
     households_after_parts: Int64Array
     before_change_wh: Int64Array
+    export_before_change_wh: Int64Array
     two_component: NDArray[np.bool_]
     demand_w: Int64Array
 
@@ -119,6 +122,7 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "households_changed_on": ("datetime64[D]", np.datetime64("NaT", "D")),
     "households_after": (np.int64, 1),
     "households_after_parts": (np.int64, 1),
+    "export_before_change_wh": (np.int64, NOT_MEASURED),
     "two_component": (np.bool_, False),
     "demand_w": (np.int64, NOT_MEASURED),
 }

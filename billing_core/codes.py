@@ -179,8 +179,8 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.INTERVALS_AGAINST_REGISTER: "the intervals do not sum to what the register counted: check gaps and multiplier",
     Hold.INTERVAL_MISSING: "an interval of the period is missing: estimate it, with its reason",
     Hold.DEMAND_INVALID: "the highest demand is missing, negative or over 10 GW: read it again",
-    Hold.CHANGE_READING_UNUSABLE: "a reading at the change of price is given, and the period has none or several: "
-    "bill each part as a period",
+    Hold.CHANGE_READING_UNUSABLE: "a reading at the change of price is given, and the period has none or several, or "
+    "net metering lacks that of export: bill each part as a period",
     Hold.POWER_FACTOR_INVALID: "a power factor is 0 to 1.00: correct it",
     Hold.SHARES_INVALID: "the shares of a mixed use must be positive and sum to 100 %: correct the contract",
     Hold.TENANTS_NOT_RESIDENTIAL: "tenants without a registered contract are a residential use: correct the contract",

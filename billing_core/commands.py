@@ -41,6 +41,11 @@ OPTIONS = (
     ),
     ("--rates-before-change", "BT=…,CD=…,TD=…", "kWh by rate up to the price change, with --rates"),
     ("--export-kwh", "E", "energy exported by rooftop solar"),
+    (
+        "--export-before-change-kwh",
+        "E",
+        "what of it was exported up to the price change; net_2017 with --index-at-change",
+    ),
     ("--generation-kwh", "E", "energy the panels generated; regimes of 2024 on buy up to a share of it"),
     (
         "--solar-regime",

@@ -35,7 +35,7 @@ from billing_core.rounding import (
     divide_half_up,
     multiply,
 )
-from billing_core.solar import settle_solar, solar_holds
+from billing_core.solar import settle_solar, solar_holds, with_netted_change
 from billing_core.tariff import VOLTAGE_CLASSES, Tariffs
 
 FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2999-12-31")  # beyond them a date is a mistake
@@ -65,6 +65,7 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
     hold = held_at_the_door(batch)
     admitted = without_held(batch, hold)
     energy, purchase = settle_solar(admitted, tariffs)
+    admitted = with_netted_change(admitted, energy)
     subtotal, vat, permille = (np.zeros(n, dtype=np.int64) for _ in range(3))
     groups = []
     for rows, key in _groups(admitted, hold):
@@ -176,7 +177,9 @@ def _holds_of_options(batch: Batch) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
     before = batch.before_change_wh
     read = before[:, 0] != NOT_MEASURED
     if read.any():
-        yield Hold.CHANGE_READING_UNUSABLE, read & (batch.solar == Solar.NET_2017.code)
+        exported, netted = batch.export_before_change_wh, read & (batch.solar == Solar.NET_2017.code)
+        yield Hold.CHANGE_READING_UNUSABLE, netted & (exported == NOT_MEASURED)
+        yield Hold.NEGATIVE_ENERGY, netted & ((exported < 0) | (exported > batch.export_wh))
         outside = (before < 0) | (before > batch.energy_wh)
         yield Hold.NEGATIVE_ENERGY, read & outside.any(axis=1)
 

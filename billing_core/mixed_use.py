@@ -18,7 +18,7 @@ from billing_core.codes import Category, Hold, QuotaRounding, Solar
 from billing_core.engine import charge, held_at_the_door, without_held
 from billing_core.reactive import power_factor
 from billing_core.rounding import Int64Array, divide_half_up, multiply
-from billing_core.solar import Purchase, settle_solar
+from billing_core.solar import Purchase, settle_solar, with_netted_change
 from billing_core.tariff import Tariffs
 from billing_core.tiers import WH_PER_KWH
 
@@ -70,7 +70,7 @@ def charge_uses(
     _hold_uses(batch, uses, hold)
     settled = without_held(batch, hold)
     energy, purchase = settle_solar(settled, tariffs)
-    rows = _rows_of_uses(settled, uses, energy)
+    rows = _rows_of_uses(with_netted_change(settled, energy), uses, energy)
     parts = charge(rows, tariffs, quota_rounding=quota_rounding)
     for row in np.flatnonzero(parts.hold)[::-1].tolist():
         hold[uses.bill[row]] = hold[uses.bill[row]] or parts.hold[row]
@@ -87,18 +87,36 @@ def _hold_uses(batch: Batch, uses: Uses, hold: NDArray[np.int8]) -> None:
     twice[uses.bill[place[count > 1]]] = True
     none = np.zeros(n, dtype=np.bool_)
     none[uses.bill[uses.share_bp <= 0]] = True
-    checks = (
-        (Hold.SHARES_INVALID, (shares != WHOLE_BP) | twice | none | batch.two_component | batch.undeclared_rental),
-        (Hold.CHANGE_READING_UNUSABLE, batch.before_change_wh[:, 0] != NOT_MEASURED),
-    )
-    for reason, found in checks:
-        hold[found & (hold == 0)] = reason.code
+    wrong = (shares != WHOLE_BP) | twice | none | batch.two_component | batch.undeclared_rental
+    hold[wrong & (hold == 0)] = Hold.SHARES_INVALID.code
 
 
 def _rows_of_uses(batch: Batch, uses: Uses, energy: Int64Array) -> Batch:
-    """Return a batch with a row per use: its share of each register, and the power factor of the whole."""
+    """Return a batch with a row per use: its share of each register, and the power factor of the whole.
+
+    A meter that was read at a change of price has its energy shared out up to then, and apart from that afterwards.
+    """
     columns: dict[str, Any] = {field.name: getattr(batch, field.name)[uses.bill] for field in fields(Batch)}
-    until = np.zeros((uses.bill.shape[0], 3), dtype=np.int64)
+    before = batch.before_change_wh
+    read = (before[:, :1] != NOT_MEASURED)[uses.bill]
+    earlier = _shared(np.maximum(before, 0), uses)
+    later = _shared(np.where(before[:, :1] == NOT_MEASURED, energy, energy - before), uses)
+    measured = batch.reactive_varh != NOT_MEASURED
+    factor = power_factor(energy.sum(axis=1), np.where(measured, batch.reactive_varh, 0))
+    factor = np.where(measured & (batch.power_factor_percent == NOT_MEASURED), factor, batch.power_factor_percent)
+    columns |= {
+        "energy_wh": np.where(read, earlier, 0) + later,
+        "before_change_wh": np.where(read, earlier, NOT_MEASURED),
+        "category": uses.category,
+        "voltage": uses.voltage,
+        "solar": np.full(uses.bill.shape[0], Solar.NONE.code, dtype=np.int8),
+        "power_factor_percent": np.maximum(factor, NOT_MEASURED)[uses.bill],
+    }
+    return Batch(**columns)
+
+
+def _shared(energy: Int64Array, uses: Uses) -> Int64Array:
+    """Return the share of each use in the registers of its bill, in whole kWh; the last one takes the rest. [Wh]"""
     first = np.flatnonzero(np.diff(uses.bill, prepend=-1))
     total = np.cumsum(uses.share_bp)
     before = np.repeat(total[first] - uses.share_bp[first], np.diff(np.append(first, uses.bill.shape[0])))
@@ -108,17 +126,8 @@ def _rows_of_uses(batch: Batch, uses: Uses, energy: Int64Array) -> Batch:
     until = np.where(share == WHOLE_BP, whole, until)
     given = np.vstack([np.zeros((1, 3), dtype=np.int64), until[:-1]])
     given[first] = 0
-    measured = batch.reactive_varh != NOT_MEASURED
-    factor = power_factor(energy.sum(axis=1), np.where(measured, batch.reactive_varh, 0))
-    factor = np.where(measured & (batch.power_factor_percent == NOT_MEASURED), factor, batch.power_factor_percent)
-    columns |= {
-        "energy_wh": until - given,
-        "category": uses.category,
-        "voltage": uses.voltage,
-        "solar": np.full(uses.bill.shape[0], Solar.NONE.code, dtype=np.int8),
-        "power_factor_percent": np.maximum(factor, NOT_MEASURED)[uses.bill],
-    }
-    return Batch(**columns)
+    shares: Int64Array = until - given
+    return shares
 
 
 def _summed(parts: Charges, uses: Uses, hold: NDArray[np.int8], energy: Int64Array, purchase: Purchase) -> Charges:

@@ -53,6 +53,8 @@ class QuoteRequest:
         The first days of other numbers of households, in order, and these numbers.
     before_change_wh
         Energy up to the change of price, of a meter that was read on that day. [Wh; three for a three-rate meter]
+    export_before_change_wh
+        What it had exported by then, for net metering. [Wh]
     demand_w
         Highest half hour of the month, for a contract of the two-component pilot. [W]
     uses
@@ -80,6 +82,7 @@ class QuoteRequest:
     refused_three_rates: bool = False
     households_changes: tuple[tuple[date, Fraction], ...] = ()
     before_change_wh: int | tuple[int, int, int] | None = None
+    export_before_change_wh: int | None = None
     demand_w: int | None = None
     uses: tuple[tuple[Category, Voltage, int], ...] = ()
     quota_rounding: QuotaRounding = QuotaRounding.KWH
@@ -237,6 +240,8 @@ def as_batch(request: QuoteRequest) -> Batch:
         }
     if request.before_change_wh is not None:
         given["before_change_wh"] = [request.before_change_wh]
+    if request.export_before_change_wh is not None:
+        given["export_before_change_wh"] = request.export_before_change_wh
     return batch_of(energy_wh=[request.energy_wh], **given)
 
 

@@ -27,9 +27,9 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         ``rates``, ``old_index``, ``new_index``, ``digits``, ``multiplier``, ``voltage``, ``households``, ``tenants``,
         ``person_days``, ``nominal_days``, ``price_change_date``, ``export_kwh``, ``generation_kwh``, ``solar_regime``,
         ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``cosphi``, ``undeclared_rental``,
-        ``refused_three_rates``,
-        ``households_change``, ``index_at_change``, ``rates_before_change``, ``demand_kw``, ``uses``,
-        ``quota_rounding``. What is absent or ``None`` has its default.
+        ``refused_three_rates``, ``households_change``, ``index_at_change``, ``rates_before_change``,
+        ``export_before_change_kwh``, ``demand_kw``, ``uses``, ``quota_rounding``. What is absent or ``None`` has its
+        default.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         ("export_wh", "export_kwh"),
         ("generation_wh", "generation_kwh"),
         ("carry_in_wh", "carry_in_kwh"),
+        ("export_before_change_wh", "export_before_change_kwh"),
     ):
         if (text := words.get(option)) is not None:
             given[name] = energy_in(option.replace("_", "-"), text)

@@ -9,12 +9,12 @@ the bill goes out: what a customer owes for import does not wait for an exchange
 * ``surplus`` (Decrees 135/2024 and 243/2026): as ``separate``, but bought only up to a share of what was generated.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.batch import Batch
+from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.codes import Certainty, Hold, Solar
 from billing_core.rounding import Int64Array, divide_half_up, multiply
 from billing_core.tariff import ExchangeRate, SolarPrice, SolarRule, Tariffs
@@ -102,6 +102,29 @@ def settle_solar(batch: Batch, tariffs: Tariffs) -> tuple[Int64Array, Purchase]:
     bought[hold == Hold.GENERATION_UNKNOWN.code] = 0
     amount = divide_half_up(multiply(bought, price), WH_PER_KWH)
     return billed, Purchase(energy_wh=bought, price=price, amount=amount, carry_out_wh=carry, hold=hold)
+
+
+def with_netted_change(batch: Batch, billed_wh: Int64Array) -> Batch:
+    r"""Return the batch with what is billed of the energy up to a change of price, where the meter was read then.
+
+    Decision 11/2017 nets by cycle, so a surplus of one part is taken off the other, and both sum to what is billed:
+
+    .. math:: B_1 = \min(\max(I_1 - E_1 - C, 0), B),\quad B_2 = B - B_1
+
+    with import I, export E, what was carried in C, and B what is billed of the whole period.
+
+    Parameters
+    ----------
+    billed_wh
+        What :func:`settle_solar` says. [Wh, n × 3]
+    """
+    rows = np.flatnonzero((batch.solar == Solar.NET_2017.code) & (batch.before_change_wh[:, 0] != NOT_MEASURED))
+    if not rows.size:
+        return batch
+    before = batch.before_change_wh.copy()
+    own = before[rows, 0] - batch.export_before_change_wh[rows] - batch.carry_in_wh[rows]
+    before[rows, 0] = np.clip(own, 0, billed_wh[rows, 0])
+    return replace(batch, before_change_wh=before)
 
 
 def _prices(batch: Batch, rows: Int64Array, rule: SolarRule, tariffs: Tariffs) -> Int64Array:

@@ -163,6 +163,7 @@ class QuoteWords(BaseModel):
     multiplier: Word | None = Field(None, description="CT × VT")
     index_at_change: Word | None = Field(None, description="index on the day the price changed")
     rates_before_change: Word | None = Field(None, description="BT=…,CD=…,TD=… in kWh up to the change of price")
+    export_before_change_kwh: Word | None = Field(None, description="exported up to then, for net_2017")
     undeclared_rental: Word | None = Field(None, description="true or false")
     refused_three_rates: Word | None = Field(None, description="true or false")
     households_change: Word | None = Field(None, description="DAY=H, such as 2025-12-15=2; several with commas")

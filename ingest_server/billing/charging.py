@@ -58,10 +58,13 @@ def batch_of_points(
     highest = np.full(len(points), NOT_MEASURED, dtype=np.int64)
     if terms.two_component.any():
         np.maximum.at(highest, parts.point, np.where(parts.generation, NOT_MEASURED, used_wh[:, DEMAND]))
+    read_by_hand = _read_by_hand(points, terms.needed)
+    before_wh, export_before_wh = _before_change(points, terms, used_wh, read_by_hand, tariffs)
     changed_on = np.where(spans.changed_day == NONE, np.iinfo(np.int64).min, spans.changed_day)  # NaT for none
     return batch_of(
         energy_wh=_by_rate(used, terms)[rows],
-        before_change_wh=_before_change(points, terms, used_wh, tariffs)[rows],
+        before_change_wh=before_wh[rows],
+        export_before_change_wh=export_before_wh[rows],
         start_on=points.first_day[rows].astype("datetime64[D]"),
         end_on=points.last_day[rows].astype("datetime64[D]"),
         category=terms.category[rows],
@@ -73,7 +76,7 @@ def batch_of_points(
         households_after=np.where(spans.changed_day == NONE, 1, terms.changed_households)[rows],
         households_after_parts=np.where(spans.changed_day == NONE, 1, terms.changed_households_parts)[rows],
         # A meter that is read at a distance is read at a change of price too; sharing by days would be a guess.
-        share_by_days=((terms.category == Category.RESIDENTIAL.code) & _read_by_hand(points, terms.needed))[rows],
+        share_by_days=((terms.category == Category.RESIDENTIAL.code) & read_by_hand)[rows],
         export_wh=used[rows, EXPORT],
         generation_wh=generation_wh[rows],
         carry_in_wh=np.where(terms.solar == Solar.NET_2017.code, points.previous.carried_out_wh, 0)[rows],
@@ -94,18 +97,22 @@ def _by_rate(used: Int64Array, terms: BilledTerms) -> Int64Array:
     return energy
 
 
-def _before_change(points: Points, terms: BilledTerms, used_wh: Int64Array, tariffs: Tariffs) -> Int64Array:
-    """Return the energy up to the change of price where the meter was read then, else ``NOT_MEASURED``. [Wh, n × 3]
+def _before_change(
+    points: Points, terms: BilledTerms, used_wh: Int64Array, read_by_hand: BoolArray, tariffs: Tariffs
+) -> tuple[Int64Array, Int64Array]:
+    """Return energy and export up to the change of price where the meter was read then. [Wh, n × 3; n]
 
-    What nets or shares the whole period, and what has prices of its own, takes no such reading.
+    Elsewhere both are ``NOT_MEASURED``. What has prices of its own takes no such reading, nor does net metering or a
+    mixed use of a household that is read by hand: that is shared out by days.
     """
     parts, n = points.parts, len(points)
-    before = np.full((n, 3), NOT_MEASURED, dtype=np.int64)
+    before, exported = np.full((n, 3), NOT_MEASURED, dtype=np.int64), np.full(n, NOT_MEASURED, dtype=np.int64)
     days = [day_number(act.effective_on) for act in tariffs.acts[1:]]
     inside = [(points.first_day < day) & (day <= points.last_day) for day in days]
     if not any(rows.any() for rows in inside):
-        return before
-    able = (terms.solar != Solar.NET_2017.code) & ~terms.two_component & ~terms.mixed
+        return before, exported
+    by_days = read_by_hand & (terms.category == Category.RESIDENTIAL.code)
+    able = ~terms.two_component & ~(by_days & ((terms.solar == Solar.NET_2017.code) | terms.mixed))
     able &= np.sum(inside, axis=0) == 1
     for day, rows in zip(days, inside, strict=True):
         us = us_of(midnight_of(day_of(day)))
@@ -115,8 +122,8 @@ def _before_change(points: Points, terms: BilledTerms, used_wh: Int64Array, tari
         earlier = parts.end_us <= us
         np.add.at(first, parts.point[earlier], used_wh[earlier])
         read = rows & able & ~through
-        before[read] = _by_rate(first, terms)[read]
-    return before
+        before[read], exported[read] = _by_rate(first, terms)[read], first[read, EXPORT]
+    return before, exported
 
 
 def _read_by_hand(points: Points, needed: BoolArray) -> BoolArray:

@@ -63,7 +63,7 @@ class Terms:
     households, households_parts
         Households as an exact fraction: of tenants their number and 4, else 1 below the line.
     reactive
-        Whether reactive energy is charged: enough power is contracted, and it is no household.
+        Whether reactive energy is charged: enough power is contracted, and it is no household's alone.
     uses
         Other uses of a mixed one as JSON, each with category, voltage and share in percent; none for one use.
     """

@@ -48,7 +48,8 @@ TERMS = (
 _TERMS_OF_CONTRACT = """
     category, voltage, coalesce(tenants, households) as households,
     case when tenants is null then 1 else 4 end as households_parts, three_rates, solar_regime,
-    category <> 'residential' and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
+    (category <> 'residential' or uses is not null)
+        and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
     undeclared_rental, refused_three_rates, two_component, uses::text as uses
 """
 

@@ -110,7 +110,7 @@ _ENGINE_VI = {
     "intervals_against_register": "biểu phụ tải cộng lại không bằng chỉ số: kiểm tra khoảng trống và hệ số nhân",
     "interval_missing": "thiếu một khoảng của biểu phụ tải: ước tính, kèm lý do",
     "demand_invalid": "công suất cực đại thiếu, âm hoặc hơn 10 GW: đọc lại",
-    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá: tính riêng từng phần",
+    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá, hoặc thiếu chỉ số chốt chiều phát: tính riêng từng phần",
     "power_factor_invalid": "hệ số công suất phải từ 0 đến 1,00: sửa lại",
     "shares_invalid": "các tỷ lệ mục đích phải dương và cộng lại bằng 100 %: sửa hợp đồng",
     "tenants_not_residential": "người thuê nhà không khai báo là sinh hoạt: sửa hợp đồng",

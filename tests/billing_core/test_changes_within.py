@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from billing_core.back_billing import correct_bills
 from billing_core.batch import batch_of
-from billing_core.codes import Category, Hold
+from billing_core.codes import HOLD_TEXTS, Category, Hold, Solar, Voltage
 from billing_core.engine import charge
 from billing_core.quote import QuoteRequest, quote
+from billing_core.request_text import request_from_text
 from billing_core.tariff_files import load_tariffs
+from protocols.errors import UsageError
 
 TARIFFS = load_tariffs()
 FIRST_ON, LAST_ON = date(2026, 10, 1), date(2026, 10, 31)
@@ -92,3 +94,60 @@ def test_back_billing_from_a_day_on_begins_with_the_households_of_that_day():
     assert found.hold.tolist() == [0]
     # 10 days of three households and 11 of four are 74 of 31 days: 50 kWh × 74/31 = 119.35…
     assert found.right.lines().quota_wh.tolist()[:3] == [119_000, 119_000, 239_000]
+
+
+ENERGY = st.integers(0, 2_000_000)
+USES = ((Category.BUSINESS, Voltage.LT6, 3333), (Category.LIGHTING_ADMIN, Voltage.LT6, 1))
+
+
+@settings(max_examples=100)
+@given(st.tuples(ENERGY, ENERGY), st.tuples(ENERGY, ENERGY), ENERGY)
+def test_net_metering_read_at_a_change_of_price_bills_what_is_left_of_the_cycle(taken, sent, carried):
+    found = quote(
+        home(
+            sum(taken),
+            start_on=date(2025, 5, 1),
+            end_on=date(2025, 5, 31),
+            export_wh=sum(sent),
+            carry_in_wh=carried,
+            solar=Solar.NET_2017,
+            before_change_wh=taken[0],
+            export_before_change_wh=sent[0],
+        )
+    )
+    own = (taken[0] - sent[0] - carried, taken[1] - sent[1])
+    of_part = [
+        sum(line.energy_wh for line in found.lines if line.start_on == day)
+        for day in (date(2025, 5, 1), date(2025, 5, 10))
+    ]
+    assert sum(of_part) == found.billed_wh == max(sum(own), 0)
+    assert found.carry_out_wh == max(-sum(own), 0)
+    if min(own) >= 0:
+        assert of_part == list(own)
+    else:
+        assert min(of_part) == 0
+
+
+@settings(max_examples=100)
+@given(st.tuples(ENERGY, ENERGY))
+def test_uses_of_a_meter_read_at_a_change_of_price_sum_to_the_meter_in_each_part(taken):
+    days = {"start_on": date(2025, 5, 1), "end_on": date(2025, 5, 31)}
+    found = quote(home(sum(taken), before_change_wh=taken[0], uses=USES, **days))
+    of_part = [
+        sum(line.energy_wh for line in found.lines if line.start_on == day)
+        for day in (date(2025, 5, 1), date(2025, 5, 10))
+    ]
+    assert of_part == list(taken)
+    assert sum(line.amount for line in found.lines) == found.subtotal
+
+
+def test_the_words_of_a_quote_say_what_was_exported_up_to_the_change_of_price():
+    words = {"category": "residential", "from": "2025-05-01", "to": "2025-05-31", "old_index": "0", "new_index": "400"}
+    words |= {"index_at_change": "150", "export_kwh": "150", "solar_regime": "net_2017"}
+    with pytest.raises(UsageError, match=HOLD_TEXTS[Hold.CHANGE_READING_UNUSABLE][:40]):
+        quote(request_from_text(words))
+    found = quote(request_from_text(words | {"export_before_change_kwh": "50"}))
+    assert [line.energy_wh for line in found.lines if line.start_on == date(2025, 5, 10)][:1] == [35_000]
+    assert found.billed_wh == 250_000
+    with pytest.raises(UsageError, match="energy is negative"):
+        quote(request_from_text(words | {"export_before_change_kwh": "151"}))

@@ -249,3 +249,86 @@ def test_households_that_change_several_times_in_a_month_are_one_bill_by_the_day
     assert stored["inputs"]["households_changes"] == [["2026-10-11", "3"], ["2026-10-21", "2"], ["2026-10-31", "5"]]
     tiers = [line["operands"]["households"] for line in stored["lines"] if line["tier"]]
     assert set(tiers) == {str(average)}
+
+
+def test_net_metering_read_at_a_change_of_price_is_netted_by_cycle_and_priced_by_part(district: District):
+    """Import and export are read on the tenth: what one part has too much is taken off the other."""
+    sunny, early, late, plain = (
+        Customer(number=number, registers={IMPORT: (0, 400_000), EXPORT: (0, sent)}, solar_regime="net_2017")
+        for number, sent in ((1, 150_000), (2, 300_000), (3, 300_000), (4, 150_000))
+    )
+    roofs = (sunny, early, late, plain)
+    district.add(roofs, MAY)
+    assert {hold.reason for hold in bill(district, MAY).holds} == {"price_change_not_read"}
+    for roof, taken, sent in ((sunny, 150_000, 50_000), (early, 50_000, 200_000), (late, 350_000, 20_000)):
+        district.store(roof.meter, IMPORT, PRICE_CHANGE_AT, taken)
+        district.store(roof.meter, EXPORT, PRICE_CHANGE_AT, sent)
+    district.store(plain.meter, IMPORT, PRICE_CHANGE_AT, 150_000)  # without export, so it was not read
+    summary = bill(district, MAY)
+    assert [(hold.metering_point_id, hold.reason) for hold in summary.holds] == [(plain.point, "price_change_not_read")]
+    energies = [[line.energy_wh for line in each.lines if line.kind == "energy"] for each in summary.bills]
+    parts = [{line.operands["act"] for line in each.lines if line.kind == "energy"} for each in summary.bills]
+    assert [sum(each) for each in energies] == [each.energy_wh for each in summary.bills] == [250_000, 100_000, 100_000]
+    assert [len(each) for each in parts] == [2, 1, 1]
+    wanted = [
+        quoted(400_000, MAY, solar=Solar.NET_2017, export_wh=exported, **read)
+        for exported, read in (
+            (150_000, {"before_change_wh": 150_000, "export_before_change_wh": 50_000}),
+            (300_000, {"before_change_wh": 50_000, "export_before_change_wh": 200_000}),
+            (300_000, {"before_change_wh": 350_000, "export_before_change_wh": 20_000}),
+        )
+    ]
+    assert totals(summary) == wanted
+    assert run_billing(district.dsn, MAY).unchanged == 3
+
+
+def test_a_mixed_use_read_at_a_change_of_price_shares_out_each_part(district: District):
+    mixed = household(1, 700_000, start_wh=0)
+    district.add([mixed], MAY)
+    agree(district, mixed, uses='[{"category": "business", "voltage": "lt6", "share_percent": 40}]')
+    assert [hold.reason for hold in bill(district, MAY).holds] == ["price_change_not_read"]
+    district.store(mixed.meter, IMPORT, PRICE_CHANGE_AT, 202_000)
+    summary = bill(district, MAY)
+    uses = ((Category.BUSINESS, Voltage.LT6, 4000),)
+    assert totals(summary) == [quoted(700_000, MAY, uses=uses, before_change_wh=202_000)]
+    [found] = summary.bills
+    of_use: dict[tuple[str, str], int] = {}
+    for line in found.lines:
+        if line.kind == "energy":
+            use = (line.operands["clause"].partition(",")[0], line.operands["from"])
+            of_use[use] = of_use.get(use, 0) + (line.energy_wh or 0)
+    assert of_use == {  # 60 % of 202 kWh are 121.2, of 498 kWh 298.8
+        ("residential", "2025-05-01"): 121_000,
+        ("residential", "2025-05-10"): 299_000,
+        ("business", "2025-05-01"): 81_000,
+        ("business", "2025-05-10"): 199_000,
+    }
+
+
+def test_a_mixed_use_of_a_household_read_by_hand_is_shared_out_by_days_as_before(district: District):
+    mixed = household(1, 700_000, start_wh=0)
+    district.add([mixed], MAY)
+    agree(district, mixed, uses='[{"category": "business", "voltage": "lt6", "share_percent": 40}]')
+    district.store(mixed.meter, IMPORT, PRICE_CHANGE_AT, 202_000)
+    district.forget(mixed.meter, IMPORT, MAY.end_at)
+    district.store(mixed.meter, IMPORT, MAY.end_at, 700_000, Quality.MANUAL)
+    uses = ((Category.BUSINESS, Voltage.LT6, 4000),)
+    assert totals(bill(district, MAY)) == [quoted(700_000, MAY, uses=uses)]
+
+
+def test_reactive_energy_of_a_mixed_use_is_charged_whatever_its_first_category_is(district: District):
+    registers = {IMPORT: (0, 20_000_000), REACTIVE: (0, 15_000_000)}
+    living, making, alone = (Customer(number=number, registers=registers) for number in (1, 2, 3))
+    district.add([living, making, alone])
+    agree(district, living, uses='[{"category": "business", "voltage": "lt6", "share_percent": 60}]')
+    agree(district, making, category="business", voltage="lt6")
+    agree(district, making, uses='[{"category": "residential", "share_percent": 40}]')
+    for customer in (living, making, alone):
+        agree(district, customer, contracted_kw=60)
+    uses = ((Category.BUSINESS, Voltage.LT6, 6000),)
+    first, second, household_alone = totals(bill(district))
+    assert first == quoted(20_000_000, uses=uses, reactive_varh=15_000_000)
+    assert first == second
+    assert household_alone == quoted(20_000_000)
+    district.forget(living.meter, REACTIVE, OCTOBER.end_at)
+    assert [hold.reason for hold in run_billing(district.dsn, OCTOBER).holds] == ["missing_register_reading"]
