@@ -44,6 +44,9 @@ class Context:
     agreed_wh
         Energy of each missing slot that the customer and the company agreed on, −1 for none; 0 is an agreement too.
         [Wh, meters]
+    shapes_only
+        The registers only tell how much the days took; nothing is scaled to them, for the caller scales each gap to the
+        readings around it.
     """
 
     intervals: Intervals
@@ -63,6 +66,7 @@ class Context:
     class_profile: Int64Array | None = None
     class_daily_wh: Int64Array | None = None
     agreed_wh: Int64Array | None = None
+    shapes_only: bool = False
 
     def __post_init__(self) -> None:
         slots, days = self.intervals.energy_wh.shape, (self.intervals.meters, self.intervals.days)

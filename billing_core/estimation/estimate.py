@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from billing_core.estimation import methods
 from billing_core.estimation.conserve import share_out
 from billing_core.estimation.context import Context
-from billing_core.estimation.methods import Gaps, Proposal
+from billing_core.estimation.counted import counted_around
+from billing_core.estimation.gaps import Gaps, Proposal, find_gaps
+from billing_core.estimation.like_days import e2_like_days
 from billing_core.estimation.provenance import SCALED, Method, Quality, Reason
 from billing_core.rounding import Int64Array
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import BoolArray
 from billing_core.validation.parameters import Columns
 from billing_core.validation.series import Intervals
-from billing_core.validation.sum_check import ROLLOVER_TENTHS, windows
 from billing_core.validation.validate import MeterData, Validation, validate
 
 ORDER: tuple[tuple[Method, Callable[[Context, Gaps], Proposal]], ...] = (
     (Method.E0_CHECK_METER, methods.e0_check_meter),
     (Method.E1_LINEAR, methods.e1_linear),
-    (Method.E2_NEAREST_DAYS, methods.e2_nearest_days),
+    (Method.E2_NEAREST_DAYS, e2_like_days),
     (Method.E3_FIXED_DAY, methods.e3_fixed_day),
     (Method.E4_LAST_YEAR, methods.e4_last_year),
     (Method.E5_TEMPERATURE, methods.e5_temperature),
@@ -60,12 +61,15 @@ class Estimate:
 def estimate(context: Context) -> Estimate:
     """Fill what is missing or to be replaced. What no method can fill stays missing, with that quality."""
     given = context.intervals
-    gaps = methods.find_gaps(context.wanted, given.slots_per_day)
+    gaps = find_gaps(context.wanted, given.slots_per_day)
     value, method = _first_that_applies(context, gaps)
     shape = given.energy_wh.shape
     codes = np.zeros(shape, dtype=np.int8)
     codes[gaps.meter, gaps.slot] = method
-    value, conserved, excess = _to_the_registers(context, gaps, value, codes)
+    if context.shapes_only:
+        conserved, excess = np.zeros(shape, dtype=np.bool_), np.zeros((given.meters, given.days), dtype=np.int64)
+    else:
+        value, conserved, excess = _to_the_registers(context, gaps, value, codes)
     energy = given.energy_wh.copy()
     energy[gaps.meter, gaps.slot] = value
     filled = codes != 0
@@ -115,16 +119,10 @@ def _to_the_registers(
     context: Context, gaps: Gaps, value: Int64Array, codes: NDArray[np.int8]
 ) -> tuple[Int64Array, BoolArray, Int64Array]:
     """Scale to the registers; return the values, which slots are conserved, and each day's excess."""
-    given, registers = context.intervals, context.registers
+    given = context.intervals
     meters, days = given.meters, given.days
-    first, last = windows(registers.actual)
-    known = (first >= 0) & (last <= days)
+    begin, _, known, counted = counted_around(context)
     rows = np.arange(meters)[:, None]
-    begin, end = first.clip(0), last.clip(0, days)
-    old, whole = registers.index_wh[rows, begin], registers.range_wh()[:, None]
-    delta = registers.index_wh[rows, end] - old
-    rolled = (delta < 0) & (whole > 0) & (old * 10 > whole * ROLLOVER_TENTHS)
-    counted = (delta + np.where(rolled, whole, 0)) * registers.multiplier[:, None]
     fixed = np.where(context.wanted & ~np.isin(codes, (Method.E0_CHECK_METER, Method.E8_AGREED)), 0, given.energy_wh)
     slots = gaps.meter, gaps.slot
     stands = np.isin(codes[slots], (Method.E0_CHECK_METER, Method.E8_AGREED))

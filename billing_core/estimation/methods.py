@@ -1,78 +1,26 @@
-"""The methods E0 to E7. Each returns values for the slots of gaps, and for which of them it has any.
+"""The methods E0, E1 and E3 to E8. Each returns values for the slots of gaps, and for which of them it has any.
 
-A gap is a run of slots that need a value; its parts are what lies in one day. Methods work on whole gaps or on whole
-parts, many at once, so that one gap is not patched from several methods.
+E2 is in :mod:`billing_core.estimation.like_days`.
 """
-
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.estimation.context import Context
-from billing_core.rounding import Int64Array
-from billing_core.validation.finding import BoolArray
+from billing_core.estimation.gaps import Gaps, Proposal, nothing, usable_days, whole_gaps
 
 LINEAR_HOURS_MAX = 2  # longer gaps are not straight; see the source in validation's parameters.toml
-LIKE_DAYS = 3
-LIKE_GAP_DAYS_MAX = 7
-SAME_WEEKDAY_OFFSETS = (7, 14, 21, 28)
-LIKE_TYPE_OFFSETS = tuple(range(1, 15))
 TEMPERATURE_DAYS_LEAST = 14
 TEMPERATURE_FIT_LEAST = 0.5  # r²
 COOLING_BASE_DC = 240  # 24.0 °C: above it air conditioners run
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """Slots that need a value, and the gaps and day-parts that they make. Columns over slots unless said otherwise."""
-
-    meter: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    gap: NDArray[np.int64]
-    part: NDArray[np.int64]
-    gap_start: NDArray[np.int64]  # of the gap's first slot [gaps]
-    gap_length: NDArray[np.int64]  # [gaps]
-    part_meter: NDArray[np.int64]  # [parts]
-    part_day: NDArray[np.int64]  # [parts]
-
-
-class Proposal(NamedTuple):
-    """Values for the slots of gaps, and where they apply. [slots of gaps]"""
-
-    energy_wh: Int64Array
-    applies: BoolArray
-
-
-def find_gaps(wanted: BoolArray, per_day: int) -> Gaps:
-    """Return the gaps of a mask. [meters × slots]"""
-    meter, slot = np.nonzero(wanted)
-    follows = np.zeros(meter.shape, dtype=np.bool_)
-    follows[1:] = (meter[1:] == meter[:-1]) & (slot[1:] == slot[:-1] + 1)
-    gap = np.cumsum(~follows) - 1
-    first = np.flatnonzero(~follows)
-    day = slot // per_day
-    same_day = follows.copy()
-    same_day[1:] &= day[1:] == day[:-1]
-    part = np.cumsum(~same_day) - 1
-    part_first = np.flatnonzero(~same_day)
-    length = np.diff(first, append=meter.size)
-    return Gaps(meter, slot, gap, part, slot[first], length, meter[part_first], day[part_first])
-
-
-def usable_days(context: Context) -> BoolArray:
-    """Return days that may be a model for others: complete, not to be replaced, without a power failure."""
-    shape = (context.intervals.meters, context.intervals.days, -1)
-    return np.asarray(~context.wanted.reshape(shape).any(axis=2) & ~context.outage)
-
-
 def e0_check_meter(context: Context, gaps: Gaps) -> Proposal:
     """Take the check meter's value."""
     if context.check_wh is None or context.check_valid is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     place = gaps.meter, gaps.slot
-    return Proposal(context.check_wh[place], _whole_gaps(gaps, context.check_valid[place]))
+    return Proposal(context.check_wh[place], whole_gaps(gaps, context.check_valid[place]))
 
 
 def e1_linear(context: Context, gaps: Gaps) -> Proposal:
@@ -88,52 +36,17 @@ def e1_linear(context: Context, gaps: Gaps) -> Proposal:
         night = np.broadcast_to(context.night, context.intervals.energy_wh.shape)
         for end in (left, right):  # dark at the one end and light at the other, or in between: the sun rose or set
             applies &= night[gaps.meter, end] == night[gaps.meter, gaps.slot]
-        applies = _whole_gaps(gaps, applies)
+        applies = whole_gaps(gaps, applies)
     low, high = context.intervals.energy_wh[gaps.meter, left], context.intervals.energy_wh[gaps.meter, right]
     step = gaps.slot - before
     value = low + (2 * (high - low) * step + length + 1) // (2 * (length + 1))  # rounded half up
     return Proposal(np.where(applies, value, 0), applies)
 
 
-def e2_nearest_days(context: Context, gaps: Gaps) -> Proposal:
-    """Mean of the three nearest usable days of the same weekday and type, else of the same type; up to seven days."""
-    per_day = context.intervals.slots_per_day
-    short = gaps.gap_length[gaps.gap] <= LIKE_GAP_DAYS_MAX * per_day
-    usable = usable_days(context)
-    total, count = _like_days(context, gaps, usable, SAME_WEEKDAY_OFFSETS)
-    lacking = count < LIKE_DAYS
-    other_total, other_count = _like_days(context, gaps, usable, LIKE_TYPE_OFFSETS)
-    total = np.where(lacking[:, None], other_total, total)
-    count = np.where(lacking, other_count, count)
-    known = (count == LIKE_DAYS)[gaps.part] & short
-    of_day = gaps.slot % per_day
-    value = (2 * total[gaps.part, of_day] + LIKE_DAYS) // (2 * LIKE_DAYS)
-    return Proposal(value, _whole_gaps(gaps, known))
-
-
-def _like_days(
-    context: Context, gaps: Gaps, usable: BoolArray, offsets: tuple[int, ...]
-) -> tuple[Int64Array, NDArray[np.int64]]:
-    """Return the sum of the profiles of up to three nearest like days of each part, and how many there were."""
-    per_day, days = context.intervals.slots_per_day, context.intervals.days
-    profiles = context.intervals.energy_wh.reshape(-1, days, per_day)
-    total = np.zeros((gaps.part_meter.size, per_day), dtype=np.int64)
-    count = np.zeros(gaps.part_meter.size, dtype=np.int64)
-    for offset in offsets:
-        for day in (gaps.part_day - offset, gaps.part_day + offset):
-            inside = (day >= 0) & (day < days)
-            there = day.clip(0, days - 1)
-            like = inside & (context.day_type[there] == context.day_type[gaps.part_day])
-            take = np.flatnonzero(like & usable[gaps.part_meter, there] & (count < LIKE_DAYS))
-            total[take] += profiles[gaps.part_meter[take], there[take]]
-            count[take] += 1
-    return total, count
-
-
 def e3_fixed_day(context: Context, gaps: Gaps) -> Proposal:
     """Take the day that a person chose as the model."""
     if context.fixed_day is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     day = context.fixed_day[gaps.meter]
     per_day = context.intervals.slots_per_day
     usable = usable_days(context)
@@ -146,13 +59,13 @@ def e3_fixed_day(context: Context, gaps: Gaps) -> Proposal:
 def e4_last_year(context: Context, gaps: Gaps) -> Proposal:
     """Take the same slots a year ago, times the season's ratio."""
     if context.last_year_wh is None or context.season_permille is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     place = gaps.meter, gaps.slot
     valid = (
         np.ones(gaps.slot.shape, dtype=np.bool_) if context.last_year_valid is None else context.last_year_valid[place]
     )
     value = (context.last_year_wh[place] * context.season_permille[gaps.meter] + 500) // 1000
-    return Proposal(value, _whole_gaps(gaps, valid))
+    return Proposal(value, whole_gaps(gaps, valid))
 
 
 def e5_temperature(context: Context, gaps: Gaps) -> Proposal:
@@ -161,7 +74,7 @@ def e5_temperature(context: Context, gaps: Gaps) -> Proposal:
     Applies where fourteen days are usable and the line explains half of the variance.
     """
     if context.temperature_dc is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     shape = (context.intervals.meters, context.intervals.days)
     per_day = context.intervals.slots_per_day
     warm = np.broadcast_to((context.temperature_dc - COOLING_BASE_DC).clip(0).astype(np.float64), shape)
@@ -191,7 +104,7 @@ def e6_average_day(context: Context, gaps: Gaps) -> Proposal:
 def e7_class_profile(context: Context, gaps: Gaps) -> Proposal:
     """Share out the class's daily energy by the class's profile."""
     if context.class_profile is None or context.class_daily_wh is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     whole = np.maximum(context.class_profile.sum(axis=1), 1)
     weight = context.class_profile[gaps.meter, gaps.slot % context.intervals.slots_per_day]
     value = (2 * context.class_daily_wh[gaps.meter] * weight + whole[gaps.meter]) // (2 * whole[gaps.meter])
@@ -201,7 +114,7 @@ def e7_class_profile(context: Context, gaps: Gaps) -> Proposal:
 def e8_agreed(context: Context, gaps: Gaps) -> Proposal:
     """Take what was agreed, or zero."""
     if context.agreed_wh is None:
-        return _nothing(gaps)
+        return nothing(gaps)
     value = context.agreed_wh[gaps.meter]
     return Proposal(value.clip(0), value >= 0)
 
@@ -211,14 +124,3 @@ def _average_day(context: Context) -> NDArray[np.float64]:
     profiles = context.intervals.energy_wh.reshape(*usable.shape, -1)
     total = np.einsum("md,mdh->mh", usable.astype(np.int64), profiles)
     return np.asarray(total / np.maximum(usable.sum(axis=1), 1)[:, None])
-
-
-def _nothing(gaps: Gaps) -> Proposal:
-    return Proposal(np.zeros(gaps.slot.shape, dtype=np.int64), np.zeros(gaps.slot.shape, dtype=np.bool_))
-
-
-def _whole_gaps(gaps: Gaps, applies: BoolArray) -> BoolArray:
-    """Keep only gaps of which every slot has a value."""
-    kept = np.ones(gaps.gap_start.shape, dtype=np.bool_)
-    np.logical_and.at(kept, gaps.gap, applies)
-    return np.asarray(kept[gaps.gap])

@@ -80,7 +80,7 @@ def fill(
         registers=replace(
             registers,
             index_wh=registers.index_wh[rows],
-            actual=np.zeros_like(registers.actual[rows]),  # each gap is scaled to its own readings, not to midnights
+            actual=registers.actual[rows],
             digits=registers.digits[rows],
             unit_wh=registers.unit_wh[rows],
             resolution_wh=registers.resolution_wh[rows],
@@ -90,6 +90,7 @@ def fill(
         weekday=weekday,
         day_type=day_type,
         outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+        shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
     made = estimate(context)
     filled = readings_in_gaps(

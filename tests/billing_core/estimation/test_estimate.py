@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_core.estimation.estimate import estimate
+from billing_core.estimation.like_days import middle_half
 from billing_core.estimation.provenance import Method, Quality, Reason
 from protocols.errors import UsageError
 from tests.billing_core.estimation.series import PER_DAY, context_of, days_of
@@ -41,17 +42,50 @@ def test_beside_a_power_failure_nothing_is_interpolated():
     assert made.method[0, 50] == Method.E2_NEAREST_DAYS
 
 
-def test_a_day_is_the_mean_of_the_three_nearest_of_its_weekday():
-    series = WEEKS.copy()
-    series[day(7)], series[day(21)], series[day(28)] = 200, 260, 320  # Mondays around the gap of day 14
-    made = estimate(context_of(series, gap(day(14)), actual=False))
-    assert set(made.intervals.energy_wh[0, day(14)].tolist()) == {(200 + 260 + 100) // 3 + 1}  # day 0 is as near as 28
+def test_a_day_is_the_middle_of_the_like_days_around_it():
+    made = estimate(context_of(WEEKS, gap(day(14)), actual=False))
+    workdays = [WEEKS[day(number)][0] for number in range(35) if number % 7 < 5 and number != 14]
+    assert (
+        min(workdays) < made.intervals.energy_wh[0, day(14)].min() <= made.intervals.energy_wh[0, day(14)].max() < 140
+    )
     assert set(made.method[0, day(14)].tolist()) == {Method.E2_NEAREST_DAYS}
+    saturday = estimate(context_of(WEEKS, gap(day(19)), actual=False))
+    assert abs(saturday.intervals.energy_wh[0, day(19)] - 300).max() < 30
 
 
-def test_too_few_mondays_leave_the_nearest_workdays():
-    made = estimate(context_of(WEEKS[: 14 * PER_DAY], gap(day(7))[: 14 * PER_DAY], actual=False))
-    assert set(made.intervals.energy_wh[0, day(7)].tolist()) == {(110 + 140 + 120 + 1) // 3}
+def test_one_wild_evening_among_the_like_days_changes_the_shape_little():
+    flat = days_of(*[100] * 35)
+    wild = flat.copy()
+    wild[15 * PER_DAY + 20] = 9_000
+    made = estimate(context_of(wild, gap(day(14))))
+    assert abs(made.intervals.energy_wh[0, day(14)] - 100).max() == 0
+
+
+def test_days_of_like_energy_weigh_more_where_the_registers_say_what_the_day_took():
+    heating, mild = np.array([300] * 8 + [50] * 16), np.array([50] * 16 + [100] * 8)
+    series = np.concatenate([heating if number % 2 else mild for number in range(35)])
+    for number, own in ((14, mild), (15, heating)):
+        made = estimate(context_of(series, gap(day(number))))
+        unknown = estimate(context_of(series, gap(day(number)), actual=False))
+        off = [np.abs(each.intervals.energy_wh[0, day(number)] - own).sum() for each in (made, unknown)]
+        assert off[0] * 3 < off[1]
+
+
+def test_with_two_like_days_only_the_average_day_is_taken():
+    short = WEEKS[: 7 * PER_DAY].copy()
+    made = estimate(context_of(short, gap(day(1, 3))[: 7 * PER_DAY], actual=False))
+    assert set(made.method[0, day(1, 3)].tolist()) == {Method.E6_AVERAGE_DAY}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_the_middle_half_lies_between_the_quartiles_and_does_not_know_the_order(seed, models):
+    rng = np.random.default_rng(seed)
+    values, weight = rng.integers(0, 900, (2, models, 3)).astype(float), np.ones((2, models))
+    middle, order = middle_half(values, weight), rng.permutation(models)
+    assert np.allclose(middle, middle_half(values[:, order], weight), rtol=1e-12)
+    assert (middle >= np.quantile(values, 0.25, axis=1, method="lower") - 1e-9).all()
+    assert (middle <= np.quantile(values, 0.75, axis=1, method="higher") + 1e-9).all()
 
 
 def test_a_chosen_day_is_taken_where_the_gap_is_longer_than_a_week():
