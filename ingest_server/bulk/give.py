@@ -14,11 +14,11 @@ FETCH_ROWS = 20_000
 
 # Days are civil; as civil_day() in the database.
 SELECT_ROWS = """
-    select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality, flag
+    select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality,
+        reading_flag_of(channel_id, measured_at)
     from reading
     join channel using (channel_id)
     join meter using (meter_id)
-    left join reading_flag using (channel_id, measured_at)
     where (%(gateway)s::text is null or gateway_id = %(gateway)s) and (%(meter)s::text is null or meter_id = %(meter)s)
         and (%(obis)s::text[] is null or obis = any(%(obis)s))
         and measured_at >= coalesce(%(first_on)s::date - interval '7 hours', '-infinity')

@@ -71,7 +71,6 @@ async def load_parts(
                 chunk, file._replace(rows=done), now_ms, *await places.find(connection, chunk.channels)
             )
             bundle = await admitting.bundle(connection, places.gateways, registered, loaded)
-            careful |= any(each.may_collide for each in bundle.admissions)
             if careful:
                 bundle = replace(bundle, suspects=frozenset(range(len(bundle.admissions))))
             stored = await store(connection, bundle)
@@ -118,7 +117,8 @@ class Admitting:
                 loaded.quarantined += len(batch) - len(admission.rows)
                 admissions.append(admission)
                 rejected += admission.rejected
-        return Bundle(admissions, rejected=rejected, imported=self._file, flags=self._flags())
+        flags = self._flags(~(unknown | future))
+        return Bundle(admissions, rejected=rejected, imported=self._file, flags=flags)
 
     def _note_strange(self, strange: NDArray[np.bool_], loaded: Loaded) -> None:
         loaded.left_out += int(np.count_nonzero(strange))
@@ -167,11 +167,11 @@ class Admitting:
             quality=_array(rows.quality),
         )
 
-    def _flags(self) -> Flags | None:
+    def _flags(self, admitted: NDArray[np.bool_]) -> Flags | None:
         part = self._part
         if part.flag is None:
             return None
-        said = (part.flag > 0) & (self._rows.channel_id > 0)
+        said = (part.flag > 0) & admitted
         return Flags(self._rows.chosen(said), part.flag[said], part.flag_texts)
 
 

@@ -11,22 +11,24 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg.rows import TupleRow
 
 from ingest_server.database.connection import SET_UTC, connection_options
 from ingest_server.database.edition import CHECK_READABLE
 from ingest_server.database.quarantine import LOCK_GROUPS_OF
-from ingest_server.pipeline.bundle import Bundle, GatewayEvent, GatewayStatus
+from ingest_server.pipeline.bundle import Bundle, Flags, GatewayEvent, GatewayStatus
+from ingest_server.pipeline.flags import store_flags
 from ingest_server.pipeline.quarantine import UNLIMITED, Limits, keep
 from ingest_server.pipeline.suspects import (
     CREATE_STAGED,
     Stored,
     Storing,
     copy_readings,
+    find_standing,
     store_carefully,
     store_compared,
-    store_flags,
 )
 from protocols.telemetry.loss import Loss
 from protocols.telemetry.receipt import State
@@ -141,10 +143,16 @@ async def _store(
         if bundle.clocks:
             await cursor.execute(UPSERT_CLOCKS, [list(column) for column in zip(*bundle.clocks, strict=True)])
         if bundle.flags:
-            await store_flags(cursor, bundle.flags.rows, bundle.flags.number, bundle.flags.texts)
+            await _keep_flags(cursor, bundle.flags, all_stand=not suspect)
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
     return Stored(new + stored.new, stored.duplicate, stored.conflict, given_up)
+
+
+async def _keep_flags(cursor: psycopg.AsyncCursor[TupleRow], flags: Flags, *, all_stand: bool) -> None:
+    """Keep the flags of the readings that stand: one that came with a conflicting value has none."""
+    standing = np.ones(len(flags.rows), bool) if all_stand else await find_standing(cursor, flags.rows)
+    await store_flags(cursor, flags.rows.chosen(standing), flags.number[standing], flags.texts)
 
 
 async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> None:

@@ -49,17 +49,6 @@ INSERT_STAGED = """
     order by channel_id, measured_at, message
     on conflict do nothing
 """
-# A flag belongs to the reading that stands: one that came with a conflicting value is not kept.
-INSERT_FLAGS = """
-    insert into reading_flag (channel_id, measured_at, flag)
-    select s.channel_id, s.measured_at, f.flag
-    from staged_reading s
-    join reading r using (channel_id, measured_at, value)
-    join unnest({texts}::text[]) with ordinality as f (flag, message) on f.message = s.message
-    where r.measured_at between {first} and {last}
-    order by s.channel_id, s.measured_at
-    on conflict do nothing
-"""
 INSERT_CONFLICTS = """
     insert into reading_conflict (channel_id, measured_at, value, quality, gateway_id, generation, sequence)
     select s.channel_id, s.measured_at, s.value, s.quality, m.gateway_id, m.generation, m.sequence
@@ -126,13 +115,14 @@ async def store_carefully(cursor: Cursor, parts: Parts) -> Stored:
     return Stored(new, len(staged) - new - kept, kept)
 
 
-async def store_flags(cursor: Cursor, rows: Rows, number: NDArray[np.int32], texts: Sequence[str]) -> None:
-    """Keep what is said of the quality of ``rows``, where they stand: of each the text with its number, from 1."""
-    if not len(rows):
-        return
-    await cursor.execute(CLEAR_STAGED)
-    await _stage(cursor, number, rows)
-    await cursor.execute(sql.SQL(INSERT_FLAGS).format(texts=sql.Literal(list(texts)), **_bounds(rows)))
+async def find_standing(cursor: Cursor, rows: Rows) -> NDArray[np.bool_]:
+    """Return which of ``rows`` are stored with the value that they say."""
+    standing = np.zeros(len(rows), bool)
+    if len(rows):
+        await cursor.execute(CLEAR_STAGED)
+        place, value = await _find(cursor, rows)
+        standing[place] = rows.value[place] == value
+    return standing
 
 
 def _bounds(rows: Rows) -> dict[str, sql.Composed]:

@@ -99,6 +99,22 @@ def test_nem12_keeps_its_qualities_on_the_way_in_and_out(dsn, tmp_path, capsys):
     assert stored(dsn) == before
 
 
+def test_a_method_is_not_kept_for_a_reading_that_says_another_value(dsn, tmp_path, capsys):
+    """The day's third interval is there with another value, the fourth with the same."""
+    begin_ms = START_MS + 1_800_000
+    there = [Reading("g1-M0", "1.0.1.29.0", begin_ms + n * 1_800_000, value) for n, value in ((2, 7), (3, 3250))]
+    store_transactions(dsn, [[message("g1", 1, there)]])
+    values = ",".join(f"{number}.25" for number in range(48))
+    text = f"100,NEM12,202510020000,a,b\n200,g1-M0,E1,E1,E1,N1,,KWH,30,\n300,20251001,{values},E52,,,,\n900\n"
+    (tmp_path / "in.nem").write_text(text)
+    found = imported(capsys, str(tmp_path / "in.nem"), "--utc-offset", "7", status=1)
+    assert (found["new"], found["duplicate"], found["conflict"]) == (46, 1, 1)
+    select = "select reading_flag_of(channel_id, measured_at) from reading order by measured_at"
+    with connect(dsn) as connection:
+        flags = [flag for (flag,) in connection.execute(select)]
+    assert flags == ["E52", "E52", None, *["E52"] * 45]
+
+
 def test_a_reading_by_hand_has_its_own_quality_and_never_overwrites(dsn, tmp_path, capsys):
     taken, other = readings(count=1)[:2]
     store_transactions(dsn, [[message("g1", 1, [taken])]])
