@@ -17,6 +17,9 @@ from billing_core.rounding import Int64Array
 NOT_MEASURED = -1
 """Stands in ``generation_wh`` and ``reactive_varh`` for a meter that does not measure it."""
 
+NO_PLAN = -1
+"""Stands in ``rate_plan`` for a contract that is billed by the acts alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -65,6 +68,10 @@ class Batch:
         Exported energy up to then, which net metering asks for, else ``NOT_MEASURED``. [Wh, n]
     two_component, demand_w
         Whether the contract is one of the two-component pilot, and the highest half hour of the month. [bool, n; W, n]
+    rate_plan
+        Place in the list of rate plans that the engine is given, ``NO_PLAN`` for none. [n]
+    demand_before_w
+        Highest demand of the months before, as far back as the plan's ratchet goes; ``NOT_MEASURED`` for none. [W, n]
     """
 
     start_on: NDArray[np.datetime64]
@@ -94,6 +101,8 @@ class Batch:
     export_before_change_wh: Int64Array
     two_component: NDArray[np.bool_]
     demand_w: Int64Array
+    rate_plan: Int64Array
+    demand_before_w: Int64Array
 
     def __len__(self) -> int:
         return int(self.energy_wh.shape[0])
@@ -125,6 +134,8 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "export_before_change_wh": (np.int64, NOT_MEASURED),
     "two_component": (np.bool_, False),
     "demand_w": (np.int64, NOT_MEASURED),
+    "rate_plan": (np.int64, NO_PLAN),
+    "demand_before_w": (np.int64, NOT_MEASURED),
 }
 """Type and default of each column but those of three rates; ``None``: must be given."""
 SEVERAL = ("households_changed_on", "households_after", "households_after_parts")

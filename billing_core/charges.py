@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.codes import Certainty, LineKind, Register
+from billing_core.rate_plan import Ratchet
 from billing_core.rounding import Int64Array
 from billing_core.solar import Purchase
 
@@ -25,10 +26,11 @@ class Slot:
     tier
         1 for the first; 0 where there are no tiers.
     price
-        [đ/kWh; đ/kW for demand]; 0 for reactive energy, which is charged by a share of the active energy's cost.
+        [đ/kWh; đ/kW for demand, đ a month for a fixed or minimum charge]; 0 for reactive energy, which is charged by a
+        share of the active energy's cost.
     formula
-        Which rule computes the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``refused``, ``reactive`` or
-        ``demand``.
+        Which rule computes the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``refused``, ``reactive``,
+        ``demand``, ``ratchet``, ``fixed`` or ``minimum``.
     clause
         The act and the place in its price list.
     width_kwh
@@ -51,6 +53,7 @@ class Slot:
     nominal_days: int
     period_days: int
     width_kwh: int = 0
+    ratchet: Ratchet | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,9 @@ class Group:
         [Wh, đ, Wh; slots × m]
     factor, surcharge_bp
         Power factor, −1 where reactive energy is not charged, and the surcharge it makes. [1/100, 1/100 %; m]
+    own
+        Of lines of a rate plan what was drawn of the demand that is billed, and what a minimum comes to; else −1; none
+        without a rate plan. [W, đ; slots × m]
     """
 
     rows: Int64Array
@@ -75,11 +81,12 @@ class Group:
     quota_wh: Int64Array | None
     factor: Int64Array | None = None
     surcharge_bp: Int64Array | None = None
+    own: Int64Array | None = None
 
     def charged(self) -> NDArray[np.bool_]:
-        """Return which lines each bill has: those with energy, and a surcharge that is known without it. [slots × m]"""
+        """Return which lines each bill has: those with energy, and those that charge without. [slots × m]"""
         found: NDArray[np.bool_] = self.energy_wh != 0
-        if self.factor is not None:
+        if self.factor is not None or self.own is not None:
             found |= self.amount != 0
         return found
 
@@ -110,7 +117,8 @@ class Lines:
     quota_wh
         Width of the tier for this bill, −1 where the line has none. [Wh]
     extra
-        The quota; of a surcharge for reactive energy, power factor [1/100] × 100,000 + surcharge [1/100 %].
+        The quota; of a surcharge for reactive energy, power factor [1/100] × 100,000 + surcharge [1/100 %]; of demand
+        by a rate plan what was drawn [W], of a minimum charge what it comes to [đ].
     """
 
     slots: tuple[Slot, ...]
@@ -168,7 +176,10 @@ class Charges:
             energies.append(group.energy_wh[slot, held])
             amounts.append(group.amount[slot, held])
             quotas.append(np.full_like(slot, -1) if group.quota_wh is None else group.quota_wh[slot, held])
-            extras.append(quotas[-1] if group.factor is None else group.surcharges(slot, held, quotas[-1]))
+            extra = quotas[-1] if group.factor is None else group.surcharges(slot, held, quotas[-1])
+            if group.own is not None:
+                extra = np.where(group.own[slot, held] >= 0, group.own[slot, held], extra)
+            extras.append(extra)
             slots.extend(group.slots)
         bill, slot = _joined(bills), _joined(places)
         order = np.argsort(bill, kind="stable")

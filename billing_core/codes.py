@@ -110,6 +110,8 @@ class LineKind(Coded):
     VAT = "vat"
     SOLAR_PURCHASE = "solar_purchase"
     DEMAND = "demand"
+    FIXED = "fixed"
+    MINIMUM = "minimum"
 
 
 class Certainty(Coded):

@@ -12,19 +12,20 @@ over customers. A quote is the same engine with one row. Every result is an exac
 5. reactive energy adds its surcharge; tax is taken on the subtotal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.batch import NOT_MEASURED, Batch
+from billing_core.batch import NO_PLAN, NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Category, Coded, Hold, QuotaRounding, Solar, Voltage, member_of
 from billing_core.households import change_invalid, has_change
-from billing_core.period import Period, plan_period
+from billing_core.period import Part, Period, cycle_days, plan_period
 from billing_core.pricing import Members, PriceClass, charge_group
+from billing_core.rate_plan import PLANNED_DAYS_MAX, VOLTAGE, RatePlan
 from billing_core.rounding import (
     DAYS_MAX,
     DEMAND_W_MAX,
@@ -44,7 +45,13 @@ FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2999-12-31")  
 PLACES_MAX = 2**16
 
 
-def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = QuotaRounding.KWH) -> Charges:
+def charge(
+    batch: Batch,
+    tariffs: Tariffs,
+    *,
+    quota_rounding: QuotaRounding = QuotaRounding.KWH,
+    plans: Sequence[RatePlan] = (),
+) -> Charges:
     """Compute the bills of ``batch``.
 
     Parameters
@@ -55,6 +62,8 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
         What is in force when (:func:`billing_core.tariff_files.load_tariffs`).
     quota_rounding
         To what the width of a tier is rounded; EVN's formula says whole kWh.
+    plans
+        Rate plans, which ``batch.rate_plan`` refers to.
 
     Returns
     -------
@@ -62,14 +71,14 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
         n rows. Rows that cannot be computed are held with a reason; the others are as if these were not there.
     """
     n = len(batch)
-    hold = held_at_the_door(batch)
+    hold = held_at_the_door(batch, plans)
     admitted = without_held(batch, hold)
     energy, purchase = settle_solar(admitted, tariffs)
     admitted = with_netted_change(admitted, energy)
     subtotal, vat, permille = (np.zeros(n, dtype=np.int64) for _ in range(3))
     groups = []
     for rows, key in _groups(admitted, hold):
-        plan = _plan(tariffs, key, quota_rounding)
+        plan = _plan(tariffs, key, quota_rounding, plans)
         if isinstance(plan, Hold):
             hold[rows] = plan.code
             continue
@@ -92,8 +101,42 @@ def charge(batch: Batch, tariffs: Tariffs, *, quota_rounding: QuotaRounding = Qu
     )
 
 
-def _plan(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[Period, PriceClass] | Hold:
+def _plan(
+    tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding, plans: Sequence[RatePlan]
+) -> tuple[Period, PriceClass] | Hold:
     """Return the period of a group and its class of prices, or why its bills cannot be computed."""
+    if key.rate_plan != NO_PLAN:
+        return _plan_of_own(tariffs, key, quota_rounding, plans[key.rate_plan])
+    return _plan_of_acts(tariffs, key, quota_rounding)
+
+
+def _plan_of_own(
+    tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding, own: RatePlan
+) -> tuple[Period, PriceClass] | Hold:
+    """Return the same of a group with a rate plan, which may leave energy or tax to the acts."""
+    if (key.end_on - key.start_on).days >= PLANNED_DAYS_MAX or key.two_component:
+        return Hold.NOT_ONE_MONTH
+    tax = own.tax or tariffs.vat_on(key.end_on)
+    if tax is None:
+        return Hold.NO_VAT_RATE
+    if not own.prices_energy:
+        found = _plan_of_acts(
+            replace(tariffs, vat=(replace(tax, start_on=date.min, end_on=date.max),)), key, quota_rounding
+        )
+        if isinstance(found, Hold):
+            return found
+        period, kind = found
+        return replace(period, vat=tax), replace(kind, plan=own)
+    part = Part(start_on=key.start_on, end_on=key.end_on, act=own.as_act(key.category), structure=own.structure)
+    days = (key.end_on - key.start_on).days + 1
+    period = Period(days=days, nominal_days=key.nominal_days or cycle_days(key.start_on), parts=(part,), vat=tax)
+    kind = PriceClass(
+        category=key.category, voltage=VOLTAGE, three_rates=key.three_rates, quota_rounding=quota_rounding, plan=own
+    )
+    return period, kind
+
+
+def _plan_of_acts(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -> tuple[Period, PriceClass] | Hold:
     period = plan_period(tariffs, key.start_on, key.end_on, key.nominal_days)
     if isinstance(period, Hold):
         return period
@@ -132,7 +175,7 @@ def _unpriced(period: Period, key: "Key") -> Hold:
     return Hold.VOLTAGE_NOT_PRICED if elsewhere else Hold.NO_PRICE
 
 
-def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
+def held_at_the_door(batch: Batch, plans: Sequence[RatePlan] = ()) -> NDArray[np.int8]:
     """Return why each row cannot be billed whatever the tariff says, as codes of :class:`Hold`; 0 where it can. [n]"""
     hold = np.zeros(len(batch), dtype=np.int8)
     days = (batch.end_on - batch.start_on).astype(np.int64) + 1
@@ -156,14 +199,14 @@ def held_at_the_door(batch: Batch) -> NDArray[np.int8]:
         (Hold.NO_SOLAR_PRICE, (batch.solar_price < 0) | (batch.solar_price > PRICE_MAX)),
         (Hold.REACTIVE_INVALID, (reactive < NOT_MEASURED) | (reactive > ENERGY_WH_MAX)),
         (Hold.NET_METERING_THREE_RATES, solar_holds(batch)),
-        *_holds_of_options(batch),
+        *_holds_of_options(batch, plans),
     )
     for reason, found in checks:
         hold[found & (hold == 0)] = reason.code
     return hold
 
 
-def _holds_of_options(batch: Batch) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
+def _holds_of_options(batch: Batch, plans: Sequence[RatePlan]) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
     """Yield the holds of what few bills have, each only if one of them has it."""
     if has_change(batch).any():
         yield Hold.HOUSEHOLDS_INVALID, change_invalid(batch)
@@ -172,8 +215,12 @@ def _holds_of_options(batch: Batch) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
     factor = batch.power_factor_percent
     if (factor != NOT_MEASURED).any():
         yield Hold.POWER_FACTOR_INVALID, (factor != NOT_MEASURED) & ((factor < 0) | (factor > 100))
-    if batch.two_component.any():
-        yield Hold.DEMAND_INVALID, batch.two_component & ((batch.demand_w < 0) | (batch.demand_w > DEMAND_W_MAX))
+    planned = batch.rate_plan != NO_PLAN
+    if planned.any():
+        yield Hold.CODE_UNKNOWN, (batch.rate_plan < NO_PLAN) | (batch.rate_plan >= len(plans))
+    of_demand = batch.two_component | np.isin(batch.rate_plan, [at for at, own in enumerate(plans) if own.demand])
+    if of_demand.any():
+        yield Hold.DEMAND_INVALID, of_demand & ((batch.demand_w < 0) | (batch.demand_w > DEMAND_W_MAX))
     before = batch.before_change_wh
     read = before[:, 0] != NOT_MEASURED
     if read.any():
@@ -218,6 +265,7 @@ class Key:
     refused_three_rates: bool
     two_component: bool
     read_at_change: bool
+    rate_plan: int
 
 
 def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, Key]]:
@@ -237,6 +285,7 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
         batch.refused_three_rates,
         batch.two_component,
         batch.before_change_wh[:, 0] != NOT_MEASURED,
+        batch.rate_plan,
     )
     place, places = np.zeros(rows.shape[0], dtype=np.int64), 1
     for column in columns:
@@ -269,5 +318,6 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
                 refused_three_rates=bool(batch.refused_three_rates[first]),
                 two_component=bool(batch.two_component[first]),
                 read_at_change=bool(batch.before_change_wh[first, 0] != NOT_MEASURED),
+                rate_plan=int(batch.rate_plan[first]),
             ),
         )

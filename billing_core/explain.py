@@ -49,8 +49,15 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "{base} đ × {percent} % = {amount} đ. Căn cứ: {act}.",
         "undeclared": "Người thuê nhà chưa kê khai: toàn bộ theo giá của một bậc.",
         "refused": "Khách hàng từ chối lắp công tơ ba giá: toàn bộ theo giá giờ cao điểm.",
-        "demand": "Công suất cực đại trong tháng: {kwh} kW × {price} đ/kW = {amount} đ, làm tròn đến đồng. "
+        "demand": "Công suất cực đại trong tháng: {kwh} kW × {price} đ/kW{by_days} = {amount} đ, làm tròn đến đồng. "
         "Căn cứ: {act}.",
+        "ratchet": "Công suất tính tiền là số lớn nhất của: công suất cực đại trong kỳ {drawn} kW; {percent} % của mức "
+        "cao nhất {months} tháng trước, {before} kW; mức tối thiểu {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
+        "{amount} đ, làm tròn đến đồng. Căn cứ: {act}.",
+        "fixed": "Phí cố định: {price} đ/tháng{by_days} = {amount} đ. Căn cứ: {act}.",
+        "minimum": "Mức tiền tối thiểu: {price} đ/tháng{by_days} = {least} đ, đã tính {base} đ, thu thêm {amount} đ. "
+        "Căn cứ: {act}.",
+        "by days": " ÷ {nominal_days} ngày × {days} ngày",
     },
     Language.EN: {
         "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
@@ -66,8 +73,15 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "{base} đ × {percent} % = {amount} đ. By {act}.",
         "undeclared": "Tenants not declared: all at the price of one tier.",
         "refused": "A three-rate meter was refused: all at the peak price.",
-        "demand": "Highest half hour of the month: {kwh} kW × {price} đ/kW = {amount} đ, rounded to the đồng. "
+        "demand": "Highest half hour of the month: {kwh} kW × {price} đ/kW{by_days} = {amount} đ, rounded to the đồng. "
         "By {act}, {clause}.",
+        "ratchet": "Billed demand is the largest of: the period's highest {drawn} kW; {percent} % of the highest of "
+        "the {months} months before, {before} kW; the floor of {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
+        "{amount} đ, rounded to the đồng. By {act}, {clause}.",
+        "fixed": "Fixed charge: {price} đ a month{by_days} = {amount} đ. By {act}.",
+        "minimum": "Minimum charge: {price} đ a month{by_days} = {least} đ, of which {base} đ are charged; "
+        "{amount} đ are missing. By {act}.",
+        "by days": " ÷ {nominal_days} days × {days} days",
     },
 }
 
@@ -76,8 +90,10 @@ def explain_line(line: BillLine, language: Language = Language.VI) -> str:
     """Return what the line charges and why, as one paragraph."""
     say = SENTENCES[language]
     words = _operands(line, language)
-    if line.formula in ("vat", "reactive", "demand"):
-        return say[line.formula].format_map(words)
+    if line.formula in ("vat", "reactive", "demand", "ratchet", "fixed", "minimum"):
+        # The pilot's demand is of whole months, so its words are what they were.
+        by_days = say["by days"].format_map(words) if line.days != line.nominal_days else ""
+        return say[line.formula].format_map({**words, "by_days": by_days})
     first = say["unpriced" if line.price is None else "priced"].format_map(words)
     if line.formula in ("undeclared", "refused"):
         return f"{first} {say[line.formula]}"
@@ -100,9 +116,15 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         "households": line.households,
         "base": line.base_amount,
         "percent": None if line.share is None else line.share * 100,
+        "drawn": None if line.drawn_w is None else Fraction(line.drawn_w, 1000),
+        "before": None if line.before_w is None else Fraction(line.before_w, 1000),
+        "least": line.least,
         "power_factor": None if line.power_factor is None else Fraction(line.power_factor, 100),
     }
     words = {key: "–" if value is None else format_number(value, language) for key, value in numbers.items()}
+    if line.ratchet is not None:
+        words["percent"], words["months"] = str(line.ratchet.percent), str(line.ratchet.months)
+        words["floor"] = format_number(Fraction(line.ratchet.least_w, 1000), language)
     return words | {
         "name": line_name(line, language),
         "act": line.act if language is Language.EN else _in_vietnamese(line.act),
@@ -128,6 +150,10 @@ def line_name(line: BillLine, language: Language) -> str:
             return "Công suất phản kháng" if vietnamese else "Reactive energy"
         case LineKind.DEMAND:
             return "Công suất" if vietnamese else "Capacity"
+        case LineKind.FIXED:
+            return "Phí cố định" if vietnamese else "Fixed charge"
+        case LineKind.MINIMUM:
+            return "Mức tối thiểu" if vietnamese else "Minimum charge"
         case LineKind.SOLAR_PURCHASE:
             return "Mua điện mặt trời" if vietnamese else "Solar energy bought"
     named = RATE_NAMES[language].get(line.register) if line.register is not None else None

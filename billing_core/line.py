@@ -1,5 +1,6 @@
 """A line of a bill as a value: what it charges, and every operand needed to compute it again and to explain it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -7,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from billing_core.batch import Batch
+from billing_core.batch import NO_PLAN, Batch
 from billing_core.charges import Charges, Group
 from billing_core.codes import Certainty, LineKind, Register, Solar, member_of
 from billing_core.households import households_of
+from billing_core.rate_plan import Ratchet, RatePlan
 from billing_core.rounding import Int64Array
 from billing_core.solar import price_in
 from billing_core.tariff import Tariffs
 
 ENERGY_KEYS = {LineKind.REACTIVE: "kvarh", LineKind.DEMAND: "kw"}
 """What the quantity of a line is called in JSON, where it is not kWh."""
+WITHOUT_QUANTITY = (LineKind.VAT, LineKind.FIXED, LineKind.MINIMUM)
+"""Lines that charge money for no quantity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +38,13 @@ class BillLine:
     energy_wh
         [Wh; varh for reactive energy; W for demand; 0 for tax]
     price
-        [đ/kWh; đ/kW for demand]; ``None`` for tax and reactive energy, which are shares of ``base_amount``.
+        [đ/kWh; đ/kW for demand, đ a month for fixed and minimum charges]; ``None`` for tax and reactive energy, which
+        are shares of ``base_amount``.
     amount
         [đ]
     formula
         Which rule computed the amount: ``tier``, ``rate``, ``single``, ``undeclared``, ``refused``,
-        ``reactive``, ``demand``, ``vat``, ``solar``.
+        ``reactive``, ``demand``, ``ratchet``, ``fixed``, ``minimum``, ``vat``, ``solar``.
     act, clause
         The act, and the place in it.
     start_on, end_on, days, period_days, nominal_days
@@ -52,6 +57,10 @@ class BillLine:
         What a share is taken of [đ], and the share: 0.08 for tax, 0.125 for reactive energy.
     power_factor
         [1/100]
+    drawn_w, before_w, ratchet
+        Of demand by a rate plan what was drawn, the highest of the months before, and the plan's ratchet. [W]
+    least
+        What a minimum charge comes to, of which ``base_amount`` is charged already. [đ]
     """
 
     kind: LineKind
@@ -75,6 +84,10 @@ class BillLine:
     base_amount: int | None = None
     share: Fraction | None = None
     power_factor: int | None = None
+    drawn_w: int | None = None
+    before_w: int | None = None
+    ratchet: Ratchet | None = None
+    least: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as what JSON can hold: kWh for energy, đồng for money, what does not apply left out."""
@@ -83,7 +96,7 @@ class BillLine:
             "kind": self.kind.value,
             "tier": self.tier,
             "register": None if self.tier or self.register is None else self.register.value,
-            energy_key: None if self.kind is LineKind.VAT else wh_as_kwh(self.energy_wh),
+            energy_key: None if self.kind in WITHOUT_QUANTITY else wh_as_kwh(self.energy_wh),
             "price": self.price,
             "amount": self.amount,
             "formula": self.formula,
@@ -101,6 +114,10 @@ class BillLine:
             "base_amount": self.base_amount,
             "share": None if self.share is None else str(self.share),
             "power_factor": None if self.power_factor is None else self.power_factor / 100,
+            "drawn_kw": None if self.drawn_w is None else wh_as_kwh(self.drawn_w),
+            "before_kw": None if self.before_w is None else wh_as_kwh(self.before_w),
+            "ratchet": None if self.ratchet is None else self.ratchet.to_json(),
+            "least": self.least,
         }
         return {key: value for key, value in found.items() if value is not None}
 
@@ -133,6 +150,10 @@ class BillLine:
             base_amount=found.get("base_amount"),
             share=Fraction(found["share"]) if "share" in found else None,
             power_factor=None if "power_factor" not in found else round(found["power_factor"] * 100),
+            drawn_w=None if "drawn_kw" not in found else _kwh_as_wh(found["drawn_kw"]),
+            before_w=None if "before_kw" not in found else _kwh_as_wh(found["before_kw"]),
+            ratchet=Ratchet(**found["ratchet"]) if "ratchet" in found else None,
+            least=found.get("least"),
         )
 
 
@@ -159,7 +180,7 @@ def bill_lines(batch: Batch, charges: Charges, row: int) -> tuple[BillLine, ...]
 def _line(group: Group, number: int, place: int, batch: Batch, row: int) -> BillLine:
     slot = group.slots[number]
     quota = -1 if group.quota_wh is None else int(group.quota_wh[number, place])
-    reactive = slot.kind is LineKind.REACTIVE
+    reactive, planned = slot.kind is LineKind.REACTIVE, -1 if group.own is None else int(group.own[number, place])
     amount = int(group.amount[number, place])
     base = int(group.amount[:number, place].sum())
     return BillLine(
@@ -181,9 +202,13 @@ def _line(group: Group, number: int, place: int, batch: Batch, row: int) -> Bill
         quota_wh=None if quota < 0 else quota,
         width_kwh=slot.width_kwh or None,
         households=households_of(batch, row, slot.start_on, slot.end_on) if slot.formula == "tier" else Fraction(1),
-        base_amount=base if reactive else None,
+        base_amount=base if reactive or slot.kind is LineKind.MINIMUM else None,
         share=Fraction(_at(group.surcharge_bp, place), 10_000) if reactive else None,
         power_factor=_at(group.factor, place) if reactive else None,
+        drawn_w=planned if slot.kind is LineKind.DEMAND and planned >= 0 else None,
+        before_w=None if slot.ratchet is None else max(int(batch.demand_before_w[row]), 0),
+        ratchet=slot.ratchet,
+        least=planned if slot.kind is LineKind.MINIMUM else None,
     )
 
 
@@ -192,10 +217,11 @@ def _at(column: Int64Array | None, place: int) -> int:
     return int(column[place])
 
 
-def vat_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs) -> BillLine:
+def vat_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs, *, plans: Sequence[RatePlan] = ()) -> BillLine:
     """Return the tax of a computed bill as a line."""
     start_on, end_on = batch.start_on[row].item(), batch.end_on[row].item()
-    rate = tariffs.vat_on(end_on)
+    plan = int(batch.rate_plan[row])
+    rate = (None if plan == NO_PLAN else plans[plan].tax) or tariffs.vat_on(end_on)
     assert rate is not None
     return BillLine(
         kind=LineKind.VAT,

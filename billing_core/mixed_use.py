@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.batch import NOT_MEASURED, Batch
+from billing_core.batch import NO_PLAN, NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Category, Hold, QuotaRounding, Solar
 from billing_core.engine import charge, held_at_the_door, without_held
@@ -88,6 +88,7 @@ def _hold_uses(batch: Batch, uses: Uses, hold: NDArray[np.int8]) -> None:
     none = np.zeros(n, dtype=np.bool_)
     none[uses.bill[uses.share_bp <= 0]] = True
     wrong = (shares != WHOLE_BP) | twice | none | batch.two_component | batch.undeclared_rental
+    wrong |= batch.rate_plan != NO_PLAN
     hold[wrong & (hold == 0)] = Hold.SHARES_INVALID.code
 
 

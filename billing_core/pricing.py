@@ -10,9 +10,11 @@ from billing_core.charges import Group, Slot
 from billing_core.codes import RATES, Category, LineKind, QuotaRounding, Register, Voltage
 from billing_core.households import has_change, household_days
 from billing_core.period import Part, Period
+from billing_core.plan_charges import with_line, with_plan_charges
+from billing_core.rate_plan import RatePlan
 from billing_core.reactive import charge_reactive, power_factor, surcharge
 from billing_core.rounding import Int64Array, divide_half_up, multiply
-from billing_core.tariff import BY_RATE, TIERED, PowerFactorTable, TwoComponent
+from billing_core.tariff import PowerFactorTable, TwoComponent
 from billing_core.tiers import WH_PER_KWH, share_by_days, split_tiers, tier_quota
 
 W_PER_KW = 1_000
@@ -39,6 +41,7 @@ class PriceClass:
     refused_three_rates: bool = False
     read_at_change: bool = False
     pilot: TwoComponent | None = None
+    plan: RatePlan | None = None
 
 
 def charge_group(
@@ -66,6 +69,8 @@ def charge_group(
         group = _with_reactive(group, members, period, table)
     if kind.pilot is not None:
         group = _with_demand(group, members, kind.pilot.capacity[kind.voltage])
+    if kind.plan is not None:
+        group = with_plan_charges(group, members.batch, kind.plan, period)
     return group, group.amount.sum(axis=0)
 
 
@@ -83,9 +88,9 @@ def _fill(members: Members, kind: PriceClass, period: Period, part: Part, energy
     one = _slot(kind, period, part)
     if kind.undeclared_rental:
         return _fill_undeclared(one, part, energy)
-    if kind.category in TIERED:
+    if kind.category in part.act.tiered:
         return _fill_tiers(one, members, kind, part, energy)
-    if kind.category in BY_RATE:
+    if kind.pilot is not None or (kind.category, kind.voltage) in part.act.rates:
         return _fill_rates(one, kind, part, energy)
     return _fill_single(one, kind, part, energy)
 
@@ -174,7 +179,7 @@ def _fill_rates(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> 
 
 
 def _fill_single(one: Slot, kind: PriceClass, part: Part, energy: Int64Array) -> Block:
-    prepaid = kind.category is Category.PREPAID
+    prepaid = kind.category is Category.PREPAID and (kind.category, kind.voltage) not in part.act.single
     slot = replace(
         one,
         price=part.act.prepaid if prepaid else part.act.single[kind.category, kind.voltage],
@@ -232,7 +237,7 @@ def _with_reactive(group: Group, members: Members, period: Period, table: PowerF
         width_kwh=0,
     )
     charged = np.where(amount > 0, reactive, 0)
-    group = _with_line(group, slot, charged, amount)
+    group = with_line(group, slot, charged, amount)
     return replace(group, factor=np.where(measured, factor, -1), surcharge_bp=rise)
 
 
@@ -247,15 +252,4 @@ def _with_demand(group: Group, members: Members, price: int) -> Group:
         clause="price of capacity",
     )
     demand = members.batch.demand_w[members.rows]
-    return _with_line(group, slot, demand, divide_half_up(multiply(demand, price), W_PER_KW))
-
-
-def _with_line(group: Group, slot: Slot, energy: Int64Array, amount: Int64Array) -> Group:
-    none = np.full((1, energy.shape[0]), -1, dtype=np.int64)
-    return replace(
-        group,
-        slots=(*group.slots, slot),
-        energy_wh=np.concatenate([group.energy_wh, energy[np.newaxis]]),
-        amount=np.concatenate([group.amount, amount[np.newaxis]]),
-        quota_wh=None if group.quota_wh is None else np.concatenate([group.quota_wh, none]),
-    )
+    return with_line(group, slot, demand, divide_half_up(multiply(demand, price), W_PER_KW))
