@@ -31,6 +31,8 @@ def exact_bill(use: Use) -> ExactBill:
     if use.meters:
         use = replace(use, kwh=consumed(use.meters))
     billed, bought, carried, price = _settle(use, files["solar.toml"])
+    if use.solar == "net_2017" and use.before_change_kwh is not None:
+        use = replace(use, before_change_kwh=_netted(use))
     cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
     lines = [
         line
@@ -69,22 +71,43 @@ def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[st
     """Return each use with its energy: shares in whole kWh, counted from the first; the last use has the rest."""
     if not use.uses:
         return [(use, kwh)]
-    if use.before_change_kwh is not None or use.demand_kw is not None or use.undeclared_rental:
+    if use.demand_kw is not None or use.undeclared_rental:
         raise NotBillableError("not defined for mixed use")
     first = (use.category, use.voltage, 1 - sum((share for _, _, share in use.uses), Fraction(0)))
     found: list[tuple[Use, Mapping[str, Fraction]]] = []
-    before = Fraction(0)
+    given = Fraction(0)
     for category, voltage, share in (first, *use.uses):
-        energy = {
-            name: _share(total, before + share) - _share(total, before) for name, total in kwh.items()
-        }  # fmt: skip
-        found.append((replace(use, category=category, voltage=voltage), energy))
-        before += share
+        own = replace(use, category=category, voltage=voltage)
+        if use.before_change_kwh is None:
+            energy = _between(kwh, given, given + share)
+        else:  # read at a change of price: what flowed before and after is shared out apart
+            earlier = _between(use.before_change_kwh, given, given + share)
+            later = {name: total - use.before_change_kwh[name] for name, total in kwh.items()}
+            own = replace(own, before_change_kwh=earlier)
+            energy = {name: earlier[name] + part for name, part in _between(later, given, given + share).items()}
+        found.append((own, energy))
+        given += share
     return found
+
+
+def _between(kwh: Mapping[str, Fraction], low: Fraction, high: Fraction) -> dict[str, Fraction]:
+    """Return what lies between two shares of the whole, each in whole kWh."""
+    return {name: _share(total, high) - _share(total, low) for name, total in kwh.items()}
 
 
 def _share(kwh: Fraction, share: Fraction) -> Fraction:
     return kwh if share == 1 else min(kwh, Fraction(half_up(kwh * share)))
+
+
+def _netted(use: Use) -> dict[str, Fraction]:
+    """Return what is billed up to a change of price: what one part has too much comes off the other."""
+    if use.before_change_kwh is None or use.export_before_kwh is None or set(use.before_change_kwh) != {"SG"}:
+        raise NotBillableError("net metering at a change of price asks for the export until then")
+    earlier = use.before_change_kwh["SG"] - use.export_before_kwh - use.carry_in_kwh
+    later = use.kwh["SG"] - use.before_change_kwh["SG"] - (use.export_kwh - use.export_before_kwh)
+    if earlier < 0:
+        return {"SG": Fraction(0)}
+    return {"SG": earlier if later > 0 else max(Fraction(0), earlier + later)}
 
 
 def _lines_of(
@@ -120,7 +143,7 @@ def _shared_out(
     for _, _, act in parts:
         _price_list(use, act)
     if use.before_change_kwh is not None:
-        if len(parts) != 2 or use.solar == "net_2017":
+        if len(parts) != 2:
             raise NotBillableError("a reading at a change of price, and none or several")
         after = {name: kwh - use.before_change_kwh[name] for name, kwh in billed.items()}
         for (first, last, act), share in zip(parts, (use.before_change_kwh, after), strict=True):

@@ -30,8 +30,8 @@ class Use:
     showed. Both days are billed. ``household_changes`` are the first days of other numbers of households, in order,
     and those numbers; ``tenants`` and ``person_days`` say instead of ``households`` who lives in a shared house, and
     how many days of people there were; ``before_change_kwh`` is what a meter read at the change of price had counted
-    until then; ``demand_kw`` asks for the two-component pilot; ``uses`` are other uses than ``category``, each with its
-    voltage and its share.
+    until then, and ``export_before_kwh`` what it had exported; ``demand_kw`` asks for the two-component pilot; ``uses``
+    are other uses than ``category``, each with its voltage and its share.
     """
 
     category: str
@@ -57,6 +57,7 @@ class Use:
     refused_three_rates: bool = False
     household_changes: tuple[tuple[date, Fraction], ...] = ()
     before_change_kwh: Mapping[str, Fraction] | None = None
+    export_before_kwh: Fraction | None = None
     demand_kw: Fraction | None = None
     uses: tuple[tuple[str, str, Fraction], ...] = ()
     meters: tuple[MeterPart, ...] = ()

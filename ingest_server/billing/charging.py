@@ -67,6 +67,7 @@ def batch_of_points(
         export_before_change_wh=export_before_wh[rows],
         start_on=points.first_day[rows].astype("datetime64[D]"),
         end_on=points.last_day[rows].astype("datetime64[D]"),
+        nominal_days=_cycle_days(points)[rows],
         category=terms.category[rows],
         voltage=terms.voltage[rows],
         three_rates=terms.three_rates[rows],
@@ -88,6 +89,13 @@ def batch_of_points(
         two_component=terms.two_component[rows],
         demand_w=highest[rows],
     )
+
+
+def _cycle_days(points: Points) -> Int64Array:
+    """Return the days of each row's reading cycle, its calendar month: also of who moves in on the 30th of January."""
+    month = points.first_day.astype("datetime64[D]").astype("datetime64[M]")
+    days: Int64Array = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return days
 
 
 def _by_rate(used: Int64Array, terms: BilledTerms) -> Int64Array:

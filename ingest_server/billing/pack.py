@@ -152,7 +152,8 @@ def _lines(computed: Computed) -> tuple[tuple[str, ...], dict[str, Int64Array]]:
     bill_of = np.full(len(computed.rows), -1, dtype=np.int64)
     bill_of[places] = np.arange(len(places))
     lines = charges.lines()
-    bill = bill_of[lines.bill]
+    kept = np.flatnonzero(bill_of[lines.bill] >= 0)  # of a point with another part that is held nothing is billed
+    bill = bill_of[lines.bill[kept]]
     counts = np.bincount(bill, minlength=len(places)) + 1
     first = np.concatenate([[0], np.cumsum(counts)])
     rank = np.arange(len(bill)) - (first[:-1] - np.arange(len(places)))[bill]
@@ -160,10 +161,10 @@ def _lines(computed: Computed) -> tuple[tuple[str, ...], dict[str, Int64Array]]:
     tax_slots, tax_of = _tax_slots(computed)
     columns = {}
     for name, own, tax in (
-        ("line_slot", lines.slot.astype(np.int64), tax_of + len(lines.slots)),
-        ("line_wh", lines.energy_wh, np.zeros(len(places), dtype=np.int64)),
-        ("line_amount", lines.amount, charges.vat[places]),
-        ("line_extra", lines.extra, charges.vat_permille[places]),
+        ("line_slot", lines.slot[kept].astype(np.int64), tax_of + len(lines.slots)),
+        ("line_wh", lines.energy_wh[kept], np.zeros(len(places), dtype=np.int64)),
+        ("line_amount", lines.amount[kept], charges.vat[places]),
+        ("line_extra", lines.extra[kept], charges.vat_permille[places]),
     ):
         column = np.zeros(int(first[-1]), dtype=np.int64)
         column[at], column[tax_at] = own, tax

@@ -124,7 +124,8 @@ def _near(use: Use, day: date, rng: Random) -> Use:
     """Return the use in another period, most of them within a year before ``day``; what is netted was netted before."""
     start_on, days = day - timedelta(days=rng.randrange(430)), use.end_on - use.start_on
     own = tuple((start_on + (on - use.start_on), households) for on, households in use.household_changes)
-    plain = {"solar": None, "export_kwh": Fraction(0), "carry_in_kwh": Fraction(0), "quota_unit_kwh": Fraction(1)}
+    plain = {"solar": None, "export_kwh": Fraction(0), "export_before_kwh": None, "quota_unit_kwh": Fraction(1)}
+    plain |= {"carry_in_kwh": Fraction(0)}
     return replace(use, start_on=start_on, end_on=start_on + days, household_changes=own, **plain)
 
 

@@ -131,6 +131,7 @@ def from_day(use: Use, first_on: date) -> Use:
         kwh=kwh,
         before_change_kwh=before,
         reactive_kvarh=reactive,
+        export_before_kwh=None,
         nominal_days=use.nominal_days or nominal_cycle(use.start_on),
         person_days=None,
         households=now[-1] if now else use.households,

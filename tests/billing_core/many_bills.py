@@ -68,6 +68,8 @@ def features(use: Use) -> list[str]:
     flags = (*names, "undeclared_rental", "refused_three_rates", "before_change_kwh")
     found = [use.category, *(name for name in flags if getattr(use, name))]
     found += [] if use.solar is None else [f"solar {use.solar}"]
+    found += ["net metering read at a price change"] if use.export_before_kwh is not None else []
+    found += ["mixed use read at a price change"] if use.uses and use.before_change_kwh is not None else []
     found += ["solar settled"] if use.solar and use.settle_carry else []
     found += ["three rates"] if "BT" in use.kwh or any(part.register == "BT" for part in use.meters) else []
     found += ["price change, by days"] if _changes(use) and use.before_change_kwh is None else []

@@ -35,6 +35,8 @@ def words_of(use: Use) -> dict[str, str] | None:
     words |= {name: _decimal(getattr(use, name)) for name in amounts if getattr(use, name) is not None}
     if use.solar is not None:
         words |= {"solar_regime": use.solar, "export_kwh": _decimal(use.export_kwh)}
+        if use.export_before_kwh is not None:
+            words["export_before_change_kwh"] = _decimal(use.export_before_kwh)
         words |= {"carry_in_kwh": _decimal(use.carry_in_kwh)} if use.carry_in_kwh else {}
         words |= {"solar_price": str(use.solar_price)} if use.solar_price else {}
     if use.nominal_days is not None:

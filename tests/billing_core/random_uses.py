@@ -121,10 +121,11 @@ def random_meters(rng: Random, names: tuple[str, ...]) -> tuple[MeterPart, ...]:
 def with_reading_at_change(use: Use, rng: Random) -> Use:
     """Return ``use`` with its meter read at the change of price, if there is just one and the energy is known."""
     changes = [day for day in CHANGES if use.start_on < day <= use.end_on]
-    if len(changes) != 1 or use.meters or use.uses or use.demand_kw is not None:
+    if len(changes) != 1 or use.meters or use.demand_kw is not None:
         return use
     before = {name: Fraction(rng.randint(0, int(kwh * 1000)), 1000) for name, kwh in use.kwh.items()}
-    return replace(use, before_change_kwh=before)
+    exported = Fraction(rng.randint(0, int(use.export_kwh * 1000)), 1000) if rng.random() < 0.9 else None
+    return replace(use, before_change_kwh=before, export_before_kwh=exported if use.solar == "net_2017" else None)
 
 
 def random_kwh(rng: Random) -> Fraction:
@@ -183,6 +184,7 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         before_change_wh=[
             [NOT_MEASURED] * 3 if use.before_change_kwh is None else by_rate(use.before_change_kwh) for use in uses
         ],
+        export_before_change_wh=[wh(use.export_before_kwh) for use in uses],
         two_component=[use.demand_kw is not None for use in uses],
         demand_w=[wh(use.demand_kw) for use in uses],
     )

@@ -68,18 +68,18 @@ class District:
     def add(self, customers: Iterable[Customer], period: Period = OCTOBER, *, contracts: bool = True) -> None:
         """Enter customers, meters, contracts since 2025 and their registers at both ends of ``period``."""
         customers = list(customers)
-        self._copy("customer (customer_id, name)", [(c.customer_id, c.name) for c in customers])
-        self._copy("metering_point (metering_point_id, customer_id)", [(c.point, c.customer_id) for c in customers])
-        self._copy("meter (meter_id, gateway_id, model, digits)", [(c.meter, GATEWAY, "test", 6) for c in customers])
+        self.copy("customer (customer_id, name)", [(c.customer_id, c.name) for c in customers])
+        self.copy("metering_point (metering_point_id, customer_id)", [(c.point, c.customer_id) for c in customers])
+        self.copy("meter (meter_id, gateway_id, model, digits)", [(c.meter, GATEWAY, "test", 6) for c in customers])
         installed_at = datetime(2025, 1, 1, tzinfo=UTC)
-        self._copy(
+        self.copy(
             "installation (metering_point_id, meter_id, installed_at, multiplier)",
             [(c.point, c.meter, installed_at, c.multiplier) for c in customers],
         )
-        self._copy("channel (meter_id, obis, unit)", [(c.meter, obis, "Wh") for c in customers for obis in c.registers])
+        self.copy("channel (meter_id, obis, unit)", [(c.meter, obis, "Wh") for c in customers for obis in c.registers])
         if contracts:
             columns = "metering_point_id, valid_from, category, voltage, households, three_rates, solar_regime"
-            self._copy(
+            self.copy(
                 f"contract ({columns})",
                 [
                     (c.point, "2025-01-01", c.category, c.voltage, c.households, c.three_rates, c.solar_regime)
@@ -94,7 +94,7 @@ class District:
             (meter, obis): channel
             for channel, meter, obis in self.rows("select channel_id, meter_id, obis from channel")
         }
-        self._copy(
+        self.copy(
             "reading",
             [
                 (channels[c.meter, obis], at, value, 0)
@@ -126,7 +126,7 @@ class District:
         [[value]] = self.rows(query, parameters)
         return value
 
-    def _copy(self, target: str, rows: Iterable[Sequence[Any]]) -> None:
+    def copy(self, target: str, rows: Iterable[Sequence[Any]]) -> None:
         statement: Any = f"copy {target} from stdin"
         with self.connection.cursor().copy(statement) as copy:
             for row in rows:

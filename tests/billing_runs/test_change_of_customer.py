@@ -1,12 +1,15 @@
 """Who moves out and who moves in within a month: each gets a bill of his own days, in his own name."""
 
+from dataclasses import replace
 from datetime import date, timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from billing_core.codes import Category
 from billing_core.quote import QuoteRequest, quote
+from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing
 from ingest_server.billing.stored import list_bills, load_bill
@@ -88,6 +91,31 @@ def test_each_customer_gets_a_bill_of_his_own_days_by_the_reading_between(distri
     assert bill(district).billed == 2
     assert ready(district) == PARTS
     assert bill(district).unchanged == 2
+
+
+def test_who_moves_in_at_the_end_of_january_has_tiers_by_the_days_of_january(district: District):
+    """T is the 31 days of the cycle, not the 30 up to 28 February: 100 × 2/31 × 3 households = 19 and not 20 kWh."""
+    january, moved_in = Period.of_month("2026-01"), date(2026, 1, 30)
+    district.add([household(1, 900_000)], january)
+    district.store(OLD.meter, IMPORT, january.start_at + timedelta(days=29), 1_000_000)
+    load(district, NEW_CUSTOMER + contracts(moved_in, "households = 3"))
+    summary = run_billing(district.dsn, january)
+    days = {"start_on": moved_in, "end_on": january.last_on}
+    wanted = QuoteRequest(category=Category.RESIDENTIAL, energy_wh=900_000, households=Fraction(3), **days)
+    assert [each.total for each in summary.bills] == [0, quote(replace(wanted, nominal_days=31)).total]
+    assert quote(replace(wanted, nominal_days=31)).total != quote(wanted).total
+
+
+def test_a_point_of_which_a_part_has_no_price_is_held_whole_and_the_others_go_on(district: District):
+    """The first part could be billed; the engine refuses the second, and the run once ended there."""
+    district.add([OLD, household(2)])
+    district.store(OLD.meter, IMPORT, CHANGE_AT, 1_050_000)
+    load(district, NEW_CUSTOMER + contracts())
+    set_category = "update contract set category = 'tourism', voltage = 'le1' where valid_from = %s"
+    district.connection.execute(set_category, [CHANGE_ON])
+    summary = bill(district)
+    assert [(hold.metering_point_id, hold.reason) for hold in summary.holds] == [(OLD.point, "no_price")]
+    assert summary.billed == 1
 
 
 def test_without_a_reading_between_both_are_held(district: District):

@@ -1,0 +1,385 @@
+"""A district of random customers for billing runs, and what the exact recomputation says of each of their bills.
+
+A point has contracts that begin, end, change households, category or customer within the months; meters that are
+exchanged, roll over and have multipliers; registers read at all instants a bill needs, or by hand at the end alone.
+What bills there must be is found day by day from the contracts (:func:`wanted_bills`), not from the code under test.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+from deploy.demo.exact import DAY, consumed, exact_bill
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, Use
+from ingest_server.billing.period import Period, midnight_of
+from protocols.telemetry.reading import Quality
+from tests.billing_core.random_uses import CHANGES
+from tests.billing_runs.district import GATEWAY, District
+
+RATES = {"BT": "1.0.1.8.1", "CD": "1.0.1.8.2", "TD": "1.0.1.8.3"}
+OBIS = {"SG": "1.0.1.8.0", **RATES, "export": "1.0.2.8.0", "VC": "1.0.3.8.0", "Pmax": "1.0.1.6.0"}
+UNITS = {"VC": "varh", "Pmax": "W"}
+SINCE = date(2025, 1, 1)
+REACTIVE_FROM_KW = 40
+MANUAL = int(Quality.MANUAL)
+REGIMES = ("net_2017", "separate_2019", "separate_2020", "surplus_2024", "surplus_2026")
+VOLTAGES = {
+    "production": ("lt6", "6_22", "22_110", "ge110"),
+    "business": ("lt6", "6_22", "ge22"),
+    "hospital_school": ("lt6", "ge6"),
+    "lighting_admin": ("lt6", "ge6"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """A contract; ``customer`` counts the customers of the point."""
+
+    first_on: date
+    last_on: date | None
+    category: str
+    voltage: str | None
+    customer: int = 0
+    households: int = 1
+    tenants: int | None = None
+    three_rates: bool = False
+    solar: str | None = None
+    contracted_kw: int | None = None
+    undeclared: bool = False
+    refused: bool = False
+    pilot: bool = False
+    uses: tuple[tuple[str, str | None, int], ...] = ()
+
+    @property
+    def people(self) -> Fraction:
+        return Fraction(self.households) if self.tenants is None else Fraction(self.tenants, 4)
+
+    @property
+    def but_people(self) -> "Agreement":
+        charged = REACTIVE_FROM_KW if self.reactive else None
+        return replace(self, first_on=SINCE, last_on=None, households=1, tenants=None, contracted_kw=charged)
+
+    @property
+    def reactive(self) -> bool:
+        """Whether reactive energy is charged: of enough power, and not of a household alone."""
+        return (self.category != "residential" or bool(self.uses)) and (self.contracted_kw or 0) >= REACTIVE_FROM_KW
+
+
+@dataclass(slots=True, kw_only=True)
+class Hung:
+    """A meter at a point from when until when, and what its registers said at each instant they were read."""
+
+    meter: str
+    start_at: datetime
+    end_at: datetime
+    multiplier: int
+    digits: int
+    generation: bool = False
+    said: dict[tuple[str, datetime], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What happened at one point."""
+
+    number: int
+    agreements: tuple[Agreement, ...]
+    meters: tuple[Hung, ...]
+    by_hand: bool
+
+    @property
+    def point(self) -> str:
+        return f"PD0100{self.number:07d}001"
+
+    def customer(self, place: int) -> str:
+        return f"PD01{place:02d}{self.number:07d}"
+
+
+def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
+    """Return what happened at a point in months that follow one another."""
+    agreements = random_agreements(rng, months)
+    by_hand = rng.random() < 0.4
+    inside = [day for day in CHANGES if months[0].first_on < day <= months[-1].last_on]
+    days = {day for month in months for day in (month.first_on, month.last_on + DAY)}
+    days |= {each.first_on for each in agreements} | {each.last_on + DAY for each in agreements if each.last_on}
+    days |= set() if by_hand or rng.random() < 0.3 else set(inside)
+    begin, end = months[0].start_at, months[-1].end_at
+    instants = {midnight_of(day) for day in days if months[0].first_on <= day <= months[-1].last_on + DAY}
+    registers = {*(OBIS if any(each.three_rates for each in agreements) else OBIS.keys() - RATES.keys())}
+    meters, at = [], begin - timedelta(days=rng.randint(1, 90))
+    exchanged = sorted(begin + (end - begin) * rng.random() for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
+    exchanged = exchanged[:1] + [later for before, later in pairwise(exchanged) if later - before > timedelta(hours=1)]
+    for place, until in enumerate([*exchanged, end + timedelta(days=3)]):
+        name = f"M-{number:06d}-{place}"
+        multiplier, digits = rng.choice((1, 1, 1, 20, 400)), rng.choice((5, 6, 7))
+        meters.append(Hung(meter=name, start_at=at, end_at=until, multiplier=multiplier, digits=digits))
+        at = until + timedelta(minutes=rng.choice((0, 0, 45)))
+        at = until if any(until < instant < at for instant in instants) else at
+    if any(each.solar and each.solar.startswith("surplus") for each in agreements) and rng.random() < 0.8:
+        since = begin - timedelta(days=9)
+        generating = Hung(
+            meter=f"G-{number:06d}", start_at=since, end_at=end + DAY, multiplier=1, digits=6, generation=True
+        )
+        meters.append(generating)
+    for meter in meters:
+        _read(rng, meter, instants, {"SG"} if meter.generation else registers)
+    return Life(number=number, agreements=agreements, meters=tuple(meters), by_hand=by_hand)
+
+
+def _read(rng: Random, meter: Hung, instants: set[datetime], registers: set[str]) -> None:
+    """Let a meter count, and be read at instants, when it was hung and when it was taken down."""
+    when = sorted({at for at in instants if meter.start_at <= at <= meter.end_at} | {meter.start_at, meter.end_at})
+    for register in sorted(registers):
+        limit = 10 ** (meter.digits + 3)
+        index = limit - rng.randrange(10**6) if rng.random() < 0.2 else rng.randrange(limit)
+        largest = rng.choice((10**5, 10**6, 5 * 10**6))
+        for at in when:
+            meter.said[register, at] = rng.randrange(10**5) if register == "Pmax" else index % limit
+            index += rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
+
+
+def random_agreements(rng: Random, months: tuple[Period, ...]) -> tuple[Agreement, ...]:
+    """Return the contracts of a point: one, or several after one another, perhaps with a gap."""
+    first = random_terms(rng, SINCE)
+    month = rng.choice(months)
+    day = month.first_on + timedelta(days=rng.randrange(month.days))
+    story = rng.randrange(7)
+    if story == 0:
+        return (replace(first, first_on=day),)
+    if story == 1:
+        return (replace(first, last_on=day),)
+    if story == 2:
+        return _with_people(rng, first, month)
+    if story == 3 and day > SINCE:
+        other = random_terms(rng, day)
+        return (replace(first, last_on=day - DAY), other)
+    if story == 4:
+        other = first if rng.random() < 0.5 else random_terms(rng, day)
+        gap = timedelta(days=rng.choice((0, 0, 0, 3)))
+        return (replace(first, last_on=day - DAY), replace(other, first_on=day + gap, customer=1))
+    return (first,)
+
+
+def _with_people(rng: Random, first: Agreement, month: Period) -> tuple[Agreement, ...]:
+    days = sorted(rng.sample(range(1, month.days), rng.randint(1, 3)))
+    found = [first]
+    for day in days:
+        on = month.first_on + timedelta(days=day)
+        found[-1] = replace(found[-1], last_on=on - DAY)
+        people = {"households": rng.randint(1, 5), "tenants": None}
+        if first.category == "residential" and rng.random() < 0.4 and not first.undeclared:
+            people = {"households": 1, "tenants": rng.randint(1, 20)}
+        found.append(replace(first, first_on=on, **people))
+    return tuple(found)
+
+
+def random_terms(rng: Random, first_on: date) -> Agreement:
+    """Return a contract from a day on."""
+    category = rng.choice(("residential",) * 4 + ("prepaid", "production", "production", *VOLTAGES))
+    voltage = rng.choice(VOLTAGES[category]) if category in VOLTAGES else None
+    home, rated = category == "residential", category in ("production", "business")
+    solar = rng.choice(REGIMES) if rng.random() < 0.3 else None
+    three = rated and solar != "net_2017" and rng.random() < 0.6
+    tenants = rng.randint(1, 30) if home and rng.random() < 0.15 else None
+    found = Agreement(
+        first_on=first_on,
+        last_on=None,
+        category=category,
+        voltage=voltage,
+        households=rng.choice((1, 1, 2, 3, 12)) if home and tenants is None else 1,
+        tenants=tenants,
+        three_rates=three,
+        solar=solar,
+        contracted_kw=None if home and rng.random() < 0.9 else rng.choice((None, 39, 40, 500)),
+        undeclared=home and tenants is None and rng.random() < 0.06,
+        refused=rated and not three and rng.random() < 0.1,
+    )
+    if category == "production" and rng.random() < 0.2:
+        return replace(found, pilot=True)
+    if rng.random() < 0.15 and not found.undeclared and not found.refused:
+        names = rng.sample([name for name in ("residential", "business", "lighting_admin") if name != category], 1)
+        uses = tuple(
+            (name, rng.choice(VOLTAGES[name]) if name in VOLTAGES else None, rng.randint(1, 99)) for name in names
+        )
+        return replace(found, uses=uses)
+    return found
+
+
+# What must come out.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Days that are one bill: the contracts of one customer that follow one another and differ in people alone."""
+
+    first_on: date
+    last_on: date
+    agreements: tuple[Agreement, ...]
+
+
+def spans_of(life: Life, month: Period) -> Iterator[Span]:
+    """Walk the days of a month."""
+    found: list[Span] = []
+    day = month.first_on
+    while day <= month.last_on:
+        for each in life.agreements:
+            if each.first_on <= day and (each.last_on is None or day <= each.last_on):
+                last = found[-1] if found else None
+                if last is not None and last.last_on == day - DAY and last.agreements[-1].but_people == each.but_people:
+                    own = last.agreements if last.agreements[-1] == each else (*last.agreements, each)
+                    found[-1] = replace(last, last_on=day, agreements=own)
+                else:
+                    found.append(Span(first_on=day, last_on=day, agreements=(each,)))
+        day += DAY
+    yield from found
+
+
+def wanted_bills(life: Life, month: Period, carried: dict[int, Fraction]) -> dict[date, tuple[Use, ExactBill]]:
+    """Return the bills of a month by their first day; none if one of them cannot be. ``carried`` is kept from month
+    to month: the surplus of each customer of the point."""
+    found: dict[date, tuple[Use, ExactBill]] = {}
+    before = dict(carried)
+    carried.clear()
+    try:
+        for span in spans_of(life, month):
+            use = use_of(life, span, month, before.get(span.agreements[0].customer, Fraction(0)))
+            before[span.agreements[0].customer] = Fraction(0)
+            found[span.first_on] = (use, exact_bill(use))
+            if span.last_on == month.last_on:
+                carried[span.agreements[0].customer] = found[span.first_on][1].carry_out_kwh
+    except NotBillableError:
+        carried.clear()
+        return {}
+    return found
+
+
+def use_of(life: Life, span: Span, month: Period, carry_in: Fraction) -> Use:
+    """Return what was used in a span, in the terms of the recomputation."""
+    first, last = span.agreements[0], span.agreements[-1]
+    start_at, end_at = midnight_of(span.first_on), midnight_of(span.last_on + DAY)
+    names = tuple(RATES) if first.three_rates else ("SG",)
+    meters = _parts(life, start_at, end_at, names)
+    changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
+    before = exported = None
+    by_days = first.category == "residential" and life.by_hand
+    if changes and not first.pilot and not (by_days and (first.solar == "net_2017" or first.uses)):
+        change_at = midnight_of(changes[0])
+        if _read_on(life, change_at, names[0]):
+            before = consumed(_parts(life, start_at, change_at, names))
+            exported = _sum(_parts(life, start_at, change_at, ("export",))) if first.solar == "net_2017" else None
+    if changes and before is None and first.category == "residential" and not life.by_hand:
+        raise NotBillableError("a household that is read at a distance is read at a change of price too")
+    surplus = first.solar is not None and first.solar.startswith("surplus")
+    generation = _parts(life, start_at, end_at, ("SG",), generation=True)
+    demand = max(
+        Fraction(meter.said["Pmax", min(meter.end_at, end_at)] * meter.multiplier, 1000)
+        for meter in life.meters
+        if not meter.generation and meter.start_at < end_at and meter.end_at > start_at
+    )
+    return Use(
+        category=first.category,
+        voltage=first.voltage or "lt6",
+        start_on=span.first_on,
+        end_on=span.last_on,
+        kwh={},
+        meters=tuple(meters),
+        nominal_days=month.days,
+        households=first.people,
+        household_changes=tuple((each.first_on, each.people) for each in span.agreements[1:]),
+        share_by_days=by_days,
+        export_kwh=_sum(_parts(life, start_at, end_at, ("export",))) if first.solar else Fraction(0),
+        generation_kwh=_sum(generation) if surplus and generation else None,
+        solar=first.solar,
+        carry_in_kwh=carry_in if first.solar == "net_2017" else Fraction(0),
+        settle_carry=last.last_on == span.last_on or (span.last_on.month, span.last_on.day) == (12, 31),
+        reactive_kvarh=_sum(_parts(life, start_at, end_at, ("VC",))) if first.reactive else None,
+        undeclared_rental=first.undeclared,
+        refused_three_rates=first.refused,
+        before_change_kwh=before,
+        export_before_kwh=exported,
+        demand_kw=demand if first.pilot else None,
+        uses=tuple((name, voltage or "lt6", Fraction(share, 100)) for name, voltage, share in first.uses),
+    )
+
+
+def _parts(
+    life: Life, start_at: datetime, end_at: datetime, names: Iterable[str], *, generation: bool = False
+) -> list[MeterPart]:
+    found = []
+    for meter in life.meters:
+        since, until = max(meter.start_at, start_at), min(meter.end_at, end_at)
+        if meter.generation == generation and since < until:
+            for name in names:
+                old, new = (Fraction(meter.said[name, at], 1000) for at in (since, until))
+                found.append(MeterPart(name, old, new, meter.digits, meter.multiplier))
+    return found
+
+
+def _sum(parts: list[MeterPart]) -> Fraction:
+    return sum(consumed(parts).values(), Fraction(0))
+
+
+def _read_on(life: Life, at: datetime, name: str) -> bool:
+    """Say whether the meter that hung at an instant was read then; between two meters all is known."""
+    hung = [meter for meter in life.meters if not meter.generation and meter.start_at < at < meter.end_at]
+    return all((name, at) in meter.said for meter in hung)
+
+
+# Into the tables.
+
+
+def enter(district: District, lives: list[Life]) -> None:
+    """Write customers, contracts, meters and readings."""
+    people = [(life, place) for life in lives for place in sorted({each.customer for each in life.agreements} | {0})]
+    district.copy("customer (customer_id, name)", [(life.customer(place), "Hoa") for life, place in people])
+    district.copy("metering_point (metering_point_id, customer_id)", [(life.point, life.customer(0)) for life in lives])
+    hung = [(life, meter) for life in lives for meter in life.meters]
+    district.copy(
+        "meter (meter_id, gateway_id, model, digits)", [(m.meter, GATEWAY, "test", m.digits) for _, m in hung]
+    )
+    district.copy(
+        "installation (metering_point_id, meter_id, installed_at, removed_at, multiplier, role)",
+        [
+            (life.point, m.meter, m.start_at, m.end_at, m.multiplier, "generation" if m.generation else "supply")
+            for life, m in hung
+        ],
+    )
+    registers = [(m.meter, name) for _, m in hung for name in sorted({name for name, _ in m.said})]
+    district.copy(
+        "channel (meter_id, obis, unit)", [(meter, OBIS[name], UNITS.get(name, "Wh")) for meter, name in registers]
+    )
+    columns = (
+        "metering_point_id, valid_from, valid_to, category, voltage, households, tenants, three_rates, solar_regime, "
+        "contracted_kw, undeclared_rental, refused_three_rates, two_component, uses, customer_id"
+    )
+    district.copy(f"contract ({columns})", [_contract(life, each) for life in lives for each in life.agreements])
+    channels = {(meter, obis): channel for channel, meter, obis in district.rows(CHANNELS)}
+    district.copy(
+        "reading",
+        [
+            (channels[m.meter, OBIS[name]], at, value, MANUAL if life.by_hand else 0)
+            for life, m in hung
+            for (name, at), value in m.said.items()
+        ],
+    )
+
+
+CHANNELS = "select channel_id, meter_id, obis from channel"
+
+
+def _contract(life: Life, each: Agreement) -> tuple[Any, ...]:
+    uses = [
+        {"category": name, "share_percent": share} | ({} if voltage is None else {"voltage": voltage})
+        for name, voltage, share in each.uses
+    ]
+    return (
+        *(life.point, each.first_on, each.last_on, each.category, each.voltage, each.households, each.tenants),
+        *(each.three_rates, each.solar, each.contracted_kw, each.undeclared, each.refused, each.pilot),
+        json.dumps(uses) if uses else None,
+        life.customer(each.customer) if each.customer else None,
+    )
