@@ -113,7 +113,8 @@ def _print(rows: "Sequence[Kept]", together: "Size", filled: "Sequence[Group]") 
                 f"no room: {_printable(group.gateway or 'gateways that are not registered')}, {group.kind}: "
                 f"{group.messages} messages fill it with {group.octets} octets; {group.given_up} of "
                 f"{group.given_up_octets} octets were given up from {group.first_given_up_at:%Y-%m-%dT%H:%M:%SZ} "
-                f"to {group.last_given_up_at:%Y-%m-%dT%H:%M:%SZ}"
+                f"to {group.last_given_up_at:%Y-%m-%dT%H:%M:%SZ}; {group.to_ask} batches of them are to be asked for "
+                "again"
             )
     print(f"{together.messages} messages in the quarantine, {together.octets} octets; {len(rows)} shown")
 

@@ -33,7 +33,12 @@ LOCK_GROUPS_OF = """
 """
 LOCK_ALL_GROUPS = "select from quarantine_group order by gateway_id, kind for update"
 SELECT_GROUPS = """
-    select gateway_id, kind, messages, octets, given_up, given_up_octets, first_given_up_at, last_given_up_at
+    select gateway_id, kind, messages, octets, given_up, given_up_octets, first_given_up_at, last_given_up_at,
+        coalesce((
+            select sum(upper(span) - lower(span))
+            from quarantine_given_up u, unnest(sequences) as span
+            where (u.gateway_id, u.kind) = (quarantine_group.gateway_id, quarantine_group.kind)
+        ), 0)::bigint
     from quarantine_group
     where (%(gateway)s::text is null or gateway_id = %(gateway)s) and (%(kind)s::text is null or kind = %(kind)s)
         and (messages > 0 or given_up > 0)
@@ -78,7 +83,8 @@ class Group(NamedTuple):
     """What is kept of a gateway and kind of refusal, and what was given up for want of room.
 
     ``gateway`` is empty for those that are not registered, all together. ``octets`` are those that count for the
-    maximum. The latest message of a full group is not counted.
+    maximum. The latest message of a full group is not counted. ``to_ask`` counts batches of what was given up: their
+    gateway is asked for again once there is room, or once other channels are registered there.
     """
 
     gateway: str
@@ -89,6 +95,7 @@ class Group(NamedTuple):
     given_up_octets: int
     first_given_up_at: datetime | None
     last_given_up_at: datetime | None
+    to_ask: int
 
 
 def kept(connection: psycopg.Connection[TupleRow], chosen: Choice, most: int) -> list[Kept]:

@@ -2,8 +2,9 @@
 
 A gateway sends by itself what has no receipt. What it can't know is that a receipt no longer holds, because the
 database is an older one than it was: then its next batch leaves a gap, or ``congto ingest restore`` has noted a
-watermark. One request a spool goes out at a time, again after ever longer; what comes is stored as anything else is. A
-gateway answers with the batches or declares them lost, and either ends the gap.
+watermark; or that a batch was refused, could not even be kept, and now can be (:mod:`.given_up`). One request a spool
+goes out at a time, again after ever longer; what comes is stored as anything else is. A gateway answers with the
+batches or declares them lost, and either ends it.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from psycopg.rows import TupleRow
 from ingest_server.database.connection import connection_options, one_line
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.back_off import back_off_s
+from ingest_server.pipeline.quarantine import Limits
 from protocols.telemetry.resend import Resend
-from protocols.telemetry.sequences import RANGES_MAX, SEQUENCE_MAX, Ranges
+from protocols.telemetry.sequences import RANGES_MAX, SEQUENCE_MAX, Ranges, join_ranges
 from protocols.telemetry.topics import Kind, Topic
 
 TIMES_MAX = 12  # the waits double up to a day: over a week in all, and then a person must look
@@ -41,18 +43,33 @@ NOTE_UNKNOWN_SPOOLS = """
         and (gateway_id, status ->> 'generation') not in (select gateway_id, generation from gateway_sequence)
     on conflict do nothing
 """
+# There is room for half as much as is kept at the most, or other channels are registered than were then.
+GIVEN_UP_DUE = """
+    select gateway_id, generation, sequences, events
+    from quarantine_given_up q
+    join quarantine_group g using (gateway_id, kind)
+    where q.channels <> gateway_channels(gateway_id)
+        or (g.octets * 2 <= %(group_octets)s
+            and (select sum(octets) from quarantine_group) * 2 <= %(total_octets)s)
+"""
+NOTE_GIVEN_UP = f"""
+    insert into resend_request (gateway_id, generation)
+    select distinct gateway_id, generation from ({GIVEN_UP_DUE}) due
+    on conflict do nothing
+"""  # noqa: S608  # the constant above
 FORGET_WATERMARKS = """
     update resend_request r set watermark = null
     from gateway_sequence s
     where s.gateway_id = r.gateway_id and s.generation = r.generation
         and greatest(upper(received), upper(lost)) - 1 > r.watermark
 """
-DELETE_SETTLED = """
+DELETE_SETTLED = f"""
     delete from resend_request
     where watermark is null
+        and (gateway_id, generation) not in (select gateway_id, generation from ({GIVEN_UP_DUE}) due)
         and (gateway_id, generation) not in (select gateway_id, generation from gateway_sequence_gap)
         and (gateway_id, generation) not in (select gateway_id, generation from gateway_event_gap)
-"""
+"""  # noqa: S608  # the constant above
 # Whoever updates the row asks; another process then finds it asked.
 PICK = """
     update resend_request r set times = times + 1, asked_at = now()
@@ -74,20 +91,33 @@ SELECT_GAPS = """
 SELECT_EVENT_GAPS = """
     select first, last from gateway_event_gap where (gateway_id, generation) = (%s, %s) order by first limit %s
 """
+SELECT_GIVEN_UP = f"""
+    select kind, lower(span), upper(span) - 1
+    from (
+        select 'batch' as kind, unnest(sequences) as span, gateway_id, generation from ({GIVEN_UP_DUE}) b
+        union all
+        select 'event', unnest(events), gateway_id, generation from ({GIVEN_UP_DUE}) e
+    ) due
+    where (gateway_id, generation) = (%(gateway)s, %(generation)s)
+    order by 2
+"""  # noqa: S608  # the constant above
 SELECT_EVENT_WATERMARK = """
     select coalesce(max(upper(events) - 1), 0) from gateway_sequence where (gateway_id, generation) = (%s, %s)
 """
 
 
-async def ask(dsn: str, publish: Publish, after_s: float, every_s: float) -> None:
-    """Ask for what is missing for longer than ``after_s``, for ever; look each ``every_s``."""
+async def ask(dsn: str, publish: Publish, limits: Limits, after_s: float, every_s: float) -> None:
+    """Ask for what is missing for longer than ``after_s``, for ever; look each ``every_s``.
+
+    ``limits`` are those of the quarantine, which say whether there is room.
+    """
     failures = 0
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **connection_options(dsn))
             async with connection:
                 while True:
-                    await ask_once(connection, publish, after_s)
+                    await ask_once(connection, publish, limits, after_s)
                     failures = 0
                     await asyncio.sleep(every_s)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -96,16 +126,28 @@ async def ask(dsn: str, publish: Publish, after_s: float, every_s: float) -> Non
             await asyncio.sleep(back_off_s(failures))
 
 
-async def ask_once(connection: psycopg.AsyncConnection[TupleRow], publish: Publish, after_s: float) -> int:
+async def ask_once(
+    connection: psycopg.AsyncConnection[TupleRow], publish: Publish, limits: Limits, after_s: float
+) -> int:
     """Ask each spool that is due; return how many were asked."""
-    for statement in (NOTE_GAPS, NOTE_UNKNOWN_SPOOLS, FORGET_WATERMARKS, DELETE_SETTLED):
-        await connection.execute(statement)
+    room = {"group_octets": limits.group_octets, "total_octets": limits.total_octets}
+    for statement in (NOTE_GAPS, NOTE_UNKNOWN_SPOOLS, NOTE_GIVEN_UP, FORGET_WATERMARKS, DELETE_SETTLED):
+        await connection.execute(statement.encode(), room)
     given = {"times_max": TIMES_MAX, "after": timedelta(seconds=after_s), "requests_max": REQUESTS_A_TURN_MAX}
     due = await (await connection.execute(PICK, given)).fetchall()
     for gateway, generation, watermark, times in due:
         spool = (gateway, generation)
         sequences = await _ranges(connection, SELECT_GAPS, spool)
         events = await _ranges(connection, SELECT_EVENT_GAPS, spool)
+        cursor = await connection.execute(
+            SELECT_GIVEN_UP.encode(), {**room, "gateway": gateway, "generation": generation}
+        )
+        for kind, first, last in await cursor.fetchall():
+            if kind == "batch":
+                sequences += ((first, last),)
+            else:
+                events += ((first, last),)
+        sequences, events = (join_ranges(each)[: RANGES_MAX - 1] for each in (sequences, events))
         if watermark is not None:
             sequences += ((watermark + 1, SEQUENCE_MAX),)
             (last,) = await (await connection.execute(SELECT_EVENT_WATERMARK, spool)).fetchone() or (0,)

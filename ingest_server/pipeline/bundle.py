@@ -191,7 +191,7 @@ def _admit_events(
 ) -> tuple[Sequence[GatewayEvent], Sequence[Rejected]]:
     """Return the events of meters registered at the message's gateway, and a message of the others for the quarantine.
 
-    The latter's rejection names no batch: the whole message is receipted among the events.
+    The latter's rejection names no batch: the whole message is told among the events.
     """
     header = message.header
     meters = {meter for meter, _ in channels or ()}
@@ -205,7 +205,8 @@ def _admit_events(
         else f"events of meter {others[0].meter} and perhaps others not registered at gateway {header.gateway}"
     )
     payload = encode_events(header.gateway, header.generation, header.sequence, others)
-    return taken, [Rejected(str(Topic(header.gateway, Kind.EVENTS)), payload, reason, kind=Refusal.UNREGISTERED)]
+    topic = str(Topic(header.gateway, Kind.EVENTS))
+    return taken, [Rejected(topic, payload, reason, told=header, kind=Refusal.UNREGISTERED)]
 
 
 def find_suspects(admissions: Sequence[Admission], highest: Callable[[tuple[str, str]], int]) -> frozenset[int]:

@@ -80,7 +80,7 @@ def decode(message: Message) -> Decoded | Rejected:
                 reason = f"{topic.kind.value}: ingest takes none of these"
                 return Rejected(message.topic, message.payload, reason, kind=Refusal.OTHER_TOPIC)
     except RemoteProtocolError as error:
-        header, told = _headers_of(message)
+        header, told = headers_of(message)
         return Rejected(message.topic, message.payload, str(error), header, told)
     if gateway_of(decoded) != topic.gateway:
         # Whose batch it is can't be told, so nobody gets a receipt for it.
@@ -94,7 +94,7 @@ def gateway_of(decoded: Decoded) -> str:
     return decoded.header.gateway if isinstance(decoded, EventMessage) else decoded.gateway
 
 
-def _headers_of(message: Message) -> tuple[Header | None, Header | None]:
+def headers_of(message: Message) -> tuple[Header | None, Header | None]:
     """Return whose batch, and whose message of events, it is, as far as that can be told: it is to be receipted too."""
     try:
         topic = parse_topic(message.topic)

@@ -6,7 +6,8 @@ full only the latest, renewed once a minute at most, beside the maximum. So a cl
 and readings that are readmitted begin where they began. What is given up is counted in the group's row, in the same
 transaction. When all groups together have reached the total, each still keeps the first message and the latest.
 
-A refusal is receipted whether its message is kept or not: it never holds up its neighbours.
+A refusal is receipted whether its message is kept or not: it never holds up its neighbours. Whose batches were given up
+is noted (:mod:`.given_up`), so that they are asked for again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
-from ingest_server.pipeline.message import Rejected
+from ingest_server.pipeline.message import Message, Refusal, Rejected, headers_of
 from protocols.errors import UsageError
 
 GROUP_MIB_DEFAULT = (
@@ -47,10 +48,11 @@ COUNT_AGAIN = """
     returning q.fingerprint
 """
 SELECT_LATEST = """
-    select gateway_id, kind, times, quarantine_octets(payload, topic, reason),
-        extract(epoch from now() - first_at)::float8
+    select gateway_id, kind, times, quarantine_octets(payload, topic, reason), age_s, topic,
+        case when age_s >= %s then payload else '' end
     from quarantine
-    join unnest(%s::text[], %s::text[]) as g (gateway_id, kind) using (gateway_id, kind)
+    join unnest(%s::text[], %s::text[]) as g (gateway_id, kind) using (gateway_id, kind),
+        extract(epoch from now() - first_at) as age_s
     where latest
 """
 DELETE_LATEST = """
@@ -122,11 +124,21 @@ class Lot:
 
 
 class Latest(NamedTuple):
-    """The message that is the latest of a full group: how often it came, its size, and since when it lies there."""
+    """The message that is the latest of a full group: how often it came, its size, and since when it lies there.
+
+    ``payload`` is empty where it stays.
+    """
 
     times: int
     octets: int
     age_s: float
+    topic: str
+    payload: bytes
+
+    def rejected(self, kind: str) -> Rejected:
+        """Return it as it was refused; its reason is not needed any more."""
+        header, told = headers_of(Message(self.topic, self.payload))
+        return Rejected(self.topic, self.payload, "", header, told, Refusal(kind))
 
 
 @dataclass(slots=True)
@@ -136,6 +148,14 @@ class Sorted:
     kept: list[tuple[Group, bytes, Lot, bool]] = field(default_factory=list)
     replaced: list[Group] = field(default_factory=list)
     given_up: dict[Group, tuple[int, int]] = field(default_factory=dict)  # messages, octets
+    gone: list[Rejected] = field(default_factory=list)  # the messages that are given up, each once
+
+
+class GivenUp(NamedTuple):
+    """How many messages were given up, and each of them once."""
+
+    messages: int = 0
+    rejected: Sequence[Rejected] = ()
 
 
 def how_many_fit(sizes: Sequence[int], room: int, *, empty: bool) -> int:
@@ -152,13 +172,13 @@ def how_many_fit(sizes: Sequence[int], room: int, *, empty: bool) -> int:
     return kept
 
 
-async def keep(cursor: Cursor, rejected: Sequence[Rejected], limits: Limits) -> int:
-    """Put ``rejected`` into the quarantine within ``limits``, in a transaction under way; return how many are given up.
+async def keep(cursor: Cursor, rejected: Sequence[Rejected], limits: Limits) -> GivenUp:
+    """Put ``rejected`` into the quarantine within ``limits``, in a transaction under way; return what is given up.
 
     A message that lies there already only raises its count.
     """
     if not rejected:
-        return 0
+        return GivenUp()
     lots = await _lots(cursor, rejected)
     groups = list(lots)
     await cursor.execute(LOCK_GROUPS, _columns(groups))
@@ -179,9 +199,11 @@ async def keep(cursor: Cursor, rejected: Sequence[Rejected], limits: Limits) -> 
     full = [group for group, those in new.items() if kept[group] < len(those)]
     latest: dict[Group, Latest] = {}
     if full:
-        await cursor.execute(SELECT_LATEST, _columns(full))
+        await cursor.execute(SELECT_LATEST, [limits.renew_s, *_columns(full)])
         latest = {(row[0], row[1]): Latest(*row[2:]) for row in await cursor.fetchall()}
-    return await _write(cursor, _sort(new, kept, latest, limits.renew_s))
+    done = _sort(new, kept, latest, limits.renew_s)
+    await _write(cursor, done)
+    return GivenUp(sum(messages for messages, _ in done.given_up.values()), done.gone)
 
 
 def _sort(
@@ -201,13 +223,15 @@ def _sort(
             if before is not None:
                 done.replaced.append(group)
                 messages, octets = before.times, before.octets
+                done.gone.append(before.rejected(group[1]))
+        done.gone += [lot.rejected for _, lot in gone]
         messages += sum(lot.times for _, lot in gone)
         if messages:
             done.given_up[group] = (messages, octets + sum(lot.octets for _, lot in gone))
     return done
 
 
-async def _write(cursor: Cursor, done: Sorted) -> int:
+async def _write(cursor: Cursor, done: Sorted) -> None:
     if done.replaced:
         await cursor.execute(DELETE_LATEST, _columns(done.replaced))
     if done.kept:
@@ -219,7 +243,6 @@ async def _write(cursor: Cursor, done: Sorted) -> int:
     if done.given_up:
         counts = [(*group, *lost) for group, lost in done.given_up.items()]
         await cursor.execute(COUNT_GIVEN_UP, [list(column) for column in zip(*counts, strict=True)])
-    return sum(messages for messages, _ in done.given_up.values())
 
 
 async def _lots(cursor: Cursor, rejected: Iterable[Rejected]) -> dict[Group, dict[bytes, Lot]]:

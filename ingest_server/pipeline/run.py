@@ -93,7 +93,7 @@ async def ingest(settings: Settings) -> None:
         follows = follow(settings.dsn, settings.partition, broker.subscribe)
         work = [broker.run(), receipts.send(broker.publish), gatherer.gather(), together.counts.report(), follows]
         if settings.partition.number == 1:  # one of several processes asks for all
-            work.append(ask(settings.dsn, broker.publish, settings.resend_after_s, RESEND_EVERY_S))
+            work.append(ask(settings.dsn, broker.publish, settings.quarantine, settings.resend_after_s, RESEND_EVERY_S))
             if observer is not None:
                 work.append(monitor(settings.dsn, keep_shares))
         endless = [tasks.create_task(each) for each in work]

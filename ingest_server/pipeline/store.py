@@ -7,7 +7,6 @@ time and never a reading.
 """
 
 import json
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +19,7 @@ from ingest_server.database.edition import CHECK_READABLE
 from ingest_server.database.quarantine import LOCK_GROUPS_OF
 from ingest_server.pipeline.bundle import Bundle, Flags, GatewayEvent, GatewayStatus
 from ingest_server.pipeline.flags import store_flags
+from ingest_server.pipeline.given_up import forget, multirange, note
 from ingest_server.pipeline.quarantine import UNLIMITED, Limits, keep
 from ingest_server.pipeline.suspects import (
     CREATE_STAGED,
@@ -32,7 +32,7 @@ from ingest_server.pipeline.suspects import (
 )
 from protocols.telemetry.loss import Loss
 from protocols.telemetry.receipt import State
-from protocols.telemetry.sequences import join_ranges
+from protocols.telemetry.sequences import Ranges, join_ranges
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -130,6 +130,9 @@ async def _store(
             await cursor.execute(LOCK_GROUPS_OF, [[bundle.readmitted]])
             await cursor.execute(DELETE_QUARANTINED, [bundle.readmitted])
         given_up = await keep(cursor, bundle.rejected, limits)
+        if bundle.readmitted is None and bundle.imported is None:
+            await forget(cursor, _come_again(bundle))
+            await note(cursor, given_up.rejected)
         if bundle.events:
             rows_of_events = map(_event_row, bundle.events)
             await cursor.execute(INSERT_EVENTS, [list(column) for column in zip(*rows_of_events, strict=True)])
@@ -146,7 +149,13 @@ async def _store(
             await _keep_flags(cursor, bundle.flags, all_stand=not suspect)
         for each in sorted(bundle.statuses, key=lambda each: each.status.gateway):
             await cursor.execute(UPDATE_STATUS, _status_row(each))
-    return Stored(new + stored.new, stored.duplicate, stored.conflict, given_up)
+    return Stored(new + stored.new, stored.duplicate, stored.conflict, given_up.messages)
+
+
+def _come_again(bundle: Bundle) -> dict[tuple[str, str], tuple[Ranges, Ranges]]:
+    """Return what ``bundle`` settles, unless it is batches alone that were never seen before."""
+    seen = bundle.suspects or bundle.losses or bundle.told or any(each.header for each in bundle.rejected)
+    return bundle.settled() if seen else {}
 
 
 async def _keep_flags(cursor: psycopg.AsyncCursor[TupleRow], flags: Flags, *, all_stand: bool) -> None:
@@ -160,15 +169,9 @@ async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> Non
     received, lost, events = bundle.batches(), bundle.lost(), bundle.event_messages()
     spools = dict.fromkeys((*received, *lost, *events))
     if spools:
-        rows = [
-            (*spool, *(_multirange(found.get(spool, ())) for found in (received, lost, events))) for spool in spools
-        ]
+        rows = [(*spool, *(multirange(found.get(spool, ())) for found in (received, lost, events))) for spool in spools]
         await cursor.execute(UPSERT_SEQUENCES, [list(column) for column in zip(*rows, strict=True)])
         await cursor.execute(UPDATE_CONTACT, [sorted({gateway for gateway, _ in spools})])
-
-
-def _multirange(pairs: Iterable[tuple[int, int]]) -> str:
-    return "{" + ",".join(f"[{first},{last}]" for first, last in pairs) + "}"
 
 
 def _event_row(each: GatewayEvent) -> tuple[Any, ...]:
@@ -179,7 +182,7 @@ def _event_row(each: GatewayEvent) -> tuple[Any, ...]:
 
 
 def _loss_row(loss: Loss) -> tuple[Any, ...]:
-    sequences = _multirange(join_ranges(loss.sequences))
+    sequences = multirange(join_ranges(loss.sequences))
     known = (loss.readings, loss.from_ms, loss.to_ms)
     fingerprint = sha256(loss.encode()).digest()
     return (loss.gateway, loss.generation, fingerprint, sequences, loss.reason.value, *known)

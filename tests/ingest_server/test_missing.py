@@ -12,6 +12,7 @@ from ingest_server.database import connect, migrate
 from ingest_server.pipeline.asking import TIMES_MAX, ask_once
 from ingest_server.pipeline.bundle import Arrival, make_bundle
 from ingest_server.pipeline.message import Message, decode
+from ingest_server.pipeline.quarantine import Limits
 from ingest_server.registry import load_registry
 from protocols.telemetry.batch import Clocks
 from protocols.telemetry.columns import encode_columns
@@ -67,7 +68,7 @@ def ask(dsn, after_s=0.0):
 
     async def once():
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            await ask_once(connection, publish, after_s)
+            await ask_once(connection, publish, Limits(), after_s)
 
     asyncio.run(once())
     return asked
@@ -125,9 +126,11 @@ def test_two_who_look_at_once_ask_once(dsn):
             await psycopg.AsyncConnection.connect(dsn, autocommit=True) as one,
             await psycopg.AsyncConnection.connect(dsn, autocommit=True) as two,
         ):
-            await asyncio.gather(ask_once(one, publish, 3600), ask_once(two, publish, 3600))  # makes the row
+            await asyncio.gather(
+                ask_once(one, publish, Limits(), 3600), ask_once(two, publish, Limits(), 3600)
+            )  # makes the row
             await one.execute("update resend_request set seen_at = 'epoch'")
-            await asyncio.gather(ask_once(one, publish, 3600), ask_once(two, publish, 3600))
+            await asyncio.gather(ask_once(one, publish, Limits(), 3600), ask_once(two, publish, Limits(), 3600))
 
     asyncio.run(together())
     assert len(asked) == 1

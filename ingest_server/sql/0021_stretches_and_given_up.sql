@@ -24,3 +24,25 @@ language sql stable as $$
     order by first_at, last_at desc
     limit 1
 $$;
+
+-- Batches, and messages of events, of which the quarantine had no room for something. Their gateways are asked for them
+-- again once there is room, or once other channels are registered than were then.
+create table quarantine_given_up (
+    gateway_id text not null references gateway,
+    kind       text not null,                  -- why they were refused, as in quarantine
+    generation text not null,
+    sequences  int8multirange not null default '{}',
+    events     int8multirange not null default '{}',
+    channels   numeric     not null,           -- gateway_channels() when the last of them came
+    last_at    timestamptz not null default now(),
+    primary key (gateway_id, kind, generation)
+);
+
+-- A number that is another one when other channels are registered at a gateway.
+create function gateway_channels(a_gateway_id text) returns numeric
+language sql stable as $$
+    select coalesce(sum(channel_id::numeric * channel_id), 0)
+    from channel
+    join meter using (meter_id)
+    where gateway_id = a_gateway_id
+$$;
