@@ -34,6 +34,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
 
 
 def _correct(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
@@ -64,7 +65,7 @@ def _correct(arguments: argparse.Namespace) -> int:
             f"{summary.differing} issued bills should be others, by {summary.difference:,} đ in all"
         )
         for difference in summary.differences[:HOLDS_PRINTED_MAX]:
-            print(difference_text(difference))
+            print(difference_text(difference, Language.EN))
     return 0
 
 

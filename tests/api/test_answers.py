@@ -86,6 +86,8 @@ def test_gateways_tell_what_is_missing_of_each_generation(api: Api):
 def test_the_chart_knows_half_hours_marks_and_holes_and_loses_no_energy(api: Api):
     chart = api.get("/v1/meters/M-0002/chart", **{"from": FROM, "to": TO})
     [series] = chart["series"]
+    assert chart["multiplied"] is False
+    assert chart["multipliers"] == [{"from": "2025-01-01T00:00:00Z", "to": None, "multiplier": 1}]
     assert len(series["energy"]) == len(series["quality"]) == 31 * 48
     assert series["energy"][:9] == [100] * 9
     assert series["energy"][9:20] == [None] * 11
