@@ -20,6 +20,7 @@ from ingest_server.billing.columns import (
     day_of,
     empty_registers,
 )
+from ingest_server.billing.demands import ratchet_months, with_demands
 from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
@@ -95,6 +96,7 @@ class Frame:
             "refused": [each.refused_three_rates for each in self.terms],
             "two_component": [each.two_component for each in self.terms],
             "uses": [each.uses for each in self.terms],
+            "rate_plans": [each.rate_plan for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
             "terms_ids": list(self.terms_ids),
@@ -150,7 +152,13 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         start_us=start_us,
         end_us=end_us,
         issued=issued,
-        previous=gather_previous(connection, frame.period.first_on, parameters, spans, before),
+        previous=with_demands(
+            connection,
+            parameters,
+            spans,
+            gather_previous(connection, frame.period.first_on, parameters, spans, before),
+            ratchet_months(frame.terms),
+        ),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
     )
 

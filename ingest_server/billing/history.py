@@ -117,7 +117,14 @@ def gather_previous(
     for later in np.flatnonzero(follows).tolist():
         bill_id[later + 1], daily[later + 1] = bill_id[later], daily[later]
         last_day[later + 1], terms[later + 1] = spans.first_day[later + 1] - 1, spans.place[later]
-    return Previous(bill_id=bill_id, last_day=last_day, carried_out_wh=carried, terms=terms, daily_wh=daily)
+    return Previous(
+        bill_id=bill_id,
+        last_day=last_day,
+        carried_out_wh=carried,
+        highest_w=np.full(n, NONE, dtype=np.int64),
+        terms=terms,
+        daily_wh=daily,
+    )
 
 
 def _with_older(

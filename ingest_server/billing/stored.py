@@ -91,7 +91,7 @@ SELECT_BILL = """
            b.total, b.created_at, encode(b.inputs_hash, 'hex') as inputs_hash,
            encode(b.document_hash, 'hex') as document_hash, s.state,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
-           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses,
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan,
            b.metered, b.line_wh, b.line_amount, b.line_extra, coalesce(b.more, '{}') as more,
            (select coalesce(array_agg(slot order by place), '{}')
             from unnest(b.line_slot) with ordinality as own (slot_id, place) join bill_slot using (slot_id)) as slots

@@ -32,7 +32,7 @@ COLUMNS = {
     "contract": {
         *("metering_point_id", "valid_from", "valid_to", "category", "voltage", "households", "three_rates"),
         *("solar_regime", "contracted_kw", "tenants", "undeclared_rental", "refused_three_rates", "two_component"),
-        *("uses", "customer_id"),
+        *("uses", "rate_plan", "customer_id"),
     },
 }
 """The tables in the order they are loaded, and the columns a file may have."""

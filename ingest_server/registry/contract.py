@@ -33,6 +33,7 @@ class Contract(NamedTuple):
     refused_three_rates: bool
     two_component: bool
     uses: str | None
+    rate_plan: str | None = None
     customer_id: str | None = None  # none: as it was, and of a new one the point's
 
 
@@ -61,6 +62,7 @@ def parse_contract(table: Table, metering_point_id: str) -> Contract:
         refused_three_rates=table.take("refused_three_rates", bool, default=False),
         two_component=table.take("two_component", bool, default=False),
         uses=_uses(table, category),
+        rate_plan=table.take("rate_plan", str) if "rate_plan" in table else None,
         customer_id=table.take("customer", str) if "customer" in table else None,
     )
     _refuse_contradictions(table, contract, category)
@@ -77,6 +79,8 @@ def _refuse_contradictions(table: Table, contract: Contract, category: Category)
         raise table.error("undeclared_rental", "is of a residential contract whose tenants are not known; remove one")
     if contract.refused_three_rates and contract.three_rates:
         raise table.error("refused_three_rates", "the meter tells three rates apart; remove one of the two")
+    if contract.rate_plan is not None and (contract.two_component or contract.uses is not None):
+        raise table.error("rate_plan", "a plan is for one use and has its own price of demand; remove one of the two")
     if contract.two_component and category.value not in _piloted():
         raise table.error("two_component", f"the pilot is for {', '.join(_piloted())}; found {category.value}")
 

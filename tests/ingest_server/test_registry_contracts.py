@@ -43,7 +43,7 @@ def test_what_few_contracts_have_is_taken_over() -> None:
         ('category = "residential"\ncontractd_kw = 4', "contractd_kw: unknown key; did you mean 'contracted_kw'?"),
         (
             'category = "residential"\nxyz = 4',
-            "known keys: category, contracted_kw, customer, households, refused_three_rates, ",
+            "known keys: category, contracted_kw, customer, households, rate_plan, refused_three_rates, ",
         ),
         (BUSINESS + "tenants = 4", "tenants: four tenants are one household of a residential contract"),
         ('category = "residential"\ntenants = 4\nhouseholds = 1', "give one of the two"),
