@@ -121,6 +121,7 @@ class Issued:
     total: Int64Array
     purchased_wh: Int64Array
     purchased: Int64Array
+    carried_out_wh: Int64Array
     inputs_hash: NDArray[np.void]
     in_the_way: Int64Array
 

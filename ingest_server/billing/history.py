@@ -12,7 +12,7 @@ from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
-_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased")
+_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased", "carried_out_wh")
 _NUMBERS = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
 
 

@@ -198,7 +198,8 @@ SELECT_ISSUED = f"""
                 else b.bill_id end,
            b.version, b.inputs_schema,
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
-           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0),
+           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh + st.purchased_wh_more, 0),
+           coalesce(s.amount + st.purchased_more, 0), coalesce(s.carried_out_wh + st.carried_out_wh_more, 0),
            {_CUSTOMER}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
@@ -211,7 +212,11 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = f"""
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
+    coalesce((select s.carried_out_wh + (
+                  select coalesce(sum(f.carried_out_wh), 0)::bigint
+                  from bill_difference f join bill_difference_act a using (difference_id)
+                  where f.bill_id = s.bill_id and a.act = 'approve')
+              from solar_purchase s where s.bill_id = b.bill_id), 0),
     coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
