@@ -167,7 +167,13 @@ def _judged_again(
     )
     energy, missing = between(RegisterProfile(index, read, registers.range_wh()))
     again = Intervals(energy_wh=energy * registers.multiplier[:, None], missing=missing, slots_per_day=per_day)
-    one = MeterData(intervals=again, registers=registers, limit_wh=data.limit_wh[rows], two_way=data.two_way[rows])
+    one = MeterData(
+        intervals=again,
+        registers=registers,
+        limit_wh=data.limit_wh[rows],
+        two_way=data.two_way[rows],
+        estimated=gaps.wanted,
+    )
     result = validate(one, {name: column[rows] for name, column in parameters.items()})
     touched = gaps.wanted.reshape(len(rows), -1, per_day).any(axis=2)
     return touched & result.verdict.at_least(Severity.FAIL)

@@ -19,19 +19,24 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from billing_core.rounding import Int64Array
+from billing_core.validation.balance import v15_balance
+from billing_core.validation.believed import believed_daily
 from billing_core.validation.catalogue import RULES, Severity
+from billing_core.validation.finding import BoolArray
 from billing_core.validation.screening import v51_change_point
 from billing_core.validation.validate import Validation, validate
 from billing_core.validation.verdict import judge
 from tests.billing_core.validation.faults import TUNED, VARIED, Fault, inject
 from tests.billing_core.validation.final_faults import FINAL
+from tests.billing_core.validation.materiality import is_material
 from tests.billing_core.validation.population import District, copy_of, make_district
 from tests.billing_core.validation.second_faults import SECOND
 from tests.billing_core.validation.spoiling import Recipe
 
 RECIPES = {"tuned": TUNED, "varied": VARIED, "second": SECOND, "final": FINAL}
 FIRST_SIX = ("gap", "negative", "spike", "rollover", "copied day", "stuck")
-FAULT_SHARE = 0.5
+FAULT_SHARE = 0.05  # far more than life has, but a transformer's neighbours are mostly right
 BATCH = 1_000  # meters judged at once
 
 
@@ -64,12 +69,14 @@ def _of(counter: Counter[tuple[str, str]], kind: str) -> int:
     return sum(count for (name, _), count in counter.items() if name == kind)
 
 
-def _is_material(fault: Fault, clean: District, read: District, tolerance_wh: int) -> bool:
-    true, now = clean.data.intervals, read.data.intervals
-    before = np.where(true.missing[fault.meter], 0, true.energy_wh[fault.meter])
-    after = np.where(now.missing[fault.meter], 0, now.energy_wh[fault.meter])
-    moved = int(np.abs(after - before).sum())
-    return moved > tolerance_wh or moved == 0
+def given_daily_wh(district: District, failed: BoolArray) -> Int64Array:
+    """Return what each meter gave, the usual day's where a solar meter's failed. [Wh; meters × days]"""
+    export = district.data.export
+    assert export is not None
+    assert district.data.solar is not None
+    given = export.energy_wh.reshape(*failed.shape, -1).sum(axis=2)
+    usual = np.median(given, axis=1).astype(np.int64)[:, None]
+    return np.where(failed & district.data.solar[:, None], usual, given)
 
 
 def look(district: District) -> Validation:
@@ -82,7 +89,20 @@ def look(district: District) -> Validation:
     change = v51_change_point(daily, known & large[:, None], district.kind)
     wiring = change.mask & (change.evidence["wiring"] > 0) & large[:, None]
     severity = np.where(wiring, np.int8(Severity.FAIL), np.int8(Severity.CASE))
-    findings = {**result.findings, "V51": replace(change, mask=change.mask & large[:, None], severity=severity)}
+    failed = result.verdict.at_least(Severity.FAIL)
+    balance = v15_balance(
+        believed_daily(result.scan, result.sums, failed),
+        given_daily_wh(district, failed),
+        np.ones(daily.shape, dtype=bool),
+        transformer=district.transformer,
+        supplied_wh=district.supplied_wh,
+        supplied=np.ones(district.supplied_wh.shape, dtype=bool),
+    )
+    findings = {
+        **result.findings,
+        "V15": balance,
+        "V51": replace(change, mask=change.mask & large[:, None], severity=severity),
+    }
     return replace(result, findings=findings, verdict=judge(findings.values(), *daily.shape))
 
 
@@ -102,7 +122,7 @@ def score(unspoilt: District, district: District, faults: list[Fault], into: Sco
         into.made[fault.kind, fault.recipe] += 1
         into.queued[fault.kind, fault.recipe] += hit or bool(queued[fault.meter, days].any())
         into.found[fault.kind, fault.recipe] += hit
-        if _is_material(fault, unspoilt, district, int(result.sums.tolerance_wh[fault.meter, fault.first])):
+        if is_material(fault.meter, fault.first, unspoilt, district):
             into.material[fault.kind, fault.recipe] += 1
             into.material_found[fault.kind, fault.recipe] += hit
             if not hit:
@@ -118,12 +138,12 @@ def score(unspoilt: District, district: District, faults: list[Fault], into: Sco
             into.warned_by_rule[rule] += int(((severities == Severity.WARN) & clean).sum())
 
 
-def run(meters: int, days: int, seed: int, recipes: dict[str, tuple[Recipe, ...]]) -> Score:
+def run(meters: int, days: int, seed: int, recipes: dict[str, tuple[Recipe, ...]], share: float = FAULT_SHARE) -> Score:
     total = Score()
     for number, begin in enumerate(range(0, meters, BATCH)):
         clean = make_district(min(BATCH, meters - begin), days, seed * 1_000 + number)
         district = copy_of(clean)
-        faults = inject(district, recipes, FAULT_SHARE, seed * 1_000 + number)
+        faults = inject(district, recipes, share, seed * 1_000 + number)
         score(clean, district, faults, total)
     return total
 

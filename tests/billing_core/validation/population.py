@@ -16,6 +16,7 @@ from billing_core.validation.validate import MeterData, physical_limit_wh
 from simulators.chance import key_of
 from simulators.loads import Consumer, Kind, energies
 from simulators.sky import PLACES, sine_of_elevation
+from tests.billing_core.validation.transformers import feed
 
 PER_DAY = 48
 MONDAY_SLOT = (date(2025, 9, 1) - date(1970, 1, 1)).days * PER_DAY - 14  # a Monday's local midnight
@@ -37,6 +38,8 @@ class District:
     data: MeterData
     parameters: Columns
     true_wh: NDArray[np.int64]
+    transformer: NDArray[np.int64]  # which feeds each meter
+    supplied_wh: NDArray[np.int64]  # what its own meter counts. [transformers × days]
 
     @property
     def days(self) -> int:
@@ -143,7 +146,9 @@ def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng) -
         solar=panels > 0,
         inverter_w=panels,
     )
-    return District(kind, data, parameters, imported)
+    net = (imported - exported).reshape(meters, days, PER_DAY).sum(axis=2)
+    transformer, supplied = feed(np.isin(kind, [KINDS.index(Kind.FACTORY)]), net, rng)
+    return District(kind, data, parameters, imported, transformer, supplied)
 
 
 def copy_of(district: District) -> District:
@@ -154,7 +159,7 @@ def copy_of(district: District) -> District:
     )
     registers = replace(
         data.registers, index_wh=data.registers.index_wh.copy(), actual=data.registers.actual.copy(),
-        digits=data.registers.digits.copy(),
+        digits=data.registers.digits.copy(), multiplier=data.registers.multiplier.copy(),
     )  # fmt: skip
     assert data.export is not None
     assert data.clock_offset_s is not None
@@ -167,4 +172,4 @@ def copy_of(district: District) -> District:
         clock_offset_s=data.clock_offset_s.copy(),
         repeated_clock=data.repeated_clock.copy(),
     )
-    return District(district.kind, fresh, district.parameters, district.true_wh)
+    return replace(district, data=fresh)
