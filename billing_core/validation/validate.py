@@ -85,7 +85,7 @@ class MeterData:
             self._require(name, (meters, days))
         if self.estimated is not None and self.estimated.shape != self.intervals.energy_wh.shape:
             raise UsageError(
-                f"estimated: found shape {self.estimated.shape}; expected {self.intervals.energy_wh.shape}, as intervals"
+                f"estimated: found {self.estimated.shape}; expected {self.intervals.energy_wh.shape}, as intervals"
             )
         given = [each is not None for each in (self.export, self.night, self.solar, self.inverter_w)]
         if any(given) != all(given):

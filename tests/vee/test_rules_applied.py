@@ -22,11 +22,11 @@ from tests.vee.village import HALF_HOUR, NOW, install
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = {
-    *(f"V{number:02}" for number in range(1, 15)), *(f"V{number}" for number in range(20, 35)),
+    *(f"V{number:02}" for number in range(1, 17)), *(f"V{number}" for number in range(20, 35)),
     *(f"V{number}" for number in range(36, 44)), *(f"V{number}" for number in range(50, 56)),
 }  # fmt: skip
 BEFORE_THE_RUN = {"V01", "V02"}
-NO_DATA = {"V03", "V10", "V11", "V41", "V43", "V50"}
+NO_DATA = {"V03", "V10", "V11", "V15", "V41", "V43", "V50"}
 MINH = Actor("Minh", Role.DIRECTOR, "đúng")
 HOA = Actor("Hoa", Role.BILLER, "đọc")
 

@@ -29,12 +29,14 @@ from billing_core.validation.validate import Validation, validate
 from billing_core.validation.verdict import judge
 from tests.billing_core.validation.faults import TUNED, VARIED, Fault, inject
 from tests.billing_core.validation.final_faults import FINAL
+from tests.billing_core.validation.fresh_faults import FRESH
+from tests.billing_core.validation.hidden_faults import HIDDEN
 from tests.billing_core.validation.materiality import is_material
-from tests.billing_core.validation.population import District, copy_of, make_district
+from tests.billing_core.validation.population import MIXES, District, copy_of, make_district
 from tests.billing_core.validation.second_faults import SECOND
 from tests.billing_core.validation.spoiling import Recipe
 
-RECIPES = {"tuned": TUNED, "varied": VARIED, "second": SECOND, "final": FINAL}
+RECIPES = {"tuned": TUNED, "varied": VARIED, "second": SECOND, "final": FINAL, "fresh": FRESH, "hidden": HIDDEN}
 FIRST_SIX = ("gap", "negative", "spike", "rollover", "copied day", "stuck")
 FAULT_SHARE = 0.05  # far more than life has, but a transformer's neighbours are mostly right
 BATCH = 1_000  # meters judged at once
@@ -138,27 +140,39 @@ def score(unspoilt: District, district: District, faults: list[Fault], into: Sco
             into.warned_by_rule[rule] += int(((severities == Severity.WARN) & clean).sum())
 
 
-def run(meters: int, days: int, seed: int, recipes: dict[str, tuple[Recipe, ...]], share: float = FAULT_SHARE) -> Score:
+def run(
+    meters: int,
+    days: int,
+    seed: int,
+    recipes: dict[str, tuple[Recipe, ...]],
+    *,
+    share: float = FAULT_SHARE,
+    mix: str = "town",
+) -> Score:
     total = Score()
     for number, begin in enumerate(range(0, meters, BATCH)):
-        clean = make_district(min(BATCH, meters - begin), days, seed * 1_000 + number)
+        clean = make_district(min(BATCH, meters - begin), days, seed * 1_000 + number, mix)
         district = copy_of(clean)
         faults = inject(district, recipes, share, seed * 1_000 + number)
         score(clean, district, faults, total)
     return total
 
 
+def _place(kind: str) -> int:
+    return list(TUNED).index(kind) if kind in TUNED else len(TUNED)
+
+
 def report(total: Score) -> str:
     head = ("kind", "recipe", "made", "found", "recall", "material", "recall", "or queued")
     lines = ["{:16} {:26} {:>6} {:>6} {:>8} {:>9} {:>8} {:>10}".format(*head)]
-    for kind, recipe in sorted(total.made, key=lambda each: (list(TUNED).index(each[0]), each[1])):
+    for kind, recipe in sorted(total.made, key=lambda each: (_place(each[0]), each)):
         made, hit = total.made[kind, recipe], total.found[kind, recipe]
         some, seen = total.material[kind, recipe], total.material_found[kind, recipe]
         lines.append(
             f"{kind:16} {recipe:26} {made:6} {hit:6} {hit / made:8.3f} {some:9} {seen / max(1, some):8.3f} "
             f"{total.queued[kind, recipe] / made:10.3f}"
         )
-    for kind in TUNED:
+    for kind in TUNED if any(name in TUNED for name, _ in total.made) else ():
         target = 0.99 if kind in FIRST_SIX else 0.95
         verdict = "met" if total.material_recall(kind) >= target else "MISSED"
         lines.append(
@@ -185,9 +199,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("--days", type=int, default=31)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recipes", choices=tuple(RECIPES), default="final")
+    parser.add_argument("--mix", choices=tuple(MIXES), default="town", help="which consumers there are")
     parser.add_argument("--missed", action="store_true", help="list the faults that were not found")
     asked = parser.parse_args(words)
-    total = run(asked.meters, asked.days, asked.seed, RECIPES[asked.recipes])
+    total = run(asked.meters, asked.days, asked.seed, RECIPES[asked.recipes], mix=asked.mix)
     print(report(total))
     if asked.missed:
         for fault in total.missed[:60]:
