@@ -83,7 +83,7 @@ def _planned(
         raise NotBillableError("tenants are a residential use")
     tax = plan.tax_permille
     rate = Fraction(tax, 1000) if tax is not None else _vat_rate(use.end_on, files["vat.toml"])
-    if plan.single is None and plan.rates is None and not plan.tiers:
+    if not plan.prices_energy:
         lines = _lines_of(replace(use, plan=None, demand_kw=None), billed, cosphi, files)
     else:
         lines = [(kwh, price, half_up(kwh * price)) for kwh, price in _own_energy(use, plan, billed) if kwh]

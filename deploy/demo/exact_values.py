@@ -36,6 +36,11 @@ class OwnPlan:
     least_kw: Fraction = Fraction(0)
     tax_permille: int | None = None
 
+    @property
+    def prices_energy(self) -> bool:
+        """Whether energy has prices of the plan's own."""
+        return self.single is not None or self.rates is not None or bool(self.tiers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:

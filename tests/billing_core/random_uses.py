@@ -78,9 +78,17 @@ def with_own_plan(use: Use, rng: Random) -> Use:
     """Return ``use`` billed by a utility's own plan, if it has one use and no pilot."""
     if use.uses or use.demand_kw is not None:
         return use
+    plan = random_plan(rng)
+    drawn = Fraction(rng.randint(0, 10**6), 1000) if plan.demand else None
+    before = Fraction(rng.randint(0, 10**6), 1000) if rng.random() < 0.7 else None
+    return replace(use, plan=plan, demand_kw=drawn, demand_before_kw=before)
+
+
+def random_plan(rng: Random) -> OwnPlan:
+    """Return a plan with any of its charges."""
     energy = rng.choice(({}, {"single": rng.randint(0, 2_000)}, {"rates": (900, 1_400, 600)}, {"tiers": TIERS}))
     demand, ratchet = rng.choice((0, 0, 30_000)), rng.random() < 0.5
-    plan = OwnPlan(
+    return OwnPlan(
         **energy,
         fixed=rng.choice((0, 5_000, 40_001)),
         minimum=rng.choice((0, 25_000, 10**7)),
@@ -89,9 +97,6 @@ def with_own_plan(use: Use, rng: Random) -> Use:
         least_kw=Fraction(rng.choice((0, 20))) if demand and ratchet else Fraction(0),
         tax_permille=rng.choice((None, 0, 70, 100)),
     )
-    drawn = Fraction(rng.randint(0, 10**6), 1000) if demand else None
-    before = Fraction(rng.randint(0, 10**6), 1000) if rng.random() < 0.7 else None
-    return replace(use, plan=plan, demand_kw=drawn, demand_before_kw=before if ratchet else None)
 
 
 TIERS = ((25, 400), (150, 600), (None, 1_100))
