@@ -51,13 +51,14 @@ def lines_of(row: Row) -> tuple[Line, ...]:
     found, before = [], 0
     for slot, *figures in zip(row.slots, row.line_wh, row.line_amount, row.line_extra, strict=True):
         line = _line(row, slot, figures, before)
+        price = None if line.kind in WITHOUT_QUANTITY else line.price  # of a month's charge the operands say it
         found.append(
             Line(
                 kind=line.kind.value,
                 tier=line.tier,
                 register=None if line.tier or line.register is None else line.register.value,
-                energy_wh=None if line.price is None or line.kind in WITHOUT_QUANTITY else line.energy_wh,
-                price=line.price,
+                energy_wh=None if price is None else line.energy_wh,
+                price=price,
                 amount=line.amount,
                 operands=line.to_json(),
             )

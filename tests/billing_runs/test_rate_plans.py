@@ -105,6 +105,7 @@ def test_a_fixed_and_a_minimum_charge_and_tiers_of_a_tariff_file_are_billed_expl
     stored = load_bill(district.connection, 2)
     assert stored is not None
     assert stored["inputs"]["contract"]["rate_plan"]["minimum_monthly"] == 25_000
+    assert [(line["energy_wh"], line["price"]) for line in stored["lines"]] == [(10_000, 400), *[(None, None)] * 3]
     told = explain_bill(stored, Language.EN)
     assert "Fixed charge: 5,000 đ a month = 5,000 đ. By home." in told
     assert (
