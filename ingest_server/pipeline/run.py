@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Sequence
 
 from ingest_server import journal
@@ -22,7 +21,7 @@ from ingest_server.pipeline.pipeline import Pipeline, Together
 from ingest_server.pipeline.receipts import Receipts
 from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import RESEND_EVERY_S, TRANSACTIONS_AT_ONCE, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
-from ingest_server.pipeline.watchdog import Moves, Stillness, longest_s, watch
+from ingest_server.pipeline.watchdog import Moves, watch
 from protocols.errors import CongtoError
 
 EXIT_FAILED = 3
@@ -70,14 +69,13 @@ async def ingest(settings: Settings) -> None:
 
     watch(moves, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
-    stillness = [Stillness(time.monotonic()) for _ in pipelines]
     shares: list[Share] = []
 
     def keep_shares(found: Sequence[Share]) -> None:
         shares[:] = found
 
     def snapshot() -> Snapshot:
-        still_s = longest_s(stillness, [(each.transactions, each.waiting) for each in pipelines], time.monotonic())
+        still_s = max(each.still_s for each in pipelines)
         inside = (len(inbox), inbox.octets, inbox.full)
         told = (together.clocks_s.values(), shares, together.gave_up_s)
         return Snapshot(together.counts, broker.ready, not together.database_lost, *inside, still_s, *told)

@@ -139,3 +139,28 @@ def test_batches_that_were_never_seen_do_run_side_by_side(dsn, monkeypatch):
     assert watching.most == TRANSACTIONS_AT_ONCE
     with connect(dsn) as connection:
         assert connection.execute("select count(*) from reading").fetchone() == (SPOOL,)
+
+
+def test_only_while_it_stores_does_a_pipeline_stand_still(dsn):
+    """However long nothing came before: who looks once an hour must not be told that an hour is lost."""
+    inbox, together = Inbox(), Together()
+    gatherer = Gatherer(inbox)
+    still_s = []
+
+    async def note(_done, _bundle):
+        still_s.append(pipeline.still_s)
+        gatherer.stop()
+
+    pipeline = Pipeline(dsn, gatherer, together, note)
+
+    async def work():
+        gathering = asyncio.create_task(gatherer.gather())
+        inbox.put(message("g1", 1, [Reading("g1-M0", "1.0.1.8.0", START_MS, 1)]))
+        assert pipeline.still_s == 0.0
+        await pipeline.store()
+        gathering.cancel()
+
+    asyncio.run(work())
+    assert len(still_s) == 1
+    assert 0.0 < still_s[0] < DEADLINE_S
+    assert pipeline.still_s == 0.0
