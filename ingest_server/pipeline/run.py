@@ -15,7 +15,7 @@ from ingest_server.pipeline.gatherer import Gatherer
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
-from ingest_server.pipeline.monitoring import Share, monitor
+from ingest_server.pipeline.monitoring import Requests, Share, monitor
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline, Together
 from ingest_server.pipeline.receipts import Receipts
@@ -69,16 +69,18 @@ async def ingest(settings: Settings) -> None:
 
     watch(moves, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
-    shares: list[Share] = []
+    seen: tuple[Sequence[Share], Requests | None] = ((), None)
 
-    def keep_shares(found: Sequence[Share]) -> None:
-        shares[:] = found
+    def keep_seen(shares: Sequence[Share], requests: Requests) -> None:
+        nonlocal seen
+        seen = shares, requests
 
     def snapshot() -> Snapshot:
         still_s = max(each.still_s for each in pipelines)
         inside = (len(inbox), inbox.octets, inbox.full)
-        told = (together.clocks_s.values(), shares, together.gave_up_s)
-        return Snapshot(together.counts, broker.ready, not together.database_lost, *inside, still_s, *told)
+        clocks_s, (shares, requests) = together.clocks_s.values(), seen
+        connected = (broker.ready, not together.database_lost)
+        return Snapshot(together.counts, *connected, *inside, still_s, clocks_s, shares, together.gave_up_s, requests)
 
     observer = await _observed(settings.metrics_port, snapshot)
 
@@ -93,7 +95,7 @@ async def ingest(settings: Settings) -> None:
         if settings.partition.number == 1:  # one of several processes asks for all
             work.append(ask(settings.dsn, broker.publish, settings.quarantine, settings.resend_after_s, RESEND_EVERY_S))
             if observer is not None:
-                work.append(monitor(settings.dsn, keep_shares))
+                work.append(monitor(settings.dsn, keep_seen))
         endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
         await _store_all(pipelines)
