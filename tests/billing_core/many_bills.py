@@ -24,13 +24,15 @@ SHOWN_MAX = 5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bills", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0, help="the first of them, so that several can share a stream")
     parser.add_argument("--seed", type=int, default=2026)
     arguments = parser.parse_args()
-    begun, done, found = time.monotonic(), 0, []
+    begun, done, found = time.monotonic(), arguments.first, []
     counted: Counter[str] = Counter()
-    while done < arguments.bills:
+    last = arguments.first + arguments.bills
+    while done < last:
         rng = Random(f"{arguments.seed}/{done}")
-        lot = min(LOT, arguments.bills - done)
+        lot = min(LOT, last - done)
         found += compare(rng, lot, counted)
         done += lot
         print(f"{done:,} bills, {len(found)} differ, {time.monotonic() - begun:,.0f} s", flush=True)
