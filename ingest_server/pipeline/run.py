@@ -76,11 +76,20 @@ async def ingest(settings: Settings) -> None:
         seen = shares, requests
 
     def snapshot() -> Snapshot:
-        still_s = max(each.still_s for each in pipelines)
-        inside = (len(inbox), inbox.octets, inbox.full)
-        clocks_s, (shares, requests) = together.clocks_s.values(), seen
-        connected = (broker.ready, not together.database_lost)
-        return Snapshot(together.counts, *connected, *inside, still_s, clocks_s, shares, together.gave_up_s, requests)
+        shares, requests = seen
+        return Snapshot(
+            together.counts,
+            broker.ready,
+            not together.database_lost,
+            len(inbox),
+            inbox.octets,
+            inbox.full,
+            max(each.still_s for each in pipelines),
+            together.clocks_s.values(),
+            shares,
+            together.gave_up_s,
+            requests,
+        )
 
     observer = await _observed(settings.metrics_port, snapshot)
 
