@@ -35,7 +35,7 @@ def parsed(text: str) -> list[RatePlan]:
     return found
 
 
-HOME, LATER_HOME, WORKSHOP, MINIMUM = parsed(FILE.read_text())
+HOME, LATER_HOME, WORKSHOP, MINIMUM, PRESS = parsed(FILE.read_text())
 OCTOBER = {"start_on": date(2026, 10, 1), "end_on": date(2026, 10, 31)}
 
 

@@ -63,10 +63,10 @@ def amounts(summary: Summary) -> list[list[tuple[str, int]]]:
     return [[(line.kind, line.amount) for line in each.lines] for each in summary.bills]
 
 
-def workshop(district: District, demands_w: tuple[int, ...]) -> Customer:
+def workshop(district: District, demands_w: tuple[int, ...], number: int = 1, plan: str = "workshop") -> Customer:
     """Enter a workshop with a month's energy and a highest demand for each of the months."""
     own = Customer(
-        number=1,
+        number=number,
         registers={obis: (0, energy) for obis, energy in zip(RATES, (100_000, 20_000, 30_000), strict=True)},
         category="business",
         voltage="lt6",
@@ -74,7 +74,7 @@ def workshop(district: District, demands_w: tuple[int, ...]) -> Customer:
         multiplier=10,
     )
     district.add([own], MONTHS[0])
-    agree(district, own, "workshop", "business", 'voltage = "lt6"\nthree_rates = true')
+    agree(district, own, plan, "business", 'voltage = "lt6"\nthree_rates = true')
     district.connection.execute("insert into channel (meter_id, obis, unit) values (%s, %s, 'W')", [own.meter, DEMAND])
     for month, (period, demand) in enumerate(zip(MONTHS, demands_w, strict=False), 1):
         district.store(own.meter, DEMAND, period.end_at, demand // 10)
@@ -168,6 +168,28 @@ def test_a_ratchet_waits_for_the_bill_before_and_follows_what_was_cancelled_or_c
     ]
 
 
+def test_each_ratchet_goes_back_as_far_as_its_own_plan_says(district: District):
+    """July's 100 kW count three months in one plan, one month in the other."""
+    workshop(district, (100_000, 30_000, 30_000))
+    workshop(district, (100_000, 30_000, 30_000), number=2, plan="press")
+    demands = [[kw for kw, _ in demand_lines(bill(district, period))] for period in MONTHS[:3]]
+    assert demands == [[100, 100], [80, 80], [80, 30]]
+
+
+def test_a_bill_that_was_cancelled_or_superseded_has_no_demand(district: District):
+    own = workshop(district, (100_000, 30_000))
+    bill(district, MONTHS[0])
+    district.forget(own.meter, DEMAND, MONTHS[0].end_at)
+    district.store(own.meter, DEMAND, MONTHS[0].end_at, 9_000)
+    assert bill(district, MONTHS[0], Plan(issue_as="An")).replaced == 1
+    assert demand_lines(run_billing(district.dsn, MONTHS[1], Plan(dry_run=True))) == [(72, 2_160_000)]
+    cancel(district.connection, 2, Actor("Minh", Role.CONTROLLER, "sai"))
+    district.forget(own.meter, DEMAND, MONTHS[0].end_at)
+    district.store(own.meter, DEMAND, MONTHS[0].end_at, 5_000)
+    assert bill(district, MONTHS[0], Plan(issue_as="An")).billed == 1
+    assert demand_lines(run_billing(district.dsn, MONTHS[1], Plan(dry_run=True))) == [(40, 1_200_000)]
+
+
 def test_a_plan_that_is_not_there_is_refused_and_one_not_yet_in_force_is_held(district: District):
     home = household(1)
     district.add([home], MONTHS[3])
@@ -216,5 +238,5 @@ def test_the_figures_of_a_plan_come_back_from_the_database_as_they_were_parsed(d
         load_registry(connection, FILE.read_text(), FILE.name)
     rows = district.rows("select figures from rate_plan order by name, effective_on")
     names = [rate_plan_from_json(figures).name for (figures,) in rows]
-    assert names == ["home", "home", "minimum only", "workshop"]
+    assert names == ["home", "home", "minimum only", "press", "workshop"]
     assert np.all([rate_plan_from_json(figures).to_json() == figures for (figures,) in rows])
