@@ -17,6 +17,7 @@ TEXT_MAX = 500
 DIGITS_MIN, DIGITS_MAX = 4, 12
 MULTIPLIER_MAX = 10_000_000  # CT × VT, as the registry takes it
 DAY_MIN = 1_440
+INVERTER_MAX_W = 2_000_000_000
 VOLTAGE_MAX_V, CURRENT_MAX_A = 1_000_000, 100_000
 CODE_MAX = 2**31 - 1
 CLASS_MAX = Decimal(10)
@@ -27,7 +28,10 @@ STATUSES = (
 
 
 class Plate(NamedTuple):
-    """What a meter says of itself from a day on; what is not known is None. ``class_e3``: class 0.5 is 500."""
+    """What a meter says of itself from a day on; what is not known is None. ``class_e3``: class 0.5 is 500.
+
+    ``inverter_w`` is that of the inverter whose export the meter counts.
+    """
 
     meter_id: str
     valid_from: date
@@ -38,6 +42,7 @@ class Plate(NamedTuple):
     current_max_a: int | None
     phases: int | None
     class_e3: int | None
+    inverter_w: int | None
     source: str
 
 
@@ -134,6 +139,7 @@ def _plate(table: Table) -> Plate:
         current_max_a=_optional(table, "current_max_a", 1, CURRENT_MAX_A),
         phases=_optional(table, "phases", 1, 3),
         class_e3=_class(table) if "class" in table else None,
+        inverter_w=_optional(table, "inverter_w", 1, INVERTER_MAX_W),
         source=_text(table, "source"),
     )
     if plate.phases == 2:

@@ -15,19 +15,20 @@ from protocols.errors import UsageError
 # Each takes the columns of its rows and who enters them, and passes over a row that counts already.
 INSERT_PLATE = """
     insert into meter_plate (meter_id, valid_from, digits, multiplier, interval_min, voltage_v, current_max_a, phases,
-                             class_e3, source, entered_by)
+                             class_e3, inverter_w, source, entered_by)
     select u.*, %s
     from unnest(%s::text[], %s::date[], %s::smallint[], %s::integer[], %s::smallint[], %s::integer[], %s::integer[],
-                %s::smallint[], %s::integer[], %s::text[])
+                %s::smallint[], %s::integer[], %s::integer[], %s::text[])
         as u (meter_id, valid_from, digits, multiplier, interval_min, voltage_v, current_max_a, phases, class_e3,
-              source)
+              inverter_w, source)
     left join lateral (
         select * from meter_plate p where p.meter_id = u.meter_id and p.valid_from = u.valid_from
         order by p.plate_id desc limit 1
     ) now on true
-    where (u.digits, u.multiplier, u.interval_min, u.voltage_v, u.current_max_a, u.phases, u.class_e3, u.source)
+    where (u.digits, u.multiplier, u.interval_min, u.voltage_v, u.current_max_a, u.phases, u.class_e3, u.inverter_w,
+           u.source)
         is distinct from (now.digits, now.multiplier, now.interval_min, now.voltage_v, now.current_max_a, now.phases,
-                          now.class_e3, now.source)
+                          now.class_e3, now.inverter_w, now.source)
 """
 INSERT_LOG_CODE = """
     insert into meter_log_code (model, code, status, source, entered_by)
@@ -71,7 +72,7 @@ SELECT_UNKNOWN: dict[str, LiteralString] = {
 }
 SELECT_PLATES = """
     select distinct on (meter_id, valid_from) meter_id, valid_from, digits, multiplier, interval_min, voltage_v,
-           current_max_a, phases, class_e3, source, entered_by, entered_at
+           current_max_a, phases, class_e3, inverter_w, source, entered_by, entered_at
     from meter_plate where %(meter)s::text is null or meter_id = %(meter)s
     order by meter_id, valid_from, plate_id desc limit %(rows_max)s
 """

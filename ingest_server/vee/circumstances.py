@@ -94,7 +94,7 @@ class Circumstances:
     peak_w, reactive_varh
         Highest demand, and reactive energy over the period, before the multiplier; ``UNKNOWN`` where not read. [rows]
     plate
-        What the meter says of itself, columns as in :mod:`ingest_server.vee.plates`. [rows × 7]
+        What the meter says of itself, columns as in :mod:`ingest_server.vee.plates`. [rows × 8]
     check
         What a check meter counted over the period, the multiplier applied, and its class. [rows × 2]
     digits

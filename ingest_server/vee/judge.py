@@ -30,7 +30,7 @@ from ingest_server.vee.month_rules import (
     own_total,
     usual_daily_wh,
 )
-from ingest_server.vee.plates import UNKNOWN, limit_wh, master_data
+from ingest_server.vee.plates import INVERTER, UNKNOWN, limit_wh, master_data
 from ingest_server.vee.terms_by_day import (
     Setting,
     Stretch,
@@ -178,7 +178,6 @@ def _meter_data(
 ) -> MeterData:
     n = len(profile.channels)
     export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
-    nothing = np.zeros(n, dtype=np.int64)
     around = profile.around
     set_far = around.shift_ms * SHIFT_PART * profile.slots_per_day > DAY_MS
     data = MeterData(
@@ -201,7 +200,7 @@ def _meter_data(
         export=replace(intervals, energy_wh=sold),
         night=night[None, :],
         solar=np.array([each.solar for each in profile.channels]),
-        inverter_w=nothing,  # nobody says how large it is
+        inverter_w=around.plate[:, INVERTER].clip(0),
     )
 
 

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from ingest_server.vee.gather import Channel
 
 UNKNOWN = -1
-DIGITS, MULTIPLIER, INTERVAL, VOLTAGE, CURRENT, PHASES, CLASS = range(7)
-PLATE_COLUMNS = 7
+DIGITS, MULTIPLIER, INTERVAL, VOLTAGE, CURRENT, PHASES, CLASS, INVERTER = range(8)
+PLATE_COLUMNS = 8
 DAY_MIN = 1_440
 KWH_WH = 1_000
 EVERY_MODEL = "*"
 
 # The plate of each channel's meter that is in force on the period's last day; of one day the one entered last.
 SELECT_PLATES = """
-    select h.channel_id, p.digits, p.multiplier, p.interval_min, p.voltage_v, p.current_max_a, p.phases, p.class_e3
+    select h.channel_id, p.digits, p.multiplier, p.interval_min, p.voltage_v, p.current_max_a, p.phases, p.class_e3,
+           p.inverter_w
     from channel h
     cross join lateral (
         select * from meter_plate p where p.meter_id = h.meter_id and p.valid_from <= %(last_on)s

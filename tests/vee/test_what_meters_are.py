@@ -18,7 +18,7 @@ from ingest_server.meters.file import parse_meter_file
 from ingest_server.vee.cases import cases_of
 from ingest_server.vee.run import run_vee
 from protocols.errors import UsageError
-from tests.billing_runs.district import GATEWAY, IMPORT, OCTOBER, Customer, District, household
+from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District, household
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers
 
 PAGE = Path(__file__).parents[2] / "docs/contracts/meters.md"
@@ -302,3 +302,29 @@ def test_a_meter_that_counts_two_thirds_from_a_day_on_is_named_by_its_transforme
     assert abs(evidence["factor"] - 2 / 3) < 0.1
     missed = int(taken[3, 40:59].sum() // 2)
     assert abs(case.score_wh / 0.9 - missed) < 0.2 * missed
+
+
+@pytest.mark.integration
+def test_export_beyond_the_inverter_and_before_the_solar_contract_is_found(district: District, load: Load) -> None:
+    one = Customer(number=1, registers=dict.fromkeys((IMPORT, EXPORT), (0, 0)), solar_regime="net_2017")
+    district.add([one])
+    district.connection.execute("delete from reading")
+    [[channel]] = district.rows("select channel_id from channel where obis = %s", [EXPORT])
+    shown = 0
+    with district.connection.cursor().copy("copy reading from stdin") as copy:
+        for slot in range(-28 * 48, 38 * 48 + 1):
+            copy.write_row((channel, OCTOBER.start_at + slot * HALF_HOUR, shown, 0))
+            shown += (800 + slot % 7) * (18 <= slot % 48 < 30) + 2_000 * (slot == 19 * 48 + 24)
+    assert not findings(district, "V42")
+    load(plate(one.meter, inverter_w=3_000))
+    district.connection.execute("update contract set valid_to = '2026-10-03', solar_regime = null")
+    district.connection.execute(
+        "insert into contract (metering_point_id, valid_from, category, households, solar_regime)"
+        " values (%s, '2026-10-04', 'residential', 1, 'net_2017')",
+        [one.point],
+    )
+    run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    found = district.rows(
+        "select extract(day from found_on)::int, (evidence->>'reason')::int from vee_finding where rule = 'V42'"
+    )
+    assert sorted(found) == [(1, 4), (2, 4), (3, 4), (20, 2)]
