@@ -10,13 +10,19 @@ import pytest
 from ingest_server.database import connect, migrate
 from ingest_server.pipeline import gatherer as gatherer_module
 from ingest_server.pipeline import pipeline as pipeline_module
+from ingest_server.pipeline.bundle import Arrival, make_bundle
 from ingest_server.pipeline.gatherer import Gatherer
 from ingest_server.pipeline.inbox import Inbox
+from ingest_server.pipeline.message import Message, decode
 from ingest_server.pipeline.pipeline import Pipeline, Together
+from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.settings import TRANSACTIONS_AT_ONCE
+from ingest_server.pipeline.store import open_connection, store
 from ingest_server.registry import load_registry
+from protocols.telemetry.event import EventKind, MeterEvent, encode_events
 from protocols.telemetry.reading import Reading
-from tests.ingest_server.stored_directly import HALF_HOUR_MS, START_MS, message, registry
+from protocols.telemetry.receipt import State, Status
+from tests.ingest_server.stored_directly import GENERATION, HALF_HOUR_MS, NOW_MS, START_MS, message, registry
 from tests.ingest_server.test_order import SELECT_CONFLICTS, SELECT_ENERGY, SELECT_READINGS, STREAMS, energy_of, streams
 
 pytestmark = pytest.mark.integration
@@ -164,3 +170,37 @@ def test_only_while_it_stores_does_a_pipeline_stand_still(dsn):
     assert len(still_s) == 1
     assert 0.0 < still_s[0] < DEADLINE_S
     assert pipeline.still_s == 0.0
+
+
+def test_two_that_meet_the_same_gateways_in_batches_and_statuses_lock_nobody_out(dsn):
+    """Each has a batch of one of two gateways and the other's status; each is stored again and again, at once."""
+    both = ("g0", "g1")
+    turns = 60
+
+    def bundle(turn, of, other):
+        status = Status(other, State.ONLINE, START_MS, GENERATION, 0, 1, "0.1.0")
+        event = MeterEvent(EventKind.LOG, f"{other}-M0", START_MS + turn, code=turn)
+        rows = [Reading(f"{of}-M0", "1.0.1.8.0", START_MS + turn * HALF_HOUR_MS, turn)]
+        messages = [
+            message(of, turn, rows, "e" * 16),
+            Message(f"congto/v1/{other}/status", status.encode()),
+            Message(f"congto/v1/{other}/events", encode_events(other, "e" * 16, turn, [event])),
+        ]
+        return [Arrival(each, decode(each)) for each in messages]
+
+    async def one(of, other):
+        registered = Registered()
+        async with await open_connection(dsn) as connection:
+            await registered.load(connection, both)
+            for turn in range(1, turns + 1):
+                arrivals = bundle(turn, of, other)
+                await store(connection, make_bundle(arrivals, registered.channels, lambda _: 0, NOW_MS))
+
+    async def at_once():
+        await asyncio.gather(one(*both), one(*reversed(both)))
+
+    with connect(dsn) as connection:
+        connection.execute("truncate reading, reading_conflict, gateway_sequence, daily_register")
+    asyncio.run(at_once())
+    with connect(dsn) as connection:
+        assert connection.execute("select count(*) from reading").fetchone() == (2 * turns,)
