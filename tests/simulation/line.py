@@ -68,6 +68,7 @@ class Wires:
         self.note: Callable[[str], None] = lambda _what: None
         self.silence_violations = 0
         self._held = b""
+        self.delay: tuple[int, Callable[[], None]] | None = None
         self._line: SimulatedLine | None = None
         self._last_octet_s = -1.0
         self._on_wires: list[Transmission] = []
@@ -77,6 +78,24 @@ class Wires:
         if self.unplugged:
             raise LineLostError("unplugged")
         self._line = line
+
+    def delay_one(self, after: int, then: Callable[[], None]) -> None:
+        """Let an answer come late when ``after`` others have come; ``then`` is called when it should have come."""
+        self.delay = after, then
+
+    def _is_delayed(self) -> bool:
+        if self.delay is None:
+            return False
+        left, then = self.delay
+        self.delay = (left - 1, then) if left else None
+        if not left:
+            then()
+        return not left
+
+    def lose_contact(self) -> None:
+        """Take the adapter away and put it back."""
+        self.unplug()
+        self.unplugged = False
 
     def detach(self, line: "SimulatedLine") -> None:
         """Let it hear no more."""
@@ -132,6 +151,8 @@ class Wires:
         rng = self.rng
         kind = next((each for each, share in self.trouble.items() if rng.random() < share), None)
         begin_s = self.turnaround_s * (0.5 + rng.random())
+        if self._is_delayed():
+            kind = Trouble.TOO_LATE
         if kind is not None:
             self.note(f"line {kind.value}")
         if kind is Trouble.DROP:
