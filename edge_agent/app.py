@@ -107,7 +107,7 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
     unheard = Unheard(config.spool.with_name(config.spool.name + UNHEARD_SUFFIX), this_boot(), is_new=is_new)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:
-        await Agent(file, loaded, store, journal, log, unheard).run(stop, again)
+        await Agent(file, loaded, store, journal, log, unheard=unheard).run(stop, again)
     except* UnavailableError as group:
         log.error("agent.failed", reason=_first(group))
         return_status = STATUS_FAILED
@@ -133,8 +133,8 @@ class Agent:
         store: Store,
         journal: Journal,
         log: EventLog,
-        unheard: Unheard,
         *,
+        unheard: Unheard,
         outside: Outside = WORLD,
     ) -> None:
         self._file = file
@@ -211,7 +211,7 @@ class Agent:
         watchdog.expect(bus.id)
         beating = BeatingClock(clock, lambda: watchdog.beat(bus.id), watchdog.beat_every_s)
         world = self._loaded.config.world is not None  # its time is not ours to wait for
-        return Bus(bus, clock if world else beating, self._store, self._log, open_one, listen_s)
+        return Bus(bus, clock if world else beating, self._store, self._log, open_one, listen_s=listen_s)
 
     def _make_publisher(self, config: AgentConfig) -> Publisher:
         watchdog = self._outside.watchdog

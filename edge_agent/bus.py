@@ -76,6 +76,7 @@ class Bus:
         store: Store,
         log: EventLog,
         open_line: Callable[[BusConfig], Awaitable[Line]],
+        *,
         listen_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``listen_s`` says for how long still nothing may be asked (:mod:`edge_agent.unheard`)."""

@@ -13,8 +13,8 @@ know what was asked in the last :data:`edge_agent.modbus_rtu.LATE_ANSWER_S` (:mo
 
 The note is a small file beside the spool. It is not synced, for it need only outlive the process: after a power cut the
 computer's own age tells enough. Where it can't be written, or says nothing that is understood, or is gone although
-there is a spool, the process listens. One case is left: a disk that refuses to have the note changed or removed, a kill,
-and a disk that does not refuse any more, all within the ten seconds.
+there is a spool, the process listens. One case is left: a disk that refuses to have the note changed or removed, a
+kill, and a disk that does not refuse any more, all within the ten seconds.
 """
 
 import asyncio

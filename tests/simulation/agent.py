@@ -20,8 +20,8 @@ from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
-from edge_agent.spool import Spool, open_spool
 from edge_agent.serial_line import LineSettings
+from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
 from edge_agent.unheard import SUFFIX, Unheard
 from protocols.errors import UnavailableError, UsageError
@@ -193,7 +193,7 @@ class AgentProcess:
                     self._supervise(
                         bus.id,
                         lambda bus=bus: world.parts.bus(
-                            bus, clock, store, log, self._open_line, self._unheard.listen_s
+                            bus, clock, store, log, self._open_line, listen_s=self._unheard.listen_s
                         ).run(self.stop),
                         self.stop,
                     )

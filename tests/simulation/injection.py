@@ -119,11 +119,11 @@ class Injector:
         """Answers come late; who has asked is gone before the first of them, and soon asks again."""
         wires = self._world.wires
         ends = (lambda: self._kill_now(rng), lambda: self._restart(fault, rng), wires.lose_contact)
-        end: Callable[[], object] = rng.choice(ends)
+        end: Callable[[], None] = rng.choice(ends)
 
         def begin() -> None:
             wires.trouble = {Trouble.TOO_LATE: LATE_PART}
-            self._at(self._loop.now_s + rng.uniform(0, GONE_S_MAX), lambda: end())
+            self._at(self._loop.now_s + rng.uniform(0, GONE_S_MAX), end)
             self._at(self._loop.now_s + LATE_FOR_S, lambda: setattr(wires, "trouble", {}))
 
         wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), begin)

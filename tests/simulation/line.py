@@ -70,7 +70,7 @@ class Wires:
         self._held = b""
         self.delay: tuple[int, Callable[[], None]] | None = None
         self._line: SimulatedLine | None = None
-        self._last_octet_s = -1.0
+        self._last_octet_s = self._cut_s = -1.0
         self._on_wires: list[Transmission] = []
 
     def attach(self, line: "SimulatedLine") -> None:
@@ -109,6 +109,8 @@ class Wires:
     def unplug(self) -> None:
         """Take the adapter away."""
         self.unplugged = True
+        self._cut_s = self._loop.time()
+        self._last_octet_s = min(self._last_octet_s, self._cut_s)  # what was being sent goes no further
         if self._line is not None:
             self._line.lose()
             self._line = None
@@ -137,7 +139,7 @@ class Wires:
     def _answer(self, frame: bytes, sent: Transmission) -> None:
         if self.echo:
             self._hear(frame)
-        if self._is_garbled(sent):
+        if self._is_garbled(sent) or sent.begin_s < self._cut_s < sent.end_s:
             return
         found = self._slaves.get(frame[0])
         if found is None or len(frame) < 4 or crc16(frame[:-2]) != frame[-2:] or found[0].silent:
