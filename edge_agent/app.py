@@ -104,7 +104,9 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
     if spool.renewed is not None:
         log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
     store = Store(spool)
-    unheard = Unheard(config.spool.with_name(config.spool.name + UNHEARD_SUFFIX), this_boot(), is_new=is_new)
+    ports = [bus.place.port for bus in config.buses if not isinstance(bus.place, TcpPlace) and config.world is None]
+    note = config.spool.with_name(config.spool.name + UNHEARD_SUFFIX)
+    unheard = Unheard(note, this_boot(), is_new=is_new, ports=ports)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:
         await Agent(file, loaded, store, journal, log, unheard=unheard).run(stop, again)

@@ -134,6 +134,11 @@ class RtuLink:
             return free_s
         return max(free_s, self._lengths.doubled_until(asked, self._reply_timeout_s))
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all that was asked was answered, or can be no more."""
+        return self._lengths.quiet_at(0.0) <= self._loop.time()
+
     def close(self) -> None:
         """Close the line."""
         self._line.close()

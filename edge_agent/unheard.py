@@ -9,7 +9,8 @@ know what was asked in the last :data:`edge_agent.modbus_rtu.LATE_ANSWER_S` (:mo
   is over before it has started;
 * one that was killed leaves the note that it was asking, and the next one listens for the whole time: nothing is asked
   on any serial line, whatever its protocol, and what comes is thrown away;
-* one whose computer was switched off too asked nothing since the computer was switched on.
+* one whose computer was switched off too asked nothing since the computer was switched on;
+* another program that has asked on a line is known by its port (:mod:`edge_agent.port_use`).
 
 The note is a small file beside the spool. It is not synced, for it need only outlive the process: after a power cut the
 computer's own age tells enough. Where it can't be written, or says nothing that is understood, or is gone although
@@ -21,7 +22,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from edge_agent.lengths import Lengths
 from edge_agent.modbus_rtu import LATE_ANSWER_S
+from edge_agent.port_use import leave_quiet, owed_s
 from edge_agent.serial_line import LineSettings
 
 SUFFIX = ".unheard"
@@ -59,17 +61,27 @@ def this_boot() -> Boot:
 class Unheard:
     """What was asked on the lines of one agent."""
 
-    def __init__(self, note: Path, boot: Boot, *, is_new: bool) -> None:
+    def __init__(
+        self,
+        note: Path,
+        boot: Boot,
+        *,
+        is_new: bool,
+        ports: Sequence[str] = (),
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
         """Read what the process before has noted, and note that this one asks.
 
-        ``is_new`` says that there was none before: there was no spool.
+        ``is_new`` says that there was none before: there was no spool. ``ports`` are looked at for others' questions,
+        by the computer's clock.
         """
-        self._note, self._boot = note, boot
+        self._note, self._boot, self._ports = note, boot, ports
         self._lengths: dict[LineSettings, tuple[Lengths, float]] = {}
         quiet_at_s = _read(note, boot, is_new=is_new)
         if not self._write({"asking": True}):  # nor could the one before, perhaps
             quiet_at_s = boot.age_s() + LATE_ANSWER_S
-        self._quiet_at_s = quiet_at_s
+        owed = max((owed_s(port, clock_s()) for port in ports), default=0.0)
+        self._quiet_at_s = max(quiet_at_s, boot.age_s() + owed if owed else 0.0)
 
     def listen_s(self) -> float:
         """Return for how long still nothing must be asked; 0 or less if that is over."""
@@ -85,8 +97,13 @@ class Unheard:
     def close(self) -> None:
         """Note until when answers may come; nothing is asked any more."""
         now_s, loop_s = self._boot.age_s(), asyncio.get_running_loop().time()
-        left_s = [lengths.quiet_at(doubled_s) - loop_s for lengths, doubled_s in self._lengths.values()]
-        self._write({"quiet_at_s": max([self._quiet_at_s, *(now_s + each for each in left_s if each > 0)])})
+        left_s = {place: lengths.quiet_at(doubled_s) - loop_s for place, (lengths, doubled_s) in self._lengths.items()}
+        quiet_at_s = max([self._quiet_at_s, *(now_s + each for each in left_s.values() if each > 0)])
+        self._write({"quiet_at_s": quiet_at_s})
+        owing = {place.port for place, (lengths, _) in self._lengths.items() if lengths.quiet_at(0.0) > loop_s}
+        for port in self._ports if self.listen_s() <= 0 else ():
+            if os.path.realpath(port) not in owing:
+                leave_quiet(port)
 
     def _write(self, fields: dict[str, object]) -> bool:
         """Write the note, or else remove it; return whether it was written."""
