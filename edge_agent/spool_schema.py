@@ -47,6 +47,9 @@ TABLES = {
     "hole": """
         create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms))
         without rowid""",
+    # What each meter's counters said last, :mod:`edge_agent.accepted`.
+    "register": """
+        create table register (meter text primary key, crc integer not null, payload blob not null) without rowid""",
     "log_read": """
         create table log_read (meter text, log text, up_to_ms integer not null, primary key (meter, log))
         without rowid""",
@@ -128,6 +131,7 @@ def _add_seals(db: sqlite3.Connection) -> None:
     for statement in SEAL_SETTLED:
         db.execute(statement)
     spool_seals.note_kept(db)
+    db.execute(TABLES["register"])
 
 
 def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None:

@@ -341,6 +341,11 @@ class Spool(SpoolAccess):
         with self._reading():
             return spool_notes.slots(self._db)
 
+    def registers(self) -> dict[str, bytes]:
+        """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""
+        with self._reading():
+            return spool_notes.registers(self._db)
+
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled, the oldest first."""
         with self._reading():

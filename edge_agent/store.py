@@ -197,6 +197,11 @@ class Store:
         """Return the last stored slot by meter and series."""
         return self.spool.slots()
 
+    def registers(self) -> dict[str, bytes]:
+        """Return what each meter's counters said last, on disk or later in memory."""
+        found = {} if self.disk_failed else self.spool.registers()
+        return found if self.ring is None else {**found, **self.ring.registers()}
+
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled."""
         return self.spool.holes()

@@ -233,6 +233,7 @@ def older(path: Path, version: int) -> None:
         "insert into old select life, generation, last_sequence, last_event from life",
         "drop table life",
         "alter table old rename to life",
+        "drop table register",
         "delete from meta where key like 'life/%' or key = 'schema_crc'",
         f"update meta set value = {version} where key = 'version'",
         f"pragma user_version = {version}",

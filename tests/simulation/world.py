@@ -36,7 +36,7 @@ AGAIN_S_MAX = 2400.0  # for every meter to be read again: one long silent is pro
 SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
 FAREWELL_S = 12.0
-SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
+SMALL_SPOOL_PAGES = (34, 35)  # the empty tables are 17, and so many are kept free: some cycles fill the rest
 LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
 ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
 
