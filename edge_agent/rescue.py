@@ -17,7 +17,16 @@ from zlib import crc32
 from edge_agent import giving_up, spool_seals, spool_sound
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
-from edge_agent.spool_file import SUSPECT, TORN, connect_file, draw_generation, is_damage, mark_torn
+from edge_agent.spool_file import (
+    SUSPECT,
+    TORN,
+    connect_file,
+    draw_generation,
+    is_damage,
+    is_gone,
+    mark_begun,
+    mark_torn,
+)
 from edge_agent.spool_log import HEAD_OCTETS, LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
 from edge_agent.spool_seals import GENERATION, LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life, is_settled, seal_settled
@@ -72,13 +81,17 @@ def open_spool(
         if not suspect.exists() and log is not LogState.CUT and not _is_emptied(path):
             if log is LogState.TORN:
                 mark_torn(path)
+            gone = is_gone(path)
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
             try:
+                if gone:
+                    spool.note_gone()
                 if log is LogState.TORN or torn.exists():  # if the last commit is damaged, its numbers were given
                     spool.renew("the last commit in its log is not whole")
                     torn.unlink(missing_ok=True)
                 else:
                     spool.sync_what_shows()
+                mark_begun(path)
             except BaseException:
                 spool.close()
                 raise
@@ -100,6 +113,7 @@ def open_spool(
     finally:
         fresh.close()
     swap(path)
+    mark_begun(path)
     return Spool(path, gateway, octets_max, connect=connect, draw_generation=draw), aside
 
 
