@@ -99,19 +99,25 @@ def _glitches(world: World) -> Iterator[str]:
     """A meter's own mistake is marked, unless nothing true was heard of the register and it made the mistake twice.
 
     What was heard is kept over a restart, unless the disk failed or was full; with a clock that jumped meanwhile, any
-    rise is possible.
+    rise is possible. Nor is the truth marked after something true was heard, where nothing else casts doubt on it.
     """
+    plain = not _happened(world, METER_KINDS | {Kind.LINE, Kind.ECHO, Kind.UNPLUGGED})
     heard: set[tuple[str, str, int]] = set()  # in the life of that number; 0: in any
     keeps = not world.record.damages and not any(each.ahead_ms for each in world.record.jumps)
     for claim in world.record.claims:
         meter, obis, _, value, quality = claim.reading
-        if quality & (Quality.PROFILE | Quality.SUSPECT) or ".8." not in obis:
+        if quality & Quality.PROFILE or ".8." not in obis:
             continue
         sayings = world.meters[meter].sayings[obis]
         said = [each for each in sayings if each.value == value]
-        if not said or not all(each.glitch for each in said):
+        before = bool(heard & {(meter, obis, claim.life), (meter, obis, 0)})
+        if quality & Quality.SUSPECT:
+            if plain and keeps and before and said and not any(each.glitch for each in said):
+                yield f"I3: {claim.reading} is true and follows something true, and is marked"
+                return
+        elif not said or not all(each.glitch for each in said):
             heard |= {(meter, obis, claim.life), *({(meter, obis, 0)} if keeps and claim.durable else ())}
-        elif heard & {(meter, obis, claim.life), (meter, obis, 0)} or not _said_twice(sayings, said[0]):
+        elif before or not _said_twice(sayings, said[0]):
             yield f"I3: {claim.reading} is a glitch of the meter's, and not marked"
             return
 
