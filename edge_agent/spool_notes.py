@@ -35,16 +35,16 @@ class DayTaken:
     digest: int
 
 
-def count(db: sqlite3.Connection, readings: Sequence[Reading]) -> None:
-    """Add ``readings`` to the counts and digests of their days."""
+def count(db: sqlite3.Connection, readings: Sequence[Reading], sign: int = 1) -> None:
+    """Add ``readings`` to the counts and digests of their days, or take them out with a negative ``sign``."""
     days: dict[int, list[Reading]] = {}
     for reading in readings:
         days.setdefault(reading.measured_at_ms // DAY_MS, []).append(reading)
     for day, taken in days.items():
         row = db.execute("select readings, digest from day where day = ?", (day,)).fetchone()
         before, digest = (row[0], int(row[1], 16)) if row else (0, 0)
-        digest = (digest + reading_digest(taken)) % DIGEST_MODULUS
-        db.execute(SET_DAY, (day, before + len(taken), f"{digest:016x}"))
+        digest = (digest + sign * reading_digest(taken)) % DIGEST_MODULUS
+        db.execute(SET_DAY, (day, before + sign * len(taken), f"{digest:016x}"))
 
 
 def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:

@@ -38,6 +38,7 @@ from edge_agent.spool_schema import VERSION, create, is_whole, upgrade
 from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.loss import Loss, Reason
+from protocols.telemetry.reading import Reading
 from protocols.telemetry.sequences import Ranges
 
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
@@ -170,7 +171,7 @@ class Spool(SpoolAccess):
                 given = self._keep(batches, can_wait=meters <= self.heals)
                 if batches:
                     self._db.execute(SET_META, ("taken", self.taken + len(cycle.readings)))
-                    spool_notes.count(self._db, cycle.readings)
+                spool_notes.count(self._db, [*cycle.readings, *cycle.counted])
                 spool_notes.note(self._db, cycle)
                 before = spool_seals.of(self._db, self.life)
                 come = before._replace(last_sequence=self.last_sequence + len(batches))
@@ -347,6 +348,11 @@ class Spool(SpoolAccess):
         """Return the last stored slot by meter and series."""
         with self._reading():
             return spool_notes.slots(self._db)
+
+    def uncount(self, readings: Sequence[Reading]) -> None:
+        """Take ``readings`` out of the counts and digests of their days: another spool counts them now."""
+        with self._lock, self._writing(durable=False):
+            spool_notes.count(self._db, readings, sign=-1)
 
     def registers(self) -> dict[str, bytes]:
         """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""

@@ -158,6 +158,7 @@ class AgentProcess:
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
+        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
         store = world.parts.store(spool)
         self.spools.append(spool)
         self.store, self.stop = store, asyncio.Event()
