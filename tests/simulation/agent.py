@@ -159,9 +159,12 @@ class AgentProcess:
         if damaged is not None:
             world.spool_set_aside(spool.generation)
             log.error("spool.set_aside", path=damaged, generation=spool.generation)
+        if spool.gone:
+            log.error("spool.gone", path=self._config.spool, generation=spool.generation)
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
+        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
         store = world.parts.store(spool)
         self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 
 from edge_agent.config import AgentConfig, parse_config
+from edge_agent.policy import DAY_MS
 from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool
 from edge_agent.spool_file import PAGE_OCTETS
 from edge_agent.unheard import Boot
-from protocols.telemetry.reading import Reading
+from protocols.telemetry.reading import DIGEST_MODULUS, Reading, reading_digest
 from tests.simulation.agent import AgentProcess, Parts, watching
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
@@ -40,7 +41,7 @@ STEP_S = 10.0
 ANSWERED_S = 20.0  # a question of the server's is
 UP_BEFORE_S = 3600.0  # the computer, before a schedule begins
 FAREWELL_S = 12.0
-SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
+SMALL_SPOOL_PAGES = (34, 35)  # the empty tables are 17, and so many are kept free: some cycles fill the rest
 LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
 ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
 
@@ -113,6 +114,8 @@ class Record:
     spooled_octets_max: int = 0
     drained_after_s: float | None = None
     spooled_at_end: int = -1
+    days: dict[int, tuple[int, int]] = field(default_factory=dict)  # readings and digest by day, as the agent says
+    days_stored: dict[int, tuple[int, int]] = field(default_factory=dict)  # the same, as the server has it then
 
 
 class World:
@@ -271,11 +274,26 @@ class World:
             if self._is_drained() and (late or not (self.unread() or self.unhealed())):
                 break
             self._run_until(self.loop.now_s + STEP_S)
+        self._note_days()
         self.over = True
         self.process.stop.set()
         self._run_until(self.loop.now_s + FAREWELL_S)
         self.record.spooled_at_end = self.process.spools[-1].batches if self.process.spools else -1
         self.note(f"end: {self.record.spooled_at_end} spooled, {len(self.broker.server.database.readings)} stored")
+
+    def _note_days(self) -> None:
+        """Note what the agent would say of its days, on disk and in memory, and what the server has of them."""
+        store = self.process.store
+        if store is None or store.waiting:
+            return
+        stored: dict[int, list[Reading]] = defaultdict(list)
+        for key, value in self.broker.server.database.readings.items():
+            stored[key[2] // DAY_MS].append(Reading(*key, *value))
+        self.record.days_stored = {day: (len(found), reading_digest(found)) for day, found in stored.items()}
+        for spool in (store.spool, store.ring):
+            for each in spool.days(60) if spool is not None else ():
+                readings, digest = self.record.days.get(each.day, (0, 0))
+                self.record.days[each.day] = (readings + each.readings, (digest + each.digest) % DIGEST_MODULUS)
 
     def _is_drained(self) -> bool:
         store = self.process.store
