@@ -81,6 +81,7 @@ class Judge:
         self._taken: dict[Key, list[tuple[int, int]]] = {}  # in the order of being taken
         self._last_key = 0
         self._from_ms = 0
+        self._judged_ms = 0  # when the last schedule was judged, by the gateway's clock
         self._generations: set[str] = set()
         self.readings = 0
         self.batches = 0
@@ -106,11 +107,14 @@ class Judge:
         """
         verdict = Verdict()
         fresh = self._harvest()
-        self._from_ms = min((at_ms for _, _, at_ms in fresh), default=self._from_ms)
+        # What was taken first may be what the spool no longer has; so it does not say from when on to look.
+        self._from_ms = min((at_ms for _, _, at_ms in fresh), default=self._judged_ms)
+        self._from_ms = min(self._from_ms, self._judged_ms)
         stored = self._compare(verdict)
         self._compare_counts(verdict)
         self._compare_with_meters(verdict, fresh, offsets_ms)
         self._find_gaps(verdict, fresh, stored, spans)
+        self._judged_ms = gateway_ms(self._system)
         return verdict
 
     def _harvest(self) -> list[Key]:

@@ -186,9 +186,10 @@ def test_the_status_says_what_was_taken_each_day_and_what_was_given_up(tmp_path:
 def test_what_the_server_lacks_is_sent_again_and_what_is_not_kept_declared(tmp_path: Path) -> None:
     def old(spool: Spool) -> None:
         fill(30)(spool)
-        spool.settle(spool.generation, ((1, 10),), (), NOON - 7_200_000)
-        spool.settle(spool.generation, ((11, 30),), (), NOON)
-        spool.forget_settled(NOON - 3_600_000)
+        taken_ms = readings(30)[0].measured_at_ms
+        spool.settle(spool.generation, ((1, 10),), (), taken_ms)
+        spool.settle(spool.generation, ((11, 30),), (), taken_ms + 7_200_000)
+        spool.forget_settled(taken_ms + 3_600_000)
 
     async def test(stub: Stub, store: Store, _publisher: Publisher) -> None:
         await stub.wait_until(lambda: bool(stub.statuses))
