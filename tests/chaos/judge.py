@@ -61,15 +61,18 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(getattr(self, each.name) for each in fields(self))
+        return not any(getattr(self, name) for name in COUNTED)
 
     def note(self, what: str, found: object) -> None:
         """Add an example."""
         self.notes.append(f"{what}: {found}")
 
     def __str__(self) -> str:
-        counts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "notes"}
+        counts = {name: getattr(self, name) for name in COUNTED}
         return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "clean"
+
+
+COUNTED = tuple(each.name for each in fields(Verdict) if each.name != "notes")
 
 
 class Judge:

@@ -12,7 +12,14 @@ from edge_agent.config import parse_config
 from edge_agent.connection import BrokerLostError, Letter
 from edge_agent.cycle import Cycle
 from edge_agent.log import EventLog, Recurring
-from edge_agent.publisher import FENCED_S, LIVE_BATCHES, Publisher
+from edge_agent.publisher import (
+    EVENTS_AGAIN_MAX_S,
+    EVENTS_AGAIN_MIN_S,
+    FENCED_S,
+    LIVE_BATCHES,
+    Publisher,
+    pause_after,
+)
 from edge_agent.spooling import Spool
 from edge_agent.store import Store
 from protocols.telemetry.batch import Batch, Clocks
@@ -234,6 +241,19 @@ def test_events_are_kept_until_they_are_receipted(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.sqlite", "gw-01", 1 << 22)
     assert spool.events(0, 10) == []
     spool.close()
+
+
+def test_the_pause_before_events_go_again_doubles_when_it_has_run_out_and_not_with_each_new_event() -> None:
+    pause_s = EVENTS_AGAIN_MIN_S
+    for _ in range(10):
+        pause_s = pause_after(pause_s, grown=True, heard=False)
+    assert pause_s == EVENTS_AGAIN_MIN_S
+    pause_s = pause_after(pause_s, grown=False, heard=False)
+    assert pause_s == 2 * EVENTS_AGAIN_MIN_S
+    for _ in range(20):
+        pause_s = pause_after(pause_s, grown=False, heard=False)
+    assert pause_s == EVENTS_AGAIN_MAX_S
+    assert pause_after(pause_s, grown=True, heard=True) == EVENTS_AGAIN_MIN_S
 
 
 def test_a_receipt_ahead_of_the_spool_begins_a_generation_and_nothing_is_sent_under_a_used_number(
