@@ -164,7 +164,7 @@ class Judge:
             if key not in stored:
                 verdict.lost += 1
                 verdict.note("lost", key)
-            elif not _is_told(taken, stored[key], conflicts.get(key, [])):
+            elif not is_told(taken, stored[key], conflicts.get(key, [])):
                 verdict.altered += 1
                 verdict.note("altered", (key, taken, stored[key], conflicts.get(key)))
         for key, (value, quality) in stored.items():
@@ -265,7 +265,7 @@ class Judge:
         return verdict
 
 
-def _is_told(taken: Sequence[Value], stored: Value, others: Sequence[Value]) -> bool:
+def is_told(taken: Sequence[Value], stored: Value, others: Sequence[Value]) -> bool:
     """Whether all that was taken is stored or told as a conflict, and what is stored was taken.
 
     It may have come first from memory, while the disk was full. Then it may also be another reading of the same time,
