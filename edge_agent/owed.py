@@ -74,7 +74,7 @@ class Owed:
 
     def holds(self, hole: Hole) -> bool:
         """Return whether memory still holds what would fill ``hole``: then nobody is asked for it."""
-        return any(hole in each.filled for each in self._held)
+        return hole in self.filled or any(hole in each.filled for each in self._held)
 
     def settle(self) -> list[Reading]:
         """Forget what is owed, for it is in the file now; return the readings that were counted there."""

@@ -12,7 +12,14 @@ from edge_agent.spool_seals import GENERATION, LIFE_SHIFT, SEQUENCE_MASK
 from protocols.telemetry.loss import Reason
 
 DAYS_MAX = 100_000  # since 1970
-META: Mapping[str, type] = {"gateway": str, "taken": int, "damaged": int, "days_from": int, "place": str}
+META: Mapping[str, type] = {
+    "gateway": str,
+    "taken": int,
+    "damaged": int,
+    "days_from": int,
+    "place": str,
+    "sent_up_to": int,
+}
 
 
 class Table(NamedTuple):
@@ -65,7 +72,7 @@ def check(db: sqlite3.Connection) -> None:
     """
     meta = dict(db.execute("select key, value from meta").fetchall())
     kept = {key: value for key, value in meta.items() if key in META}
-    if "taken" not in kept or any(type(value) is not META[key] for key, value in kept.items()):
+    if not {"taken", "sent_up_to"} <= kept.keys() or any(type(value) is not META[key] for key, value in kept.items()):
         raise sqlite3.DatabaseError("a value in the table meta was altered")
     for name, table in TABLES.items():
         if name != "register" and not all(is_sound(name, row) for row in db.execute(table.select)):

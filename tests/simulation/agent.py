@@ -25,6 +25,7 @@ from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
 from edge_agent.unheard import SUFFIX, Unheard
 from protocols.errors import UnavailableError, UsageError
+from protocols.meters.model import Group
 from protocols.telemetry.reading import Reading
 from tests.simulation.line import SimulatedLine
 from tests.simulation.loop import LIFE, Life, VirtualLoop
@@ -164,7 +165,9 @@ class AgentProcess:
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
-        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
+        heal = [meter for bus in self._config.buses for meter in bus.meters if meter.heal]
+        spool.heals = frozenset(meter.id for meter in heal)
+        spool.every_ms = {meter.id: meter.every_ms[Group.BILLING] for meter in heal}
         store = world.parts.store(spool)
         self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)

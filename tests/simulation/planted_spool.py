@@ -110,6 +110,12 @@ BUGS = (
         FULL,
         schedules_max=400,
     ),
+    PlantedBug(
+        "what was sent and is given up is fetched from the profile too",
+        replacing(Spool, "note_sent", _ignored),
+        (Kind.RECEIPTS_LOST, Kind.RECEIPTS_LOST, Kind.CUT_ONE_WAY, Kind.RESTART),
+        schedules_max=600,
+    ),
     PlantedBug("what the disk gives back is not checked", _no_checksum, FLIPS, schedules_max=400),
     PlantedBug("a damaged spool is thrown away", replacing(rescue, "rescue", _thrown_away), FLIPS, schedules_max=400),
     PlantedBug(
