@@ -63,6 +63,7 @@ class Chunk:
 class Frame:
     """What all chunks of a run share: the period, the points, the terms, and the terms' numbers in the database.
 
+    ``ever_terms`` are numbers that stand for the same terms, and their places: also those of a rate plan's other years.
     ``price_changes`` are the days inside the period on which another price comes into force: meters are read on them
     too. From ``reactive_from_kw`` contracted on, reactive energy is charged.
     """
@@ -73,6 +74,7 @@ class Frame:
     terms_ids: tuple[int, ...]
     price_changes: tuple[date, ...] = ()
     reactive_from_kw: int = REACTIVE_NEVER_KW
+    ever_terms: tuple[tuple[int, int], ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -99,7 +101,8 @@ class Frame:
             "rate_plans": [each.rate_plan for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
-            "terms_ids": list(self.terms_ids),
+            "ever_terms_ids": [number for number, _ in self.ever_terms],
+            "ever_places": [place for _, place in self.ever_terms],
         }
 
 

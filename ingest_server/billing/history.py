@@ -105,6 +105,7 @@ def gather_previous(
     known[known] = spans.point[row_of[known]] == found["point"][known]
     known[known] = spans.customer[row_of[known]] == found["customer"][known]
     found = {name: column[known] for name, column in found.items()}
+    found["terms"] = np.array([*parameters["ever_places"], NONE], dtype=np.int64)[found["terms"]]
     row, n = row_of[known], len(spans)
     bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
     terms[:] = NONE

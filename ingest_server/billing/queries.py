@@ -56,15 +56,18 @@ _TERMS_OF_CONTRACT = """
          order by r.effective_on desc limit 1), to_json(rate_plan)::text) end as rate_plan
 """
 
-SELECT_TERMS_IDS = """
+_SELECT_LIKE_TERMS = """
     select terms_id from bill_terms t
     where t.category = %(category)s and t.voltage is not distinct from %(voltage)s
       and (t.households, t.households_parts) = (%(households)s, %(households_parts)s)
       and t.three_rates = %(three_rates)s and t.solar_regime is not distinct from %(solar_regime)s
       and (t.reactive, t.undeclared_rental) = (%(reactive)s, %(undeclared_rental)s)
       and (t.refused_three_rates, t.two_component) = (%(refused_three_rates)s, %(two_component)s)
-      and t.uses is not distinct from %(uses)s and t.rate_plan is not distinct from %(rate_plan)s
+      and t.uses is not distinct from %(uses)s
 """
+SELECT_TERMS_IDS = f"{_SELECT_LIKE_TERMS} and t.rate_plan is not distinct from %(rate_plan)s"
+# The same terms with any figures of the same rate plan: next year's prices are no other contract.
+SELECT_EVER_TERMS_IDS = f"{_SELECT_LIKE_TERMS} and t.rate_plan::jsonb ->> 'name' = %(rate_plan)s::jsonb ->> 'name'"
 INSERT_TERMS = f"""
     insert into bill_terms ({TERMS})
     values (%(category)s, %(voltage)s, %(households)s, %(households_parts)s, %(three_rates)s, %(solar_regime)s,
@@ -217,7 +220,7 @@ _PREVIOUS = f"""
                   from bill_difference f join bill_difference_act a using (difference_id)
                   where f.bill_id = s.bill_id and a.act = 'approve')
               from solar_purchase s where s.bill_id = b.bill_id), 0),
-    coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
+    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 

@@ -90,6 +90,8 @@ def fill(
         weekday=weekday,
         day_type=day_type,
         outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+        check_wh=None if profile.check_wh is None else profile.check_wh[rows] // registers.multiplier[rows, None],
+        check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
     made = estimate(context)

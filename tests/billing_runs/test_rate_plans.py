@@ -126,6 +126,8 @@ def test_the_plan_in_force_on_the_first_day_counts_and_its_own_price_takes_the_p
     agree(district, home, "home")
     bill(district, MONTHS[3])
     assert amounts(bill(district, MONTHS[4])) == [[("energy", 70_000), ("fixed", 6_000), ("vat", 7_600)]]
+    rules = district.rows("select period_from, rules from bill join bill_control using (bill_id)")
+    assert [day for day, found in rules if "terms_changed" in found] == []  # it is the same contract, at other prices
 
 
 def test_a_demand_that_was_high_is_billed_by_its_share_for_as_many_months_as_the_ratchet_says(district: District):
