@@ -9,6 +9,8 @@ from protocols.telemetry.reading import Reading
 class KeepingStore:
     """Has what a bus needs of :class:`edge_agent.store.Store`."""
 
+    holes_noted = 0
+
     def __init__(self) -> None:
         self.cycles: list[Cycle] = []
 
@@ -20,6 +22,10 @@ class KeepingStore:
 
     def slots(self) -> dict[tuple[str, str], int]:
         """Nothing was stored before."""
+        return {}
+
+    def registers(self) -> dict[str, bytes]:
+        """Nor heard."""
         return {}
 
     def holes(self) -> list[Hole]:
