@@ -6,9 +6,10 @@ what the customer's does not. What stays unaccounted behind a transformer is
 
 .. math:: u_d = S_d - \sum_i (e_{i,d} - g_{i,d})
 
-Losses are about constant and grow with the square of the load, so :math:`u_d \approx a + b S_d^2`. A meter that counts
-f times the truth from day t on adds :math:`(1/f - 1) e_{i,d}` from that day on and nothing before, in its own daily
-pattern. All meters and days are tried as a third term of that line; the one that explains most of u is suspected if it
+Losses have a constant part and one that grows with the square of the load, and the transformer's own meter errs by a
+share of it, so :math:`u_d \approx a + b S_d + c S_d^2`. A meter that counts f times the truth from day t on adds
+:math:`(1/f - 1) e_{i,d}` from that day on and nothing before, in its own daily
+pattern. All meters and days are tried as one more term of that line; the one that explains most of u is suspected if it
 explains nearly all, and if its own level steps by f on that day, weekday against weekday. Then it is taken out of u
 before the next is looked for, so that no neighbour is blamed for it. For a meter at zero u must show about what it
 usually takes, on those days and not on those around them.
@@ -29,13 +30,16 @@ WEEK = 7
 SIDE_LEAST = 5  # days that must be there before and after a step
 DAYS_LEAST = 14
 STEP_LEAST = 0.11  # logarithm of a factor; a smaller one is weather
-EXPLAINED_LEAST = 0.88  # of the squares of u about its line
+EXPLAINED_LEAST = 0.9  # of the squares of u about its line
+HOLIDAY = 1.2  # logarithm of a step that whole classes of customers make together
+EXPLAINED_SURELY = 0.97  # from which on the own level may have changed besides
 AS_GOOD = 0.01  # of two days that explain it about equally the later: a Sunday shows little
 LEVEL_NEAR, LEVEL_SHARE = 0.02, 0.4  # how far u's factor and the own level's may be apart, logarithmic
-SIGMAS_LEAST = 10.0
+SIGMAS_LEAST = 12.0
+LEVEL_FAR = 0.35  # the same where u is explained surely
 OUTLIER_SIGMAS, OUTLIERS_MOST = 6.0, 0.3
-UNSTEADY_SIGMAS = 2.0  # of the median of five days against the five before
-STILL_SIGMAS_LEAST = 3.5  # a standstill is rare by itself
+UNSTEADY_SIGMAS = 1.0  # of the median of five days against the five before
+STILL_SIGMAS_LEAST = 4.5  # a standstill is rare by itself
 STILL_LOW, STILL_HIGH = 0.6, 1.6  # of what the meter usually takes
 STILL_DAY = 0.4  # … that each day inside must show at least and each outside at most
 STILL_AGREE = 0.8  # of these days
@@ -106,7 +110,7 @@ def v15_balance(
 def _explained(own: FloatArray, loss: FloatArray, load: FloatArray, days: BoolArray, still: BoolArray) -> list[_Step]:
     """Return what single meters explain of u, the best first, then the standstills."""
     x = load / max(float(np.abs(load[days]).mean()), _TINY_WH)
-    line = np.stack([np.ones(x.shape), x * x], axis=1)
+    line = np.stack([np.ones(x.shape), x, x * x], axis=1)
     left = loss.copy()
     steps: list[_Step] = []
     for _ in range(STEPS_MOST if _unsteady(left, line, days) else 0):
@@ -245,11 +249,14 @@ def _convincing(own: FloatArray, fit: _Fit, days: int) -> _Step | None:
         place, day = flat // first.size, int(first[flat % first.size])
         if best is not None and (place != best.place or day <= best.days.start):
             continue
-        times = 1 / max(1 + float(fit.gain[flat]), 1 / FACTOR_MOST)
+        if 1 + float(fit.gain[flat]) <= 1 / FACTOR_MOST:
+            continue
+        times = 1 / (1 + float(fit.gain[flat]))
         left = float(fit.shown @ fit.shown) * max(1 - float(fit.explained[flat]), 1e-9)
         unrest = max(np.sqrt(left / max(days - 3, 1)), _TINY_WH)
         sigma = abs(float(fit.gain[flat])) * float(np.sqrt(fit.power[flat])) / unrest
-        if sigma >= SIGMAS_LEAST and abs(np.log(times)) >= STEP_LEAST and _steps_by(own[place], day, times):
+        sure = float(fit.explained[flat]) >= EXPLAINED_SURELY
+        if sigma >= SIGMAS_LEAST and abs(np.log(times)) >= STEP_LEAST and _steps_by(own[place], day, times, sure=sure):
             if best is None:
                 least = float(fit.explained[flat]) - AS_GOOD
             best = _Step(place, slice(day, own.shape[1]), times, sigma)
@@ -266,7 +273,7 @@ def _isolated(loss: FloatArray, days: BoolArray) -> BoolArray:
     return far
 
 
-def _steps_by(own: FloatArray, day: int, times: float) -> bool:
+def _steps_by(own: FloatArray, day: int, times: float, *, sure: bool) -> bool:
     """Tell whether the meter's own level stepped by about that factor on that day, weekday against weekday."""
     pairs = [
         np.log(own[later] / own[later - WEEK])
@@ -275,4 +282,11 @@ def _steps_by(own: FloatArray, day: int, times: float) -> bool:
     ]
     if len(pairs) < SIDE_LEAST:
         return False
-    return abs(float(np.median(pairs)) - float(np.log(times))) <= LEVEL_NEAR + LEVEL_SHARE * abs(float(np.log(times)))
+    own_step, shown_step = float(np.median(pairs)), float(np.log(times))
+    if abs(own_step - shown_step) <= LEVEL_NEAR + LEVEL_SHARE * abs(shown_step):
+        return True
+    if not sure:
+        return False
+    if abs(own_step) > HOLIDAY:  # everybody's level jumped that week, and says nothing of this meter's
+        return abs(shown_step) < HOLIDAY
+    return abs(own_step - shown_step) <= min(abs(own_step), LEVEL_FAR)  # the rest is its owner's own change

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
 from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.screening import MAD_TO_SIGMA
 from billing_core.validation.series import Intervals
 
 HOURS = 24
@@ -32,11 +33,12 @@ PART_DAYS = 3  # a row of DAYS_LEAST days has one such part wholly
 PART_DIFFERS, HALF_DIFFERS = 5.0, 4.0  # times what noise makes of it: whose days are steady has no row of moved ones
 PARTY = 0.5  # an hour counts no more than this in the first look, so that a party or an outage makes nobody unsteady
 LOOK_LIKELIHOOD = 6.0  # natural logarithm: worth a second look against a cleaner shape
-SURE_LIKELIHOOD = 30.0  # of some 10⁴ rows of days and lags per meter, and days are not quite independent
+SURE_LIKELIHOOD = 36.0  # of some 10⁴ rows of days and lags per meter, and days are not quite independent
 DAYS_AGREE = 0.7  # of the row's days that must be nearer to the moved shape each by itself
 FIT_LEAST = 0.8  # correlation of the row's mean day with the moved shape
 GAIN_LEAST = 5.0  # times that its misfit is smaller than the unmoved one's
 MISFIT_LEAST = 0.03  # of the unmoved shape: what noise makes of a row's mean day
+ENERGY_SIGMAS, ENERGY_LEAST = 5.0, 0.02  # by which the row's energy may differ from the other days', logarithmic
 LIVELY_LEAST = 0.4  # of the usual day's energy: nobody is there on a day with less
 CALM = 0.1  # of the mean hour, added before the logarithm: small figures are mostly rounding
 SPREAD_FLOOR = 0.05
@@ -69,12 +71,13 @@ def v14_clock_shift(intervals: Intervals) -> Finding:
     if intervals.days >= WINDOW_LEAST:
         for begin in range(0, intervals.meters, BLOCK_METERS):
             block = slice(begin, begin + BLOCK_METERS)
-            days, known = _logarithmic_days(intervals, block)
-            _look(days, known, lag[block], moved[block], unmoved[block])
+            days, known, daily = _logarithmic_days(intervals, block)
+            _look((days, known, daily), lag[block], moved[block], unmoved[block])
     return found("V14", lag != 0, lag_h=lag, fit_moved_permille=moved, fit_unmoved_permille=unmoved)
 
 
-def _look(days: Floats, known: BoolArray, lag: Int64Array, moved: Int64Array, unmoved: Int64Array) -> None:
+def _look(block: tuple[Floats, BoolArray, Floats], lag: Int64Array, moved: Int64Array, unmoved: Int64Array) -> None:
+    days, known, daily = block
     rows = np.flatnonzero(_unsteady(days, known))
     if rows.size:
         rows, best = _worth_a_look(rows, days, known)
@@ -92,7 +95,7 @@ def _look(days: Floats, known: BoolArray, lag: Int64Array, moved: Int64Array, un
         inside[first:end] = True
         nearer = _nearer(some[place], shape[place], late)
         fits = _fits(some[place], shape[place], late, (inside & there[place], ~inside & there[place], nearer))
-        if fits is None:
+        if fits is None or _another_life(daily[row], inside & there[place], ~inside & there[place]):
             continue
         signed = late - HOURS if late > HOURS // 2 else late
         suspected = inside & there[place] & nearer
@@ -172,8 +175,20 @@ def _fits(
     return (round(1000 * moved), round(1000 * unmoved)) if convincing else None
 
 
-def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolArray]:
-    """Return each day's hours, logarithmic and without the day's mean, and which days are complete and lively."""
+def _another_life(daily: Floats, inside: BoolArray, outside: BoolArray) -> bool:
+    """Tell whether the days inside have surely more or less energy: a clock moves energy and makes none."""
+    one, other = np.log(np.maximum(daily[inside], 1)), np.log(np.maximum(daily[outside], 1))
+    change = abs(float(np.median(one)) - float(np.median(other)))
+    spread = MAD_TO_SIGMA * max(float(np.median(np.abs(part - np.median(part)))) for part in (one, other))
+    error = 1.25 * spread * np.sqrt(1 / one.size + 1 / other.size)  # 1.25: of a median, not a mean
+    return bool(change > max(ENERGY_SIGMAS * error, ENERGY_LEAST))
+
+
+def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolArray, Floats]:
+    """Return each day's hours, logarithmic and without the day's mean, which days are lively, and their energy.
+
+    Lively is a day that is complete and takes about what others do.
+    """
     energy, missing = intervals.energy_wh[block], intervals.missing[block]
     shape = (energy.shape[0], intervals.days, HOURS, -1)
     parts = energy.astype(np.float32).reshape(shape)
@@ -191,7 +206,7 @@ def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolA
     np.log(hourly, out=hourly)
     hourly -= hourly.mean(axis=2, keepdims=True)
     hourly *= known[:, :, None]
-    return hourly, known
+    return hourly, known, daily
 
 
 def _mean_day(days: Floats, known: BoolArray) -> Floats:

@@ -52,6 +52,8 @@ class District:
     true_wh: NDArray[np.int64]
     transformer: NDArray[np.int64]  # which feeds each meter
     supplied_wh: NDArray[np.int64]  # what its own meter counts. [transformers × days]
+    consumers: list[Consumer]
+    first_slot: int
 
     @property
     def days(self) -> int:
@@ -69,14 +71,9 @@ def make_district(meters: int, days: int, seed: int, mix: str = "town") -> Distr
     imported = np.zeros((meters, slots.size), dtype=np.int64)
     exported = np.zeros_like(imported)
     panels = np.zeros(meters, dtype=np.int64)
-    places = list(PLACES)
-    for meter in range(meters):
-        which = KINDS[kind[meter]]
-        low, high = SIZES[which]
-        size = int(np.exp(rng.uniform(np.log(low), np.log(high))))
-        panels[meter] = size * 15 if which is Kind.SOLAR else 0
-        place = places[int(rng.integers(len(places)))]
-        consumer = Consumer(which, size, place, key_of(seed, meter), key_of(seed, place), int(panels[meter]))
+    consumers = _consumers(kind, seed, rng)
+    for meter, consumer in enumerate(consumers):
+        panels[meter] = consumer.panels_w
         flow = energies(consumer, slots)
         imported[meter], exported[meter] = flow.imported, flow.exported
     status = np.zeros((meters, days), dtype=np.int32)
@@ -85,8 +82,20 @@ def make_district(meters: int, days: int, seed: int, mix: str = "town") -> Distr
     not_read = MIXES[mix].not_read
     return _read(
         kind, imported, exported, status=status, multiplier=multiplier, panels=panels, slots=slots, rng=rng,
-        not_read=not_read,
+        not_read=not_read, consumers=consumers,
     )  # fmt: skip
+
+
+def _consumers(kind: NDArray[np.int64], seed: int, rng: np.random.Generator) -> list[Consumer]:
+    places, consumers = list(PLACES), []
+    for meter, code in enumerate(kind):
+        which = KINDS[code]
+        low, high = SIZES[which]
+        size = int(np.exp(rng.uniform(np.log(low), np.log(high))))
+        place = places[int(rng.integers(len(places)))]
+        panels = size * 15 if which is Kind.SOLAR else 0
+        consumers.append(Consumer(which, size, place, key_of(seed, meter), key_of(seed, place), panels))
+    return consumers
 
 
 def _multiplier(kind: Kind, rng: np.random.Generator) -> int:
@@ -121,7 +130,7 @@ def _live(imported, exported, status, kind, rng) -> None:
         status[hit, last // PER_DAY] |= Status.POWER_FAIL
 
 
-def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng, not_read) -> District:
+def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng, not_read, consumers) -> District:
     meters, days = status.shape
     step = rng.choice([1, 10], meters, p=[0.4, 0.6])  # of the load profile, before the multiplier
     resolution = np.maximum(step, rng.choice([10, 100, 1_000], meters, p=[0.7, 0.2, 0.1]))
@@ -164,7 +173,7 @@ def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng, n
     )
     net = (imported - exported).reshape(meters, days, PER_DAY).sum(axis=2)
     transformer, supplied = feed(np.isin(kind, [KINDS.index(Kind.FACTORY)]), net, rng)
-    return District(kind, data, parameters, imported, transformer, supplied)
+    return District(kind, data, parameters, imported, transformer, supplied, consumers, int(slots[0]))
 
 
 def copy_of(district: District) -> District:
