@@ -4,7 +4,7 @@
 from ingest_server.billing.queries import SELECTION
 
 # A channel as it is installed at a point in the window, with what its customer is by the newest contract of the month,
-# and all contracts of the month.
+# and all contracts of the month. Bills of who was there before the last one moved in say nothing of his use.
 SELECT_CHANNELS = f"""
     with chosen as (
         select metering_point_id from metering_point
@@ -36,13 +36,24 @@ SELECT_CHANNELS = f"""
           and (k.valid_to is null or k.valid_to >= %(first_on)s)
     ) t on true
     left join lateral (
+        select max(valid_from) as on_day
+        from (
+            select valid_from, whose, lag(whose) over (order by valid_from) as before
+            from contract k join metering_point w using (metering_point_id)
+            cross join lateral (select coalesce(k.customer_id, w.first_customer_id, w.customer_id)) c (whose)
+            where k.metering_point_id = p.metering_point_id and k.valid_from <= %(last_on)s
+        ) one_by_one where whose <> before
+    ) moved_in on true
+    left join lateral (
         select energy_wh, period_to - period_from + 1 as days from bill
         where bill.metering_point_id = p.metering_point_id and bill.period_from < %(first_on)s
+          and (moved_in.on_day is null or bill.period_from >= moved_in.on_day)
         order by period_from desc, version desc limit 1
     ) b on true
     left join lateral (
         select energy_wh, period_to - period_from + 1 as days from bill
         where bill.metering_point_id = p.metering_point_id and bill.period_from = %(first_on)s - interval '1 year'
+          and (moved_in.on_day is null or bill.period_from >= moved_in.on_day)
         order by version desc limit 1
     ) y on true
     order by p.metering_point_id, c.obis, i.installed_at

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from billing_core.validation.series import METER_CLASSES
 from deploy.cli import main
 from ingest_server.billing.gather import Chunk, Selection
+from ingest_server.billing.period import Period
+from ingest_server.billing.run import run_billing
 from ingest_server.vee.cases import cases_of
 from ingest_server.vee.gather import Channel, gather
 from ingest_server.vee.judge import judge
 from ingest_server.vee.run import run_vee
 from ingest_server.vee.terms_by_day import Setting, class_of, days_served, stretches_of
-from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District
+from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District, household
 from tests.vee.village import HALF_HOUR, NOW, install, registers
 
 DAY = timedelta(days=1)
@@ -190,3 +192,26 @@ def test_a_month_cut_by_a_change_that_changes_nothing_is_judged_as_if_it_were_no
     assert sorted(map(repr, plain.found)) == sorted(map(repr, parted.found))
     assert plain.hashes != parted.hashes
     assert (plain.severity == parted.severity).all()
+
+
+@pytest.mark.integration
+def test_a_month_is_not_held_against_the_bills_of_who_lived_there_before(district: District) -> None:
+    september, stays, left = Period.of_month("2026-09"), household(1), household(2)
+    district.add([stays, left], september)
+    assert run_billing(district.dsn, september).billed == 2
+    for each in (stays, left):  # ten times as much as in September
+        district.store(each.meter, IMPORT, OCTOBER.end_at, 1_165_000 + 1_650_000)
+    district.connection.execute("insert into customer (customer_id, name) values ('PD01000000099', 'Trần Văn Ba')")
+    district.connection.execute(
+        "update contract set valid_to = '2026-09-30' where metering_point_id = %s", [left.point]
+    )
+    district.connection.execute(
+        "insert into contract (metering_point_id, valid_from, category, households, customer_id)"
+        " values (%s, '2026-10-01', 'residential', 1, 'PD01000000099')",
+        [left.point],
+    )
+    run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    held = district.rows(
+        "select metering_point_id from vee_finding join vee_judgement using (judgement_id) where rule = 'V34'"
+    )
+    assert held == [(stays.point,)]
