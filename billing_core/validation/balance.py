@@ -31,6 +31,7 @@ SIDE_LEAST = 5  # days that must be there before and after a step
 DAYS_LEAST = 14
 STEP_LEAST = 0.11  # logarithm of a factor; a smaller one is weather
 EXPLAINED_LEAST = 0.9  # of the squares of u about its line
+ALONE = 0.02  # … and by which no neighbour explains it as well: schools have one pattern
 HOLIDAY = 1.2  # logarithm of a step that whole classes of customers make together
 EXPLAINED_SURELY = 0.97  # from which on the own level may have changed besides
 AS_GOOD = 0.01  # of two days that explain it about equally the later: a Sunday shows little
@@ -243,6 +244,8 @@ def _convincing(own: FloatArray, fit: _Fit, days: int) -> _Step | None:
     first = _first_days(own)
     best: _Step | None = None
     least = EXPLAINED_LEAST
+    by_place = np.sort(fit.explained.reshape(-1, first.size).max(axis=1))
+    second = float(by_place[-2]) if by_place.size > 1 else 0.0  # what a neighbour explains
     for flat in np.argsort(-fit.explained, kind="stable").tolist():
         if fit.explained[flat] < least:
             break
@@ -255,7 +258,7 @@ def _convincing(own: FloatArray, fit: _Fit, days: int) -> _Step | None:
         left = float(fit.shown @ fit.shown) * max(1 - float(fit.explained[flat]), 1e-9)
         unrest = max(np.sqrt(left / max(days - 3, 1)), _TINY_WH)
         sigma = abs(float(fit.gain[flat])) * float(np.sqrt(fit.power[flat])) / unrest
-        sure = float(fit.explained[flat]) >= EXPLAINED_SURELY
+        sure = float(fit.explained[flat]) >= max(EXPLAINED_SURELY, second + ALONE)
         if sigma >= SIGMAS_LEAST and abs(np.log(times)) >= STEP_LEAST and _steps_by(own[place], day, times, sure=sure):
             if best is None:
                 least = float(fit.explained[flat]) - AS_GOOD

@@ -22,6 +22,9 @@ def v42_solar(
 ) -> Finding:
     """Export at night, beyond the inverter, or without a solar contract.
 
+    A little each night counts together: it is minded from the night on in which the sum passes what a register's steps
+    can make of nothing.
+
     Parameters
     ----------
     night
@@ -42,5 +45,6 @@ def v42_solar(
     limit = (inverter_w * 24 // export.slots_per_day * parameters["inverter_percent"] // 100)[:, None]
     beyond = (peak > limit) & (inverter_w > 0)[:, None]
     without = (total > allowed) & ~solar[:, None]
-    reason = NIGHT * (dark > allowed) + INVERTER * beyond + CONTRACT * without
+    nights = (np.cumsum(dark, axis=1) > allowed) & (dark > 0)
+    reason = NIGHT * nights + INVERTER * beyond + CONTRACT * without
     return found("V42", reason > 0, reason=reason, night_wh=dark, peak_wh=peak, total_wh=total)

@@ -22,6 +22,7 @@ from billing_core.validation.parameters import (
 )
 from billing_core.validation.screening import v43_balance
 from billing_core.validation.series import Intervals, Registers
+from billing_core.validation.solar_rules import v42_solar
 from billing_core.validation.sum_check import check_sums
 from billing_core.validation.validate import MeterData, validate
 from billing_core.validation.verdict import judge
@@ -255,3 +256,14 @@ def test_whatever_is_read_there_is_a_verdict(seed, meters, days):
     for finding in result.findings.values():
         assert finding.mask.shape == (meters, days)
         assert all(column.shape == finding.mask.shape for column in finding.evidence.values())
+
+
+def test_a_little_export_each_night_counts_together():
+    row = np.zeros((1, 5 * 24), dtype=np.int64)
+    row[0, 1::24] = 9
+    export = Intervals(energy_wh=row, missing=np.zeros(row.shape, dtype=bool), slots_per_day=24)
+    found = v42_solar(
+        export, row > 0, solar=np.array([True]), inverter_w=np.array([0]), resolution_wh=np.array([10]),
+        parameters=columns(),
+    )  # fmt: skip
+    assert found.mask[0].tolist() == [False, False, True, True, True]  # 9 and 18 Wh are two steps of 10, 27 are not
