@@ -209,7 +209,7 @@ def test_what_changes_after_the_bill_was_issued_is_reported_and_not_written(dist
     assert summary.energy_wh == district.value("select sum(energy_wh)::bigint from bill")
     assert difference.issued_total == quoted(household(2))[3]
     assert summary.difference == difference.computed_total - difference.issued_total < 0
-    said = ends(district, status=1, words=("bill", "run", "--period", "2026-10"))
+    said = ends(district, status=1, words=("bill", "run", "--period", "2026-10", "--language", "en"))
     assert re.search(rf"would change the total by \[đ\] *│ *{summary.difference:,}", said)
 
 
@@ -279,7 +279,9 @@ def test_the_command_tells_by_its_exit_status_whether_all_was_billed(district: D
     customers = [household(1), household(2, name="[red]Trần & <b>")]
     district.add(customers)
     run_words = ("bill", "run", "--period", "2026-10")
-    assert "165,000" in ends(district, status=0, words=(*run_words, "--point", customers[0].point))
+    one = (*run_words, "--point", customers[0].point)
+    assert "165,000" in ends(district, status=0, words=(*one, "--language", "en"))
+    assert "165.000" in ends(district, status=0, words=one)
     district.forget(customers[1].meter, IMPORT, OCTOBER.start_at)
     said = ends(district, status=1, words=run_words)
     assert customers[1].point in said
