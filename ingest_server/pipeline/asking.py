@@ -8,6 +8,7 @@ batches or declares them lost, and either ends it.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -18,12 +19,14 @@ from ingest_server.database.connection import connection_options, one_line
 from ingest_server.journal import LOG, fact
 from ingest_server.pipeline.back_off import back_off_s
 from ingest_server.pipeline.quarantine import Limits
+from ingest_server.pipeline.registered import LISTEN
 from protocols.telemetry.resend import Resend
 from protocols.telemetry.sequences import RANGES_MAX, SEQUENCE_MAX, Ranges, join_ranges
 from protocols.telemetry.topics import Kind, Topic
 
 TIMES_MAX = 12  # the waits double up to a day: over a week in all, and then a person must look
 REQUESTS_A_TURN_MAX = 200
+CHANGE_S = 60.0  # for so long after the registry has changed something is noted that was refused before
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
 
@@ -43,12 +46,18 @@ NOTE_UNKNOWN_SPOOLS = """
         and (gateway_id, status ->> 'generation') not in (select gateway_id, generation from gateway_sequence)
     on conflict do nothing
 """
-# There is room for half as much as is kept at the most, or other channels are registered than were then.
+# Other channels are registered than were then. It counts all channels of these gateways: not to be asked at each look.
+# What was refused before the registry changed may be noted after it: of so long as ``look_back`` all is asked for.
+NOTE_CURES = """
+    update quarantine_given_up set cured = true
+    where not cured and (channels <> gateway_channels(gateway_id) or last_at > now() - %(look_back)s)
+"""
+# It can be taken now, or there is room for half as much as is kept at the most.
 GIVEN_UP_DUE = """
     select gateway_id, generation, sequences, events
     from quarantine_given_up q
     join quarantine_group g using (gateway_id, kind)
-    where q.channels <> gateway_channels(gateway_id)
+    where q.cured
         or (g.octets * 2 <= %(group_octets)s
             and (select sum(octets) from quarantine_group) * 2 <= %(total_octets)s)
 """
@@ -112,13 +121,22 @@ async def ask(dsn: str, publish: Publish, limits: Limits, after_s: float, every_
     ``limits`` are those of the quarantine, which say whether there is room.
     """
     failures = 0
+    changed = asyncio.Event()
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **connection_options(dsn))
             async with connection:
+                look_back_s: float | None = 0.0  # the registry may have changed while nobody looked
+                until_s = 0.0
+                connection.add_notify_handler(lambda _: changed.set())
+                await connection.execute(LISTEN)
                 while True:
-                    await ask_once(connection, publish, limits, after_s)
+                    if changed.is_set():
+                        changed.clear()
+                        look_back_s, until_s = CHANGE_S, time.monotonic() + CHANGE_S
+                    await ask_once(connection, publish, limits, after_s, look_back_s=look_back_s)
                     failures = 0
+                    look_back_s = look_back_s if time.monotonic() < until_s else None
                     await asyncio.sleep(every_s)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             failures += 1
@@ -127,9 +145,20 @@ async def ask(dsn: str, publish: Publish, limits: Limits, after_s: float, every_
 
 
 async def ask_once(
-    connection: psycopg.AsyncConnection[TupleRow], publish: Publish, limits: Limits, after_s: float
+    connection: psycopg.AsyncConnection[TupleRow],
+    publish: Publish,
+    limits: Limits,
+    after_s: float,
+    *,
+    look_back_s: float | None = 0.0,
 ) -> int:
-    """Ask each spool that is due; return how many were asked."""
+    """Ask each spool that is due; return how many were asked.
+
+    Whether what was given up could be taken now is looked at unless ``look_back_s`` is ``None``; of what was given up
+    within ``look_back_s`` it is believed.
+    """
+    if look_back_s is not None:
+        await connection.execute(NOTE_CURES, {"look_back": timedelta(seconds=look_back_s)})
     room = {"group_octets": limits.group_octets, "total_octets": limits.total_octets}
     for statement in (NOTE_GAPS, NOTE_UNKNOWN_SPOOLS, NOTE_GIVEN_UP, FORGET_WATERMARKS, DELETE_SETTLED):
         await connection.execute(statement.encode(), room)

@@ -46,7 +46,8 @@ NOTE = """
     order by gateway_id, kind, generation
     on conflict (gateway_id, kind, generation) do update
     set sequences = quarantine_given_up.sequences + excluded.sequences,
-        events = quarantine_given_up.events + excluded.events, channels = excluded.channels, last_at = now()
+        events = quarantine_given_up.events + excluded.events, channels = excluded.channels, cured = false,
+        last_at = now()
     where (select count(*) from unnest(quarantine_given_up.sequences + excluded.sequences)) < %(ranges_max)s
         and (select count(*) from unnest(quarantine_given_up.events + excluded.events)) < %(ranges_max)s
 """

@@ -34,6 +34,7 @@ create table quarantine_given_up (
     sequences  int8multirange not null default '{}',
     events     int8multirange not null default '{}',
     channels   numeric     not null,           -- gateway_channels() when the last of them came
+    cured      boolean     not null default false,  -- another number was seen since
     last_at    timestamptz not null default now(),
     primary key (gateway_id, kind, generation)
 );
