@@ -5,7 +5,6 @@ Each is its own kind. See :mod:`tests.billing_core.validation.faults` for the sh
 
 import numpy as np
 
-from tests.billing_core.validation.meter_faults import scale
 from tests.billing_core.validation.population import PER_DAY
 from tests.billing_core.validation.spoiling import Recipe, energy_of, resolution_of, some_day
 
@@ -36,12 +35,19 @@ def days_exchanged(district, meter, rng):
 
 def scaler_ten(district, meter, rng):
     """From a day on ten times the truth, in intervals and registers."""
-    return scale(district, meter, some_day(district, rng, 9, 10), (10, 1), registers_too=True)
+    day = some_day(district, rng, 9, 10)
+    energy_of(district, meter)[day * PER_DAY :] *= 10
+    _count_again(district, meter, day)
+    return day, district.days - 1
 
 
 def phase_lost(district, meter, rng):
     """A third is not counted any more, by any kind of meter."""
-    return scale(district, meter, some_day(district, rng, 9, 10), (2, 3), registers_too=True)
+    day = some_day(district, rng, 9, 10)
+    part = energy_of(district, meter)[day * PER_DAY :]
+    part[:] = part * 2 // 3
+    _count_again(district, meter, day)
+    return day, district.days - 1
 
 
 def channels_swapped(district, meter, rng):
@@ -120,7 +126,10 @@ def whole_kilowatt_hours(district, meter, rng):
 
 
 def _count_again(district, meter, day):
-    """Let the register count what the intervals say from the midnight of ``day`` on."""
+    """Let profile and register count from the midnight of ``day`` on what the intervals say, each in its own steps."""
+    row = energy_of(district, meter)
+    whole = int(np.gcd.reduce(row[: day * PER_DAY])) or 1
+    row[day * PER_DAY :] = np.diff(np.cumsum(row[day * PER_DAY :]) // whole, prepend=0) * whole
     registers, step = district.data.registers, resolution_of(district, meter)
     daily = energy_of(district, meter).reshape(-1, PER_DAY)[day:].sum(axis=1) // int(registers.multiplier[meter])
     index = registers.index_wh[meter]

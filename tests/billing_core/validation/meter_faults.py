@@ -90,8 +90,10 @@ def clock_drifting(district, meter, rng):
 def scale(district, meter, day, factor, *, registers_too):
     up, down = factor
     row = energy_of(district, meter)
+    whole = int(np.gcd.reduce(row)) or 1
     row[day * PER_DAY :] = row[day * PER_DAY :] * up // down
-    if registers_too:
+    if registers_too:  # the meter itself is wrong, and counts in its own steps
+        row[day * PER_DAY :] = np.diff(np.cumsum(row[day * PER_DAY :]) // whole, prepend=0) * whole
         index = district.data.registers.index_wh[meter]
         step = resolution_of(district, meter)
         index[day:] = (index[day] + (index[day:] - index[day]) * up // down) // step * step
