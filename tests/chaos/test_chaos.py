@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 SCHEDULES = 25
 SOME_READING = """
     (select channel_id, measured_at from reading join channel using (channel_id)
-     where obis = '1.0.1.8.0' and quality = 0 order by measured_at desc limit 1)
+     where obis = '1.0.1.8.0' and quality = 0 order by measured_at desc, channel_id limit 1)
 """
 UNSET = ("clock unset", "ingest frozen", "cut one way")
 LATE_AND_AWAY = ("ingest killed", "database frozen", "cut one way", "cut both ways", "database stopped immediately")
