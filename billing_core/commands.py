@@ -2,11 +2,14 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from protocols.errors import UsageError
 
 if TYPE_CHECKING:
     from billing_core.explain import Language
-    from billing_core.quote import Quote
+    from billing_core.quote import Quote, QuoteRequest
 
 OPTIONS = (
     (
@@ -78,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refused-three-rates", action="store_true", help="a mandatory three-rate meter was refused: all at peak price"
     )
+    parser.add_argument("--rate-plan", metavar="FILE", help="price by a rate plan of this file, with --plan-name")
+    parser.add_argument("--plan-name", metavar="NAME", help="which one; of several of the name that of the first day")
+    parser.add_argument("--demand-before-kw", metavar="P", help="highest demand of the months its ratchet reaches")
     parser.add_argument("--explain", action="store_true", help="say for each line how it comes about")
     parser.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -92,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [option[2:].replace("-", "_") for option, _, _ in OPTIONS]
     words: dict[str, str | None] = {name: getattr(arguments, name) for name in names}
     words |= {name: "true" for name in FLAGS if getattr(arguments, name)}
-    answer = quote(request_from_text(words))
+    answer = quote(_with_plan(request_from_text(words), arguments))
     language = Language(arguments.language)
     if arguments.json:
         print(json.dumps(_as_json(answer, language, arguments.explain), ensure_ascii=False, indent=2))
@@ -101,6 +107,30 @@ def run(arguments: argparse.Namespace) -> int:
 
         print_quote(answer, language, explain=arguments.explain)
     return 0
+
+
+def _with_plan(request: "QuoteRequest", arguments: argparse.Namespace) -> "QuoteRequest":
+    """Return a request with the rate plan it asks for."""
+    from dataclasses import replace
+
+    from billing_core.rate_plan import plan_in_force, rate_plans_of
+    from billing_core.request_words import energy_in
+
+    file, name, before = arguments.rate_plan, arguments.plan_name, arguments.demand_before_kw
+    if file is None and (name is not None or before is not None):
+        raise UsageError("plan-name and demand-before-kw: found one without rate-plan; give the plan's file too")
+    if file is None:
+        return request
+    if name is None or request.uses:
+        raise UsageError("rate-plan: expected plan-name with it, and no uses: a plan is for one use; correct it")
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"rate-plan: {file} can't be read ({error}); correct the path") from error
+    plan = plan_in_force(rate_plans_of(text, file), name, request.start_on)
+    return replace(
+        request, rate_plan=plan, demand_before_w=None if before is None else energy_in("demand-before-kw", before)
+    )
 
 
 def _as_json(answer: "Quote", language: "Language", explain: bool) -> dict[str, object]:

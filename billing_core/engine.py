@@ -84,7 +84,9 @@ def charge(
             continue
         period, kind = plan
         members = Members(batch=admitted, rows=rows, energy_wh=energy[rows])
-        group, group_subtotal = charge_group(members, kind, period, tariffs.power_factor_on(key.end_on))
+        own_prices = kind.plan is not None and kind.plan.prices_energy  # the acts' surcharge is not that utility's
+        table = None if own_prices else tariffs.power_factor_on(key.end_on)
+        group, group_subtotal = charge_group(members, kind, period, table)
         subtotal[rows] = group_subtotal
         permille[rows] = period.vat.permille
         vat[rows] = divide_half_up(multiply(group_subtotal, period.vat.permille), 1000)

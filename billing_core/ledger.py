@@ -127,9 +127,16 @@ def purchase_entries(document: Int64Array, amount: Int64Array) -> Entries:
     return entries(Posting.PURCHASE, document, solar_purchase=amount, receivable=-amount)
 
 
-def difference_entries(document: Int64Array, subtotal: Int64Array, vat: Int64Array) -> Entries:
-    """Enter what a bill should have been less what it was, for a bill that stands: negative for a credit. [đ, n]"""
-    return entries(Posting.DIFFERENCE, document, receivable=subtotal + vat, adjustment=-subtotal, tax=-vat)
+def difference_entries(document: Int64Array, subtotal: Int64Array, vat: Int64Array, purchased: Int64Array) -> Entries:
+    """Enter what a bill and the purchase beside it should have been less what they were: below zero a credit. [đ, n]"""
+    return entries(
+        Posting.DIFFERENCE,
+        document,
+        receivable=subtotal + vat - purchased,
+        adjustment=-subtotal,
+        tax=-vat,
+        solar_purchase=purchased,
+    )
 
 
 def cancellation_entries(made: Entries) -> Entries:

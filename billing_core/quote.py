@@ -18,6 +18,7 @@ from billing_core.engine import charge
 from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_as_kwh
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
 from billing_core.notes import notes_on
+from billing_core.rate_plan import RatePlan
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from protocols.errors import UsageError
@@ -60,6 +61,8 @@ class QuoteRequest:
     uses
         Mixed use: other uses than ``category``, with their voltage and share of the energy; the rest is
         ``category``'s. [1/100 %]
+    rate_plan, demand_before_w
+        A rate plan instead of the acts, or beside them; and the highest demand of the months its ratchet reaches. [W]
     """
 
     category: Category
@@ -86,6 +89,8 @@ class QuoteRequest:
     demand_w: int | None = None
     uses: tuple[tuple[Category, Voltage, int], ...] = ()
     quota_rounding: QuotaRounding = QuotaRounding.KWH
+    rate_plan: RatePlan | None = None
+    demand_before_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +169,11 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
     tariffs = load_tariffs() if tariffs is None else tariffs
     check_price_change(request, tariffs)
     batch = as_batch(request)
+    plans = () if request.rate_plan is None else (request.rate_plan,)
     if request.uses:
         charges = charge_uses(batch, as_uses(request), tariffs, quota_rounding=request.quota_rounding)
     else:
-        charges = charge(batch, tariffs, quota_rounding=request.quota_rounding)
+        charges = charge(batch, tariffs, quota_rounding=request.quota_rounding, plans=plans)
     hold = member_of(Hold, int(charges.hold[0]))
     if hold is not Hold.NONE:
         raise UsageError(_refusal(request, hold, tariffs))
@@ -175,7 +181,7 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
     purchase_code = int(charges.purchase.hold[0])
     purchase_hold = member_of(Hold, purchase_code) if purchase_code else None
     bought = purchase_line(batch, charges, 0, tariffs)
-    tax = vat_line(batch, charges, 0, tariffs)
+    tax = vat_line(batch, charges, 0, tariffs, plans=plans)
     acts = dict.fromkeys(slot.act for group in charges.groups for slot in group.slots if slot.kind is LineKind.ENERGY)
     return Quote(
         request=request,
@@ -229,9 +235,12 @@ def as_batch(request: QuoteRequest) -> Batch:
         "power_factor_percent": NOT_MEASURED if request.power_factor_percent is None else request.power_factor_percent,
         "undeclared_rental": request.undeclared_rental,
         "refused_three_rates": request.refused_three_rates,
-        "two_component": request.demand_w is not None,
+        "two_component": request.demand_w is not None and request.rate_plan is None,
         "demand_w": NOT_MEASURED if request.demand_w is None else request.demand_w,
     }
+    if request.rate_plan is not None:
+        before = request.demand_before_w
+        given |= {"rate_plan": 0, "demand_before_w": NOT_MEASURED if before is None else before}
     if request.households_changes:
         given |= {
             "households_changed_on": [[day for day, _ in request.households_changes]],

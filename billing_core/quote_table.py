@@ -7,6 +7,7 @@ from rich.table import Table
 
 from billing_core.codes import Category, LineKind
 from billing_core.explain import Language, explain_line, format_day, format_number, line_name
+from billing_core.line import WITHOUT_QUANTITY
 from billing_core.quote import Quote
 
 WORDS = {
@@ -77,8 +78,9 @@ def _table(answer: Quote, language: Language) -> Table:
         table.add_column(heading, justify="right")
     for line in answer.lines:
         name = line_name(line, language) + UNITS.get(line.kind, "")
-        price = "" if line.price is None else format_number(line.price, language)
-        energy = format_number(Fraction(line.energy_wh, 1000), language)
+        counted = line.kind not in WITHOUT_QUANTITY
+        price = format_number(line.price, language) if counted and line.price is not None else ""
+        energy = format_number(Fraction(line.energy_wh, 1000), language) if counted else ""
         table.add_row(name, energy, price, format_number(line.amount, language))
     table.add_section()
     energy = format_number(Fraction(answer.billed_wh, 1000), language)

@@ -9,7 +9,7 @@ is in whole units of the one currency all bills are in.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -19,7 +19,8 @@ from billing_core.codes import Category, Certainty, Voltage
 from billing_core.rounding import DEMAND_W_MAX, PRICE_MAX
 from billing_core.tariff import Act, RatePrices, TierStructure, VatRate
 from billing_core.tariff_entries import take_rates, take_source, take_text
-from protocols.strict_toml import Table
+from protocols.errors import UsageError
+from protocols.strict_toml import Table, parse_toml
 
 CHARGE_MAX = 10**11  # a month: dearer than any, in any currency
 DEMAND_PRICE_MAX = 10**6  # a kW
@@ -199,6 +200,30 @@ def parse_rate_plan(table: Table) -> RatePlan:
     if not (plan.prices_energy or plan.fixed_monthly or plan.minimum_monthly or plan.demand):
         raise table.error("name", f"{name} charges nothing; give energy, fixed_monthly, minimum_monthly or demand")
     return plan
+
+
+def rate_plans_of(text: str, name: str) -> list[RatePlan]:
+    """Return the rate plans of a file, which may hold other tables of a registry too; ``name`` is for errors."""
+    found = []
+    for table in parse_toml(text, name).tables("rate_plan"):
+        found.append(parse_rate_plan(table))
+        table.finish()
+    return found
+
+
+def plan_in_force(plans: Sequence[RatePlan], name: str, day: date) -> RatePlan:
+    """Return the newest of the plans of a name that is in force on a day.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    own = [plan for plan in plans if plan.name == name and plan.effective_on <= day]
+    if not own:
+        known = ", ".join(f"{plan.name} from {plan.effective_on}" for plan in plans)
+        raise UsageError(f"plan-name: found {name!r} and no such plan on {day}; there are {known or 'none'}")
+    return max(own, key=lambda plan: plan.effective_on)
 
 
 def _energy(table: Table) -> dict[str, Any]:

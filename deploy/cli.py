@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "gateway": Command("ingest_server.remote.commands", "ask a gateway: read, switch, configure, and keep the record"),
     "ingest": Command("ingest_server.commands", "store what gateways publish, each reading exactly once"),
     "meter": Command("edge_agent.meter_tool.commands", "find, read and watch Modbus meters on a line"),
+    "meters": Command("ingest_server.meters.commands", "say what meters are: plates, log codes, check meters, feeders"),
     "model": Command("edge_agent.model_tool.commands", "list, show, test and begin meter models"),
     "quote": Command("billing_core.commands", "say what an amount of energy costs, and why"),
     "registry": Command("ingest_server.registry.commands", "load meters, customers and contracts from a file"),

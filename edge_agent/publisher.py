@@ -260,9 +260,8 @@ class Publisher:
                         await connection.publish(topic, payload)
                     sent += len(waiting)
                     after = waiting[-1][0]
-            await _come(self._store.events_grown, pause_s if sent else None)
-            unheard = sent and not self._events_receipted.is_set()
-            pause_s = min(2 * pause_s, EVENTS_AGAIN_MAX_S) if unheard else EVENTS_AGAIN_MIN_S
+            grown = await _come(self._store.events_grown, pause_s if sent else None)
+            pause_s = pause_after(pause_s, grown=grown, heard=not sent or self._events_receipted.is_set())
 
     async def _tell_losses(self, connection: Connection) -> None:
         """Publish what was given up until it is receipted; now and then, for while the spool is full it goes on."""
@@ -298,6 +297,17 @@ class Publisher:
     def _url(self) -> str:
         broker = self._config.broker
         return f"{'mqtts' if broker.tls else 'mqtt'}://{broker.host}:{broker.port}"
+
+
+def pause_after(pause_s: float, *, grown: bool, heard: bool) -> float:
+    """Return how long to wait for receipts of events after a pause of ``pause_s`` has ended.
+
+    It doubles when it has run out and nothing was ``heard``; what ended it early (``grown``: there are more events)
+    says nothing of the server.
+    """
+    if heard:
+        return EVENTS_AGAIN_MIN_S
+    return pause_s if grown else min(2 * pause_s, EVENTS_AGAIN_MAX_S)
 
 
 async def _come(event: asyncio.Event, within_s: float | None) -> bool:

@@ -49,7 +49,10 @@ SELECT_WAITING = """
     select key, crc, cast(payload as blob), readings, from_ms, to_ms from batch
     where settled_ms < 0 and key > ? and key <= ? order by key limit ?
 """
-SETTLE = "update batch set settled_ms = seal_settled(key, ?) where key between ? and ? and settled_ms < 0"
+# Not receipted before it was taken: what is receipted while the clock says 1970 would be forgotten once it is set.
+SETTLE = """
+    update batch set settled_ms = seal_settled(key, max(?, to_ms)) where key between ? and ? and settled_ms < 0
+"""
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
 
 

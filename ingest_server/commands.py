@@ -11,12 +11,20 @@ from pathlib import Path
 import psycopg
 
 from ingest_server.civil_date import civil_date
+from ingest_server.commands_conflicts import add_conflicts_arguments, conflicts
 from ingest_server.commands_events import add_events_arguments, events
 from ingest_server.commands_policies import add_policies_arguments, policies
 from ingest_server.commands_quarantine import add_quarantine_arguments, quarantine
 from ingest_server.commands_repair import add_repair_arguments, clocks, resend
 from ingest_server.commands_run import add_leave_arguments, add_run_arguments, leave_session, run_ingest
-from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, older_schema, unavailable
+from ingest_server.database.connection import (
+    SCHEMA_ERRORS,
+    add_dsn_arguments,
+    connect,
+    dsn_from,
+    older_schema,
+    unavailable,
+)
 from protocols.errors import UnavailableError, UsageError
 
 DAYS_MAX = 400  # of one look at gaps or completeness
@@ -35,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate_action = actions.add_parser("migrate", help="bring the database to this version's schema")
     add_quarantine_arguments(
         actions.add_parser("quarantine", help="show what could not be taken, and why; status 1 if there is anything")
+    )
+    add_conflicts_arguments(
+        actions.add_parser("conflicts", help="show readings for which two values came; status 1 if there are any")
     )
     add_events_arguments(actions.add_parser("events", help="list what happened at the meters, the newest first"))
     readmit = actions.add_parser("readmit", help="store what can now be taken of the messages in the quarantine")
@@ -77,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         "top": _top,
         "migrate": _migrate,
         "quarantine": quarantine,
+        "conflicts": conflicts,
         "events": events,
         "readmit": _readmit,
         "digest": _digest,
@@ -87,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         return actions[arguments.action](arguments)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+    except SCHEMA_ERRORS as error:
         raise older_schema(error) from error
     except psycopg.OperationalError as error:
         print(f"congto ingest: {unavailable(error)}", file=sys.stderr)

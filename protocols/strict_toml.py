@@ -76,7 +76,7 @@ class Table:
         self._asked.add(key)
         if key not in self._content:
             if default is _MISSING:
-                raise self.error(key, f"missing; expected {_WORDS[kind]}{self._misspelt(key)}")
+                raise self.error(key, f"missing; expected {_WORDS[kind]}{self.near(key)}")
             return default
         value = self._content[key]
         if type(value) is not kind:
@@ -85,8 +85,8 @@ class Table:
             raise self.error(key, f"found {value!r}; expected one of {', '.join(map(str, choices))}")
         return value
 
-    def _misspelt(self, key: str) -> str:
-        """Return which key of the table may be meant for ``key``, which is missing; nothing if none is like it."""
+    def near(self, key: str) -> str:
+        """Return, for an error, which key may be meant for ``key``, which is missing; nothing if none is like it."""
         near = difflib.get_close_matches(key, [each for each in self._content if each not in self._asked], n=1)
         return f"; found {near[0]!r}, did you mean that?" if near else ""
 
@@ -102,7 +102,7 @@ class Table:
         self._asked.add(key)
         value = self._content.get(key, _MISSING if required else {})
         if value is _MISSING:
-            raise self.error(key, "missing; expected a table")
+            raise self.error(key, f"missing; expected a table{self.near(key)}")
         if type(value) is not dict:
             raise self.error(key, f"expected a table, found {value!r}")
         return Table(value, self.place(key))

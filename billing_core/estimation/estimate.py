@@ -94,7 +94,7 @@ def check_again(data: MeterData, made: Estimate, parameters: Columns) -> tuple[V
     tuple
         The validation, and the days on which something estimated fails: those are held. [meters × days]
     """
-    result = validate(replace(data, intervals=made.intervals), parameters)
+    result = validate(replace(data, intervals=made.intervals, estimated=made.method != 0), parameters)
     estimated = (made.method != 0).reshape(*result.verdict.severity.shape, -1).any(axis=2)
     return result, estimated & result.verdict.at_least(Severity.FAIL)
 

@@ -1,108 +1,247 @@
 r"""A clock that is wrong although nobody said so: V14.
 
-A meter whose clock is off by hours has the right energy at the wrong times. Its days keep their shape, but moved. So
-each week's mean day is laid over the mean day of the window's first week at every lag of whole hours; a clock is
-suspected where another lag than none fits much better:
+A meter whose clock is off by hours has the right energy at the wrong times: its days keep their shape, but moved. How
+a day would look is known from the meter's other days. On a logarithmic scale, each day without its own mean, a day is
+the meter's shape plus noise, so that for every lag of whole hours a matched filter says how much better the moved shape
+explains the day than the unmoved one:
 
-.. math:: 1 - r(0) > q (1 - r(l)), \quad r(l) \ge r_{min}
+.. math:: g_d(l) = a_l (u_d(l) - a_l / 2), \quad u_d(l) = (z_d - r) \cdot (r_l - r) / s_l, \quad a_l = |r_l - r|^2 / s_l
 
-with r the correlation. Only lags that last for several windows count, and an hour counts at most twice its usual
-energy, lest one party move the week. A household that goes on night shift looks the same, so what is found is to be
-asked, not believed. The mean day is taken by hours, which makes the search 24 × 24.
+with z a day, r the shape, r_l the shape l hours late and s_l the spread that the product has from day to day on this
+meter. The sum over days in a row is the logarithm of a likelihood ratio; the best row of days and lag of each meter is
+looked for at once. The shape is then taken anew with those days moved back, since days that were moved have blurred it,
+and only what is convincing against the new one counts: most days of the row on their own, and the row's mean day.
+
+A household that goes on night shift looks the same, so what is found is to be asked, not believed. Hours make the
+search 24 × 24; a clock that is half an hour wrong is for its own clock readings to tell (V07).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.validation.finding import Finding, found
+from billing_core.rounding import Int64Array
+from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.screening import MAD_TO_SIGMA
 from billing_core.validation.series import Intervals
 
-WEEK = 7
-FIT_LEAST = 0.9  # r_min: a day that has a shape
-GAIN_LEAST = 4.5  # q
-MISFIT_LEAST = 0.1  # 1 − r(0): what noise makes of a week's mean day
-WINDOWS_LEAST = 4  # windows in a row with one lag
-ENERGY_TIMES = 1.5  # a week with much more or less energy than the first is another life, not another clock
-USUAL_TIMES = 2.0  # what an hour may count, against the same hour's mean
-BLOCK_METERS = 512
 HOURS = 24
+DAYS_LEAST = 5  # days in a row with one lag: holidays are shorter
+WINDOW_LEAST = 10  # days without which there is no shape to compare to
+PART_DAYS = 3  # a row of DAYS_LEAST days has one such part wholly
+PART_DIFFERS, HALF_DIFFERS = 5.0, 4.0  # times what noise makes of it: whose days are steady has no row of moved ones
+PARTY = 0.5  # an hour counts no more than this in the first look, so that a party or an outage makes nobody unsteady
+LOOK_LIKELIHOOD = 6.0  # natural logarithm: worth a second look against a cleaner shape
+SURE_LIKELIHOOD = 36.0  # of some 10⁴ rows of days and lags per meter, and days are not quite independent
+DAYS_AGREE = 0.7  # of the row's days that must be nearer to the moved shape each by itself
+FIT_LEAST = 0.8  # correlation of the row's mean day with the moved shape
+GAIN_LEAST = 5.0  # times that its misfit is smaller than the unmoved one's
+MISFIT_LEAST = 0.03  # of the unmoved shape: what noise makes of a row's mean day
+ENERGY_SIGMAS, ENERGY_LEAST = 5.0, 0.02  # by which the row's energy may differ from the other days', logarithmic
+LIVELY_LEAST = 0.4  # of the usual day's energy: nobody is there on a day with less
+CALM = 0.1  # of the mean hour, added before the logarithm: small figures are mostly rounding
+SPREAD_FLOOR = 0.05
+BLOCK_METERS = 256
+
+Floats = NDArray[np.float32]
+
+
+class _Best(NamedTuple):
+    """The best row of days and lag of each meter, and the logarithm of its likelihood ratio."""
+
+    first: Int64Array
+    end: Int64Array
+    lag: Int64Array
+    likelihood: Floats
 
 
 def v14_clock_shift(intervals: Intervals) -> Finding:
-    """Find weeks whose mean day is the first week's, moved by hours.
+    """Find days in a row that have the meter's shape, moved by hours.
 
     Returns
     -------
     Finding
-        Per day, on each day of the suspected weeks but the first. Evidence: ``lag_h``, by how many hours the days are
-        late (negative: early), and the two correlations in thousandths.
+        Per day, on each day of the row. Of days and their complement the later are suspected. Evidence: ``lag_h``, by
+        how many hours the days are late (negative: early), and the correlations of the row's mean day with the moved
+        and the unmoved shape in thousandths.
     """
     shape = (intervals.meters, intervals.days)
     lag, moved, unmoved = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    if intervals.days > WEEK:
+    if intervals.days >= WINDOW_LEAST:
         for begin in range(0, intervals.meters, BLOCK_METERS):
             block = slice(begin, begin + BLOCK_METERS)
-            lag[block], moved[block], unmoved[block] = _lags(intervals, block)
+            days, known, daily = _logarithmic_days(intervals, block)
+            _look((days, known, daily), lag[block], moved[block], unmoved[block])
     return found("V14", lag != 0, lag_h=lag, fit_moved_permille=moved, fit_unmoved_permille=unmoved)
 
 
-def _lags(intervals: Intervals, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    days, energy = _mean_weeks(intervals, block)
-    reference = days[:, 0]
-    turns = (np.arange(HOURS)[:, None] - np.arange(HOURS)) % HOURS  # row l: the reference, l hours late
-    circles = reference[:, turns.T]  # [meters, lag, hour]
-    fit = np.matmul(days, circles.transpose(0, 2, 1))  # [meters, windows, lag]
-    best = fit.argmax(axis=2)
-    most = np.take_along_axis(fit, best[:, :, None], 2)[:, :, 0]
-    none = fit[:, :, 0]
-    sure = (most >= FIT_LEAST) & (1 - none > GAIN_LEAST * (1 - most)) & (1 - none > MISFIT_LEAST) & (best != 0)
-    sure &= (energy <= ENERGY_TIMES * energy[:, :1]) & (energy[:, :1] <= ENERGY_TIMES * energy)
-    signed = np.where(best > HOURS // 2, best - HOURS, best)
-    kept = _lasting(np.where(sure, signed, 0))
-    return _at_days(signed, kept), _at_days(most * 1000, kept), _at_days(none * 1000, kept)
+def _look(block: tuple[Floats, BoolArray, Floats], lag: Int64Array, moved: Int64Array, unmoved: Int64Array) -> None:
+    days, known, daily = block
+    rows = np.flatnonzero(_unsteady(days, known))
+    if rows.size:
+        rows, best = _worth_a_look(rows, days, known)
+    if not rows.size:
+        return
+    some, there = days[rows], known[rows]
+    shape = _mean_day(_moved_back(some, best), there)
+    best = _best_row(some, shape, there)
+    shape = _mean_day(_moved_back(some, best), there)
+    for place, row in enumerate(rows):
+        if best.likelihood[place] <= SURE_LIKELIHOOD:
+            continue
+        first, end, late = int(best.first[place]), int(best.end[place]), int(best.lag[place])
+        inside = np.zeros(days.shape[1], dtype=np.bool_)
+        inside[first:end] = True
+        nearer = _nearer(some[place], shape[place], late)
+        fits = _fits(some[place], shape[place], late, (inside & there[place], ~inside & there[place], nearer))
+        if fits is None or _another_life(daily[row], inside & there[place], ~inside & there[place]):
+            continue
+        signed = late - HOURS if late > HOURS // 2 else late
+        suspected = inside & there[place] & nearer
+        if first == 0:  # the earlier days are taken for right
+            signed, suspected = -signed, ~inside & there[place] & ~nearer
+        lag[row, suspected] = signed
+        moved[row, suspected], unmoved[row, suspected] = fits
 
 
-def _mean_weeks(intervals: Intervals, block: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the mean day of each seven days in a row, without its mean and of length 1, and their energy.
+def _worth_a_look(rows: Int64Array, days: Floats, known: BoolArray) -> tuple[Int64Array, _Best]:
+    """Return which of the rows have a likely row of moved days, against the shape of either half of the window."""
+    days, known = days[rows], known[rows]
+    half = days.shape[1] // 2
+    early, later = (
+        _best_row(days, _mean_day(days[:, part], known[:, part]), known) for part in (slice(half), slice(half, None))
+    )
+    best = _chosen(later.likelihood > early.likelihood, later, early)
+    worth = best.likelihood > LOOK_LIKELIHOOD
+    return rows[worth], _Best(best.first[worth], best.end[worth], best.lag[worth], best.likelihood[worth])
 
-    [meters × windows × hours; meters × windows]
+
+def _chosen(mask: BoolArray, one: _Best, other: _Best) -> _Best:
+    return _Best(
+        np.where(mask, one.first, other.first),
+        np.where(mask, one.end, other.end),
+        np.where(mask, one.lag, other.lag),
+        np.where(mask, one.likelihood, other.likelihood),
+    )
+
+
+def _unsteady(days: Floats, known: BoolArray) -> BoolArray:
+    """Tell whose shape differs from part to part of the window by more than its noise from day to day. [meters]"""
+    off_mean = days - _mean_day(days, known)[:, None, :]
+    np.clip(off_mean, -PARTY, PARTY, out=off_mean)
+    off_mean *= known[:, :, None]
+    noise = np.maximum(_noise(off_mean), SPREAD_FLOOR**2)
+    unsteady = np.zeros(days.shape[0], dtype=np.bool_)
+    halves = np.array_split(np.arange(days.shape[1]), 2)
+    short = np.array_split(np.arange(days.shape[1]), days.shape[1] // PART_DAYS)
+    for parts, least in ((halves, HALF_DIFFERS), (short, PART_DIFFERS)):
+        for part in parts:
+            some = known[:, part[0] : part[-1] + 1]
+            off = _mean_day(off_mean[:, part[0] : part[-1] + 1], some)
+            unsteady |= np.einsum("mh,mh->m", off, off) * some.sum(axis=1) > least * HOURS * noise
+    return unsteady
+
+
+def _noise(days: Floats) -> Floats:
+    """Return the variance of an hour about its shape, from one day to the next. [meters]"""
+    change = np.diff(days, axis=1)
+    noise: Floats = np.einsum("mdh,mdh->m", change, change) / np.float32(2 * HOURS * change.shape[1])
+    return noise
+
+
+def _nearer(days: Floats, shape: Floats, late: int) -> BoolArray:
+    """Tell which days are nearer to the moved shape than to the unmoved one."""
+    return np.asarray(((days - np.roll(shape, late)) ** 2).sum(axis=1) < ((days - shape) ** 2).sum(axis=1))
+
+
+def _fits(
+    days: Floats, shape: Floats, late: int, which: tuple[BoolArray, BoolArray, BoolArray]
+) -> tuple[int, int] | None:
+    """Return the correlations with the moved and the unmoved shape in thousandths; None if they convince nobody.
+
+    ``which`` are the lively days inside and outside of the row, and the days that are nearer to the moved shape.
+    """
+    inside, outside, nearer = which
+    if min(int(inside.sum()), int(outside.sum())) < DAYS_LEAST:
+        return None
+    mean = days[inside].mean(axis=0)
+    moved, unmoved = (
+        float((mean @ each) / max(float(np.linalg.norm(mean) * np.linalg.norm(each)), 1e-6))
+        for each in (np.roll(shape, late), shape)
+    )
+    convincing = nearer[inside].mean() >= DAYS_AGREE and nearer[outside].mean() <= 1 - DAYS_AGREE
+    convincing &= moved >= FIT_LEAST and 1 - unmoved > max(MISFIT_LEAST, GAIN_LEAST * (1 - moved))
+    return (round(1000 * moved), round(1000 * unmoved)) if convincing else None
+
+
+def _another_life(daily: Floats, inside: BoolArray, outside: BoolArray) -> bool:
+    """Tell whether the days inside have surely more or less energy: a clock moves energy and makes none."""
+    one, other = np.log(np.maximum(daily[inside], 1)), np.log(np.maximum(daily[outside], 1))
+    change = abs(float(np.median(one)) - float(np.median(other)))
+    spread = MAD_TO_SIGMA * max(float(np.median(np.abs(part - np.median(part)))) for part in (one, other))
+    error = 1.25 * spread * np.sqrt(1 / one.size + 1 / other.size)  # 1.25: of a median, not a mean
+    return bool(change > max(ENERGY_SIGMAS * error, ENERGY_LEAST))
+
+
+def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolArray, Floats]:
+    """Return each day's hours, logarithmic and without the day's mean, which days are lively, and their energy.
+
+    Lively is a day that is complete and takes about what others do.
     """
     energy, missing = intervals.energy_wh[block], intervals.missing[block]
     shape = (energy.shape[0], intervals.days, HOURS, -1)
+    parts = energy.astype(np.float32).reshape(shape)
+    hourly = parts[..., 0].copy()
+    for part in range(1, parts.shape[3]):
+        hourly += parts[..., part]
+    np.maximum(hourly, 0, out=hourly)
+    daily = hourly.mean(axis=2)
+    usual = np.median(daily, axis=1, keepdims=True)
+    known = (daily >= LIVELY_LEAST * usual) & (daily > 0)
     if missing.any():
-        here = (~missing).reshape(shape)
-        count = here.sum(axis=3)
-        hourly = np.where(here, energy.reshape(shape), 0).sum(axis=3) / np.maximum(count, 1)
-        usual = hourly.sum(axis=1, keepdims=True) / np.maximum((count > 0).sum(axis=1, keepdims=True), 1)
-        hourly = np.where(count > 0, hourly, usual).astype(np.float32)
-    else:
-        halves = energy.astype(np.float32).reshape(shape)
-        hourly = halves[..., 0].copy()
-        for part in range(1, halves.shape[3]):
-            hourly += halves[..., part]
-    np.minimum(hourly, USUAL_TIMES * hourly.mean(axis=1, keepdims=True), out=hourly)
-    sums = np.zeros((energy.shape[0], intervals.days + 1, HOURS), dtype=np.float64)
-    np.cumsum(hourly, axis=1, out=sums[:, 1:])
-    weeks = (sums[:, WEEK:] - sums[:, :-WEEK]).astype(np.float32)
-    mean = weeks.mean(axis=2)
-    weeks -= mean[:, :, None]
-    length = np.sqrt(np.einsum("mwh,mwh->mw", weeks, weeks))
-    return weeks / np.maximum(length, 1)[:, :, None], mean
+        known &= ~missing.reshape(energy.shape[0], intervals.days, -1).any(axis=2)
+    hourly /= np.maximum(CALM * daily, 1)[:, :, None]
+    hourly += 1
+    np.log(hourly, out=hourly)
+    hourly -= hourly.mean(axis=2, keepdims=True)
+    hourly *= known[:, :, None]
+    return hourly, known, daily
 
 
-def _lasting(lags: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return the windows that belong to a row of at least ``WINDOWS_LEAST`` with one lag that is not 0."""
-    kept = np.zeros(lags.shape, dtype=np.bool_)
-    windows = lags.shape[1]
-    for begin in range(windows - WINDOWS_LEAST + 1):
-        part = lags[:, begin : begin + WINDOWS_LEAST]
-        same = (part == part[:, :1]).all(axis=1) & (part[:, 0] != 0)
-        kept[:, begin : begin + WINDOWS_LEAST] |= same[:, None]
-    return kept
+def _mean_day(days: Floats, known: BoolArray) -> Floats:
+    count = np.maximum(known.sum(axis=1), 1).astype(np.float32)
+    mean: Floats = days.sum(axis=1) / count[:, None]
+    return mean
 
 
-def _at_days(column: NDArray[np.generic], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Write each window's value at its last day, 0 where it is not kept."""
-    values = np.zeros((column.shape[0], column.shape[1] + WEEK - 1), dtype=np.int64)
-    values[:, WEEK - 1 :] = np.where(kept, column, 0)
-    return values
+def _moved_back(days: Floats, best: _Best) -> Floats:
+    back = days.copy()
+    for place, (first, end, late) in enumerate(zip(best.first, best.end, best.lag, strict=True)):
+        back[place, first:end] = np.roll(back[place, first:end], -late, axis=1)
+    return back
+
+
+def _best_row(days: Floats, shape: Floats, known: BoolArray) -> _Best:
+    """Return the days in a row and the lag that the likelihood speaks for most, per meter."""
+    turns = (np.arange(HOURS)[None, :] - np.arange(1, HOURS)[:, None]) % HOURS  # row l − 1: l hours late
+    change = shape[:, turns] - shape[:, None, :]  # [meters, lags, hours]
+    length = np.einsum("mlh,mlh->ml", change, change)
+    product = np.matmul(days, change.transpose(0, 2, 1))  # [meters, days, lags]
+    product -= np.einsum("mh,mlh->ml", shape, change)[:, None, :]
+    # From one day to the next, because a row of moved days is no spread; 0.8 σ is a normal distribution's mean.
+    spread = np.abs(np.diff(product, axis=1)).mean(axis=1) * np.float32(1.25 / np.sqrt(2))
+    spread = np.maximum(np.maximum(spread, np.sqrt(_noise(days)[:, None] * length)), SPREAD_FLOOR)
+    strength = length / spread
+    product *= (strength / spread)[:, None, :]
+    product -= (strength * strength / 2)[:, None, :]
+    product *= known[:, :, None]
+    total = np.zeros((product.shape[0], product.shape[1] + 1, product.shape[2]), dtype=np.float32)
+    np.cumsum(product, axis=1, out=total[:, 1:])
+    lowest = np.minimum.accumulate(total[:, :-DAYS_LEAST], axis=1)
+    gain = total[:, DAYS_LEAST:] - lowest
+    flat = gain.reshape(gain.shape[0], -1).argmax(axis=1)
+    end, lag = np.divmod(flat, gain.shape[2])
+    rows = np.arange(gain.shape[0])
+    first = np.array([int(total[row, : end[row] + 1, lag[row]].argmin()) for row in rows], dtype=np.int64)
+    return _Best(first, end + DAYS_LEAST, lag + 1, gain[rows, end, lag])

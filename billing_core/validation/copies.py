@@ -10,7 +10,10 @@ Each is held against how often intervals of this very meter are equal, so that s
 that count in few steps are not called copies. What stands still is not a copy (V26), nor is a stretch of zeros.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import DayScan
@@ -65,30 +68,39 @@ def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> B
     for begin in range(0, rows.size, BLOCK_METERS):
         part = rows[begin : begin + BLOCK_METERS]
         energy = energy_wh[part]
-        marks = np.where(_lively(energy), _fingerprints(energy), -1 - np.arange(energy.shape[1] - STRETCH + 1))
-        ordered = np.sort(marks.astype(np.int32), axis=1)  # half the bits to find, all of them to be sure
-        again = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-        for place in np.flatnonzero(again):
-            mask[part[place]] = _days_with_repeats(scan, int(part[place]), marks[place], energy[place])
+        unlike = -1 - np.arange(energy.shape[1] - STRETCH + 1)
+        lively = _lively(energy)
+        # Half the bits to find, all of them to be sure.
+        ordered = np.where(lively, _fingerprints(energy.astype(np.int32)), unlike.astype(np.int32))
+        ordered.sort(axis=1)
+        again = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+        marks = np.where(lively[again], _fingerprints(energy[again]), unlike)
+        for place, row in zip(again.tolist(), marks, strict=True):
+            mask[part[place]] = _days_with_repeats(scan, int(part[place]), row, energy[place])
     return mask
 
 
 def _lively(energy: Int64Array) -> BoolArray:
     """Tell which stretches change, to something that is not zero, at least every other time. [meters × stretches]"""
-    changes = np.zeros(energy.shape, dtype=np.int16)
-    np.cumsum((energy[:, 1:] != energy[:, :-1]) & (energy[:, 1:] != 0), axis=1, out=changes[:, 1:])
-    return np.asarray(changes[:, STRETCH - 1 :] - changes[:, : 1 - STRETCH] >= STRETCH // 2)
+    one = ((energy[:, 1:] != energy[:, :-1]) & (energy[:, 1:] != 0)).view(np.int8)
+    two = one[:, :-1] + one[:, 1:]
+    four = two[:, :-2] + two[:, 2:]
+    eleven = four[:, :-7] + four[:, 4:-3] + two[:, 8:-1] + one[:, 10:]  # of a stretch's values, all but the first
+    return np.asarray(eleven >= STRETCH // 2)
 
 
-def _fingerprints(energy: Int64Array) -> Int64Array:
-    """Return a mark of each stretch: equal stretches have equal marks, others nearly never. [meters × stretches]"""
-    one, two, four, eight = (np.array(factor, dtype=np.uint64).astype(np.int64) for factor in _FACTORS)
-    mixed = energy * one
-    mixed ^= mixed >> 29  # so that sums of neighbours do not cancel
-    pairs = mixed[:, :-1] + mixed[:, 1:] * two
-    fours = pairs[:, :-2] + pairs[:, 2:] * four
-    eights = fours[:, :-4] + fours[:, 4:] * eight
-    marks: Int64Array = eights[:, :-4] + fours[:, 8 : 8 + eights.shape[1] - 4] * one
+def _fingerprints(energy: NDArray[Any]) -> NDArray[Any]:
+    """Return a mark of each stretch, in the type of ``energy``: equal stretches have equal marks, others hardly ever.
+
+    [meters × stretches]
+    """
+    factors = np.array(_FACTORS, dtype=np.uint64).astype(energy.dtype)
+    mixed = energy * factors[0]
+    mixed ^= mixed >> (energy.dtype.itemsize * 4 - 3)  # so that sums of neighbours do not cancel
+    pairs = mixed[:, :-1] + mixed[:, 1:] * factors[1]
+    fours = pairs[:, :-2] + pairs[:, 2:] * factors[2]
+    eights = fours[:, :-4] + fours[:, 4:] * factors[3]
+    marks: NDArray[Any] = eights[:, :-4] + fours[:, 8 : 8 + eights.shape[1] - 4] * factors[0]
     return marks
 
 

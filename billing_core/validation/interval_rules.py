@@ -1,4 +1,4 @@
-"""Rules that look at one channel's intervals alone: V06, V20 to V27, V29 and V50.
+"""Rules that look at one channel's intervals alone: V06, V20 to V26, V29 and V50.
 
 Each takes the scan of the days (:mod:`billing_core.validation.day_scan`) and parameters per meter, and returns a mask
 of days with its evidence. Several ask for what other rules said, because alone they are wrong too often: a household's
@@ -18,11 +18,10 @@ from billing_core.validation.sum_check import SumCheck
 SPIKE_INTERVALS_LEAST = 12  # fewer readings have no third peak worth the name
 OCCURRENCES_LEAST = 5  # how often a value must occur elsewhere before its own rate of repeating is known
 DAYS_BETWEEN_ZEROS = 7
-STALE_HOURS_MAX = 24  # an older snapshot is a stuck register
-STALE_QUANTA_LEAST = 5  # energies of one or two steps of the profile come out as zero by themselves
-ZEROS_ELSEWHERE_PERCENT = 2  # how often the meter may be at zero at that time of other days
-ZEROS_OF_RUN_PERCENT = 15  # … and at the time of two slots of a longer run
 SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeats itself every other time
+RATE_LEAST = 1e-6
+FILLED_SLOTS = 6  # equal values between a meter's steps, from which on nobody asks how often others repeat
+MULTIPLES_PERCENT = 99  # of the other values
 LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
 
 
@@ -85,20 +84,25 @@ def v25_zero_run(scan: DayScan, parameters: Columns, outage: BoolArray) -> Findi
     return found("V25", mask & ~outage, zero_slots=length)
 
 
-def v26_stuck(scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int64Array) -> Finding:
+def v26_stuck(
+    scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int64Array, lines: Runs | None = None
+) -> Finding:
     """A value repeats more often than this meter, at its resolution, ever would by chance.
 
     The chance that a value repeats is measured on the meter itself: over the window but for its three most repetitious
     days, and for the very value where it occurs often enough elsewhere (a refrigerator alone takes one of two values).
     Where the intervals sum to the register the values are probably right, so more is asked, and more still if the run
-    stands out from what is before and after it: a heater at constant power does, a value that stuck does not.
+    stands out from what is before and after it: a heater at constant power does, a value that stuck does not. ``lines``
+    are runs on a slanting line (:func:`billing_core.validation.filled.straight_runs`).
     """
     runs = scan.stuck
     general = _repeat_rate(scan)[runs.meter]
     exponent = parameters["stuck_exponent"][runs.meter]
     candidate = (runs.length - 1) * -np.log10(general) >= exponent
+    candidate |= (runs.length >= FILLED_SLOTS) & (energy_wh[runs.meter, runs.start] % 10 != 0)
     runs, general = chosen(runs, candidate), general[candidate]
-    rate = np.maximum(general, _rate_here(energy_wh, runs))
+    here = _rate_here(energy_wh, runs)
+    rate = np.where(here > 0, np.maximum(general, here), RATE_LEAST)
     surprise = (runs.length - 1) * -np.log10(rate)
     day = np.minimum(runs.start, scan.missing.shape[1] * scan.slots_per_day - 1) // scan.slots_per_day
     last = (runs.start + runs.length - 1) // scan.slots_per_day
@@ -107,28 +111,11 @@ def v26_stuck(scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int
     proven = np.where(_is_level(energy_wh, runs), level[runs.meter], burst[runs.meter])
     needed = np.where(fine, proven, parameters["stuck_exponent"][runs.meter])
     sure = surprise >= needed
-    mask, length = days_of(scan, chosen(runs, sure))
-    return found("V26", mask, slots=length)
-
-
-def v27_stale(
-    scan: DayScan,
-    sums: SumCheck,
-    energy_wh: Int64Array,
-    outage: BoolArray,
-    repeated_clock: NDArray[np.int32] | None,
-) -> Finding:
-    """A snapshot was served twice and the next one caught up.
-
-    Seen in three ways: the meter's clock stood still (``repeated_clock`` counts such snapshots per day, None where
-    clocks are not read); a register stood still over a midnight and caught up by the next; or zeros, at a time of day
-    when this meter is never at zero, are followed by the energy of all of them (after a reported power failure more is
-    asked: a cold house takes more, but not the energy of hours).
-    """
-    clock = np.zeros_like(scan.missing) if repeated_clock is None else repeated_clock
-    runs = _caught_up(scan, energy_wh, outage)
+    runs = chosen(runs, sure)
+    if lines is not None:
+        runs = Runs(*(np.concatenate(pair) for pair in zip(runs, lines, strict=True)))
     mask, length = days_of(scan, runs)
-    return found("V27", mask | (clock > 0) | sums.caught_up, slots=np.maximum(length, clock))
+    return found("V26", mask, slots=length)
 
 
 def v29_load_factor(scan: DayScan, parameters: Columns) -> Finding:
@@ -170,6 +157,8 @@ def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
         value = row[start]
         places = np.flatnonzero(row == value)
         elsewhere = places[(places < start) | (places >= end)]
+        if length >= FILLED_SLOTS and _is_between_steps(row, int(value), places.size):
+            continue  # no meter shows it twice: its rate is 0
         rates = [SMALL_RATE if value <= SMALL_QUANTA * profile_step(row) else 0.0]
         if elsewhere.size >= OCCURRENCES_LEAST:
             rates.append(int((np.diff(elsewhere) == 1).sum()) / elsewhere.size)
@@ -178,6 +167,14 @@ def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
             rates.append((int(((part[1:] == part[:-1]) & some).sum()) + 1) / (int(some.sum()) + LOCAL_SLOTS // 2))
         rate[number] = min(max(rates), 0.999)
     return rate
+
+
+def _is_between_steps(row: Int64Array, value: int, occurrences: int) -> bool:
+    """Tell whether a value is no multiple of ten although nearly all others of the meter are."""
+    if value % 10 == 0:
+        return False
+    multiples = int((row % 10 == 0).sum())
+    return multiples * 100 >= MULTIPLES_PERCENT * (row.size - occurrences)
 
 
 def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
@@ -189,55 +186,3 @@ def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
     for near in (before, after):
         level |= (2 * value >= near) & (value <= 2 * near)
     return level
-
-
-def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
-    """Find runs of zeros followed by about the energy of all of them, at times when the meter is never at zero."""
-    runs = scan.zero_runs
-    slots = energy_wh.shape[1]
-    inner = (runs.start >= 1) & (runs.start + runs.length + 1 < slots)
-    inner &= runs.length * 24 <= STALE_HOURS_MAX * scan.slots_per_day
-    runs = chosen(runs, inner)
-    end = runs.start + runs.length
-    before, after = energy_wh[runs.meter, runs.start - 1], energy_wh[runs.meter, end + 1]
-    after = np.where(after > 0, after, before)  # the last slots before a load is switched off
-    caught = energy_wh[runs.meter, end]
-    owed = (runs.length + 1) * np.maximum(before, after)
-    runs = chosen(runs, (before > 0) & (caught * 10 >= 12 * np.minimum(before, after)) & (caught * 10 >= 3 * owed))
-    sure = [_is_stale(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)]
-    return chosen(runs, np.array(sure, dtype=np.bool_))
-
-
-def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
-    """Tell whether a run of zeros (meter, start, length) and what follows is a snapshot served again.
-
-    One zero alone proves little where the profile counts in steps as large as the load: it must stand at a time when
-    other days have energy, between intervals of several steps, and the next must make good for it. Of a longer run two
-    slots at which other days have energy are enough (the others may be a roof's noon), and what follows must be about
-    what the run and itself usually take. On a day with a power failure more is asked.
-    """
-    _, start, length = run
-    caught = int(row[start + length])
-    power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
-    if length == 1:
-        near = [int(row[start - 1]), int(row[start + 2])]
-        near = near if near[1] > 0 else near[:1]
-        if caught * 10 < 2 * (8 * max(near) if power_failed else 6 * min(near)):
-            return False
-        if min(near) < STALE_QUANTA_LEAST * profile_step(row):
-            return False
-    days = np.arange(outage.shape[0])
-    others = days[((days < start // per_day) | (days > (start + length) // per_day)) & ~outage]
-    slots = np.arange(start - 1, start + 2) if length == 1 else np.arange(start, start + length + 1)
-    places = others[:, None] * per_day + (slots - start // per_day * per_day)
-    inside = (places >= 0) & (places < row.shape[0])
-    usual = row[places.clip(0, row.shape[0] - 1)]
-    zero = (usual == 0) & inside
-    if length == 1:  # a zero that is caught up is a fault of another day, not this meter's habit
-        before, after, last = (row[(places + lag).clip(0, row.shape[0] - 1)] for lag in (-1, 1, 2))
-        zero &= ~((before > 0) & (after * 10 >= 12 * np.minimum(before, last)))
-        return bool(int(zero.sum()) * 100 <= ZEROS_ELSEWHERE_PERCENT * int(inside.sum()))
-    expected = (usual * inside).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
-    enough = caught >= (0.8 if power_failed else 0.5) * expected.sum()
-    never = zero.sum(axis=0)[:-1] * 100 <= ZEROS_OF_RUN_PERCENT * inside.sum(axis=0)[:-1]
-    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * profile_step(row))

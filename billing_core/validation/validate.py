@@ -14,10 +14,12 @@ from billing_core.validation import interval_rules, meter_rules, sum_check
 from billing_core.validation.clock_shift import v14_clock_shift
 from billing_core.validation.copies import v28_copied
 from billing_core.validation.day_scan import DayScan, WeeklyBand, scan_days
+from billing_core.validation.filled import straight_runs, v16_between_steps
 from billing_core.validation.finding import BoolArray, Finding
 from billing_core.validation.parameters import Columns
 from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.solar_rules import v42_solar
+from billing_core.validation.stale import v27_stale
 from billing_core.validation.sum_check import SumCheck, check_sums
 from billing_core.validation.verdict import Verdict, judge
 from protocols.errors import UsageError
@@ -51,6 +53,8 @@ class MeterData:
         Usual daily peak, 0 where that is not known. [Wh, meters]
     band
         Usual range by hour of the week.
+    estimated
+        Slots whose value is an estimate and says so: nobody asks whether a meter counted it. [meters × slots]
     """
 
     intervals: Intervals
@@ -67,6 +71,7 @@ class MeterData:
     inverter_w: Int64Array | None = None
     history_peak_wh: Int64Array | None = None
     band: WeeklyBand | None = None
+    estimated: BoolArray | None = None
 
     def __post_init__(self) -> None:
         meters, days = self.intervals.meters, self.intervals.days
@@ -78,6 +83,10 @@ class MeterData:
             self._require(name, (meters,))
         for name in ("status", "clock_offset_s", "repeated_clock", "in_service"):
             self._require(name, (meters, days))
+        if self.estimated is not None and self.estimated.shape != self.intervals.energy_wh.shape:
+            raise UsageError(
+                f"estimated: found {self.estimated.shape}; expected {self.intervals.energy_wh.shape}, as intervals"
+            )
         given = [each is not None for each in (self.export, self.night, self.solar, self.inverter_w)]
         if any(given) != all(given):
             raise UsageError("solar: found some of export, night, solar, inverter_w; give all four or none")
@@ -111,15 +120,18 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
     if data.status is not None:
         outage = (data.status & int(Status.POWER_FAIL)) != 0
         findings += meter_rules.status_findings(data.status)
+    counted = energy if data.estimated is None else np.where(data.estimated, 0, energy)
+    between, steps = v16_between_steps(scan, counted, data.registers.multiplier)
     findings += [
         interval_rules.v06_missing(scan),
+        between,
         v14_clock_shift(data.intervals),
         interval_rules.v20_negative(scan, data.two_way),
         interval_rules.v21_limit(scan, data.limit_wh),
         interval_rules.v23_jump(scan, parameters),
         interval_rules.v25_zero_run(scan, parameters, outage),
-        interval_rules.v26_stuck(scan, parameters, sums, energy),
-        interval_rules.v27_stale(scan, sums, energy, outage, data.repeated_clock),
+        interval_rules.v26_stuck(scan, parameters, sums, energy, straight_runs(counted, steps, scan.slots_per_day)),
+        v27_stale(scan, sums, energy, outage, data.repeated_clock),
         v28_copied(scan, parameters, energy),
         interval_rules.v29_load_factor(scan, parameters),
         sum_check.v30_sum(sums),

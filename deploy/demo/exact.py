@@ -17,11 +17,12 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, Use
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use
 
 DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
 PEOPLE_PER_HOUSEHOLD = 4
+PLANNED_DAYS_MAX = 62
 SINGLE_PRICE = ("hospital_school", "lighting_admin")
 
 
@@ -34,13 +35,13 @@ def exact_bill(use: Use) -> ExactBill:
     if use.solar == "net_2017" and use.before_change_kwh is not None:
         use = replace(use, before_change_kwh=_netted(use))
     cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
-    lines = [
-        line
-        for one, kwh in _by_use(use, billed)
-        for line in _lines_of(one, kwh, cosphi, files)
-    ]  # fmt: skip
+    if use.plan is not None:
+        lines, rate = _planned(use, use.plan, billed, cosphi, files)
+    else:
+        lines = [line for one, kwh in _by_use(use, billed) for line in _lines_of(one, kwh, cosphi, files)]
+        rate = _vat_rate(use.end_on, files["vat.toml"])
     subtotal = sum(amount for _, _, amount in lines)
-    vat = half_up(subtotal * _vat_rate(use.end_on, files["vat.toml"]))
+    vat = half_up(subtotal * rate)
     return ExactBill(
         lines=tuple(lines),
         subtotal=subtotal,
@@ -65,6 +66,51 @@ def consumed(meters: Sequence[MeterPart]) -> dict[str, Fraction]:
                 raise NotBillableError("the register fell by more than it can have gone round")
         found[part.register] = found.get(part.register, Fraction(0)) + (high - low) * part.multiplier
     return found
+
+
+def _planned(
+    use: Use,
+    plan: OwnPlan,
+    billed: Mapping[str, Fraction],
+    cosphi: Fraction | None,
+    files: Mapping[str, dict[str, Any]],
+) -> tuple[list[tuple[Fraction, int, int]], Fraction]:
+    """Return the lines of a utility's own plan, and its rate of tax; a month's charge is taken by the days billed."""
+    days = (use.end_on - use.start_on).days + 1
+    if use.uses or days > PLANNED_DAYS_MAX or (plan.demand and use.demand_kw is None):
+        raise NotBillableError("a plan is for one use, up to two months, and needs the demand it charges")
+    if use.undeclared_rental and use.category != "residential":
+        raise NotBillableError("tenants are a residential use")
+    tax = plan.tax_permille
+    rate = Fraction(tax, 1000) if tax is not None else _vat_rate(use.end_on, files["vat.toml"])
+    if not plan.prices_energy:
+        lines = _lines_of(replace(use, plan=None, demand_kw=None), billed, cosphi, files)
+    else:
+        lines = [(kwh, price, half_up(kwh * price)) for kwh, price in _own_energy(use, plan, billed) if kwh]
+    cycle = use.nominal_days or nominal_cycle(use.start_on)
+    if plan.demand and use.demand_kw is not None:
+        kw = use.demand_kw
+        if plan.ratchet_percent is not None:
+            earlier = Fraction(half_up((use.demand_before_kw or 0) * 1000 * plan.ratchet_percent / Fraction(100)), 1000)
+            kw = max(kw, plan.least_kw, earlier)
+        lines.append((kw, plan.demand, half_up(kw * plan.demand * days / cycle)))
+    lines.append((Fraction(0), plan.fixed, half_up(Fraction(plan.fixed * days, cycle))))
+    least = half_up(Fraction(plan.minimum * days, cycle))
+    lines.append((Fraction(0), plan.minimum, max(0, least - sum(amount for _, _, amount in lines))))
+    return [(kwh, price, amount) for kwh, price, amount in lines if kwh or amount], rate
+
+
+def _own_energy(use: Use, plan: OwnPlan, billed: Mapping[str, Fraction]) -> list[tuple[Fraction, int]]:
+    """Return (kWh, price) of a plan that prices energy itself; tiers widen with days and households as the acts' do."""
+    total = sum(billed.values(), Fraction(0))
+    if plan.single is not None:
+        return [(total, plan.single)]
+    if plan.rates is not None:
+        prices = dict(zip(("BT", "CD", "TD"), plan.rates, strict=True))
+        return [(kwh, prices["BT" if register == "SG" else register]) for register, kwh in billed.items()]
+    ends = [0, *(end for end, _ in plan.tiers if end is not None)]
+    widths = [end - before for before, end in pairwise(ends)]
+    return _by_tiers(use, (use.start_on, use.end_on), total, widths, [price for _, price in plan.tiers])
 
 
 def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[str, Fraction]]]:
@@ -220,18 +266,24 @@ def _charges(
         structure = [table for table in files["structure.toml"]["tiers"] if table["effective_on"] <= days[0]][-1]
         if use.undeclared_rental:
             return [(total, prices[structure["undeclared_tier"] - 1])]
-        widths = structure["widths"]
-        stretch = _household_days(use, days) / (use.nominal_days or nominal_cycle(use.start_on))
-        bounds = [Fraction(0)]
-        for width in widths:
-            bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
-        bounds.append(max(total, bounds[-1]))
-        within = [max(Fraction(0), min(total, upper) - lower) for lower, upper in pairwise(bounds)]
-        return list(zip(within, prices, strict=True))
+        return _by_tiers(use, days, total, structure["widths"], prices)
     if isinstance(prices, int):
         return [(total, prices)]
     without = "CD" if use.refused_three_rates else "BT"
     return [(energy, prices[without if register == "SG" else register]) for register, energy in kwh.items()]
+
+
+def _by_tiers(
+    use: Use, days: tuple[date, date], total: Fraction, widths: Sequence[int], prices: Sequence[int]
+) -> list[tuple[Fraction, int]]:
+    """Return what of ``total`` lies between the bounds of each tier, with its price."""
+    stretch = _household_days(use, days) / (use.nominal_days or nominal_cycle(use.start_on))
+    bounds = [Fraction(0)]
+    for width in widths:
+        bounds.append(bounds[-1] + half_up(width * stretch / use.quota_unit_kwh) * use.quota_unit_kwh)
+    bounds.append(max(total, bounds[-1]))
+    within = [max(Fraction(0), min(total, upper) - lower) for lower, upper in pairwise(bounds)]
+    return list(zip(within, prices, strict=True))
 
 
 def _price_list(use: Use, act: dict[str, Any]) -> list[int] | dict[str, int] | int:

@@ -23,6 +23,26 @@ class MeterPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPlan:
+    """A utility's own charges a month; energy at one price, three, by tiers up to so many kWh, or as the acts say."""
+
+    single: int | None = None
+    rates: tuple[int, int, int] | None = None
+    tiers: tuple[tuple[int | None, int], ...] = ()
+    fixed: int = 0
+    minimum: int = 0
+    demand: int = 0
+    ratchet_percent: int | None = None
+    least_kw: Fraction = Fraction(0)
+    tax_permille: int | None = None
+
+    @property
+    def prices_energy(self) -> bool:
+        """Whether energy has prices of the plan's own."""
+        return self.single is not None or self.rates is not None or bool(self.tiers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
     """What one customer used in one period, as exact kWh.
 
@@ -31,7 +51,8 @@ class Use:
     and those numbers; ``tenants`` and ``person_days`` say instead of ``households`` who lives in a shared house, and
     how many days of people there were; ``before_change_kwh`` is what a meter read at the change of price had counted
     until then, and ``export_before_kwh`` what it had exported; ``demand_kw`` asks for the two-component pilot; ``uses``
-    are other uses than ``category``, each with its voltage and its share.
+    are other uses than ``category``, each with its voltage and its share. With a ``plan`` of the utility's own,
+    ``demand_kw`` is what its demand charge asks for, and ``demand_before_kw`` the highest of the months before.
     """
 
     category: str
@@ -59,6 +80,8 @@ class Use:
     before_change_kwh: Mapping[str, Fraction] | None = None
     export_before_kwh: Fraction | None = None
     demand_kw: Fraction | None = None
+    demand_before_kw: Fraction | None = None
+    plan: OwnPlan | None = None
     uses: tuple[tuple[str, str, Fraction], ...] = ()
     meters: tuple[MeterPart, ...] = ()
 

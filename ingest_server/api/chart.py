@@ -112,8 +112,19 @@ def load_chart(
         "from": instant_text(from_at),
         "to": instant_text(to_at),
         "step_s": int(STEP.total_seconds()),
+        "multiplied": False,
+        "multipliers": multipliers(meter["installations"], instant_text(from_at), instant_text(to_at)),
         "series": series,
     }
+
+
+def multipliers(installations: list[dict[str, Any]], from_text: str, to_text: str) -> list[dict[str, Any]]:
+    """Return by what a bill multiplies these energies, from when until when; both are texts that sort as times do."""
+    return [
+        {"from": each["installed_at"], "to": each["removed_at"], "multiplier": each["multiplier"]}
+        for each in installations
+        if each["installed_at"] < to_text and (each["removed_at"] is None or each["removed_at"] > from_text)
+    ]
 
 
 def _series_json(obis: str, direction: str, series: Series, from_at: datetime) -> dict[str, Any]:

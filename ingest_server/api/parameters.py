@@ -131,6 +131,7 @@ InLanguage = Annotated[Language, Query(description="language of names and explan
 
 
 Word = Annotated[str, Field(max_length=64)]  # of a quote; the longest that is right are three rates
+Words = Annotated[str, Field(max_length=300)]  # several at once, with commas
 
 
 class QuoteWords(BaseModel):
@@ -166,11 +167,9 @@ class QuoteWords(BaseModel):
     export_before_change_kwh: Word | None = Field(None, description="exported up to then, for net_2017")
     undeclared_rental: Word | None = Field(None, description="true or false")
     refused_three_rates: Word | None = Field(None, description="true or false")
-    households_change: Word | None = Field(None, description="DAY=H, such as 2025-12-15=2; several with commas")
+    households_change: Words | None = Field(None, description="DAY=H, such as 2025-12-15=2; several with commas")
     demand_kw: Word | None = Field(None, description="highest half hour, two-component pilot")
-    uses: Annotated[str, Field(max_length=300)] | None = Field(
-        None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …"
-    )
+    uses: Words | None = Field(None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …")
     quota_rounding: Word | None = Field(None, description="kwh or wh: to what tiers' widths are rounded")
     language: Language = Field(Language.VI, description="language of the explanation")
 

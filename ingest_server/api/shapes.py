@@ -105,6 +105,14 @@ class SeriesShape(Shape):
     gaps: list[GapShape]
 
 
+class MultiplierShape(Shape):
+    """By what a bill multiplies what the meter counted (CT × VT), from when until when."""
+
+    from_: str = Field(alias="from", examples=["2025-01-01T00:00:00Z"])
+    to: str | None = Field(examples=[None])
+    multiplier: int = Field(examples=[20])
+
+
 class Chart(Shape):
     """Half-hourly import and export of a meter."""
 
@@ -112,6 +120,8 @@ class Chart(Shape):
     from_: str = Field(alias="from", examples=["2026-09-30T17:00:00Z"])
     to: str = Field(examples=[AT])
     step_s: int = Field(examples=[1800])
+    multiplied: bool = Field(examples=[False], description="False: energies are the meter's own, before multipliers.")
+    multipliers: list[MultiplierShape]
     series: list[SeriesShape]
 
 

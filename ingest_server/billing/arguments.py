@@ -11,6 +11,11 @@ def add_period_argument(parser: argparse.ArgumentParser, *, required: bool = Tru
     parser.add_argument("--period", metavar="YYYY-MM", required=required, help=PERIOD_HELP)
 
 
+def add_language_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare in which language a command speaks."""
+    parser.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
+
+
 def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which points a command is about."""
     parser.add_argument(

@@ -56,7 +56,7 @@ def batch_of_points(
     used = np.zeros((len(points), len(REGISTERS)), dtype=np.int64)
     np.add.at(used, parts.point, used_wh)
     highest = np.full(len(points), NOT_MEASURED, dtype=np.int64)
-    if terms.two_component.any():
+    if terms.needed[:, DEMAND].any():
         np.maximum.at(highest, parts.point, np.where(parts.generation, NOT_MEASURED, used_wh[:, DEMAND]))
     read_by_hand = _read_by_hand(points, terms.needed)
     before_wh, export_before_wh = _before_change(points, terms, used_wh, read_by_hand, tariffs)
@@ -88,6 +88,8 @@ def batch_of_points(
         refused_three_rates=terms.refused_three_rates[rows],
         two_component=terms.two_component[rows],
         demand_w=highest[rows],
+        rate_plan=terms.rate_plan[rows],
+        demand_before_w=points.previous.highest_w[rows],
     )
 
 
@@ -149,7 +151,7 @@ def charge_points(batch: Batch, terms: BilledTerms, rows: Int64Array, tariffs: T
     """Return the bills of a batch whose rows are the points in ``rows``; those of several uses are one bill each."""
     mixed = terms.mixed[rows]
     if not mixed.any():
-        return charge(batch, tariffs)
+        return charge(batch, tariffs, plans=terms.plans)
     plain, several = np.flatnonzero(~mixed), np.flatnonzero(mixed)
     bills, uses = [], []
     for number, row in enumerate(rows[several].tolist()):
@@ -169,7 +171,7 @@ def charge_points(batch: Batch, terms: BilledTerms, rows: Int64Array, tariffs: T
         ),
         tariffs,
     )
-    return _merged(len(batch), ((plain, charge(_rows_of(batch, plain), tariffs)), (several, found)))
+    return _merged(len(batch), ((plain, charge(_rows_of(batch, plain), tariffs, plans=terms.plans)), (several, found)))
 
 
 def _rows_of(batch: Batch, rows: Int64Array) -> Batch:

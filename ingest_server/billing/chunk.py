@@ -199,10 +199,28 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
             for bill in completing
         ],
         corrections=corrections,
+        purchase_corrections=_purchase_differences(packed, compared)[corrections],
         note=job.correct or "",
         holds=[] if correcting else [*decision.holds, *decision.purchase_holds],
         actor=job.actor,
     )
+
+
+def _purchase_differences(packed: Packed, compared: Compared) -> Int64Array:
+    """Return what is bought, its amount and the surplus handed on, less what they are. [Wh, đ, Wh; b × 3]
+
+    A purchase that waits is not there yet to be corrected, nor is one corrected by a purchase that would have to wait.
+    """
+    computed, rows = packed.computed, packed.rows
+    issued = computed.points.issued
+    found = np.zeros((len(packed), 3), dtype=np.int64)
+    known = computed.charges.purchase.hold[computed.places] == 0  # also that a contract without solar buys nothing
+    for bill in np.flatnonzero(compared.differing & issued.purchase_made[rows] & known).tolist():
+        purchase, row = compared.purchases.get(bill), rows[bill]
+        are = (issued.purchased_wh[row], issued.purchased[row], issued.carried_out_wh[row])
+        own = (0, 0, 0) if purchase is None else (purchase.energy_wh, purchase.amount, purchase.carried_out_wh)
+        found[bill] = np.array(own) - are
+    return found
 
 
 def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:

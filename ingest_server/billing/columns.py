@@ -66,6 +66,8 @@ class Terms:
         Whether reactive energy is charged: enough power is contracted, and it is no household's alone.
     uses
         Other uses of a mixed one as JSON, each with category, voltage and share in percent; none for one use.
+    rate_plan
+        The rate plan in force as JSON (:class:`billing_core.rate_plan.RatePlan`), or its name where there is none.
     """
 
     category: str
@@ -79,6 +81,7 @@ class Terms:
     refused_three_rates: bool = False
     two_component: bool = False
     uses: str | None = None
+    rate_plan: str | None = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class Terms:
     def to_json(self) -> dict[str, Any]:
         """Return the terms as the inputs of a bill hold them; what few contracts have, only where they have it."""
         found = {name: value for name, value in self.columns.items() if name in ALWAYS or value != UNUSUAL[name]}
-        return {**found, "uses": json.loads(self.uses)} if self.uses is not None else found
+        return found | {name: json.loads(found[name]) for name in ("uses", "rate_plan") if name in found}
 
 
 ALWAYS = frozenset(("category", "voltage", "households", "three_rates", "solar_regime"))
@@ -118,6 +121,7 @@ class Issued:
     total: Int64Array
     purchased_wh: Int64Array
     purchased: Int64Array
+    carried_out_wh: Int64Array
     inputs_hash: NDArray[np.void]
     in_the_way: Int64Array
 
@@ -132,6 +136,9 @@ class Previous:
         0 where there is none.
     last_day, carried_out_wh
         Until when it went, and the surplus it handed on.
+    highest_w
+        Highest demand of the months before, as far back as the ratchet of each one's rate plan goes; ``NONE`` for none.
+        [W]
     terms
         Place of its terms in the run's list, ``NONE`` for terms that nobody has any more.
     daily_wh
@@ -141,6 +148,7 @@ class Previous:
     bill_id: Int64Array
     last_day: Int64Array
     carried_out_wh: Int64Array
+    highest_w: Int64Array
     terms: Int64Array
     daily_wh: Int64Array
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    from ingest_server.billing.arguments import add_period_argument, add_selection_arguments
+    from ingest_server.billing.arguments import add_language_argument, add_period_argument, add_selection_arguments
     from ingest_server.database.connection import add_dsn_arguments
 
     plan = actions.add_parser("plan", help="say what a run would find: points, books, units, what is there already")
@@ -36,6 +36,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
         sub.add_argument("--json", action="store_true", help="print JSON")
         add_period_argument(sub)
         add_selection_arguments(sub)
+        add_language_argument(sub)
     run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
     run_parser.add_argument(
         "--issue-as", metavar="NAME", help="issue at once, in this person's name, what control lets pass"
@@ -48,7 +49,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    from ingest_server.billing.arguments import add_period_argument
+    from ingest_server.billing.arguments import add_language_argument, add_period_argument
     from ingest_server.database.connection import add_dsn_arguments
 
     list_parser = actions.add_parser("list", help="list a month's bills and what is held")
@@ -58,7 +59,7 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
         add_period_argument(sub, required=sub is list_parser)
-        sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables and explanations")
+        add_language_argument(sub)
     for sub in (show_parser, explain_parser):
         sub.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")
         sub.add_argument("--point", metavar="ID", help="show this metering point's bill of --period")
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.asked import print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.billing.standing import plan_of, print_plan
@@ -86,11 +88,12 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"period": str(period), "books": found})
     else:
-        print_plan(period, found)
+        print_plan(period, found, Language(arguments.language))
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.asked import print_json
     from ingest_server.billing.period import Period
     from ingest_server.billing.print_run import print_summary, progress_bar, summary_json
@@ -110,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(summary_json(summary))
     else:
-        print_summary(summary)
+        print_summary(summary, Language(arguments.language))
     return 1 if summary.held or summary.purchases_held or summary.differing or summary.to_sign else 0
 
 

@@ -10,6 +10,7 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     """Declare the arguments of these actions."""
     from ingest_server.billing.arguments import (
         add_actor_argument,
+        add_language_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -44,9 +45,12 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     add_dsn_arguments(ledger)
     for sub in (*of_month.values(), *of_bill.values(), ledger):
         sub.add_argument("--json", action="store_true", help="print JSON")
+    for sub in (of_month["status"], ledger):
+        add_language_argument(sub)
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.asked import print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.billing.standing import print_status, status_of
@@ -58,7 +62,7 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found)
     else:
-        print_status(found)
+        print_status(found, Language(arguments.language))
     return 1 if found["states"]["held"]["bills"] else 0
 
 
@@ -145,6 +149,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.asked import print_json
     from ingest_server.billing.standing import ledger_of, print_ledger
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -154,7 +159,7 @@ def _ledger(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found)
     else:
-        print_ledger(found)
+        print_ledger(found, Language(arguments.language))
     return 0 if found["broken_at_block"] is None and found["sum"] == 0 else 1
 
 

@@ -29,11 +29,14 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     for sub in (correct, approve, reject):
         add_actor_argument(sub)
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    listed.add_argument("--lines", action="store_true", help="list the lines of each difference too")
+    listed.add_argument("--language", choices=("vi", "en"), default="vi", help="language of the lines (default: vi)")
     for sub in (correct, listed, approve, reject):
         sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _correct(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
@@ -64,13 +67,14 @@ def _correct(arguments: argparse.Namespace) -> int:
             f"{summary.differing} issued bills should be others, by {summary.difference:,} đ in all"
         )
         for difference in summary.differences[:HOLDS_PRINTED_MAX]:
-            print(difference_text(difference))
+            print(difference_text(difference, Language.EN))
     return 0
 
 
 def _differences(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
     from ingest_server.billing.asked import print_json, selection_from
-    from ingest_server.billing.corrections import differences_of
+    from ingest_server.billing.corrections import correction_lines, differences_of
     from ingest_server.billing.documents import instant_text
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -78,6 +82,9 @@ def _differences(arguments: argparse.Namespace) -> int:
     period, selection = Period.of_month(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         found = differences_of(connection, period, selection)
+        if arguments.lines:
+            language = Language(arguments.language)
+            found = [row | {"lines": correction_lines(connection, row["difference_id"], language)} for row in found]
     if arguments.json:
         dated = {"period_from": lambda day: day.isoformat(), "period_to": lambda day: day.isoformat()}
         dated["made_at"] = instant_text
@@ -90,6 +97,12 @@ def _differences(arguments: argparse.Namespace) -> int:
             f"{row['energy_wh'] / 1000:+,g} kWh, {row['total']:+,} đ with tax; proposed by {row['actor']}: "
             f"{row['note']}; {decided} {row['decided_by'] or ''}".rstrip()
         )
+        if row["purchased_wh"] or row["purchased"]:
+            print(f"  purchase of solar energy {row['purchased_wh'] / 1000:+,g} kWh, {row['purchased']:+,} đ")
+        for line in row.get("lines", ()):
+            quantity = line.get("kwh", line.get("kw", line.get("kvarh", 0)))
+            days = f"{line['from']} – {line['to']}"
+            print(f"  {line['name']}, {days}: {quantity:+,g}, {line['amount']:+,} đ ({line['act']})")
     if not found:
         print(f"no differences of {period}", file=sys.stderr)
     return 0

@@ -10,7 +10,10 @@ import numpy as np
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from billing_core.codes import LineKind
+from billing_core.explain import Language, line_name
 from billing_core.ledger import difference_entries
+from billing_core.line import ENERGY_KEYS, BillLine, wh_as_kwh
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.book import post
 from ingest_server.billing.gather import Selection
@@ -21,7 +24,8 @@ LISTED_MAX = 1_000
 
 SELECT_DIFFERENCES = """
     select f.difference_id, f.bill_id, b.metering_point_id, b.period_from, b.period_to, f.energy_wh, f.subtotal, f.vat,
-           f.total, f.actor, f.note, f.made_at, coalesce(a.act, 'propose') as act, a.actor as decided_by
+           f.total, f.purchased_wh, f.purchased, f.carried_out_wh, f.actor, f.note, f.made_at,
+           coalesce(a.act, 'propose') as act, a.actor as decided_by
     from bill_difference f
     join bill b using (bill_id)
     left join bill_difference_act a using (difference_id)
@@ -33,11 +37,27 @@ SELECT_DIFFERENCES = """
     order by f.difference_id desc limit %(rows_max)s
 """
 SELECT_DIFFERENCE = """
-    select f.bill_id, f.subtotal, f.vat, f.actor, a.act, a.actor,
+    select f.bill_id, f.subtotal, f.vat, f.purchased, f.actor, a.act, a.actor,
            exists (select from bill_act c where c.bill_id = f.bill_id and c.act = 'cancel')
     from bill_difference f left join bill_difference_act a using (difference_id)
     where f.difference_id = %(difference)s
 """
+# What a difference says line by line is what it says less what stood when it was made.
+SELECT_CORRECTED = """
+    select f.line_slot, f.line_wh, f.line_amount, own.line_slot, own.line_wh, own.line_amount
+    from bill_difference f
+    cross join lateral (
+        select * from (
+            (select e.line_slot, e.line_wh, e.line_amount
+             from bill_difference e join bill_difference_act a using (difference_id)
+             where e.bill_id = f.bill_id and a.act = 'approve' and a.acted_at <= f.made_at
+             order by e.difference_id desc limit 1)
+            union all
+            (select b.line_slot, b.line_wh, b.line_amount from bill b where b.bill_id = f.bill_id)) as stood
+        limit 1) own
+    where f.difference_id = %(difference)s
+"""
+SELECT_SLOTS = "select slot_id, slot from bill_slot where slot_id = any (%(slots)s::integer[])"
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
 SELECT_STANDS = """
     select count(*) from bill_difference n join bill_difference_act o using (difference_id)
@@ -57,6 +77,41 @@ def differences_of(connection: Connection[Any], period: Period, selection: Selec
         return cursor.execute(SELECT_DIFFERENCES, selection.parameters | parameters).fetchall()
 
 
+def correction_lines(connection: Connection[Any], difference_id: int, language: Language) -> list[dict[str, Any]]:
+    """Return the lines of a difference: of each tier, rate or charge what is missing or too much, tax last. [kWh, đ]
+
+    Each is dated in the bill's own period and priced by its act; all of them sum to the difference.
+    """
+    row = connection.execute(SELECT_CORRECTED, {"difference": difference_id}).fetchone()
+    if row is None:
+        raise UsageError(f"there is no difference {difference_id}; `congto bill differences` shows their numbers")
+    energies: dict[int, int] = {}
+    amounts: dict[int, int] = {}
+    for sign, columns in ((1, row[:3]), (-1, row[3:])):
+        for slot_id, wh, amount in zip(*columns, strict=True):
+            energies[slot_id] = energies.get(slot_id, 0) + sign * wh
+            amounts[slot_id] = amounts.get(slot_id, 0) + sign * amount
+    slots = dict(connection.execute(SELECT_SLOTS, {"slots": list(amounts)}).fetchall())
+    found = []
+    for slot_id, amount in amounts.items():
+        if not (amount or energies[slot_id]):
+            continue
+        line = BillLine.from_json({**slots[slot_id], "amount": amount})
+        found.append(
+            {
+                "name": line_name(line, language),
+                "kind": line.kind.value,
+                "from": line.start_on.isoformat(),
+                "to": line.end_on.isoformat(),
+                "act": line.act,
+                "price": line.price,
+                ENERGY_KEYS.get(line.kind, "kwh"): wh_as_kwh(energies[slot_id]),
+                "amount": amount,
+            }
+        )
+    return sorted(found, key=lambda each: each["kind"] == LineKind.VAT.value)
+
+
 def decide_difference(connection: Connection[Any], difference_id: int, act: str, actor: Actor) -> int:
     """Approve (``act`` is ``approve``) or reject a proposed difference; return the number of its bill.
 
@@ -70,7 +125,7 @@ def decide_difference(connection: Connection[Any], difference_id: int, act: str,
         row = connection.execute(SELECT_DIFFERENCE, {"difference": difference_id}).fetchone()
         if row is None:
             raise UsageError(f"there is no difference {difference_id}; `congto bill differences` shows their numbers")
-        bill_id, subtotal, vat, proposed_by, decided, decided_by, cancelled = row
+        bill_id, subtotal, vat, purchased, proposed_by, decided, decided_by, cancelled = row
         connection.execute(LOCK_BILL, {"bill": bill_id})
         where = f"difference {difference_id}: "
         if decided is not None:
@@ -87,7 +142,7 @@ def decide_difference(connection: Connection[Any], difference_id: int, act: str,
         parameters = {"difference": difference_id, "act": act, "actor": actor.name, "role": actor.role.value}
         connection.execute(INSERT_ACT, parameters | {"note": actor.note})
         if act == "approve":
-            columns = (np.array([number], dtype=np.int64) for number in (bill_id, subtotal, vat))
+            columns = (np.array([number], dtype=np.int64) for number in (bill_id, subtotal, vat, purchased))
             post(connection, difference_entries(*columns), actor=actor.name)
     return int(bill_id)
 

@@ -20,6 +20,7 @@ from ingest_server.billing.columns import (
     day_of,
     empty_registers,
 )
+from ingest_server.billing.demands import ratchet_months, with_demands
 from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
@@ -62,6 +63,7 @@ class Chunk:
 class Frame:
     """What all chunks of a run share: the period, the points, the terms, and the terms' numbers in the database.
 
+    ``ever_terms`` are numbers that stand for the same terms, and their places: also those of a rate plan's other years.
     ``price_changes`` are the days inside the period on which another price comes into force: meters are read on them
     too. From ``reactive_from_kw`` contracted on, reactive energy is charged.
     """
@@ -72,6 +74,7 @@ class Frame:
     terms_ids: tuple[int, ...]
     price_changes: tuple[date, ...] = ()
     reactive_from_kw: int = REACTIVE_NEVER_KW
+    ever_terms: tuple[tuple[int, int], ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -95,9 +98,11 @@ class Frame:
             "refused": [each.refused_three_rates for each in self.terms],
             "two_component": [each.two_component for each in self.terms],
             "uses": [each.uses for each in self.terms],
+            "rate_plans": [each.rate_plan for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
-            "terms_ids": list(self.terms_ids),
+            "ever_terms_ids": [number for number, _ in self.ever_terms],
+            "ever_places": [place for _, place in self.ever_terms],
         }
 
 
@@ -150,7 +155,13 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         start_us=start_us,
         end_us=end_us,
         issued=issued,
-        previous=gather_previous(connection, frame.period.first_on, parameters, spans, before),
+        previous=with_demands(
+            connection,
+            parameters,
+            spans,
+            gather_previous(connection, frame.period.first_on, parameters, spans, before),
+            ratchet_months(frame.terms),
+        ),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
     )
 

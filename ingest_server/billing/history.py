@@ -12,7 +12,7 @@ from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
-_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased")
+_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased", "carried_out_wh")
 _NUMBERS = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
 
 
@@ -105,6 +105,7 @@ def gather_previous(
     known[known] = spans.point[row_of[known]] == found["point"][known]
     known[known] = spans.customer[row_of[known]] == found["customer"][known]
     found = {name: column[known] for name, column in found.items()}
+    found["terms"] = np.array([*parameters["ever_places"], NONE], dtype=np.int64)[found["terms"]]
     row, n = row_of[known], len(spans)
     bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
     terms[:] = NONE
@@ -117,7 +118,14 @@ def gather_previous(
     for later in np.flatnonzero(follows).tolist():
         bill_id[later + 1], daily[later + 1] = bill_id[later], daily[later]
         last_day[later + 1], terms[later + 1] = spans.first_day[later + 1] - 1, spans.place[later]
-    return Previous(bill_id=bill_id, last_day=last_day, carried_out_wh=carried, terms=terms, daily_wh=daily)
+    return Previous(
+        bill_id=bill_id,
+        last_day=last_day,
+        carried_out_wh=carried,
+        highest_w=np.full(n, NONE, dtype=np.int64),
+        terms=terms,
+        daily_wh=daily,
+    )
 
 
 def _with_older(

@@ -6,7 +6,7 @@ The checks run in this order and the first reason of a point is the one told:
 2. a bill for other days that was issued;
 3. the meter: none hung there for a part of the days;
 4. the registers at both ends of each part: missing, received with two values, or suspect;
-5. the surplus of net metering, where the period before was not billed.
+5. the surplus of net metering, or the demand of a ratchet, where the period before was not billed.
 """
 
 import numpy as np
@@ -139,12 +139,14 @@ def hold_unread(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
 
 
 def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
-    """Hold points of net metering whose surplus is not known, because the period before them was not billed."""
+    """Hold points whose surplus of net metering, or highest demand, is not known: the period before was not billed."""
     previous = points.previous
     late = (previous.bill_id != 0) & (previous.last_day != points.first_day - 1)
-    for row in np.flatnonzero(late & (terms.solar == Solar.NET_2017.code)).tolist():
+    netted, ratcheted = terms.solar == Solar.NET_2017.code, terms.planned(lambda plan: plan.ratchet is not None)
+    for row in np.flatnonzero(late & (netted | ratcheted)).tolist():
         last_on, first_on = day_of(int(previous.last_day[row])), day_of(int(points.first_day[row]))
-        sentence = {"say": "uncarried", "last": f"{last_on:%d/%m/%Y}", "first": f"{first_on:%d/%m/%Y}"}
+        say = "uncarried" if netted[row] else "unratcheted"
+        sentence = {"say": say, "last": f"{last_on:%d/%m/%Y}", "first": f"{first_on:%d/%m/%Y}"}
         holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, sentence)
 
 

@@ -29,7 +29,10 @@ INPUTS_MARK = b"congto bill inputs 2"  # another one makes other hashes, so it n
 DOCUMENT_MARK = b"congto bill 2"
 METERED = 9  # figures in a row of ``bill.metered``
 DIGITS_STEP = 100  # multiplier × 100 + digits
-OWN_KEYS = ("kwh", "kvarh", "kw", "amount", "quota_kwh", "households", "base_amount", "power_factor")
+OWN_KEYS = (
+    *("kwh", "kvarh", "kw", "amount", "quota_kwh", "households", "base_amount", "power_factor"),
+    *("drawn_kw", "before_kw", "least"),
+)
 SOURCE_KEYS = ("clause", "certainty")
 
 
@@ -174,11 +177,14 @@ def _lines(computed: Computed) -> tuple[tuple[str, ...], dict[str, Int64Array]]:
 
 
 def _tax_slots(computed: Computed) -> tuple[list[str], Int64Array]:
-    """Return the slots of tax, one for each period there is, and which each bill has. [b]"""
-    batch, places = computed.batch, computed.places
-    spans = np.stack([batch.start_on[places].astype(np.int64), batch.end_on[places].astype(np.int64)], axis=1)
-    _, samples, which = np.unique(spans, axis=0, return_index=True, return_inverse=True)
-    lines = [vat_line(batch, computed.charges, int(places[sample]), computed.tariffs) for sample in samples.tolist()]
+    """Return the slots of tax, one for each period and rate plan there is, and which each bill has. [b]"""
+    batch, places, plans = computed.batch, computed.places, computed.terms.plans
+    columns = (batch.start_on[places].astype(np.int64), batch.end_on[places].astype(np.int64), batch.rate_plan[places])
+    _, samples, which = np.unique(np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True)
+    lines = [
+        vat_line(batch, computed.charges, int(places[sample]), computed.tariffs, plans=plans)
+        for sample in samples.tolist()
+    ]
     return [_slot_text(line) for line in lines], which.reshape(-1)
 
 
@@ -201,6 +207,7 @@ def _line_of(slot: Slot) -> BillLine:
         period_days=slot.period_days,
         nominal_days=slot.nominal_days,
         width_kwh=slot.width_kwh or None,
+        ratchet=slot.ratchet,
     )
 
 
@@ -209,7 +216,7 @@ def _slot_text(line: BillLine) -> str:
 
 
 def _more(computed: Computed) -> tuple[str, ...]:
-    """Return what few bills rest on besides: a surplus, other households, generation, another customer."""
+    """Return what few bills rest on besides: a surplus, households, generation, past demand, another customer."""
     places, batch = computed.places, computed.batch
     measured = np.zeros(len(computed.points), dtype=np.bool_)
     parts = computed.points.parts
@@ -217,8 +224,9 @@ def _more(computed: Computed) -> tuple[str, ...]:
     netted = batch.solar[places] == Solar.NET_2017.code
     changed = has_change(batch)[places]
     customer = computed.points.spans.customer[computed.rows[places]]
+    ratcheted = computed.terms.planned(lambda plan: plan.ratchet is not None)[computed.rows[places]]
     more = [""] * len(places)
-    unusual = netted | changed | measured[computed.rows[places]] | (customer != NONE)
+    unusual = netted | changed | measured[computed.rows[places]] | (customer != NONE) | ratcheted
     for bill in np.flatnonzero(unusual).tolist():
         place = int(places[bill])
         found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
@@ -226,6 +234,8 @@ def _more(computed: Computed) -> tuple[str, ...]:
             found |= _changes_of_households(batch, place)
         if measured[computed.rows[place]]:
             found["generation_meters"] = _generation_meters(computed, int(computed.rows[place]))
+        if ratcheted[bill]:
+            found["demand_before_w"] = max(int(batch.demand_before_w[place]), 0)
         if customer[bill] != NONE:
             found["customer_id"] = computed.points.customers[int(customer[bill])]
         more[bill] = canonical_text(found)

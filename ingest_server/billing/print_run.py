@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,8 @@ from rich.text import Text
 from billing_core.explain import Language, format_number
 from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Difference, Line, Purchase
 from ingest_server.billing.run import BILLS_KEPT_MAX, Summary
+from ingest_server.billing.run_words import RUN_WORDS
+from ingest_server.billing.sentences import text_of
 
 HOLDS_PRINTED_MAX = 50  # a screen or two; `congto bill list` shows all
 
@@ -80,46 +83,40 @@ def bill_json(bill: Bill) -> dict[str, Any]:
     }
 
 
-def print_summary(summary: Summary) -> None:
+FIGURES = (
+    *("replaced", "unchanged", "held", "purchases_held", "differing", "to_sign", "issued", "energy_wh", "subtotal"),
+    *("vat", "total", "purchased_wh", "purchased"),
+)
+"""What a summary tells after how many bills there are, in this order."""
+
+
+def print_summary(summary: Summary, language: Language) -> None:
     """Print what the run did, and what must be cured."""
     console = Console(file=sys.stdout, highlight=False)
-    say = "would be billed (dry run: nothing is written)" if summary.dry_run else "billed"
-    differs = summary.differing > 0
-    table = Table(title=f"Billing {summary.period}", show_header=False, title_justify="left")
+    words = {name: texts[language] for name, texts in RUN_WORDS.items()}
+    table = Table(title=words["title"].format(period=summary.period), show_header=False, title_justify="left")
     table.add_column(justify="left")
     table.add_column(justify="right")
-    for name, value in (
-        (say, summary.billed),
-        ("computed anew in place of bills that were not issued", summary.replaced),
-        ("billed before, unchanged", summary.unchanged),
-        ("held", summary.held),
-        ("billed, but the purchase of solar energy is held", summary.purchases_held),
-        ("differ from the issued bill, left as they are", summary.differing),
-        ("must be signed before they are issued (congto bill status)", summary.to_sign),
-        ("issued", summary.issued),
-        ("energy billed [Wh]", summary.energy_wh),
-        ("electricity [đ]", summary.subtotal),
-        ("VAT [đ]", summary.vat),
-        ("total [đ]", summary.total),
-        ("solar energy bought [Wh]", summary.purchased_wh),
-        ("paid for it [đ]", summary.purchased),
-        *([("today's readings and contracts would change the total by [đ]", summary.difference)] * differs),
-    ):
-        table.add_row(name, format_number(value, Language.EN))
+    table.add_row(words["dry_run" if summary.dry_run else "billed"], format_number(summary.billed, language))
+    for name in (*FIGURES, *(["difference"] * (summary.differing > 0))):
+        table.add_row(escape(words[name]), format_number(getattr(summary, name), language))  # [Wh] is no style
     console.print(table)
     for hold in summary.holds[:HOLDS_PRINTED_MAX]:
-        what = "purchase held" if hold.reason.startswith(PURCHASE_PREFIX) else "held"
-        console.print(Text(f"{what} {hold.metering_point_id}: {hold.reason}: {hold.detail}"), soft_wrap=True)
+        say = words["one_purchase_held" if hold.reason.startswith(PURCHASE_PREFIX) else "one_held"]
+        detail = text_of(hold.sentences, language) if hold.sentences else hold.detail
+        told = say.format(point=hold.metering_point_id, reason=hold.reason, detail=detail)
+        console.print(Text(told), soft_wrap=True)
     if (more := summary.held + summary.purchases_held - HOLDS_PRINTED_MAX) > 0:
-        console.print(f"… and {more} more; see congto bill list --period {summary.period}")
+        console.print(words["more"].format(count=more, period=summary.period))
     for difference in summary.differences[:HOLDS_PRINTED_MAX]:
-        console.print(Text(difference_text(difference)), soft_wrap=True)
+        console.print(Text(difference_text(difference, language)), soft_wrap=True)
 
 
-def difference_text(difference: Difference) -> str:
+def difference_text(difference: Difference, language: Language) -> str:
     """Return what an issued bill should have been, in a sentence."""
-    return (
-        f"{difference.metering_point_id} differs from the issued bill {difference.bill_id} of "
-        f"{format_number(difference.issued_total, Language.EN)} đ: "
-        f"today's readings and contract make {format_number(difference.computed_total, Language.EN)} đ"
+    return RUN_WORDS["one_differs"][language].format(
+        point=difference.metering_point_id,
+        bill=difference.bill_id,
+        issued=format_number(difference.issued_total, language),
+        computed=format_number(difference.computed_total, language),
     )

@@ -43,17 +43,20 @@ SELECT_LAST = f"""
 # The terms of a contract by the names they have in bill_terms; four tenants are one household.
 TERMS = (
     "category, voltage, households, households_parts, three_rates, solar_regime, reactive, undeclared_rental, "
-    "refused_three_rates, two_component, uses"
+    "refused_three_rates, two_component, uses, rate_plan"
 )
 _TERMS_OF_CONTRACT = """
     category, voltage, coalesce(tenants, households) as households,
     case when tenants is null then 1 else 4 end as households_parts, three_rates, solar_regime,
     (category <> 'residential' or uses is not null)
         and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
-    undeclared_rental, refused_three_rates, two_component, uses::text as uses
+    undeclared_rental, refused_three_rates, two_component, uses::text as uses,
+    case when rate_plan is not null then coalesce(
+        (select r.figures::text from rate_plan r where r.name = rate_plan and r.effective_on <= %(first_on)s
+         order by r.effective_on desc limit 1), to_json(rate_plan)::text) end as rate_plan
 """
 
-SELECT_TERMS_IDS = """
+_SELECT_LIKE_TERMS = """
     select terms_id from bill_terms t
     where t.category = %(category)s and t.voltage is not distinct from %(voltage)s
       and (t.households, t.households_parts) = (%(households)s, %(households_parts)s)
@@ -62,10 +65,13 @@ SELECT_TERMS_IDS = """
       and (t.refused_three_rates, t.two_component) = (%(refused_three_rates)s, %(two_component)s)
       and t.uses is not distinct from %(uses)s
 """
+SELECT_TERMS_IDS = f"{_SELECT_LIKE_TERMS} and t.rate_plan is not distinct from %(rate_plan)s"
+# The same terms with any figures of the same rate plan: next year's prices are no other contract.
+SELECT_EVER_TERMS_IDS = f"{_SELECT_LIKE_TERMS} and t.rate_plan::jsonb ->> 'name' = %(rate_plan)s::jsonb ->> 'name'"
 INSERT_TERMS = f"""
     insert into bill_terms ({TERMS})
     values (%(category)s, %(voltage)s, %(households)s, %(households_parts)s, %(three_rates)s, %(solar_regime)s,
-            %(reactive)s, %(undeclared_rental)s, %(refused_three_rates)s, %(two_component)s, %(uses)s)
+            %(reactive)s, %(undeclared_rental)s, %(refused_three_rates)s, %(two_component)s, %(uses)s, %(rate_plan)s)
     on conflict do nothing
 """
 
@@ -100,15 +106,15 @@ SELECT_CONTRACTS = f"""
     join unnest(%(categories)s::text[], %(voltages)s::text[], %(households)s::integer[],
                 %(households_parts)s::integer[], %(three_rates)s::boolean[], %(regimes)s::text[],
                 %(reactive)s::boolean[], %(undeclared)s::boolean[], %(refused)s::boolean[],
-                %(two_component)s::boolean[], %(uses)s::text[], %(places)s::integer[])
+                %(two_component)s::boolean[], %(uses)s::text[], %(rate_plans)s::text[], %(places)s::integer[])
          as terms (category, voltage, households, households_parts, three_rates, solar_regime, reactive,
-                   undeclared_rental, refused_three_rates, two_component, uses, place)
+                   undeclared_rental, refused_three_rates, two_component, uses, rate_plan, place)
       on terms.category = own.category and terms.voltage is not distinct from own.voltage
      and terms.households = own.households and terms.households_parts = own.households_parts
      and terms.three_rates = own.three_rates and terms.solar_regime is not distinct from own.solar_regime
      and terms.reactive = own.reactive and terms.undeclared_rental = own.undeclared_rental
      and terms.refused_three_rates = own.refused_three_rates and terms.two_component = own.two_component
-     and terms.uses is not distinct from own.uses
+     and terms.uses is not distinct from own.uses and terms.rate_plan is not distinct from own.rate_plan
     order by row, first_day
 """
 
@@ -195,7 +201,8 @@ SELECT_ISSUED = f"""
                 else b.bill_id end,
            b.version, b.inputs_schema,
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
-           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh, 0), coalesce(s.amount, 0),
+           st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh + st.purchased_wh_more, 0),
+           coalesce(s.amount + st.purchased_more, 0), coalesce(s.carried_out_wh + st.carried_out_wh_more, 0),
            {_CUSTOMER}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
@@ -208,8 +215,12 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = f"""
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce((select carried_out_wh from solar_purchase s where s.bill_id = b.bill_id), 0),
-    coalesce(array_position(%(terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
+    coalesce((select s.carried_out_wh + (
+                  select coalesce(sum(f.carried_out_wh), 0)::bigint
+                  from bill_difference f join bill_difference_act a using (difference_id)
+                  where f.bill_id = s.bill_id and a.act = 'approve')
+              from solar_purchase s where s.bill_id = b.bill_id), 0),
+    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 
@@ -245,4 +256,28 @@ SELECT_PREVIOUS_OLDER = f"""
         order by bill.period_from desc, bill.period_to desc, bill.version desc limit 1
     ) b
     where row = any (%(points)s::integer[]) and b.period_to < %(first_on)s
+"""
+
+# The highest demand of past months, of the bills that stand and with the newest difference that was approved.
+SELECT_DEMANDS = f"""
+    {CHOSEN}
+    select row, b.period_to - date '1970-01-01', {_CUSTOMER}, highest.w
+    from chosen
+    join bill b using (metering_point_id)
+    join bill_state using (bill_id)
+    cross join lateral (
+        select coalesce((select f.metered from bill_difference f join bill_difference_act a using (difference_id)
+                         where f.bill_id = b.bill_id and a.act = 'approve'
+                         order by f.difference_id desc limit 1), b.metered) as rows
+    ) metered
+    cross join lateral (
+        select max(rows[at * 9 + 9]) as w
+        from generate_series(0, cardinality(rows) / 9 - 1) as at
+        join channel c on c.channel_id = rows[at * 9 + 1]
+        where c.obis = %(demand_obis)s
+    ) highest
+    where row = any (%(points)s::integer[])
+      and b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
+      and b.period_from < %(first_on)s and b.period_from >= %(since_on)s
+      and state not in ('cancelled', 'superseded') and highest.w is not null
 """

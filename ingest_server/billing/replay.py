@@ -42,7 +42,7 @@ SELECT_BILLS = """
     select b.bill_id, b.metering_point_id, b.period_from, b.period_to, b.energy_wh, b.subtotal, b.vat, b.total,
            b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
-           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan
     from bill b join bill_terms t using (terms_id)
     where b.bill_id > %(after)s
       and (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
@@ -188,6 +188,7 @@ def _previous(rows: list[dict[str, Any]]) -> Previous:
             [0 if each is None else day_number(date.fromisoformat(each)) for each in carried_from], dtype=np.int64
         ),
         carried_out_wh=np.array([row["more"].get("carried_in_wh", 0) for row in rows], dtype=np.int64),
+        highest_w=np.array([row["more"].get("demand_before_w", NONE) for row in rows], dtype=np.int64),
         terms=np.full(n, NONE, dtype=np.int64),
         daily_wh=np.full((n, PAST_PERIODS), NONE, dtype=np.int64),
     )

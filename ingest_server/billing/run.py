@@ -212,6 +212,7 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
         _terms_ids(writer, terms, put_in=not plan.dry_run),
         tariffs.changes_within(period.first_on, period.last_on),
         reactive_from_kw,
+        _ever_terms(writer, terms),
     )
     chunks = chunks_of_run(reader, plan.selection, plan.chunk_points)
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
@@ -264,4 +265,13 @@ def _terms_ids(writer: Connection[Any], terms: tuple[Terms, ...], *, put_in: boo
             writer.execute(queries.INSERT_TERMS, each.columns)
         row = writer.execute(queries.SELECT_TERMS_IDS, each.columns).fetchone()
         found.append(0 if row is None else row[0])
+    return tuple(found)
+
+
+def _ever_terms(writer: Connection[Any], terms: tuple[Terms, ...]) -> tuple[tuple[int, int], ...]:
+    """Return the database's numbers that stand for each of the terms, and its place: several where a plan is dated."""
+    found = []
+    for place, each in enumerate(terms):
+        select = queries.SELECT_TERMS_IDS if each.rate_plan is None else queries.SELECT_EVER_TERMS_IDS
+        found += [(number, place) for (number,) in writer.execute(select, each.columns)]
     return tuple(found)

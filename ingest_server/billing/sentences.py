@@ -61,6 +61,10 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "một mục đích sử dụng trong hợp đồng là {use}, mục đích hoặc cấp điện áp đó lạ: sửa hợp đồng",
         Language.EN: "a use of the contract is {use}, of which category or voltage is not known: correct the contract",
     },
+    "unknown_rate_plan": {
+        Language.VI: "chưa có biểu giá riêng {name} có hiệu lực từ đầu kỳ: nhập biểu giá đó, hoặc sửa hợp đồng",
+        Language.EN: "no rate plan {name} is in force on the first day of the period: load it, or correct the contract",
+    },
     "unknown_term": {  # of holds stored before the sentences above had words of their own
         Language.VI: "hợp đồng có mã lạ, cần sửa ({detail})",
         Language.EN: "{detail}",
@@ -74,6 +78,12 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "điện dư của kỳ đó được chuyển sang kỳ này",
         Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "
         "surplus is carried into this bill",
+    },
+    "unratcheted": {
+        Language.VI: "hóa đơn trước đến hết {last}, hóa đơn này từ {first}: lập hóa đơn cho những ngày ở giữa trước, "
+        "công suất cực đại của kỳ đó được tính vào kỳ này",
+        Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "
+        "demand counts in this bill",
     },
     "issued_otherwise": {
         Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}, hoặc cho khách hàng khác: "
@@ -110,7 +120,8 @@ _ENGINE_VI = {
     "intervals_against_register": "biểu phụ tải cộng lại không bằng chỉ số: kiểm tra khoảng trống và hệ số nhân",
     "interval_missing": "thiếu một khoảng của biểu phụ tải: ước tính, kèm lý do",
     "demand_invalid": "công suất cực đại thiếu, âm hoặc hơn 10 GW: đọc lại",
-    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá, hoặc thiếu chỉ số chốt chiều phát: tính riêng từng phần",
+    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá, "
+    "hoặc thiếu chỉ số chốt chiều phát: tính riêng từng phần",
     "power_factor_invalid": "hệ số công suất phải từ 0 đến 1,00: sửa lại",
     "shares_invalid": "các tỷ lệ mục đích phải dương và cộng lại bằng 100 %: sửa hợp đồng",
     "tenants_not_residential": "người thuê nhà không khai báo là sinh hoạt: sửa hợp đồng",

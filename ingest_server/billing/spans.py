@@ -125,7 +125,8 @@ def _together(point: int, first_on: int, last_on: int) -> _Span:
 
 
 def _differ_in_households(one: Terms, other: Terms) -> bool:
-    same = (ALWAYS | {"reactive", "undeclared_rental", "refused_three_rates", "two_component", "uses"}) - {"households"}
+    flags = {"reactive", "undeclared_rental", "refused_three_rates", "two_component"}
+    same = (ALWAYS | flags | {"uses", "rate_plan"}) - {"households"}
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 

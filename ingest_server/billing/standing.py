@@ -6,12 +6,22 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from billing_core.explain import Language, format_number
 from billing_core.ledger import first_broken
 from ingest_server.billing.book import blocks, sums
+from ingest_server.billing.control_words import (
+    ACCOUNT_WORDS,
+    LEDGER_WORDS,
+    PLAN_WORDS,
+    RULE_WORDS,
+    SIGNER_WORDS,
+    STATE_WORDS,
+    STATUS_WORDS,
+)
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 
@@ -59,19 +69,6 @@ SELECT_TO_SIGN = """
 """
 TO_SIGN_MAX = 200
 
-RULE_WORDS = {
-    "growth": "grew against the month before",
-    "history": "far from what its history lets expect",
-    "last_year": "far from the same month last year",
-    "zero": "no energy",
-    "amount": "large amount",
-    "negative": "below zero",
-    "estimated": "rests on an estimate",
-    "first": "first bill",
-    "solar_new": "first bill with solar",
-    "terms_changed": "contract changed",
-}
-
 
 def plan_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return for each reading book how many points, contracts and bills of the period there are."""
@@ -79,14 +76,15 @@ def plan_of(connection: Connection[Any], period: Period, selection: Selection) -
     return _rows(connection, SELECT_PLAN, parameters)
 
 
-def print_plan(period: Period, found: list[dict[str, Any]]) -> None:
+def print_plan(period: Period, found: list[dict[str, Any]], language: Language) -> None:
     """Print what a run would find."""
-    table = Table("unit", "reading book", "reading day", "points", "with a contract", "billed already", "to bill")
-    table.title, table.title_justify = f"Billing {period}", "left"
+    words = {name: texts[language] for name, texts in PLAN_WORDS.items()}
+    table = Table(*(words[name] for name in ("unit", "book", "day", "points", "contracts", "billed", "rest")))
+    table.title, table.title_justify = words["title"].format(period=period), "left"
     for row in found:
         numbers = (row["points"], row["contracts"], row["billed"], max(row["contracts"] - row["billed"], 0))
         day = "" if row["reading_day"] is None else str(row["reading_day"])
-        table.add_row(row["unit"], Text(row["book_id"]), day, *(format_number(each, Language.EN) for each in numbers))
+        table.add_row(row["unit"], Text(row["book_id"]), day, *(format_number(each, language) for each in numbers))
     Console(file=sys.stdout, highlight=False).print(table)
 
 
@@ -102,22 +100,27 @@ def status_of(connection: Connection[Any], period: Period, selection: Selection)
     }
 
 
-def print_status(found: dict[str, Any]) -> None:
+def print_status(found: dict[str, Any], language: Language) -> None:
     """Print how the bills of a month stand."""
     console = Console(file=sys.stdout, highlight=False)
-    table = Table(
-        "state", "bills", "energy [kWh]", "total [đ]", title=f"Bills of {found['period']}", title_justify="left"
-    )
+    words = {name: texts[language] for name, texts in STATUS_WORDS.items()}
+    table = Table(*(escape(words[name]) for name in ("state", "bills", "energy", "total")))  # [kWh] is no style
+    table.title, table.title_justify = words["title"].format(period=found["period"]), "left"
     for state, row in found["states"].items():
         numbers = (row["bills"], row["energy_wh"] // 1000, row["total"])
-        table.add_row(state, *(format_number(each, Language.EN) for each in numbers))
+        table.add_row(STATE_WORDS[state][language], *(format_number(each, language) for each in numbers))
     console.print(table)
     for bill in found["to_sign"]:
-        why = ", ".join(RULE_WORDS[rule] for rule in bill["rules"])
-        usual = "" if bill["expected_wh"] is None else f", expected about {bill['expected_wh'] // 1000:,} kWh"
-        text = (
-            f"bill {bill['bill_id']} of {bill['metering_point_id']}: {bill['energy_wh'] // 1000:,} kWh, "
-            f"{bill['total']:,} đ: {why}{usual}; to be signed by a {bill['signer']}"
+        expected = bill["expected_wh"]
+        usual = "" if expected is None else words["usual"].format(energy=format_number(expected // 1000, language))
+        text = words["to_sign"].format(
+            bill=bill["bill_id"],
+            point=bill["metering_point_id"],
+            energy=format_number(bill["energy_wh"] // 1000, language),
+            total=format_number(bill["total"], language),
+            why=", ".join(RULE_WORDS[rule][language] for rule in bill["rules"]),
+            usual=usual,
+            signer=SIGNER_WORDS[bill["signer"]][language],
         )
         console.print(Text(text), soft_wrap=True)
 
@@ -128,22 +131,18 @@ def ledger_of(connection: Connection[Any]) -> dict[str, Any]:
     return {"accounts": accounts, "sum": sum(accounts.values()), "broken_at_block": first_broken(blocks(connection))}
 
 
-def print_ledger(found: dict[str, Any]) -> None:
+def print_ledger(found: dict[str, Any], language: Language) -> None:
     """Print the accounts, and whether the ledger holds."""
     console = Console(file=sys.stdout, highlight=False)
-    table = Table("account", "balance [đ]", title="Ledger", title_justify="left")
+    words = {name: texts[language] for name, texts in LEDGER_WORDS.items()}
+    table = Table(words["account"], words["balance"], title=words["title"], title_justify="left")
     for account, balance in found["accounts"].items():
-        table.add_row(account, format_number(balance, Language.EN))
+        table.add_row(ACCOUNT_WORDS[account][language], format_number(balance, language))
     table.add_section()
-    table.add_row("sum", format_number(found["sum"], Language.EN))
+    table.add_row(words["sum"], format_number(found["sum"], language))
     console.print(table)
     broken = found["broken_at_block"]
-    console.print(
-        "every block is as it was sealed"
-        if broken is None
-        else f"block {broken + 1} of the chain is not as it was sealed: somebody changed entries behind congto; "
-        "compare with a backup"
-    )
+    console.print(words["sealed"] if broken is None else words["broken"].format(block=broken + 1), soft_wrap=True)
 
 
 def _rows(connection: Connection[Any], query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -59,7 +59,13 @@ SELECT_HOLDS = """
         from bill_hold h
         join billing_run r on r.run_id = h.run_id
         join metering_point p on p.metering_point_id = h.metering_point_id
-        join customer c on c.customer_id = p.customer_id
+        -- Whose the days are: the customer of the period's last contract; of none, whose the point is now.
+        left join lateral (
+            select coalesce(own.customer_id, p.first_customer_id, p.customer_id) as customer_id from contract own
+            where own.metering_point_id = h.metering_point_id
+              and own.valid_from <= r.period_to and (own.valid_to is null or own.valid_to >= r.period_from)
+            order by own.valid_from desc limit 1) whose on true
+        join customer c on c.customer_id = coalesce(whose.customer_id, p.customer_id)
         where r.period_from = %(first_on)s and r.period_to = %(last_on)s
           and h.metering_point_id > %(after_point)s
           and (%(point)s::text is null or h.metering_point_id = %(point)s)
@@ -85,7 +91,7 @@ SELECT_BILL = """
            b.total, b.created_at, encode(b.inputs_hash, 'hex') as inputs_hash,
            encode(b.document_hash, 'hex') as document_hash, s.state,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
-           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses,
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan,
            b.metered, b.line_wh, b.line_amount, b.line_extra, coalesce(b.more, '{}') as more,
            (select coalesce(array_agg(slot order by place), '{}')
             from unnest(b.line_slot) with ordinality as own (slot_id, place) join bill_slot using (slot_id)) as slots

@@ -1,13 +1,16 @@
 """Contracts as columns: the texts of the database become the codes of the engine, once for all that share them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.batch import NO_PLAN
 from billing_core.codes import Category, Coded, Solar, Voltage, codes_of
+from billing_core.rate_plan import RatePlan, rate_plan_from_json
 from ingest_server.billing.columns import (
     DEMAND,
     EXPORT,
@@ -45,6 +48,8 @@ class BilledTerms:
         the contract. [n]
     uses
         Of each of the run's terms the other uses of a mixed one: category, voltage, share in percent.
+    rate_plan
+        Place in ``plans``, ``NO_PLAN`` for none. [n]
     """
 
     place: Int64Array
@@ -62,6 +67,8 @@ class BilledTerms:
     two_component: BoolArray
     settle_carry: BoolArray
     uses: tuple[tuple[Use, ...], ...]
+    rate_plan: Int64Array
+    plans: tuple[RatePlan, ...]
 
     @property
     def needed(self) -> BoolArray:
@@ -71,8 +78,12 @@ class BilledTerms:
         needed[:, RATES] = self.three_rates[:, np.newaxis]
         needed[:, EXPORT] = self.solar != Solar.NONE.code
         needed[:, REACTIVE] = self.reactive
-        needed[:, DEMAND] = self.two_component
+        needed[:, DEMAND] = self.two_component | self.planned(lambda plan: bool(plan.demand))
         return needed
+
+    def planned(self, asked: Callable[[RatePlan], bool]) -> BoolArray:
+        """Say of each bill whether it has a rate plan of which something is so. [n]"""
+        return np.array([*(asked(plan) for plan in self.plans), False], dtype=np.bool_)[self.rate_plan]
 
     @property
     def mixed(self) -> BoolArray:
@@ -105,7 +116,13 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
     def column(name: str, kind: type, of: Int64Array = place) -> NDArray[Any]:
         return np.array([getattr(each, name) for each in listed], dtype=kind)[of]
 
-    flags = ("three_rates", "reactive", "undeclared_rental", "refused_three_rates", "two_component")
+    flags = ("reactive", "undeclared_rental", "refused_three_rates", "two_component")
+    plans = [None if wrong else plan_of(each) for each, (_, wrong) in zip(listed, known, strict=True)]
+    there = tuple(plan for plan in plans if plan is not None)
+    numbers = np.cumsum([plan is not None for plan in plans]) - 1
+    rate_plan = np.where([plan is not None for plan in plans], numbers, NO_PLAN)[place]
+    # What reactive energy costs is the acts' to say, not where another utility's plan prices energy.
+    own_price = np.array([*(plan.prices_energy for plan in there), False], dtype=np.bool_)[rate_plan]
     return (
         BilledTerms(
             place=place,
@@ -116,12 +133,21 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
             households_parts=column("households_parts", np.int64),
             changed_households=column("households", np.int64, changed),
             changed_households_parts=column("households_parts", np.int64, changed),
-            **{name: column(name, np.bool_) for name in flags},
+            **{name: column(name, np.bool_) & ~own_price for name in flags},
+            three_rates=column("three_rates", np.bool_),
             settle_carry=_year_ends(points.last_day) | points.spans.ends,
             uses=tuple(() if wrong else _uses(each)[0] for each, (_, wrong) in zip(listed, known, strict=True)),
+            rate_plan=rate_plan,
+            plans=there,
         ),
         unknown,
     )
+
+
+def plan_of(terms: Terms) -> RatePlan | None:
+    """Return the rate plan of a contract; none without one, or where none of its name is in force."""
+    found = None if terms.rate_plan is None else json.loads(terms.rate_plan)
+    return None if found is None or isinstance(found, str) else rate_plan_from_json(found)
 
 
 def _uses(terms: Terms) -> tuple[tuple[Use, ...], Sentence]:
@@ -154,7 +180,10 @@ def _codes(terms: Terms) -> tuple[tuple[int, ...], Sentence]:
             known = ", ".join(TEXTS[kind])
             wrong = {"say": f"unknown_{kind.__name__.lower()}", "found": repr(text), "known": known}
             return (Category.RESIDENTIAL.code, Voltage.LT6.code, Solar.NONE.code), wrong
-    return tuple(codes_of(member for member in members if member is not None).tolist()), _uses(terms)[1]
+    found = _uses(terms)[1]
+    if terms.rate_plan is not None and plan_of(terms) is None:
+        found = {"say": "unknown_rate_plan", "name": json.loads(terms.rate_plan)}
+    return tuple(codes_of(member for member in members if member is not None).tolist()), found
 
 
 TEXTS: dict[type[Coded], dict[str, Coded]] = {

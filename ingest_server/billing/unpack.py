@@ -13,7 +13,7 @@ from typing import Any
 
 from billing_core.charges import SURCHARGE_STEP
 from billing_core.codes import LineKind, Solar, member_of
-from billing_core.line import ENERGY_KEYS, BillLine, purchase_line, wh_as_kwh
+from billing_core.line import ENERGY_KEYS, WITHOUT_QUANTITY, BillLine, purchase_line, wh_as_kwh
 from ingest_server.billing.columns import MISSING, MeterRegister, Terms, day_of
 from ingest_server.billing.documents import Bill, Line, Purchase, instant_text
 from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed
@@ -51,13 +51,14 @@ def lines_of(row: Row) -> tuple[Line, ...]:
     found, before = [], 0
     for slot, *figures in zip(row.slots, row.line_wh, row.line_amount, row.line_extra, strict=True):
         line = _line(row, slot, figures, before)
+        price = None if line.kind in WITHOUT_QUANTITY else line.price  # of a month's charge the operands say it
         found.append(
             Line(
                 kind=line.kind.value,
                 tier=line.tier,
                 register=None if line.tier or line.register is None else line.register.value,
-                energy_wh=None if line.price is None else line.energy_wh,
-                price=line.price,
+                energy_wh=None if price is None else line.energy_wh,
+                price=price,
                 amount=line.amount,
                 operands=line.to_json(),
             )
@@ -73,11 +74,17 @@ def _line(row: Row, slot: Mapping[str, Any], figures: Sequence[int], before: int
     found = {**slot, "amount": amount}
     if kind is LineKind.VAT:
         found["base_amount"] = row.subtotal
-    else:
+    elif kind is LineKind.MINIMUM:
+        found |= {"base_amount": row.subtotal - amount, "least": extra}
+    elif kind is not LineKind.FIXED:
         found[ENERGY_KEYS.get(kind, "kwh")] = wh_as_kwh(wh)
     if kind is LineKind.REACTIVE:
         factor, surcharge_bp = divmod(extra, SURCHARGE_STEP)
         found |= {"power_factor": factor / 100, "share": str(Fraction(surcharge_bp, 10_000)), "base_amount": before}
+    if kind is LineKind.DEMAND and extra >= 0:
+        found["drawn_kw"] = wh_as_kwh(extra)
+    if "ratchet" in slot:
+        found["before_kw"] = wh_as_kwh(row.more["demand_before_w"])
     if slot["formula"] == "tier":
         found["households"] = str(_households(row, slot))
         if extra >= 0:

@@ -47,8 +47,9 @@ COPY_PURCHASES = """
     copy solar_purchase (bill_id, regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands) from stdin
 """
 COPY_DIFFERENCES = """
-    copy bill_difference (bill_id, run_id, energy_wh, subtotal, vat, total, terms_id, metered, line_slot, line_wh,
-                          line_amount, line_extra, inputs_hash, document_hash, actor, note)
+    copy bill_difference (bill_id, run_id, energy_wh, subtotal, vat, total, purchased_wh, purchased, carried_out_wh,
+                          terms_id, metered, line_slot, line_wh, line_amount, line_extra, inputs_hash, document_hash,
+                          actor, note)
     from stdin (format binary)
 """
 COPY_HOLDS = "copy bill_hold (run_id, metering_point_id, reason, detail, sentences) from stdin"
@@ -57,6 +58,8 @@ COPY_CONTROL = "copy bill_control (bill_id, rules, signer, expected_wh, before_w
 
 AMOUNTS = {"energy_wh": "billed_wh", "subtotal": "subtotal", "vat": "vat", "total": "total"}
 """Amounts by their names in the tables, with those that the engine has for them."""
+PURCHASED = ("purchased_wh", "purchased", "carried_out_wh")
+"""What a difference says of the purchase beside a bill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,8 @@ class Writing:
         By the id of a bill that is there, purchases that had to wait; and whether that bill is in the ledger.
     corrections
         Which of the packed bills are what an issued one should have been.
+    purchase_corrections
+        What is missing of the purchases beside these: energy, amount, and surplus handed on. [Wh, đ, Wh; … × 3]
     note
         Why these are proposed; empty where none are.
     holds
@@ -91,6 +96,7 @@ class Writing:
     purchases: dict[int, Purchase]
     completed: list[tuple[int, Purchase, bool]]
     corrections: Int64Array
+    purchase_corrections: Int64Array
     note: str
     holds: list[Hold]
     actor: str | None
@@ -216,12 +222,15 @@ def _difference_rows(writing: Writing, slot_ids: Int64Array) -> Iterator[bytes]:
     packed, issued = writing.packed, writing.packed.computed.points.issued
     charges = packed.computed.charges
     actor, note = (writing.actor or "").encode(), writing.note.encode()
+    place_of = np.full(len(packed), NONE, dtype=np.int64)
+    place_of[writing.corrections] = np.arange(len(writing.corrections))
     for bills in packed.alike(writing.corrections):
         rows, places = packed.rows[bills], packed.computed.places[bills]
         columns: dict[str, Any] = {
             "bill_id": issued.bill_id[rows],
             "run_id": np.full(len(bills), writing.run_id),
             **{name: getattr(charges, own)[places] - getattr(issued, name)[rows] for name, own in AMOUNTS.items()},
+            **dict(zip(PURCHASED, writing.purchase_corrections[place_of[bills]].T, strict=True)),
             **_content(writing, slot_ids, bills),
             "actor": np.array([actor] * len(bills), dtype=f"V{len(actor)}"),
             "note": np.array([note] * len(bills), dtype=f"V{len(note)}"),

@@ -149,11 +149,12 @@ def _quality(text: str) -> int:
 
 
 @lru_cache(maxsize=256)
-def _quality_text(quality: int) -> str:
+def quality_text(quality: int) -> str:
+    """Return flags as a file has them, such as ``MANUAL+CLOCK_UNCERTAIN``; ``ACTUAL`` for none."""
     return "+".join(name for name, flag in _FLAGS.items() if quality & flag) or "ACTUAL"
 
 
 def _fields(reading: Reading) -> tuple[object, ...]:
     at = instant(reading.measured_at_ms)
     text = at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{at.microsecond // 1000:03}" if at.microsecond else "") + "Z"
-    return (reading.meter, reading.obis, text, reading.value, _quality_text(reading.quality))
+    return (reading.meter, reading.obis, text, reading.value, quality_text(reading.quality))

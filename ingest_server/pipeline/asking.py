@@ -156,6 +156,8 @@ async def ask_once(
             str(Topic(gateway, Kind.RECEIPTS)), Resend(gateway, generation, sequences, events).encode()
         )
         LOG.warning(fact("resend.asked", gateway=gateway, generation=generation, times=times, sent=sent))
+        if times >= TIMES_MAX:
+            LOG.error(fact("resend.unanswered", gateway=gateway, generation=generation, times=times))
     return len(due)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ingest_server.pipeline.counts import Counts
-from ingest_server.pipeline.monitoring import Share
+from ingest_server.pipeline.monitoring import Requests, Share
 
 GIVEN_UP_TOLD_S = 3600.0  # the quarantine had no room: it is told for so long after the last time
 STILL_S_MAX = 30.0  # messages wait and nothing was stored for so long; a transaction takes tenths of a second
@@ -27,6 +27,7 @@ class Snapshot(NamedTuple):
     clocks_s: Collection[float] = ()  # each gateway's clock less ours
     shares: Sequence[Share] = ()  # readings expected and found
     gave_up_s: float | None = None  # how long ago the quarantine last had no room
+    requests: Requests | None = None  # what gateways are asked to send again
 
 
 def render_metrics(now: Snapshot) -> str:
@@ -57,6 +58,11 @@ def render_metrics(now: Snapshot) -> str:
         clocks = {'{bound="lowest"}': min(now.clocks_s), '{bound="highest"}': max(now.clocks_s)}
         add("gateway_clock_ahead_seconds", "gauge", "Gateways' clocks less ours, by their last status.", clocks)
     add("still_seconds", "gauge", "For how long nothing moved though something waits.", {"": round(now.still_s, 3)})
+    if now.requests is not None:
+        states = {'{state="asked"}': now.requests.asked, '{state="unanswered"}': now.requests.unanswered}
+        add("resend_requests", "gauge", "Spools that are asked to send again, or were often and in vain.", states)
+        given_up = {"": now.requests.given_up}
+        add("quarantine_given_up_batches", "gauge", "Batches of what was given up, to be asked for.", given_up)
     if now.shares:
         expected = {_labels(each): each.expected for each in now.shares}
         found = {_labels(each): each.found for each in now.shares}

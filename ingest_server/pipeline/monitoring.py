@@ -1,4 +1,5 @@
-"""Completeness as it is now, for the metrics: how many readings were expected today and yesterday, and how many came.
+"""Completeness as it is now, for the metrics: how many readings were expected today and yesterday, and how many came;
+and what gateways are asked to send again.
 
 The database counts, as it does for ``congto ingest completeness``; one process of several does it. It looks again after
 a minute, and the longer the longer a look takes, so that looking never takes more than a twentieth of one connection.
@@ -16,6 +17,7 @@ from psycopg.rows import TupleRow
 from ingest_server.database.completeness import CIVIL_OFFSET
 from ingest_server.database.connection import SET_UTC, connection_options, one_line
 from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.asking import TIMES_MAX
 from ingest_server.pipeline.back_off import back_off_s
 
 EVERY_S = 60.0
@@ -32,6 +34,11 @@ SELECT_SHARES = """
     order by grouping(c.gateway_id, feeder) = 3 desc, sum(expected) - sum(found) desc, 2
     limit %(most)s
 """
+SELECT_REQUESTS = """
+    select count(*) filter (where times < %(times_max)s), count(*) filter (where times >= %(times_max)s),
+        (select coalesce(sum(upper(span) - lower(span)), 0)::bigint from quarantine_given_up, unnest(sequences) span)
+    from resend_request
+"""
 GROUPINGS = {1: "gateway", 2: "feeder", 3: "all"}  # grouping(): the bits of what was added up
 DAYS = ("today", "yesterday")
 
@@ -46,8 +53,17 @@ class Share(NamedTuple):
     found: int
 
 
-async def monitor(dsn: str, keep: Callable[[Sequence[Share]], None]) -> None:
-    """Give ``keep`` the shares, for ever; while the database does not answer it keeps what it has."""
+class Requests(NamedTuple):
+    """Spools that are asked to send again, those that were asked so often that they are asked no more, and how many
+    batches the quarantine gave up that are to be asked for."""
+
+    asked: int
+    unanswered: int
+    given_up: int
+
+
+async def monitor(dsn: str, keep: Callable[[Sequence[Share], Requests], None]) -> None:
+    """Give ``keep`` the shares and the requests, for ever; while the database does not answer it keeps what it has."""
     failures = 0
     while True:
         try:
@@ -57,7 +73,7 @@ async def monitor(dsn: str, keep: Callable[[Sequence[Share]], None]) -> None:
                 await connection.execute(f"set statement_timeout = '{LOOK_S_MAX:g}s'".encode())
                 while True:
                     started = time.monotonic()
-                    keep(await shares(connection, datetime.now(UTC)))
+                    keep(await shares(connection, datetime.now(UTC)), await requests(connection))
                     failures = 0
                     await asyncio.sleep(pause_s(time.monotonic() - started))
         except psycopg.errors.QueryCanceled:
@@ -72,6 +88,12 @@ async def monitor(dsn: str, keep: Callable[[Sequence[Share]], None]) -> None:
 def pause_s(took_s: float) -> float:
     """Return how long to wait after a look that took so long."""
     return max(EVERY_S, TIMES_A_LOOK * took_s)
+
+
+async def requests(connection: psycopg.AsyncConnection[TupleRow]) -> Requests:
+    """Return how many spools are asked to send again."""
+    row = await (await connection.execute(SELECT_REQUESTS, {"times_max": TIMES_MAX})).fetchone()
+    return Requests(*(row or (0, 0, 0)))
 
 
 async def shares(connection: psycopg.AsyncConnection[TupleRow], now: datetime) -> list[Share]:

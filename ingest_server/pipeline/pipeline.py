@@ -53,7 +53,6 @@ class Pipeline:
     def __init__(
         self, dsn: str, gatherer: Gatherer, together: Together, settled: Settled, limits: Limits | None = None
     ) -> None:
-        self.transactions = 0
         self.progress = 0  # grows with each transaction and each attempt to reach the database
         self._dsn = dsn
         self._gatherer = gatherer
@@ -61,21 +60,26 @@ class Pipeline:
         self._settled = settled
         self._limits = limits
         self._connection: Connection | None = None
-        self._storing = False
+        self._began_s: float | None = None  # when what is stored now was taken up, by the monotonic clock
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to be done here."""
-        return self._storing or self._gatherer.unattended
+        return self._began_s is not None or self._gatherer.unattended
+
+    @property
+    def still_s(self) -> float:
+        """For how long it has been storing what it stores now; 0 if it is idle."""
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
     async def store(self) -> None:
         """Store what is gathered, until the gatherer stops; a transaction that has begun is finished first."""
         with contextlib.suppress(psycopg.OperationalError):  # the first transaction says so if it lasts
             await self._connected()
         while (arrivals := await self._gatherer.next()) is not None:
-            self._storing = True
+            self._began_s = time.monotonic()
             await self._settle(arrivals)
-            self._storing = False
+            self._began_s = None
             self._gatherer.done()
         await self._disconnect()
 
@@ -128,7 +132,6 @@ class Pipeline:
             bundle = await self._judge(connection, arrivals, time.time_ns() // 1_000_000)
         async with self._gatherer.storing(alone=bool(bundle.suspects)):
             stored = await store(connection, bundle, self._limits)
-        self.transactions += 1
         self.progress += 1
         self._note_clocks(bundle)
         if stored.given_up:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Sequence
 
 from ingest_server import journal
@@ -16,13 +15,13 @@ from ingest_server.pipeline.gatherer import Gatherer
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
 from ingest_server.pipeline.metrics import Snapshot
-from ingest_server.pipeline.monitoring import Share, monitor
+from ingest_server.pipeline.monitoring import Requests, Share, monitor
 from ingest_server.pipeline.observer import observe
 from ingest_server.pipeline.pipeline import Pipeline, Together
 from ingest_server.pipeline.receipts import Receipts
 from ingest_server.pipeline.service import tell
 from ingest_server.pipeline.settings import RESEND_EVERY_S, TRANSACTIONS_AT_ONCE, WATCHDOG_EVERY_S, WATCHDOG_S, Settings
-from ingest_server.pipeline.watchdog import Moves, Stillness, longest_s, watch
+from ingest_server.pipeline.watchdog import Moves, watch
 from protocols.errors import CongtoError
 
 EXIT_FAILED = 3
@@ -70,17 +69,27 @@ async def ingest(settings: Settings) -> None:
 
     watch(moves, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
-    stillness = [Stillness(time.monotonic()) for _ in pipelines]
-    shares: list[Share] = []
+    seen: tuple[Sequence[Share], Requests | None] = ((), None)
 
-    def keep_shares(found: Sequence[Share]) -> None:
-        shares[:] = found
+    def keep_seen(shares: Sequence[Share], requests: Requests) -> None:
+        nonlocal seen
+        seen = shares, requests
 
     def snapshot() -> Snapshot:
-        still_s = longest_s(stillness, [(each.transactions, each.waiting) for each in pipelines], time.monotonic())
-        inside = (len(inbox), inbox.octets, inbox.full)
-        told = (together.clocks_s.values(), shares, together.gave_up_s)
-        return Snapshot(together.counts, broker.ready, not together.database_lost, *inside, still_s, *told)
+        shares, requests = seen
+        return Snapshot(
+            together.counts,
+            broker.ready,
+            not together.database_lost,
+            len(inbox),
+            inbox.octets,
+            inbox.full,
+            max(each.still_s for each in pipelines),
+            together.clocks_s.values(),
+            shares,
+            together.gave_up_s,
+            requests,
+        )
 
     observer = await _observed(settings.metrics_port, snapshot)
 
@@ -95,7 +104,7 @@ async def ingest(settings: Settings) -> None:
         if settings.partition.number == 1:  # one of several processes asks for all
             work.append(ask(settings.dsn, broker.publish, settings.quarantine, settings.resend_after_s, RESEND_EVERY_S))
             if observer is not None:
-                work.append(monitor(settings.dsn, keep_shares))
+                work.append(monitor(settings.dsn, keep_seen))
         endless = [tasks.create_task(each) for each in work]
         tasks.create_task(stop_when_asked())
         await _store_all(pipelines)

@@ -67,10 +67,9 @@ UPSERT_CLOCKS = """
     on conflict (meter_id) do update set ahead_ms = excluded.ahead_ms, told_at = excluded.told_at
     where meter_clock.told_at < excluded.told_at
 """
-UPDATE_CONTACT = """
-    update gateway set last_contact_at = now()
-    where gateway_id in (select gateway_id from gateway where gateway_id = any(%s) order by gateway_id for update)
-"""
+# All that this transaction changes, in order and before the first is changed; not the key, for which other rows look.
+LOCK_GATEWAYS = "select from gateway where gateway_id = any(%s) order by gateway_id for no key update"
+UPDATE_CONTACT = "update gateway set last_contact_at = now() where gateway_id = any(%s)"
 INSERT_EVENTS = """
     insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, value, text, body, gateway_id)
     select meter_id, to_timestamp(at_ms / 1000.0), fingerprint, kind, object, code, value, text, body, gateway_id
@@ -171,7 +170,12 @@ async def _advance(cursor: psycopg.AsyncCursor[TupleRow], bundle: Bundle) -> Non
     if spools:
         rows = [(*spool, *(multirange(found.get(spool, ())) for found in (received, lost, events))) for spool in spools]
         await cursor.execute(UPSERT_SEQUENCES, [list(column) for column in zip(*rows, strict=True)])
-        await cursor.execute(UPDATE_CONTACT, [sorted({gateway for gateway, _ in spools})])
+    heard = sorted({gateway for gateway, _ in spools})
+    touched = sorted({*heard, *(each.status.gateway for each in bundle.statuses)})
+    if touched:
+        await cursor.execute(LOCK_GATEWAYS, [touched])
+    if heard:
+        await cursor.execute(UPDATE_CONTACT, [heard])
 
 
 def _event_row(each: GatewayEvent) -> tuple[Any, ...]:

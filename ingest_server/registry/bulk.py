@@ -14,8 +14,10 @@ import numpy as np
 import psycopg
 from psycopg import Connection, sql
 
+from billing_core.codes import Category
 from ingest_server.database.binary_rows import Field, encode_rows
 from ingest_server.database.copy import HEADER, TRAILER, encode_readings
+from ingest_server.registry.contract import WITHOUT_VOLTAGE, Days, priced_voltages
 from protocols.errors import UsageError
 
 OCTETS_AT_ONCE = 1 << 22
@@ -32,7 +34,7 @@ COLUMNS = {
     "contract": {
         *("metering_point_id", "valid_from", "valid_to", "category", "voltage", "households", "three_rates"),
         *("solar_regime", "contracted_kw", "tenants", "undeclared_rental", "refused_three_rates", "two_component"),
-        *("uses", "customer_id"),
+        *("uses", "rate_plan", "customer_id"),
     },
 }
 """The tables in the order they are loaded, and the columns a file may have."""
@@ -69,6 +71,18 @@ COUNT_ORPHANS = """
               select from {other} new where new.ctid >= %(other_since)s::tid and new.{column} = own.{column})
     )
     select count(*) from unknown where not exists (select from {other} where {other}.{column} = unknown.key)
+"""
+# The newest contract of each kind that is new here; one with a rate plan has prices of its own.
+SELECT_KINDS = """
+    select category, voltage, max(valid_from) from contract
+    where xmin = pg_current_xact_id()::xid and rate_plan is null
+    group by category, voltage order by category, voltage
+"""
+SELECT_ONE_OF_KIND = """
+    select metering_point_id from contract
+    where category = %(category)s and voltage is not distinct from %(voltage)s and valid_from = %(valid_from)s
+      and xmin = pg_current_xact_id()::xid
+    order by metering_point_id limit 1
 """
 BEGIN, END = "(0,0)", "(4294967294,0)"
 VACUUM = ("customer", "metering_point", "meter", "channel", "installation", "contract", "daily_register", "reading")
@@ -109,6 +123,8 @@ def load_bulk(
                 _check_references(
                     connection, directory, {name: _since(connection, name, pages[name], loaded[name]) for name in pages}
                 )
+            if "contract" in pages:
+                _check_prices(connection, files["contract"])
     except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
         place = f"{error.diag.context or ''}".partition("\n")[0]
         raise UsageError(f"{directory}: {error.diag.message_primary} ({place}); nothing was loaded") from error
@@ -217,3 +233,20 @@ def _check_references(connection: Connection[Any], directory: Path, since: dict[
         places = {"own_since": since[table], "other_since": since.get(other, END)}
         if _one(connection, query, places):
             raise UsageError(f"{directory}: a row's {table}.{column} names what is not there; nothing was loaded")
+
+
+def _check_prices(connection: Connection[Any], path: Path) -> None:
+    """Refuse contracts of a category, or at a voltage, that no act in force from their first day on prices."""
+    for category, voltage, valid_from in connection.execute(SELECT_KINDS).fetchall():
+        known = Category(category) if category in [each.value for each in Category] else None
+        priced = () if known is None else priced_voltages(known, Days(valid_from, None))
+        if priced and (known in WITHOUT_VOLTAGE or voltage in [each.value for each in priced]):
+            continue
+        kind = {"category": category, "voltage": voltage, "valid_from": valid_from}
+        point = connection.execute(SELECT_ONE_OF_KIND, kind).fetchone()
+        named = "" if point is None else f"{point[0]}, "
+        listed = ", ".join(each.value for each in priced) or "no voltage"
+        raise UsageError(
+            f"{path}: {named}valid_from {valid_from}: no act in force from then on prices {category} at {voltage}, "
+            f"only at {listed}; correct category or voltage; nothing was loaded"
+        )

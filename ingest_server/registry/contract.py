@@ -1,7 +1,7 @@
 """Contracts of the registry's file: what a point's energy is charged by, refused where no act prices it."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +14,19 @@ HOUSEHOLDS_MAX = 1_000_000
 CONTRACTED_KW_MAX = 10_000_000
 SHARES_MAX = 99  # of other uses together; the rest is the contract's own
 WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
+
+
+class Days(NamedTuple):
+    """From when until when a contract is in force, both inclusive; ``None`` while it lasts."""
+
+    first_on: date
+    last_on: date | None
+
+    def __str__(self) -> str:
+        return f"from {self.first_on} on" if self.last_on is None else f"from {self.first_on} to {self.last_on}"
+
+
+ALWAYS = Days(date.min, None)
 
 
 class Contract(NamedTuple):
@@ -33,6 +46,7 @@ class Contract(NamedTuple):
     refused_three_rates: bool
     two_component: bool
     uses: str | None
+    rate_plan: str | None = None
     customer_id: str | None = None  # none: as it was, and of a new one the point's
 
 
@@ -45,13 +59,14 @@ def parse_contract(table: Table, metering_point_id: str) -> Contract:
         If a key is missing or wrong, two contradict one another, or no act prices the category at the voltage.
     """
     category = Category(table.take("category", str, choices=[each.value for each in Category]))
+    days = Days(table.take("valid_from", date), table.take("valid_to", date) if "valid_to" in table else None)
     regimes = [each.value for each in Solar if each is not Solar.NONE]
     contract = Contract(
         metering_point_id=metering_point_id,
-        valid_from=table.take("valid_from", date),
-        valid_to=table.take("valid_to", date) if "valid_to" in table else None,
+        valid_from=days.first_on,
+        valid_to=days.last_on,
         category=category.value,
-        voltage=_voltage(table, category),
+        voltage=_voltage(table, category, days),
         households=table.integer("households", 1, HOUSEHOLDS_MAX, default=1),
         three_rates=table.take("three_rates", bool, default=False),
         solar_regime=table.take("solar_regime", str, choices=regimes) if "solar_regime" in table else None,
@@ -60,7 +75,8 @@ def parse_contract(table: Table, metering_point_id: str) -> Contract:
         undeclared_rental=table.take("undeclared_rental", bool, default=False),
         refused_three_rates=table.take("refused_three_rates", bool, default=False),
         two_component=table.take("two_component", bool, default=False),
-        uses=_uses(table, category),
+        uses=_uses(table, category, days),
+        rate_plan=table.take("rate_plan", str) if "rate_plan" in table else None,
         customer_id=table.take("customer", str) if "customer" in table else None,
     )
     _refuse_contradictions(table, contract, category)
@@ -77,16 +93,19 @@ def _refuse_contradictions(table: Table, contract: Contract, category: Category)
         raise table.error("undeclared_rental", "is of a residential contract whose tenants are not known; remove one")
     if contract.refused_three_rates and contract.three_rates:
         raise table.error("refused_three_rates", "the meter tells three rates apart; remove one of the two")
+    if contract.rate_plan is not None and (contract.two_component or contract.uses is not None):
+        raise table.error("rate_plan", "a plan is for one use and has its own price of demand; remove one of the two")
     if contract.two_component and category.value not in _piloted():
         raise table.error("two_component", f"the pilot is for {', '.join(_piloted())}; found {category.value}")
 
 
-def _voltage(table: Table, category: Category) -> str | None:
-    """Return the voltage, at which some act must price the category."""
-    priced = priced_voltages(category)
+def _voltage(table: Table, category: Category, days: Days) -> str | None:
+    """Return the voltage, at which some act in force on a day of the contract must price the category."""
+    priced = priced_voltages(category, days)
     if not priced:
-        known = ", ".join(each.value for each in Category if priced_voltages(each))
-        raise table.error("category", f"no act has a price for {category.value}; priced are {known}")
+        known = ", ".join(each.value for each in Category if priced_voltages(each, days))
+        when = "no act" if not priced_voltages(category, ALWAYS) else f"no act in force {days}"
+        raise table.error("category", f"{when} has a price for {category.value}; priced are {known}")
     if category in WITHOUT_VOLTAGE:
         if "voltage" in table:
             raise table.error("voltage", f"remove it: {category.value} has no price by voltage")
@@ -94,18 +113,18 @@ def _voltage(table: Table, category: Category) -> str | None:
     found = table.take("voltage", str, default=None)
     listed = ", ".join(each.value for each in priced)
     if found is None:
-        raise table.error("voltage", f"missing; expected one of {listed}")
+        raise table.error("voltage", f"missing; expected one of {listed}{table.near('voltage')}")
     if found not in [each.value for each in priced]:
         raise table.error("voltage", f"found {found!r}; no act prices {category.value} at it, only at {listed}")
     return found
 
 
-def _uses(table: Table, category: Category) -> str | None:
+def _uses(table: Table, category: Category, days: Days) -> str | None:
     """Return the other uses of a mixed contract as JSON; none if there are none."""
     categories, found, shares = [category.value], [], 0
     for use in table.tables("use"):
         other = Category(use.take("category", str, choices=[each.value for each in Category]))
-        voltage = _voltage(use, other)
+        voltage = _voltage(use, other, days)
         share = use.integer("share_percent", 1, SHARES_MAX)
         use.finish()
         categories.append(other.value)
@@ -122,13 +141,19 @@ def _uses(table: Table, category: Category) -> str | None:
 
 
 @cache
-def priced_voltages(category: Category) -> tuple[Voltage, ...]:
-    """Return the voltages of delivery at which some act prices a category."""
-    classes = VOLTAGE_CLASSES[category]
+def priced_voltages(category: Category, days: Days) -> tuple[Voltage, ...]:
+    """Return the voltages of delivery at which some act in force on one of the days prices a category."""
+    classes, acts = VOLTAGE_CLASSES[category], _tariffs().acts
+    ends = [*(later.effective_on - timedelta(days=1) for later in acts[1:]), date.max]
+    inside = [
+        act
+        for act, end in zip(acts, ends, strict=True)
+        if end >= days.first_on and (days.last_on is None or act.effective_on <= days.last_on)
+    ]
     return tuple(
         voltage
         for voltage in Voltage
-        if voltage in classes and any(act.has_price(category, classes[voltage]) for act in _tariffs().acts)
+        if voltage in classes and any(act.has_price(category, classes[voltage]) for act in inside or acts)
     )
 
 

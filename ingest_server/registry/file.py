@@ -4,9 +4,10 @@ The format and an example are in ``docs/contracts/registry.md``.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
+from billing_core.rate_plan import parse_rate_plan
 from ingest_server.registry.contract import Contract, parse_contract
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model, model_keys
@@ -92,6 +93,14 @@ class Installation(NamedTuple):
     role: str = "supply"
 
 
+class DatedPlan(NamedTuple):
+    """A rate plan from a day on; ``figures`` are JSON."""
+
+    name: str
+    effective_on: date
+    figures: str
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """A file's rows, and where in the file each stands: ``places["meter", "M-0001"]`` is ``village.toml: meter[3]``."""
@@ -105,6 +114,7 @@ class Registry:
     metering_points: tuple[MeteringPoint, ...]
     installations: tuple[Installation, ...]
     contracts: tuple[Contract, ...]
+    rate_plans: tuple[DatedPlan, ...]
     places: dict[tuple[object, ...], str]
 
 
@@ -146,6 +156,11 @@ def parse_registry(text: str, name: str) -> Registry:
         contract = parse_contract(table, _text(table, "metering_point"))
         contracts.append(contract)
         _note(places, ("contract", *contract[:2]), table, "valid_from")
+    plans: list[DatedPlan] = []
+    for table in top.tables("rate_plan"):
+        plan = parse_rate_plan(table)
+        plans.append(DatedPlan(plan.name, plan.effective_on, plan.text))
+        _note(places, ("rate_plan", *plans[-1][:2]), table, "effective_on")
     top.finish()
     return Registry(
         name,
@@ -157,6 +172,7 @@ def parse_registry(text: str, name: str) -> Registry:
         tuple(points),
         tuple(installations),
         tuple(contracts),
+        tuple(plans),
         places,
     )
 

@@ -67,17 +67,20 @@ UPSERT_INSTALLATION = """
 # One that names no customer keeps its own; a new one is its point's, where that is not whose the point was first.
 UPSERT_CONTRACT = """
     insert into contract (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates,
-        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, customer_id)
+        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, rate_plan,
+        customer_id)
     select given.metering_point_id, given.valid_from, valid_to, category, voltage, households, three_rates,
-        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses,
+        solar_regime, contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, rate_plan,
         coalesce(given.customer_id, case
             when own.there then own.customer_id
             when p.first_customer_id is not null then p.customer_id
         end)
     from unnest(%s::text[], %s::date[], %s::date[], %s::text[], %s::text[], %s::integer[], %s::boolean[],
-        %s::text[], %s::integer[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[], %s::jsonb[], %s::text[])
+        %s::text[], %s::integer[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[], %s::jsonb[], %s::text[],
+        %s::text[])
         as given (metering_point_id, valid_from, valid_to, category, voltage, households, three_rates, solar_regime,
-            contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, customer_id)
+            contracted_kw, tenants, undeclared_rental, refused_three_rates, two_component, uses, rate_plan,
+            customer_id)
     join metering_point p on p.metering_point_id = given.metering_point_id
     left join (select metering_point_id, valid_from, customer_id, true as there from contract) own
         on own.metering_point_id = given.metering_point_id and own.valid_from = given.valid_from
@@ -86,16 +89,21 @@ UPSERT_CONTRACT = """
         households = excluded.households, three_rates = excluded.three_rates, solar_regime = excluded.solar_regime,
         contracted_kw = excluded.contracted_kw, tenants = excluded.tenants,
         undeclared_rental = excluded.undeclared_rental, refused_three_rates = excluded.refused_three_rates,
-        two_component = excluded.two_component, uses = excluded.uses,
+        two_component = excluded.two_component, uses = excluded.uses, rate_plan = excluded.rate_plan,
         customer_id = excluded.customer_id
     where (contract.valid_to, contract.category, contract.voltage, contract.households, contract.three_rates,
             contract.solar_regime, contract.contracted_kw, contract.tenants, contract.undeclared_rental,
-            contract.refused_three_rates, contract.two_component, contract.uses,
+            contract.refused_three_rates, contract.two_component, contract.uses, contract.rate_plan,
             contract.customer_id)
         is distinct from (excluded.valid_to, excluded.category, excluded.voltage, excluded.households,
             excluded.three_rates, excluded.solar_regime, excluded.contracted_kw, excluded.tenants,
             excluded.undeclared_rental, excluded.refused_three_rates, excluded.two_component, excluded.uses,
-            excluded.customer_id)
+            excluded.rate_plan, excluded.customer_id)
+"""
+UPSERT_RATE_PLAN = """
+    insert into rate_plan (name, effective_on, figures) select * from unnest(%s::text[], %s::date[], %s::jsonb[])
+    on conflict (name, effective_on) do update set figures = excluded.figures
+    where rate_plan.figures <> excluded.figures
 """
 NOTIFY = f"notify {CHANGED_CHANNEL}"
 
@@ -108,6 +116,7 @@ SELECT_MISSING: dict[str, LiteralString] = {
         select p from unnest(%s::text[]) p
         where not exists (select from metering_point where metering_point_id = p)
     """,
+    "rate_plan": "select n from unnest(%s::text[]) n where not exists (select from rate_plan where name = n)",
 }
 KEYS = {"reading_book": "book"}  # what a reference to a table is called in the file, where it is not its name
 # In the order of their beginnings it is enough to compare each period with the one before: one that reaches over the
@@ -180,6 +189,7 @@ def load_registry(connection: psycopg.Connection[TupleRow], text: str, name: str
         "reading_book": (UPSERT_READING_BOOK, registry.reading_books),
         "metering_point": (UPSERT_METERING_POINT, registry.metering_points),
         "installation": (UPSERT_INSTALLATION, registry.installations),
+        "rate_plan": (UPSERT_RATE_PLAN, registry.rate_plans),
         "contract": (UPSERT_CONTRACT, registry.contracts),
     }
     changed = {}
@@ -218,7 +228,11 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
         "contract": [
             (target, identifier, ("contract", *each[:2]))
             for each in registry.contracts
-            for target, identifier in (("metering_point", each.metering_point_id), ("customer", each.customer_id))
+            for target, identifier in (
+                ("metering_point", each.metering_point_id),
+                ("customer", each.customer_id),
+                ("rate_plan", each.rate_plan),
+            )
             if identifier is not None
         ],
     }

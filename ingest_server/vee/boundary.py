@@ -22,6 +22,7 @@ from ingest_server.billing.period import Period, midnight_of
 from ingest_server.vee import queries
 from ingest_server.vee.changes import Version
 from ingest_server.vee.gather import Channel
+from ingest_server.vee.terms_by_day import on_day, stretches_of
 from protocols.telemetry.reading import Quality
 
 LOOK_BACK_DAYS, LOOK_AHEAD_DAYS = 400, 62
@@ -68,6 +69,17 @@ def needed(channel: Channel) -> bool:
     return (register in REGISTERS[RATES]) == channel.three_rates if channel.category else register is REGISTERS[TOTAL]
 
 
+def _held(channel: Channel, period: Period) -> list[Channel]:
+    """Return the channel with the terms of each stretch of the month."""
+    return [each.channel for each in stretches_of(channel, (), period)]
+
+
+def _held_at(channel: Channel, day: date, period: Period) -> list[Channel]:
+    """Return the channel with the terms before a midnight of the month and after it."""
+    around = (day - timedelta(days=1), day)
+    return [on_day(channel, each)[0] for each in around if period.first_on <= each <= period.last_on]
+
+
 @cache
 def _tariffs() -> Tariffs:
     return load_tariffs()
@@ -79,7 +91,7 @@ def missing_at_ends(connection: Connection[Any], period: Period, channels: Itera
     That is at both ends of the month, and at changes of price inside it.
     """
     changes = _tariffs().changes_within(period.first_on, period.last_on)
-    billed = [channel for channel in channels if needed(channel)]
+    billed = [channel for channel in channels if any(needed(each) for each in _held(channel, period))]
     by_hand: set[int] = set()
     if changes:
         parameters = {"channels": [each.channel_id for each in billed], "end_at": period.end_at}
@@ -90,6 +102,7 @@ def missing_at_ends(connection: Connection[Any], period: Period, channels: Itera
         for day in (period.first_on, *changes, period.last_on + timedelta(days=1))
         if channel.installed_at <= midnight_of(day)
         and (channel.removed_at is None or channel.removed_at >= midnight_of(day))
+        and any(needed(each) for each in _held_at(channel, day, period))
         and not (day in changes and channel.category == "residential" and channel.channel_id in by_hand)
     ]
     ids = sorted({each.channel.channel_id for each in wanted})

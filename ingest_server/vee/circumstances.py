@@ -13,28 +13,34 @@ from psycopg import Connection
 from billing_core.validation.series import Status
 from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period, midnight_of
+from ingest_server.vee.plates import EVERY_MODEL, UNKNOWN, load_checks, load_log_codes, load_plates
 from protocols.telemetry.reading import Quality
 
 if TYPE_CHECKING:
     from ingest_server.vee.gather import Channel
 
-UNKNOWN = -1
 CYCLES = 4  # months' ends that are looked at, the period's own last
 LOG_STATUS: Mapping[int, Status] = {
     1: Status.POWER_FAIL, 2: Status.POWER_FAIL, 12: Status.MEMORY_ERROR, 13: Status.MEMORY_ERROR,
     14: Status.MEMORY_ERROR, 15: Status.WATCHDOG, 16: Status.MEMORY_ERROR, 40: Status.COVER_OPEN,
     42: Status.MAGNET, 44: Status.COVER_OPEN,
 }  # fmt: skip
-"""What entries of a meter's event logs (0.0.99.98.x) say. Source: IDIS package 2, table 30."""
+"""What entries of a meter's event logs (0.0.99.98.x) say, where ``meter_log_code`` says nothing else of a model's.
+
+Certainty: these ten numbers are those of the enum ``EventType`` in OSGP/open-smart-grid-platform (Apache-2.0), by which
+Dutch operators read DLMS meters after DSMR and IDIS; the text of IDIS package 2 itself was not at hand. Makers depart
+from it: there are meters that call a memory error 14 to 16 and the watchdog 17. Whoever has a model's manual enters its
+codes with that source (``congto meters load``). Overflow, test mode and reverse flow have no number in that enum and
+are known only so."""
 SHIFT_PART = 4  # V08: a clock set by more than a quarter of the interval makes intervals long or short
 
 SELECT_EVENTS = """
-    select h.channel_id, civil_day(e.happened_at), e.kind, e.code, max(abs(e.value))
-    from channel h join meter_event e using (meter_id)
+    select h.channel_id, civil_day(e.happened_at), e.kind, m.model, e.code, max(abs(e.value))
+    from channel h join meter_event e using (meter_id) join meter m using (meter_id)
     where h.channel_id = any (%(channels)s::integer[])
       and e.happened_at >= %(from_at)s and e.happened_at < %(to_at)s
       and (e.kind in ('clock', 'clock_shifted') or (e.kind = 'log' and e.object like '0.0.99.98.%%'))
-    group by 1, 2, 3, 4
+    group by 1, 2, 3, 4, 5
 """
 SELECT_CLOCKS = """
     select h.channel_id, civil_day(c.told_at), c.ahead_ms
@@ -87,6 +93,10 @@ class Circumstances:
         Who keyed it, a number; ``UNKNOWN`` where nobody did. [rows × 4]
     peak_w, reactive_varh
         Highest demand, and reactive energy over the period, before the multiplier; ``UNKNOWN`` where not read. [rows]
+    plate
+        What the meter says of itself, columns as in :mod:`ingest_server.vee.plates`. [rows × 8]
+    check
+        What a check meter counted over the period, the multiplier applied, and its class. [rows × 2]
     digits
         Counts of last digits that each reader keyed. [readers × 10]
     """
@@ -99,6 +109,8 @@ class Circumstances:
     reader: NDArray[np.int64]
     peak_w: NDArray[np.int64]
     reactive_varh: NDArray[np.int64]
+    plate: NDArray[np.int64]
+    check: NDArray[np.int64]
     digits: NDArray[np.int64]
 
     def chosen(self, rows: Sequence[int]) -> "Circumstances":
@@ -141,10 +153,12 @@ def gather_circumstances(
         "to_at": midnight_of(first_on + timedelta(days=days)),
     }
     place = {channel: row for row, channel in enumerate(known)}
-    for channel, on, kind, code, value in connection.execute(SELECT_EVENTS, window):
+    entered = load_log_codes(connection)
+    for channel, on, kind, model, code, value in connection.execute(SELECT_EVENTS, window):
         cell = place[channel], (on - first_on).days
         if kind == "log":
-            status[cell] |= int(LOG_STATUS.get(code, 0))
+            own = entered.get((model, code), entered.get((EVERY_MODEL, code), LOG_STATUS.get(code, Status(0))))
+            status[cell] |= int(own)
         elif value is not None:
             column = offset if kind == "clock" else shift
             column[cell] = max(int(column[cell]), value)
@@ -163,6 +177,8 @@ def gather_circumstances(
         reader=reader[back],
         peak_w=peak[back],
         reactive_varh=reactive[back],
+        plate=load_plates(connection, known, period)[back],
+        check=load_checks(connection, channels, period),
         digits=digits,
     )
 

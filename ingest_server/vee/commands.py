@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_selection_arguments,
     )
     from ingest_server.database.connection import add_dsn_arguments
+    from ingest_server.vee.commands_parameters import add_parameter_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     run_parser = actions.add_parser("run", help="apply the rules to a month's readings and propose what is missing")
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     undo = actions.add_parser("undo", help="propose what stood before an approved change")
     true_up = actions.add_parser(
         "true-up", help="spread a late reading over estimated months, then correct their bills"
+    )
+    add_parameter_arguments(
+        actions.add_parser("parameter", help="set thresholds of rules for a class, or for one customer until a day")
     )
     every = (run_parser, cases, show, estimate, edit, approve, reject, undo, true_up)
     for sub in every:
@@ -58,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto vee``: 0 done, 1 something failed, is missing or waits for somebody."""
     from ingest_server.vee.commands_changes import CHANGES
+    from ingest_server.vee.commands_parameters import run_parameter
 
-    own = {"run": _run, "cases": _cases}
+    own = {"run": _run, "cases": _cases, "parameter": run_parameter}
     return (own | CHANGES)[arguments.action](arguments)
 
 

@@ -58,7 +58,7 @@ def rule_text(rule: str, language: str) -> str:
 def case_json(case: Case) -> dict[str, Any]:
     """Return a case."""
     return {
-        "metering_point_id": case.point,
+        ("metering_point_id" if case.obis else "transformer_id"): case.point,
         "meter_id": case.meter,
         "obis": case.obis,
         "score_wh": case.score_wh,
@@ -90,7 +90,7 @@ def print_cases(period: Period, cases: Sequence[Case], language: str) -> None:
         waits = [f"{number} {KIND_WORDS[language][kind]} ({who})" for number, kind, who, _ in case.waiting]
         table.add_row(
             Text(case.point),
-            Text(case.obis),
+            Text(case.obis or words["transformer"]),
             format_number(case.score_wh // 1000, Language(language)),
             Text("\n".join([*told[:REASONS_SHOWN], *more])),
             Text("\n".join(waits)),

@@ -90,6 +90,8 @@ def fill(
         weekday=weekday,
         day_type=day_type,
         outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+        check_wh=None if profile.check_wh is None else profile.check_wh[rows] // registers.multiplier[rows, None],
+        check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
     made = estimate(context)
@@ -167,7 +169,13 @@ def _judged_again(
     )
     energy, missing = between(RegisterProfile(index, read, registers.range_wh()))
     again = Intervals(energy_wh=energy * registers.multiplier[:, None], missing=missing, slots_per_day=per_day)
-    one = MeterData(intervals=again, registers=registers, limit_wh=data.limit_wh[rows], two_way=data.two_way[rows])
+    one = MeterData(
+        intervals=again,
+        registers=registers,
+        limit_wh=data.limit_wh[rows],
+        two_way=data.two_way[rows],
+        estimated=gaps.wanted,
+    )
     result = validate(one, {name: column[rows] for name, column in parameters.items()})
     touched = gaps.wanted.reshape(len(rows), -1, per_day).any(axis=2)
     return touched & result.verdict.at_least(Severity.FAIL)

@@ -1,7 +1,7 @@
 """Gather: the registers of one chunk of metering points over a window of days, as arrays on a grid of instants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,7 +16,10 @@ from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.database.binary_rows import Field, fetch_columns
 from ingest_server.vee import queries
+from ingest_server.vee.check_profiles import check_profile
 from ingest_server.vee.circumstances import Circumstances, gather_circumstances
+from ingest_server.vee.settings import load_settings
+from ingest_server.vee.terms_by_day import Setting
 from protocols.telemetry.reading import Quality
 
 STEPS_PER_DAY = (24, 48, 96, 144, 288)  # the coarsest first; see billing_core.validation.series
@@ -27,10 +30,7 @@ FOREVER_US = 2**62
 HOUR_US, MARK_US, MARKS = 3_600_000_000, 300_000_000, 12  # an hour has twelve marks of five minutes
 ON_GRID_PERCENT = 95  # of a channel's readings: a stray one in between does not make a finer grid
 PROFILE_PERCENT = 25  # of the instants of a grid: fewer readings are no profile
-DAYS_BEFORE, DAYS_AFTER = (
-    14,
-    7,
-)  # around a period: what an estimate may take as models, and what closes a gap at its end
+DAYS_BEFORE, DAYS_AFTER = 28, 7  # around a period: models of estimates and the usual week; what closes a gap at its end
 DOUBTED = int(Quality.SUSPECT)
 
 
@@ -56,6 +56,8 @@ class Channel(NamedTuple):
     last_days: int
     year_wh: int  # of the bill of the same month last year
     year_days: int
+    interval_min: int  # how often the registry expects a reading
+    terms: str  # JSON: the contracts of the month, each [from, to, category, three rates, solar, contracted kW]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class Profile:
         Where what is there was put in by people. [channels × instants]
     around
         What is known beside the readings.
+    settings
+        Parameters that somebody set.
+    check_wh, check_valid
+        What check meters counted, and where; none if no point has one. [Wh; channels × slots]
     """
 
     channels: tuple[Channel, ...]
@@ -87,6 +93,9 @@ class Profile:
     read: NDArray[np.bool_]
     overridden: NDArray[np.bool_]
     around: Circumstances
+    settings: tuple[Setting, ...] = ()
+    check_wh: NDArray[np.int64] | None = None
+    check_valid: NDArray[np.bool_] | None = None
 
     @property
     def days(self) -> int:
@@ -112,7 +121,8 @@ class Profile:
 class Gathered:
     """All channels of a chunk, and those among them that have a profile, by grid; how many rows were read.
 
-    ``alone`` are those without a profile, and ``around`` what is known of them.
+    ``alone`` are those without a profile, and ``around`` what is known of them. ``settings`` are parameters that
+    somebody set.
     """
 
     channels: tuple[Channel, ...]
@@ -120,6 +130,7 @@ class Gathered:
     rows: int
     alone: tuple[Channel, ...]
     around: Circumstances | None
+    settings: tuple[Setting, ...] = ()
 
 
 def channels_of(connection: Connection[Any], period: Period, selection: Selection, chunk: Chunk) -> list[Channel]:
@@ -148,12 +159,26 @@ def gather(connection: Connection[Any], period: Period, selection: Selection, ch
     stored = _rows(connection, ids, window)
     overlay = _overlay(connection, ids, window)
     around = gather_circumstances(connection, channels, period, first_on, days)
-    profiles = tuple(_profiles(channels, stored, overlay, (first_on, days), around))
+    settings = load_settings(connection, channels, period)
+    profiles = tuple(
+        _with_checks(connection, replace(each, settings=settings))
+        for each in _profiles(channels, stored, overlay, (first_on, days), around)
+    )
     profiled = {each for profile in profiles for each in profile.channels}
     alone = [row for row, each in enumerate(channels) if each not in profiled]
     return Gathered(
-        tuple(channels), profiles, len(stored["channel"]), tuple(channels[row] for row in alone), around.chosen(alone)
+        tuple(channels),
+        profiles,
+        len(stored["channel"]),
+        tuple(channels[row] for row in alone),
+        around.chosen(alone),
+        settings,
     )
+
+
+def _with_checks(connection: Connection[Any], profile: Profile) -> Profile:
+    found = check_profile(connection, profile)
+    return profile if found is None else replace(profile, check_wh=found[0], check_valid=found[1])
 
 
 _LAYOUT = {"channel": Field("i4"), "at": Field("i8"), "value": Field("i8"), "quality": Field("i2")}

@@ -13,15 +13,16 @@ from billing_core.rounding import ENERGY_WH_MAX
 from billing_core.validation import meter_rules, period_rules, screening
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import Finding, found
-from billing_core.validation.parameters import Columns, columns_on, load_parameters
-from billing_core.validation.series import METER_CLASSES, Intervals, Registers, Status
+from billing_core.validation.parameters import Columns
+from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.sum_check import v31_rates
 from billing_core.validation.validate import MeterData, Validation, validate
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
+from ingest_server.vee.before import history_peak, usual_week
 from ingest_server.vee.circumstances import SHIFT_PART, Circumstances
 from ingest_server.vee.fill import Proposed, fill, propose
-from ingest_server.vee.gather import DAYS_BEFORE, Channel, Profile
+from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
     hash_of_month,
     month_energy,
@@ -29,12 +30,23 @@ from ingest_server.vee.month_rules import (
     own_total,
     usual_daily_wh,
 )
+from ingest_server.vee.plates import INVERTER, UNKNOWN, limit_wh, master_data
+from ingest_server.vee.terms_by_day import (
+    Setting,
+    Stretch,
+    chosen_rows,
+    class_of,
+    days_served,
+    parameters_of,
+    stretches_of,
+    validate_by_day,
+)
 
 UNIT_WH = 1_000  # digits of a register count kWh
 MONTH_DAYS = 30
+UNUSUAL = "V50"
+SCREEN_DAYS = 14  # before the month, with which V51, V52 and V54 compare it
 DAY_MS = 86_400_000
-HOUSEHOLD, SHOP, LARGE = range(len(METER_CLASSES))
-CLASSES = {"residential": HOUSEHOLD, "prepaid": HOUSEHOLD, "business": SHOP, "lighting_admin": SHOP, "tourism": SHOP}
 NIGHT_FROM, NIGHT_UNTIL = 19, 5  # hours: dark on every day of the year anywhere in Vietnam
 
 
@@ -63,21 +75,33 @@ class Judged:
     applied: frozenset[str]  # ids of the rules that had the data they need, whatever they found
 
 
-def hash_of(profile: Profile, row: int) -> str:
+def hash_of(profile: Profile, row: int, period: Period) -> str:
     """Return what names everything that a row is judged by."""
     channel = profile.channels[row]
-    digest = hashlib.sha256(repr((*channel, profile.first_on, profile.slots_per_day)).encode())
+    told = _set_for(stretches_of(channel, profile.settings, period))
+    digest = hashlib.sha256(repr((*channel, profile.first_on, profile.slots_per_day, *told)).encode())
     digest.update(profile.index_wh[row].astype("<i8").tobytes())
     digest.update(profile.quality[row].astype("<i2").tobytes())
     digest.update(np.packbits(profile.read[row]).tobytes())
     digest.update(profile.around.hash_of(row))
+    if profile.check_wh is not None and profile.check_valid is not None and profile.check_valid[row].any():
+        digest.update(np.where(profile.check_valid[row], profile.check_wh[row], -1).astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _set_for(stretches: list[Stretch]) -> list[tuple[date, tuple[tuple[str, int], ...]]]:
+    """Return what was set, and from which day; nothing where nothing was, so that such a month keeps its hash."""
+    return [(each.first_on, each.values) for each in stretches if each.values]
 
 
 def judge(profile: Profile, period: Period) -> Judged:
     """Apply the rules to a profile and propose readings where they are missing or failed."""
-    channels = profile.channels
-    parameters = _parameters(channels, period)
+    hashes = tuple(hash_of(profile, row, period) for row in range(len(profile.channels)))
+    stretches = [stretches_of(each, profile.settings, period) for each in profile.channels]
+    last_ones = [each[-1] for each in stretches]
+    channels = tuple(each.channel for each in last_ones)
+    profile = replace(profile, channels=channels)
+    parameters = parameters_of(last_ones, period)
     wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
     at_point = profile.at_point()
     believed = profile.read & ~wrong & at_point
@@ -87,8 +111,9 @@ def judge(profile: Profile, period: Period) -> Judged:
     beyond: NDArray[np.bool_] = np.abs(primary) > ENERGY_WH_MAX
     primary[beyond], missing = 0, missing | beyond
     intervals = Intervals(energy_wh=primary, missing=missing, slots_per_day=profile.slots_per_day)
-    data = _meter_data(profile, intervals, registers, _limit(profile, parameters))
-    result = validate(data, parameters)
+    limit = limit_wh(channels, profile.around.plate, parameters, profile.slots_per_day)
+    data = _meter_data(profile, intervals, registers, limit, parameters)
+    result = _by_stretch(profile, data, validate(data, parameters), stretches, period)
     first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
     hung = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1)
     whole_day = np.asarray(hung.all(axis=2))
@@ -100,10 +125,11 @@ def judge(profile: Profile, period: Period) -> Judged:
         *_of_period(profile, result, parameters, (first, last)),
         *_rates_against_total(profile, registers),
         _siblings(profile),
-        meter_rules.v04_use_without_service(result.scan, _in_service(profile)),
+        master_data(channels, profile.around.plate, np.where(believed, profile.index_wh, 0).max(axis=1)),
+        meter_rules.v04_use_without_service(result.scan, days_served(stretches, profile.first_on, profile.days)),
         *month_findings(channels, profile.around, parameters, period, by_register=False),
     ]
-    listed = _listed(findings, profile, asked, period)
+    listed = _with_support(_listed(findings, profile, asked, period))
     gaps = fill(profile, data, believed, result, period)
     proposed, left = (
         propose(profile, data, gaps, believed, parameters) if gaps is not None else ([], np.zeros(0, dtype=np.int64))
@@ -117,7 +143,7 @@ def judge(profile: Profile, period: Period) -> Judged:
     usual = np.median(result.scan.total, axis=1).astype(np.int64) * MONTH_DAYS
     return Judged(
         channels,
-        tuple(hash_of(profile, row) for row in range(len(channels))),
+        hashes,
         severity,
         usual,
         listed,
@@ -143,16 +169,15 @@ def _registers(profile: Profile, believed: NDArray[np.bool_]) -> Registers:
     )
 
 
-def _limit(profile: Profile, parameters: Columns) -> NDArray[np.int64]:
-    """Return the most energy of an interval, from the contracted power; 0 where the contract names none. [Wh]"""
-    contracted = np.array([each.contracted_kw for each in profile.channels], dtype=np.int64) * 1_000
-    return contracted * parameters["contract_percent"] // 100 * 24 // profile.slots_per_day
-
-
-def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, limit_wh: NDArray[np.int64]) -> MeterData:
+def _meter_data(
+    profile: Profile,
+    intervals: Intervals,
+    registers: Registers,
+    limit_wh: NDArray[np.int64],
+    parameters: Columns,
+) -> MeterData:
     n = len(profile.channels)
     export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
-    nothing = np.zeros(n, dtype=np.int64)
     around = profile.around
     set_far = around.shift_ms * SHIFT_PART * profile.slots_per_day > DAY_MS
     data = MeterData(
@@ -162,7 +187,8 @@ def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, li
         two_way=np.zeros(n, dtype=np.bool_),
         status=around.status | np.where(set_far, np.int32(Status.CLOCK_SET), np.int32(0)),
         clock_offset_s=around.offset_ms // 1_000,
-        history_peak_wh=_history_peak(intervals),
+        history_peak_wh=history_peak(intervals),
+        band=usual_week(profile, intervals, parameters),
     )
     if not export.any():
         return data
@@ -174,25 +200,30 @@ def _meter_data(profile: Profile, intervals: Intervals, registers: Registers, li
         export=replace(intervals, energy_wh=sold),
         night=night[None, :],
         solar=np.array([each.solar for each in profile.channels]),
-        inverter_w=nothing,  # nobody says how large it is
+        inverter_w=around.plate[:, INVERTER].clip(0),
     )
 
 
-def _history_peak(intervals: Intervals) -> NDArray[np.int64]:
-    """Return the median peak of the complete days before the month; 0 where they are too few. [Wh, rows]"""
-    days = slice(0, DAYS_BEFORE * intervals.slots_per_day)
-    shape = (intervals.meters, DAYS_BEFORE, intervals.slots_per_day)
-    complete = ~intervals.missing[:, days].reshape(shape).any(axis=2)
-    peak = np.where(complete, intervals.energy_wh[:, days].reshape(shape).max(axis=2), -1)
-    ordered, count = np.sort(peak, axis=1), complete.sum(axis=1)
-    middle = ordered[np.arange(len(ordered)), DAYS_BEFORE - (count + 1) // 2 - (count == 0)]
-    return np.where(count * 2 >= DAYS_BEFORE, middle, 0)
-
-
-def _in_service(profile: Profile) -> NDArray[np.bool_]:
-    """Say which points have a contract on any day of the month. [rows × days]"""
-    contract = np.array([bool(each.category) for each in profile.channels])
-    return np.broadcast_to(contract[:, None], (len(contract), profile.days))
+def _by_stretch(
+    profile: Profile, data: MeterData, result: Validation, stretches: list[list[Stretch]], period: Period
+) -> Validation:
+    """Judge the days before a contract or a parameter changed by what held then."""
+    for number in range(max(map(len, stretches), default=1) - 1):
+        rows = [row for row, mine in enumerate(stretches) if number < len(mine) - 1]
+        held = [stretches[row][number] for row in rows]
+        where = np.zeros((len(stretches), profile.days), dtype=np.bool_)
+        for row, each in zip(rows, held, strict=True):
+            where[row, (each.first_on - profile.first_on).days : (each.last_on - profile.first_on).days + 1] = True
+        place = np.array(rows, dtype=np.int64)
+        channels, parameters = [each.channel for each in held], parameters_of(held, period)
+        part = chosen_rows(data, place)
+        part = replace(
+            part,
+            limit_wh=limit_wh(channels, profile.around.plate[place], parameters, profile.slots_per_day),
+            solar=None if part.solar is None else np.array([each.solar for each in channels]),
+        )
+        result = validate_by_day(data, result, part, parameters, where)
+    return result
 
 
 def _siblings(profile: Profile) -> Finding:
@@ -209,11 +240,22 @@ def _siblings(profile: Profile) -> Finding:
     return replace(finding, mask=finding.mask[meter] & (present[meter] > 0) & ~came, evidence=evidence)
 
 
-def judge_months(channels: tuple[Channel, ...], around: Circumstances, period: Period) -> Judged:
+def judge_months(
+    channels: tuple[Channel, ...], around: Circumstances, period: Period, settings: tuple[Setting, ...] = ()
+) -> Judged:
     """Apply the rules to registers that have no profile, by what they showed at the months' ends."""
-    parameters = _parameters(channels, period)
+    stretches = [stretches_of(each, settings, period) for each in channels]
+    hashes = tuple(
+        hash_of_month(each, around, row, f"{period} {_set_for(stretches[row])}") for row, each in enumerate(channels)
+    )
+    channels = tuple(each[-1].channel for each in stretches)
+    parameters = parameters_of([each[-1] for each in stretches], period)
     energy, known = month_energy(channels, around)
-    findings = month_findings(channels, around, parameters, period, by_register=True)
+    highest = np.where(around.quality == UNKNOWN, 0, around.value).max(axis=1)
+    findings = [
+        *month_findings(channels, around, parameters, period, by_register=True),
+        master_data(channels, around.plate, highest),
+    ]
     listed = [
         Found(row, each.rule.id, each.rule.version, int(each.severities()[row]), period.first_on, each.at(row))
         for each in findings
@@ -223,7 +265,6 @@ def judge_months(channels: tuple[Channel, ...], around: Circumstances, period: P
     for each in listed:
         severity[each.row] = max(severity[each.row], each.severity)
     usual = np.where(known, energy * MONTH_DAYS // period.days, usual_daily_wh(channels) * MONTH_DAYS)
-    hashes = tuple(hash_of_month(each, around, row, period) for row, each in enumerate(channels))
     return Judged(
         channels,
         hashes,
@@ -234,11 +275,6 @@ def judge_months(channels: tuple[Channel, ...], around: Circumstances, period: P
         np.zeros(len(channels), dtype=np.int64),
         frozenset(each.rule.id for each in findings),
     )
-
-
-def _parameters(channels: tuple[Channel, ...], period: Period) -> Columns:
-    classes = np.array([CLASSES.get(each.category, LARGE) for each in channels], dtype=np.int8)
-    return columns_on(load_parameters(), period.first_on, classes)
 
 
 def _misread(profile: Profile, wrong: NDArray[np.bool_]) -> Finding:
@@ -295,29 +331,41 @@ def _of_period(profile: Profile, result: Validation, parameters: Columns, span: 
     ]
     known = (result.scan.missing == 0) & (result.verdict.severity < int(Severity.FAIL))
     daily = result.scan.total
-    rows = np.flatnonzero(own & known[:, :last].all(axis=1))
+    begin = max(0, first - SCREEN_DAYS)
+    seen = slice(begin, last)
+    rows = np.flatnonzero(own & known[:, seen].all(axis=1))
     if rows.size > 1 and last >= MONTH_DAYS:
-        peers = np.array([CLASSES.get(channels[row].category, LARGE) for row in rows], dtype=np.int64)
-        step = screening.v51_change_point(daily[rows, :last], known[rows, :last], peers)
+        peers = np.array([class_of(channels[row].category) for row in rows], dtype=np.int64)
+        step = screening.v51_change_point(daily[rows, seen], known[rows, seen], peers)
         lowest = screening.v52_lowest(energy[rows], peers, np.ones(rows.size, dtype=np.bool_))
-        found_here.append(_spread_rows(step, rows, daily.shape))
-        screens = (lowest, screening.v54_volatility(daily[rows, :last]))
+        found_here.append(_spread_rows(step, rows, daily.shape, begin))
+        screens = (lowest, screening.v54_volatility(daily[rows, seen]))
         found_here.extend(_spread_rows(screen, rows, daily.shape[:1]) for screen in screens)
     return found_here
 
 
-def _spread_rows(finding: Finding, rows: NDArray[np.int64], shape: tuple[int, ...]) -> Finding:
-    """Return a finding about some rows as one about all of them."""
+def _spread_rows(finding: Finding, rows: NDArray[np.int64], shape: tuple[int, ...], begin: int = 0) -> Finding:
+    """Return a finding about some rows, from a day on, as one about all rows and days."""
 
     def whole(column: NDArray[Any]) -> NDArray[Any]:
         spread = np.zeros(shape, dtype=column.dtype)
         if column.ndim > 1:
-            spread[rows, : column.shape[1]] = column
+            spread[rows, begin : begin + column.shape[1]] = column
         else:
             spread[rows] = column
         return spread
 
     return replace(finding, mask=whole(finding.mask), evidence={n: whole(c) for n, c in finding.evidence.items()})
+
+
+def _with_support(listed: list[Found]) -> list[Found]:
+    """Leave out V50 of registers that nothing else speaks against: by itself it minds a fifth of all days.
+
+    Four values an hour of the week are few, and people's weeks differ; see docs/domain/validation-applied.md. Beside
+    another finding it says which days to look at.
+    """
+    others = {each.row for each in listed if each.rule != UNUSUAL and each.severity >= int(Severity.CASE)}
+    return [each for each in listed if each.rule != UNUSUAL or each.row in others]
 
 
 def _listed(findings: list[Finding], profile: Profile, asked: NDArray[np.bool_], period: Period) -> list[Found]:

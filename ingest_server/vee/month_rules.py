@@ -1,4 +1,4 @@
-"""Rules about a month that rest on the registers at its ends: V34, V36 to V40, V53 and V55. No database, no clock."""
+"""Rules about a month that rest on the registers at its ends: V34, V36 to V41, V53 and V55. No database, no clock."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from billing_core.validation.parameters import Columns
 from billing_core.validation.series import Registers
 from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
-from ingest_server.vee.circumstances import CYCLES, UNKNOWN, Circumstances
+from ingest_server.vee.circumstances import CYCLES, Circumstances
 from ingest_server.vee.gather import Channel
+from ingest_server.vee.plates import UNKNOWN, check_meters
 from protocols.telemetry.reading import Quality
 
 UNIT_WH = 1_000  # digits of a register count kWh
@@ -23,9 +24,9 @@ LITTLE_RESOLUTION_WH = 1
 HOURS = 24
 
 
-def hash_of_month(channel: Channel, around: Circumstances, row: int, period: Period) -> str:
-    """Return what names everything that a register without a profile is judged by."""
-    return hashlib.sha256(repr((*channel, str(period))).encode() + around.hash_of(row)).hexdigest()
+def hash_of_month(channel: Channel, around: Circumstances, row: int, period: str) -> str:
+    """Return what names everything that a register without a profile is judged by; ``period`` with what was set."""
+    return hashlib.sha256(repr((*channel, period)).encode() + around.hash_of(row)).hexdigest()
 
 
 def own_total(channels: Sequence[Channel]) -> NDArray[np.bool_]:
@@ -81,6 +82,7 @@ def month_findings(
         meter_rules.v38_estimates(estimated, parameters),
         period_rules.v39_hours_of_use(energy, around.peak_w.clip(0) * multiplier, days * HOURS),
         _only(period_rules.v40_reactive(energy, reactive, parameters), known & (around.reactive_varh != UNKNOWN)),
+        check_meters(energy, known & own, around.plate, around.check),
         _last_digits(around),
         _same_reading(around),
     ]

@@ -3,7 +3,8 @@
 
 from ingest_server.billing.queries import SELECTION
 
-# A channel as it is installed at a point in the window, with what its customer is; the newest contract counts.
+# A channel as it is installed at a point in the window, with what its customer is by the newest contract of the month,
+# and all contracts of the month.
 SELECT_CHANNELS = f"""
     with chosen as (
         select metering_point_id from metering_point
@@ -13,7 +14,8 @@ SELECT_CHANNELS = f"""
            i.installed_at, i.removed_at, coalesce(k.category, ''),
            coalesce(k.three_rates, false), k.solar_regime is not null,
            coalesce(k.contracted_kw, 0), i.role = 'generation', coalesce(b.energy_wh, 0), coalesce(b.days, 0),
-           coalesce(y.energy_wh, 0), coalesce(y.days, 0)
+           coalesce(y.energy_wh, 0), coalesce(y.days, 0), m.interval_min,
+           coalesce(t.terms, '[]')
     from chosen p
     join installation i on i.metering_point_id = p.metering_point_id
      and i.metering_point_id > %(after)s and i.metering_point_id <= %(upto)s
@@ -26,6 +28,13 @@ SELECT_CHANNELS = f"""
           and (k.valid_to is null or k.valid_to >= %(first_on)s)
         order by k.valid_from desc limit 1
     ) k on true
+    left join lateral (
+        select json_agg(json_build_array(valid_from, valid_to, category, three_rates, solar_regime is not null,
+                                         coalesce(contracted_kw, 0)) order by valid_from)::text as terms
+        from contract k
+        where k.metering_point_id = p.metering_point_id and k.valid_from <= %(last_on)s
+          and (k.valid_to is null or k.valid_to >= %(first_on)s)
+    ) t on true
     left join lateral (
         select energy_wh, period_to - period_from + 1 as days from bill
         where bill.metering_point_id = p.metering_point_id and bill.period_from < %(first_on)s

@@ -3,6 +3,7 @@
 Each chunk is committed whole, and a channel whose readings and rules are those of its last judgement is passed over. So
 a run may be killed at any point and begun again, and a second run writes nothing: it reads and hashes, and where no
 channel of a grid in a chunk changed it does not judge. If one did, all of the grid are judged, for they are its peers.
+The balances of transformers come last.
 """
 
 from collections.abc import Callable
@@ -20,16 +21,16 @@ from ingest_server.billing.period import Period, instant_of
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee import queries
+from ingest_server.vee.balances import balance_transformers
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
-from ingest_server.vee.circumstances import Circumstances
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
-from ingest_server.vee.gather import Channel, gather
+from ingest_server.vee.gather import Gathered, gather
 from ingest_server.vee.judge import Judged, hash_of, judge, judge_months
 from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
 from protocols.errors import UnavailableError
 
-POINTS_PER_CHUNK = 500  # some 0.7 million half-hourly readings of one register with the days around a month: 40 MB
+POINTS_PER_CHUNK = 500  # some 1.6 million half-hourly readings of one register with the days around a month: 90 MB
 
 LOCK_CLASS = 0x76656572  # "veer": a second run of a month waits, and then finds the work done
 LOCK_PERIOD = "select pg_advisory_lock(%(class)s, %(month)s)"
@@ -115,6 +116,7 @@ def run_vee(
                 for job, outcome in zip(jobs, in_order(executor, carry_out, jobs, ahead=ahead), strict=True):
                     total.add(outcome)
                     progress(job.chunk.points_so_far, chunks[-1].points_so_far)
+            total.add(Outcome(findings=balance_transformers(connection, row[0], period, selection)))
     except BrokenProcessPool as error:
         raise UnavailableError(
             f"validation of {period}: a worker died ({error}); run again: it goes on there"
@@ -128,7 +130,7 @@ def carry_out(job: Job) -> Outcome:
         gathered = gather(connection, job.period, job.selection, job.chunk)
         outcome = Outcome(readings=gathered.rows, channels=len(gathered.channels))
         for profile in gathered.profiles:
-            hashes = [hash_of(profile, row) for row in range(len(profile.channels))]
+            hashes = [hash_of(profile, row, job.period) for row in range(len(profile.channels))]
             kept = left_alone(connection, job.period, job.rule_set, profile.channels, hashes)
             if kept is not None:
                 outcome.unchanged += len(hashes)
@@ -146,7 +148,7 @@ def carry_out(job: Job) -> Outcome:
                 if proposal.row in written:
                     _propose_profile(connection, job, judged, proposal, outcome)
         if gathered.around is not None and gathered.alone:
-            _judge_alone(connection, job, gathered.alone, gathered.around, outcome)
+            _judge_alone(connection, job, gathered, outcome)
         ends = ends_of(connection, job.period, gathered.channels, actor=job.actor, now=job.now, rule_set=job.rule_set)
         outcome.ends_left = ends.left
         outcome.proposed += len(ends.changes)
@@ -155,11 +157,11 @@ def carry_out(job: Job) -> Outcome:
     return outcome
 
 
-def _judge_alone(
-    connection: Connection[Any], job: Job, channels: tuple[Channel, ...], around: Circumstances, outcome: Outcome
-) -> None:
+def _judge_alone(connection: Connection[Any], job: Job, gathered: Gathered, outcome: Outcome) -> None:
     """Judge registers without a profile by what they showed at the months' ends."""
-    judged = judge_months(channels, around, job.period)
+    assert gathered.around is not None, "registers were gathered with what is known around them"
+    channels = gathered.alone
+    judged = judge_months(channels, gathered.around, job.period, gathered.settings)
     written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
     outcome.judged += len(written)
     outcome.unchanged += len(channels) - len(written)

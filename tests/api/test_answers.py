@@ -1,12 +1,12 @@
 """What the API answers to good questions."""
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from billing_core.commands import FLAGS, OPTIONS
 from billing_core.quote import quote
 from billing_core.request_text import request_from_text
 from ingest_server.api.parameters import QuoteWords
@@ -86,6 +86,8 @@ def test_gateways_tell_what_is_missing_of_each_generation(api: Api):
 def test_the_chart_knows_half_hours_marks_and_holes_and_loses_no_energy(api: Api):
     chart = api.get("/v1/meters/M-0002/chart", **{"from": FROM, "to": TO})
     [series] = chart["series"]
+    assert chart["multiplied"] is False
+    assert chart["multipliers"] == [{"from": "2025-01-01T00:00:00Z", "to": None, "multiplier": 1}]
     assert len(series["energy"]) == len(series["quality"]) == 31 * 48
     assert series["energy"][:9] == [100] * 9
     assert series["energy"][9:20] == [None] * 11
@@ -126,13 +128,17 @@ def test_what_is_held_is_listed_with_its_reason(api: Api):
     assert api.get("/v1/holds", period="2026-09")["items"] == []
 
 
-def test_every_word_of_the_command_is_one_of_the_api():
-    taken = set(re.findall(r"``(\w+)``", request_from_text.__doc__.partition("Raises")[0])) - {
-        "_",
-        "congto quote",
-        "None",
-    }
-    assert taken <= {field.alias or name for name, field in QuoteWords.model_fields.items()}
+def test_every_word_of_the_command_is_one_of_the_api_and_the_other_way_round():
+    of_command = {option.removeprefix("--").replace("-", "_") for option, _, _ in OPTIONS} | set(FLAGS)
+    of_api = {field.alias or name for name, field in QuoteWords.model_fields.items()}
+    assert of_api - {"language"} == of_command
+
+
+def test_many_changes_of_households_are_quoted(api: Api):
+    changes = ",".join(f"2025-12-{day:02}={day % 5 + 1}" for day in range(2, 20))
+    asked = {"category": "residential", "from": "2025-12-01", "to": "2025-12-31", "kwh": "900"}
+    answer = api.get("/v1/quote", **asked, households_change=changes)
+    assert answer["total"] < api.get("/v1/quote", **asked)["total"]
 
 
 def test_a_demand_and_several_uses_are_quoted(api: Api):

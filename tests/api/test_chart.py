@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server.api.chart import STEP_US, Series, half_hours
+from ingest_server.api.chart import STEP_US, Series, half_hours, multipliers
 
 FROM_US = 1_790_787_600_000_000  # 2026-09-30T17:00:00Z
 SLOTS = 48
@@ -56,6 +56,22 @@ def test_a_half_hour_carries_the_marks_of_both_its_readings():
 def test_a_register_that_passes_its_end_goes_on_and_one_that_fell_is_not_known():
     assert drawn({0: 9_999_900, 1: 100}, digits=4).energy[0] == 200
     assert drawn({0: 5_000_000, 1: 4_000_000}, digits=4).energy[0] == -1
+
+
+def test_only_the_multipliers_of_the_days_drawn_are_told():
+    hung = [
+        {"installed_at": since, "removed_at": until, "multiplier": factor}
+        for since, until, factor in (
+            ("2025-01-01T00:00:00Z", "2026-09-30T17:00:00Z", 20),
+            ("2026-09-30T17:00:00Z", "2026-10-05T02:00:00Z", 40),
+            ("2026-10-05T02:00:00Z", None, 80),
+            ("2026-11-01T00:00:00Z", None, 1),
+        )
+    ]
+    assert multipliers(hung, "2026-09-30T17:00:00Z", "2026-10-31T17:00:00Z") == [
+        {"from": "2026-09-30T17:00:00Z", "to": "2026-10-05T02:00:00Z", "multiplier": 40},
+        {"from": "2026-10-05T02:00:00Z", "to": None, "multiplier": 80},
+    ]
 
 
 def test_a_register_that_was_never_read_is_one_gap_of_unknown_energy():

@@ -44,14 +44,14 @@ def used(server: int) -> Iterator[Used]:
             found.memory_max = max(found.memory_max, _memory({os.getpid(), server}))
 
     watcher = threading.Thread(target=watch)
-    own_s, server_s = _own_s(), _server_s(server)
+    own_s, server_s = _own_s(), processor_s(server)
     watcher.start()
     try:
         yield found
     finally:
         done.set()
         watcher.join()
-        found.own_s, found.server_s = _own_s() - own_s, _server_s(server) - server_s
+        found.own_s, found.server_s = _own_s() - own_s, processor_s(server) - server_s
 
 
 def _own_s() -> float:
@@ -59,8 +59,8 @@ def _own_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in own)
 
 
-def _server_s(server: int) -> float:
-    """Return what the server and its processes used; of one that has ended its parent knows."""
+def processor_s(server: int) -> float:
+    """Return what ``server`` and its processes have used; of one that has ended its parent knows."""
     stats = _stats()
     return sum(sum(times) for pid, (parent, times) in stats.items() if server in (pid, parent)) / TICKS
 

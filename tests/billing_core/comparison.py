@@ -15,7 +15,7 @@ from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact import exact_bill
 from deploy.demo.exact_values import ExactBill, NotBillableError, Use
 from tests.billing_core.quote_words import quoted, words_of
-from tests.billing_core.random_uses import as_batch, as_uses
+from tests.billing_core.random_uses import as_batch, as_rate_plan, as_uses, plans_of
 
 Line = tuple[Fraction, int, int]
 
@@ -65,7 +65,8 @@ def _compare(uses: list[Use], rounding: QuotaRounding, billed: list[Use], *, mix
     if mixed:
         charges = charge_uses(batch, as_uses(uses), tariffs, quota_rounding=rounding)
     else:
-        charges = charge(batch, tariffs, quota_rounding=rounding)
+        plans = [as_rate_plan(plan) for plan in plans_of(uses)]
+        charges = charge(batch, tariffs, quota_rounding=rounding, plans=plans)
     lines = _lines(charges, len(uses))
     found = []
     for row, use in enumerate(uses):

@@ -15,7 +15,7 @@ from random import Random
 from deploy.demo.exact_values import Use
 from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
 from tests.billing_core.comparison import differences, quote_differences
-from tests.billing_core.random_uses import CHANGES, random_use, with_reading_at_change
+from tests.billing_core.random_uses import CHANGES, random_use, with_own_plan, with_reading_at_change
 
 LOT = 10_000
 SHOWN_MAX = 5
@@ -24,13 +24,15 @@ SHOWN_MAX = 5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bills", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0, help="the first of them, so that several can share a stream")
     parser.add_argument("--seed", type=int, default=2026)
     arguments = parser.parse_args()
-    begun, done, found = time.monotonic(), 0, []
+    begun, done, found = time.monotonic(), arguments.first, []
     counted: Counter[str] = Counter()
-    while done < arguments.bills:
+    last = arguments.first + arguments.bills
+    while done < last:
         rng = Random(f"{arguments.seed}/{done}")
-        lot = min(LOT, arguments.bills - done)
+        lot = min(LOT, last - done)
         found += compare(rng, lot, counted)
         done += lot
         print(f"{done:,} bills, {len(found)} differ, {time.monotonic() - begun:,.0f} s", flush=True)
@@ -49,13 +51,14 @@ def compare(rng: Random, bills: int, counted: Counter[str]) -> list[str]:
     uses = uses + measured
     counted["days of holders"] += len(uses) - len(measured)
     counted["load profiles"] += len(measured)
-    uses += [with_reading_at_change(random_use(rng), rng) for _ in range(bills - len(uses))]
+    uses += [with_reading_at_change(random_use(rng), rng) for _ in range(bills - len(uses) - some)]
+    uses += [with_own_plan(with_reading_at_change(random_use(rng), rng), rng) for _ in range(some)]
     billed: list[Use] = []
     found += differences(uses, billed)
     counted.update(feature for use in billed for feature in features(use))
     counted["bills, not refused"] += len(billed)
     asked: list[Use] = []
-    found += quote_differences(uses[-some:], asked)
+    found += quote_differences(uses[-2 * some :], asked)
     counted["quotes in words"] += len(asked)
     differing, computed = correction_differences(rng, some)
     counted["corrections of a wrong price"] += computed
@@ -70,6 +73,9 @@ def features(use: Use) -> list[str]:
     found += [] if use.solar is None else [f"solar {use.solar}"]
     found += ["net metering read at a price change"] if use.export_before_kwh is not None else []
     found += ["mixed use read at a price change"] if use.uses and use.before_change_kwh is not None else []
+    found += ["utility's own plan"] if use.plan is not None else []
+    found += ["own plan, demand with ratchet"] if use.plan is not None and use.plan.ratchet_percent is not None else []
+    found += ["own plan, minimum"] if use.plan is not None and use.plan.minimum else []
     found += ["solar settled"] if use.solar and use.settle_carry else []
     found += ["three rates"] if "BT" in use.kwh or any(part.register == "BT" for part in use.meters) else []
     found += ["price change, by days"] if _changes(use) and use.before_change_kwh is None else []

@@ -15,7 +15,8 @@ def words_of(use: Use) -> dict[str, str] | None:
     """Return the words that ask for ``use``; ``None`` if it has something the words do not offer."""
     three, tiered = "BT" in use.kwh, Category(use.category) in TIERED
     without_words = (
-        (use.uses and not tiered and _people(use))
+        use.plan is not None
+        or (use.uses and not tiered and _people(use))
         or (use.cosphi is not None and use.reactive_kvarh is not None)
         or (use.refused_three_rates and (use.uses or three or Category(use.category) not in BY_RATE))
         or (use.demand_kw is not None and use.solar is not None)

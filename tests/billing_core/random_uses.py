@@ -4,18 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.batch import NOT_MEASURED, Batch, batch_of
-from billing_core.codes import Category, Solar, Voltage, codes_of
+from billing_core.batch import NO_PLAN, NOT_MEASURED, Batch, batch_of
+from billing_core.codes import Category, Certainty, Solar, Voltage, codes_of
 from billing_core.mixed_use import Uses
+from billing_core.rate_plan import Ratchet, RatePlan
 from billing_core.registers import COLUMNS, NOT_READ, PartKind, Parts, parts_of, read_registers
 from billing_core.tariff_files import load_tariffs
-from deploy.demo.exact_values import MeterPart, Use
+from deploy.demo.exact_values import MeterPart, OwnPlan, Use
 
 FIRST_DAY, DAYS = date(2015, 3, 16), (date(2026, 12, 31) - date(2015, 3, 16)).days
 UP_TO_2025 = ("lt6", "6_22", "22_110", "ge110", "ge22", "ge6")
@@ -69,6 +71,62 @@ def random_use(rng: Random) -> Use:
         cosphi=Fraction(rng.randint(1, 100), 100) if rng.random() < 0.1 else None,
         demand_kw=Fraction(rng.randint(0, 10**7), 1000) if pilot else None,
         uses=random_shares(rng, category, three) if rng.random() < 0.1 and not pilot else (),
+    )
+
+
+def with_own_plan(use: Use, rng: Random) -> Use:
+    """Return ``use`` billed by a utility's own plan, if it has one use and no pilot."""
+    if use.uses or use.demand_kw is not None:
+        return use
+    plan = random_plan(rng)
+    drawn = Fraction(rng.randint(0, 10**6), 1000) if plan.demand else None
+    before = Fraction(rng.randint(0, 10**6), 1000) if rng.random() < 0.7 else None
+    return replace(use, plan=plan, demand_kw=drawn, demand_before_kw=before)
+
+
+def random_plan(rng: Random) -> OwnPlan:
+    """Return a plan with any of its charges."""
+    energy = rng.choice(({}, {"single": rng.randint(0, 2_000)}, {"rates": (900, 1_400, 600)}, {"tiers": TIERS}))
+    demand, ratchet = rng.choice((0, 0, 30_000)), rng.random() < 0.5
+    return OwnPlan(
+        **energy,
+        fixed=rng.choice((0, 5_000, 40_001)),
+        minimum=rng.choice((0, 25_000, 10**7)),
+        demand=demand,
+        ratchet_percent=rng.choice((50, 80, 100)) if demand and ratchet else None,
+        least_kw=Fraction(rng.choice((0, 20))) if demand and ratchet else Fraction(0),
+        tax_permille=rng.choice((None, 0, 70, 100)),
+    )
+
+
+TIERS = ((25, 400), (150, 600), (None, 1_100))
+
+
+def plans_of(uses: list[Use]) -> list[OwnPlan]:
+    """Return the plans there are, in the order in which batches refer to them."""
+    return list(dict.fromkeys(use.plan for use in uses if use.plan is not None))
+
+
+def as_rate_plan(plan: OwnPlan) -> RatePlan:
+    """Return a plan as the engine takes it."""
+    ends = [0, *(end for end, _ in plan.tiers if end is not None)]
+    ratchet = None
+    if plan.ratchet_percent is not None:
+        ratchet = Ratchet(percent=plan.ratchet_percent, months=3, least_w=wh(plan.least_kw))
+    return RatePlan(
+        name="own",
+        effective_on=date(2015, 1, 1),
+        source="invented",
+        certainty=Certainty.UNVERIFIED,
+        single=plan.single,
+        rates=plan.rates,
+        tiers=tuple(price for _, price in plan.tiers),
+        widths_kwh=tuple(end - before for before, end in pairwise(ends)),
+        fixed_monthly=plan.fixed,
+        minimum_monthly=plan.minimum,
+        demand=plan.demand,
+        ratchet=ratchet,
+        tax_permille=plan.tax_permille,
     )
 
 
@@ -159,6 +217,7 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
     metered = read_registers(as_parts(uses), len(uses))
     read = np.array([bool(use.meters) for use in uses])
     energy = np.array([by_rate(use.kwh) for use in uses])
+    places = {plan: place for place, plan in enumerate(plans_of(uses))}
     batch = batch_of(
         energy_wh=np.where(read[:, np.newaxis], metered.rates_wh, energy),
         start_on=[use.start_on for use in uses],
@@ -185,8 +244,10 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
             [NOT_MEASURED] * 3 if use.before_change_kwh is None else by_rate(use.before_change_kwh) for use in uses
         ],
         export_before_change_wh=[wh(use.export_before_kwh) for use in uses],
-        two_component=[use.demand_kw is not None for use in uses],
+        two_component=[use.demand_kw is not None and use.plan is None for use in uses],
         demand_w=[wh(use.demand_kw) for use in uses],
+        demand_before_w=[wh(use.demand_before_kw) for use in uses],
+        rate_plan=[NO_PLAN if use.plan is None else places[use.plan] for use in uses],
     )
     return batch, np.where(read, metered.hold, 0).astype(np.int8)
 

@@ -151,3 +151,30 @@ def test_the_words_of_a_quote_say_what_was_exported_up_to_the_change_of_price():
     assert found.billed_wh == 250_000
     with pytest.raises(UsageError, match="energy is negative"):
         quote(request_from_text(words | {"export_before_change_kwh": "151"}))
+
+
+@settings(max_examples=100)
+@given(
+    st.sampled_from((Category.BUSINESS, Category.PRODUCTION, Category.LIGHTING_ADMIN, Category.PREPAID)),
+    st.lists(st.tuples(ENERGY, ENERGY, ENERGY), min_size=2, max_size=6),
+    st.booleans(),
+)
+def test_parts_of_a_period_without_tiers_come_to_what_the_whole_does(category, parts, three_rates):
+    """But for half a đồng that each line of a part is rounded by."""
+    parts = [part if three_rates else (sum(part), 0, 0) for part in parts]
+    days = [FIRST_ON + timedelta(days=5 * number) for number in range(len(parts))]
+    ends = [day - timedelta(days=1) for day in days[1:]]
+    spans = [(FIRST_ON, LAST_ON), *zip(days, [*ends, LAST_ON], strict=True)]
+    energies = [tuple(map(sum, zip(*parts, strict=True))), *parts]
+    batch = batch_of(
+        energy_wh=energies,
+        start_on=[start for start, _ in spans],
+        end_on=[end for _, end in spans],
+        category=category.code,
+        three_rates=three_rates,
+    )
+    charges = charge(batch, TARIFFS)
+    assert not charges.hold.any()
+    lines = int((charges.lines().bill > 0).sum())
+    assert abs(int(charges.subtotal[0]) - int(charges.subtotal[1:].sum())) <= (lines + 3) / 2
+    assert charges.billed_wh[0] == charges.billed_wh[1:].sum()

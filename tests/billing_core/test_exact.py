@@ -14,7 +14,7 @@ from deploy.demo.exact import exact_bill, half_up
 from deploy.demo.exact_values import NotBillableError, Use
 from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
 from tests.billing_core.comparison import differences, exactly, quote_differences
-from tests.billing_core.random_uses import random_use, with_reading_at_change
+from tests.billing_core.random_uses import random_use, with_own_plan, with_reading_at_change
 
 BILLS = 2_000
 SEED = 20_260_301
@@ -56,6 +56,17 @@ def test_every_feature_is_among_the_bills_that_are_computed():
     ):
         assert sum(bool(getattr(use, name)) for use in computed) >= least, name
     assert sum(use.category.startswith("wholesale") for use in computed) > 300
+
+
+def test_bills_by_plans_of_a_utility_of_its_own_agree_to_the_dong():
+    rng = Random(SEED)
+    uses = [with_own_plan(use, rng) for use in random_uses()[:800]]
+    billed: list[Use] = []
+    found = differences(uses, billed)
+    assert not found, "\n".join(found[:3])
+    planned = [use.plan for use in billed if use.plan is not None]
+    for name in ("single", "rates", "tiers", "fixed", "minimum", "demand", "ratchet_percent", "tax_permille"):
+        assert sum(bool(getattr(plan, name)) for plan in planned) > 25, name
 
 
 def test_quotes_asked_for_in_words_agree_to_the_dong():

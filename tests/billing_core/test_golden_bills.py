@@ -58,6 +58,7 @@ def test_what_the_source_itself_says_is_met(case: str):
 
 
 READ = {
+    "households": lambda found: float(found.request.households),
     "subtotal": lambda found: found.subtotal,
     "total": lambda found: found.total,
     "quota_kwh": lambda found: [line.quota_wh // 1000 for line in found.lines if line.quota_wh],

@@ -1,6 +1,6 @@
 """The ledger: rows sum to zero, nothing is lost in histories, and the chain shows what was tampered with."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from billing_core.ledger import (
     purchase_entries,
     seal,
 )
+from tests.billing_core.ledger_histories import play
 
 MONEY = st.integers(0, 10**12)
 
@@ -79,7 +80,7 @@ def history(chance: np.random.Generator, documents: int) -> tuple[Entries, Entri
     roofs = numbered[chance.random(documents) < 0.2]
     purchases = purchase_entries(roofs, chance.integers(0, 10**8, roofs.size))
     corrected = numbered[chance.random(documents) < 0.1]
-    differences = difference_entries(corrected, *chance.integers(-(10**8), 10**8, (2, corrected.size)))
+    differences = difference_entries(corrected, *chance.integers(-(10**8), 10**8, (3, corrected.size)))
     made = joined([bills, purchases, differences])
     undone = np.flatnonzero(chance.random(len(made)) < 0.15)
     undone_entries = Entries(posting=made.posting[undone], document=made.document[undone], amount=made.amount[undone])
@@ -102,6 +103,13 @@ def test_a_million_random_histories_sum_to_zero_and_add_up_to_what_plain_integer
             plain[int(made.document[row])][place] += amount
     assert len(plain) == documents // 1000
     assert all(found[document].tolist() == expected for document, expected in plain.items())
+
+
+def test_histories_of_corrected_cancelled_and_new_bills_stand_as_plain_sums_do_and_seal_as_they_should() -> None:
+    counted: Counter[str] = Counter()
+    assert play(np.random.default_rng(20261124), 5_000, counted) == []
+    assert min(counted.values()) >= 3
+    assert counted["billed again after a cancellation"] > 500
 
 
 @given(st.lists(st.tuples(MONEY, MONEY), min_size=1, max_size=20))

@@ -1,5 +1,6 @@
 """Rate plans of utilities elsewhere: fixed and minimum charges, demand with its ratchet, their own prices and tax."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,25 +18,14 @@ from billing_core.codes import Category, Hold, LineKind, Register, Voltage
 from billing_core.engine import charge
 from billing_core.explain import Language, explain_line
 from billing_core.line import BillLine, bill_lines, vat_line
-from billing_core.rate_plan import Ratchet, RatePlan, parse_rate_plan, rate_plan_from_json
+from billing_core.rate_plan import Ratchet, RatePlan, plan_in_force, rate_plan_from_json, rate_plans_of
 from billing_core.tariff_files import load_tariffs
+from deploy.cli import main
 from protocols.errors import UsageError
-from protocols.strict_toml import parse_toml
 
 TARIFFS = load_tariffs()
 FILE = Path(__file__).with_name("utility_elsewhere.toml")
-
-
-def parsed(text: str) -> list[RatePlan]:
-    """Return the plans of a file, of which no key is left over."""
-    found = []
-    for table in parse_toml(text, FILE.name).tables("rate_plan"):
-        found.append(parse_rate_plan(table))
-        table.finish()
-    return found
-
-
-HOME, LATER_HOME, WORKSHOP, MINIMUM = parsed(FILE.read_text())
+HOME, LATER_HOME, WORKSHOP, MINIMUM, PRESS = rate_plans_of(FILE.read_text(), FILE.name)
 OCTOBER = {"start_on": date(2026, 10, 1), "end_on": date(2026, 10, 31)}
 
 
@@ -255,5 +245,43 @@ def test_a_plan_that_is_wrong_is_refused_with_its_place(change: tuple[str, str],
     text = FILE.read_text()
     assert change[0] in text
     with pytest.raises(UsageError, match=told) as caught:
-        parsed(text.replace(*change, 1))
+        rate_plans_of(text.replace(*change, 1), FILE.name)
     assert "utility_elsewhere.toml" in str(caught.value)
+
+
+QUOTE = ("quote", "--from", "2026-10-01", "--to", "2026-10-31", "--language", "en", "--rate-plan", str(FILE))
+
+
+def test_a_quote_by_a_plan_is_what_the_engine_charges(capsys: pytest.CaptureFixture[str]):
+    assert main([*QUOTE, "--plan-name", "home", "--category", "residential", "--kwh", "10"]) == 0
+    told = capsys.readouterr().out
+    assert "Fixed charge" in told
+    assert "Minimum charge" in told
+    assert "27,500" in told
+    shop = ("--category", "business", "--rates", "BT=1000,CD=200,TD=300", "--demand-kw", "30")
+    assert main([*QUOTE, "--plan-name", "workshop", *shop, "--demand-before-kw", "100", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["subtotal"], found["vat"]) == (3_800_000, 266_000)
+
+
+def test_the_plan_of_the_first_day_is_the_newest_up_to_then():
+    assert plan_in_force([LATER_HOME, HOME], "home", date(2026, 10, 31)) == HOME
+    assert plan_in_force([LATER_HOME, HOME], "home", date(2026, 11, 1)) == LATER_HOME
+    assert plan_in_force([PRESS], "press", date(2026, 1, 1)) == PRESS
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--plan-name", "palace"), "found 'palace' and no such plan on 2026-10-01; there are home from 2026-01-01"),
+        ((), "expected plan-name with it"),
+        (("--plan-name", "home", "--uses", "business=40"), "a plan is for one use"),
+        (("--plan-name", "workshop"), "highest demand is missing"),
+        (("--plan-name", "home", "--rate-plan", "nowhere.toml"), "nowhere.toml can't be read"),
+    ],
+)
+def test_a_quote_by_a_plan_that_cannot_be_is_refused(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main([*QUOTE, "--category", "residential", "--kwh", "10", *words]) == 2
+    assert told in capsys.readouterr().err

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,12 +18,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from deploy.demo.exact import tariff_files
 from deploy.demo.exact_values import ExactBill, Use
 from deploy.runtime import lifecycle
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import run_billing
 from tests.billing_runs.district import District
-from tests.billing_runs.random_district import Life, enter, random_life, wanted_bills
+from tests.billing_runs.random_district import Life, Past, enter, random_life, wanted_bills
 
 MONTHS = (("2025-05", "2025-06"), ("2025-12", "2026-01"), ("2026-10", "2026-11"), ("2026-11", "2026-12"))
 """A change of price on 10 May 2025, the end of a year, plain months, and the pilot's first full months."""
@@ -79,7 +79,7 @@ def compare(dsn: str, seed: str, points: int, place: int, counted: Counter[str])
     rng = Random(seed)
     months = tuple(Period.of_month(name) for name in MONTHS[place])
     lives = [random_life(rng, number, months) for number in range(points)]
-    carried: list[dict[int, Fraction]] = [{} for _ in lives]
+    pasts = [Past() for _ in lives]
     district = District(dsn)
     found = []
     try:
@@ -89,8 +89,8 @@ def compare(dsn: str, seed: str, points: int, place: int, counted: Counter[str])
             got: dict[str, dict[Any, Any]] = {}
             for point, first_on, *amounts in district.rows(SELECT_BILLS, (month.first_on, month.last_on)):
                 got.setdefault(point, {})[first_on] = tuple(amounts)
-            for life, surplus in zip(lives, carried, strict=True):
-                wanted = wanted_bills(life, month, surplus)
+            for life, past in zip(lives, pasts, strict=True):
+                wanted = wanted_bills(life, month, past)
                 found += _differences(life, month, wanted, got.get(life.point, {}))
                 counted.update(feature for use, _ in wanted.values() for feature in _features(use))
                 counted["points held" if not wanted else "bills"] += len(wanted) or 1
@@ -110,13 +110,16 @@ def _differences(
 
 
 def _amounts(use: Use, bill: ExactBill) -> tuple[int, ...]:
-    energy = sum(kwh for kwh, price, _ in bill.lines if price and price != _capacity(use, bill))
+    energy = sum(kwh for kwh, price, _ in bill.lines if price and price != _capacity(use))
     return (int(energy * 1000), bill.subtotal, bill.vat, bill.total, bill.purchase or 0, int(bill.carry_out_kwh * 1000))
 
 
-def _capacity(use: Use, bill: ExactBill) -> int:
-    """Return the price of the line that charges capacity, the last of the pilot; none else has its size."""
-    return bill.lines[-1][1] if use.demand_kw else 0
+def _capacity(use: Use) -> int:
+    """Return the price of a kW, which is no energy; no price of a kWh has its size."""
+    if use.plan is not None:
+        return use.plan.demand
+    pilot = tariff_files()["two_component.toml"]["pilot"][-1]
+    return int(pilot[use.voltage]["capacity"]) if use.demand_kw is not None else 0
 
 
 def _features(use: Use) -> list[str]:
@@ -126,7 +129,11 @@ def _features(use: Use) -> list[str]:
     found += ["surplus settled"] if use.settle_carry and use.solar == "net_2017" else []
     found += ["generation metered"] if use.generation_kwh is not None else []
     found += ["reactive energy"] if use.reactive_kvarh is not None else []
-    found += ["pilot"] if use.demand_kw is not None else []
+    found += ["pilot"] if use.demand_kw is not None and use.plan is None else []
+    found += ["utility's own plan"] if use.plan is not None else []
+    found += (
+        ["own plan, demand of a month before"] if use.plan and use.plan.ratchet_percent and use.demand_before_kw else []
+    )
     found += ["mixed use"] if use.uses else []
     found += ["households changed"] if use.household_changes else []
     found += ["households changed several times"] if len(use.household_changes) > 1 else []

@@ -5,6 +5,7 @@ exchanged, roll over and have multipliers; registers read at all instants a bill
 What bills there must be is found day by day from the contracts (:func:`wanted_bills`), not from the code under test.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,10 @@ from random import Random
 from typing import Any
 
 from deploy.demo.exact import DAY, consumed, exact_bill
-from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, Use
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use
 from ingest_server.billing.period import Period, midnight_of
 from protocols.telemetry.reading import Quality
-from tests.billing_core.random_uses import CHANGES
+from tests.billing_core.random_uses import CHANGES, as_rate_plan, random_plan
 from tests.billing_runs.district import GATEWAY, District
 
 RATES = {"BT": "1.0.1.8.1", "CD": "1.0.1.8.2", "TD": "1.0.1.8.3"}
@@ -54,6 +55,7 @@ class Agreement:
     refused: bool = False
     pilot: bool = False
     uses: tuple[tuple[str, str | None, int], ...] = ()
+    plan: OwnPlan | None = None
 
     @property
     def people(self) -> Fraction:
@@ -128,19 +130,30 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
         meters.append(generating)
     for meter in meters:
         _read(rng, meter, instants, {"SG"} if meter.generation else registers)
+        if not meter.generation:
+            _draw(rng, meter, {month.end_at for month in months})
     return Life(number=number, agreements=agreements, meters=tuple(meters), by_hand=by_hand)
 
 
 def _read(rng: Random, meter: Hung, instants: set[datetime], registers: set[str]) -> None:
     """Let a meter count, and be read at instants, when it was hung and when it was taken down."""
     when = sorted({at for at in instants if meter.start_at <= at <= meter.end_at} | {meter.start_at, meter.end_at})
-    for register in sorted(registers):
+    for register in sorted(registers - {"Pmax"}):
         limit = 10 ** (meter.digits + 3)
         index = limit - rng.randrange(10**6) if rng.random() < 0.2 else rng.randrange(limit)
         largest = rng.choice((10**5, 10**6, 5 * 10**6))
         for at in when:
-            meter.said[register, at] = rng.randrange(10**5) if register == "Pmax" else index % limit
+            meter.said[register, at] = index % limit
             index += rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
+
+
+def _draw(rng: Random, meter: Hung, resets: set[datetime]) -> None:
+    """Let a meter keep its highest demand, which is read whenever it is, and set back at the end of a month."""
+    highest = 0
+    for at in sorted({at for _, at in meter.said}):
+        highest = max(highest, rng.randrange(10**5))
+        meter.said["Pmax", at] = highest
+        highest = 0 if at in resets else highest
 
 
 def random_agreements(rng: Random, months: tuple[Period, ...]) -> tuple[Agreement, ...]:
@@ -201,6 +214,8 @@ def random_terms(rng: Random, first_on: date) -> Agreement:
     )
     if category == "production" and rng.random() < 0.2:
         return replace(found, pilot=True)
+    if rng.random() < 0.1 and not found.undeclared and not found.refused:
+        return replace(found, plan=random_plan(rng))
     if rng.random() < 0.15 and not found.undeclared and not found.refused:
         names = rng.sample([name for name in ("residential", "business", "lighting_admin") if name != category], 1)
         uses = tuple(
@@ -208,6 +223,14 @@ def random_terms(rng: Random, first_on: date) -> Agreement:
         )
         return replace(found, uses=uses)
     return found
+
+
+@dataclass(slots=True)
+class Past:
+    """What months hand on to the customers of a point: a surplus [kWh], and the demand of their bills. [kW]"""
+
+    surplus: dict[int, Fraction] = field(default_factory=dict)
+    demand: dict[int, Fraction] = field(default_factory=dict)
 
 
 # What must come out.
@@ -239,26 +262,29 @@ def spans_of(life: Life, month: Period) -> Iterator[Span]:
     yield from found
 
 
-def wanted_bills(life: Life, month: Period, carried: dict[int, Fraction]) -> dict[date, tuple[Use, ExactBill]]:
-    """Return the bills of a month by their first day; none if one of them cannot be. ``carried`` is kept from month
-    to month: the surplus of each customer of the point."""
+def wanted_bills(life: Life, month: Period, past: Past) -> dict[date, tuple[Use, ExactBill]]:
+    """Return the bills of a month by their first day, none if one of them cannot be; keep what they hand on."""
     found: dict[date, tuple[Use, ExactBill]] = {}
-    before = dict(carried)
-    carried.clear()
+    surplus, demand = dict(past.surplus), dict(past.demand)
+    past.surplus.clear()
+    past.demand.clear()
     try:
         for span in spans_of(life, month):
-            use = use_of(life, span, month, before.get(span.agreements[0].customer, Fraction(0)))
-            before[span.agreements[0].customer] = Fraction(0)
+            customer = span.agreements[0].customer
+            use = use_of(life, span, month, surplus.pop(customer, Fraction(0)), demand.get(customer))
             found[span.first_on] = (use, exact_bill(use))
             if span.last_on == month.last_on:
-                carried[span.agreements[0].customer] = found[span.first_on][1].carry_out_kwh
+                past.surplus[customer] = found[span.first_on][1].carry_out_kwh
+            if use.demand_kw is not None:
+                past.demand[customer] = max(use.demand_kw, past.demand.get(customer, Fraction(0)))
     except NotBillableError:
-        carried.clear()
+        past.surplus.clear()
+        past.demand.clear()
         return {}
     return found
 
 
-def use_of(life: Life, span: Span, month: Period, carry_in: Fraction) -> Use:
+def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_before: Fraction | None) -> Use:
     """Return what was used in a span, in the terms of the recomputation."""
     first, last = span.agreements[0], span.agreements[-1]
     start_at, end_at = midnight_of(span.first_on), midnight_of(span.last_on + DAY)
@@ -267,12 +293,13 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction) -> Use:
     changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
     before = exported = None
     by_days = first.category == "residential" and life.by_hand
-    if changes and not first.pilot and not (by_days and (first.solar == "net_2017" or first.uses)):
+    own_prices = first.plan is not None and first.plan.prices_energy
+    if changes and not first.pilot and not own_prices and not (by_days and (first.solar == "net_2017" or first.uses)):
         change_at = midnight_of(changes[0])
         if _read_on(life, change_at, names[0]):
             before = consumed(_parts(life, start_at, change_at, names))
             exported = _sum(_parts(life, start_at, change_at, ("export",))) if first.solar == "net_2017" else None
-    if changes and before is None and first.category == "residential" and not life.by_hand:
+    if changes and before is None and not own_prices and first.category == "residential" and not life.by_hand:
         raise NotBillableError("a household that is read at a distance is read at a change of price too")
     surplus = first.solar is not None and first.solar.startswith("surplus")
     generation = _parts(life, start_at, end_at, ("SG",), generation=True)
@@ -302,7 +329,9 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction) -> Use:
         refused_three_rates=first.refused,
         before_change_kwh=before,
         export_before_kwh=exported,
-        demand_kw=demand if first.pilot else None,
+        demand_kw=demand if first.pilot or (first.plan is not None and first.plan.demand) else None,
+        demand_before_kw=demand_before,
+        plan=first.plan,
         uses=tuple((name, voltage or "lt6", Fraction(share, 100)) for name, voltage, share in first.uses),
     )
 
@@ -353,9 +382,12 @@ def enter(district: District, lives: list[Life]) -> None:
     district.copy(
         "channel (meter_id, obis, unit)", [(meter, OBIS[name], UNITS.get(name, "Wh")) for meter, name in registers]
     )
+    plans = dict.fromkeys(each.plan for life in lives for each in life.agreements if each.plan is not None)
+    figures = [(_name(plan), SINCE, replace(as_rate_plan(plan), name=_name(plan)).text) for plan in plans]
+    district.copy("rate_plan (name, effective_on, figures)", figures)
     columns = (
         "metering_point_id, valid_from, valid_to, category, voltage, households, tenants, three_rates, solar_regime, "
-        "contracted_kw, undeclared_rental, refused_three_rates, two_component, uses, customer_id"
+        "contracted_kw, undeclared_rental, refused_three_rates, two_component, uses, rate_plan, customer_id"
     )
     district.copy(f"contract ({columns})", [_contract(life, each) for life in lives for each in life.agreements])
     channels = {(meter, obis): channel for channel, meter, obis in district.rows(CHANNELS)}
@@ -372,6 +404,10 @@ def enter(district: District, lives: list[Life]) -> None:
 CHANNELS = "select channel_id, meter_id, obis from channel"
 
 
+def _name(plan: OwnPlan) -> str:
+    return "plan " + hashlib.sha256(repr(plan).encode()).hexdigest()[:12]
+
+
 def _contract(life: Life, each: Agreement) -> tuple[Any, ...]:
     uses = [
         {"category": name, "share_percent": share} | ({} if voltage is None else {"voltage": voltage})
@@ -381,5 +417,6 @@ def _contract(life: Life, each: Agreement) -> tuple[Any, ...]:
         *(life.point, each.first_on, each.last_on, each.category, each.voltage, each.households, each.tenants),
         *(each.three_rates, each.solar, each.contracted_kw, each.undeclared, each.refused, each.pilot),
         json.dumps(uses) if uses else None,
+        None if each.plan is None else _name(each.plan),
         life.customer(each.customer) if each.customer else None,
     )

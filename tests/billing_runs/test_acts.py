@@ -246,7 +246,10 @@ def test_the_commands_go_from_a_plan_to_an_explained_issued_bill(
 
     november = ("--period", "2026-10")
     assert "PD0100" in say("plan", *november)
-    assert "to be signed by a director" in say("status", "--period", "2026-11", status=1)
+    vietnamese = say("status", "--period", "2026-11", status=1)
+    assert "điện năng [kWh]" in vietnamese
+    assert "cần giám đốc ký duyệt" in vietnamese
+    assert "to be signed by a director" in say("status", "--period", "2026-11", "--language", "en", status=1)
     assert "control asks for director" in say("release", bill, "--as", "Lan", "--note", "ok", status=2)
     assert f"bill {bill} released by Sơn" in say("release", bill, "--as", "Sơn", "--role", "director", "--note", "đúng")
     assert "1 bills of 2026-11 issued by Lan" in say("issue", "--period", "2026-11", "--as", "Lan")
@@ -254,7 +257,8 @@ def test_the_commands_go_from_a_plan_to_an_explained_issued_bill(
     assert "Tier 6" in say("explain", bill, "--language", "en")
     assert "6 bills computed again: 6 are the same, 0 are not" not in say("replay", "--period", "2026-11")
     assert json.loads(say("replay", bill, "--json")) == {"replayed": 1, "different": []}
-    assert "every block is as it was sealed" in say("ledger")
+    assert "every block is as it was sealed" in say("ledger", "--language", "en")
+    assert "mọi khối còn nguyên như lúc niêm phong" in say("ledger")
     assert "found 0 of 1 bills" in say("replay", "999", status=2)
     assert "expected a person's name" in say("issue", "--period", "2026-11", "--as", " ", status=2)
     assert "--note: missing" in say("cancel", bill, "--as", "Minh", "--role", "head", "--note", " ", status=2)

@@ -12,10 +12,10 @@ from billing_core.quote import QuoteRequest, quote
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing
-from ingest_server.billing.stored import list_bills, load_bill
+from ingest_server.billing.stored import every_hold, list_bills, load_bill
 from ingest_server.registry.store import load_registry
 from protocols.errors import UsageError
-from tests.billing_runs.district import IMPORT, OCTOBER, District, household
+from tests.billing_runs.district import EXPORT, IMPORT, NOVEMBER, OCTOBER, Customer, District, household
 
 pytestmark = pytest.mark.integration
 OLD = household(1)
@@ -33,7 +33,13 @@ customer = "{NEW_ID}"
 """
 
 
-def contracts(moved_in: date = CHANGE_ON, more: str = "") -> str:
+SURPLUS = """
+    select b.period_from, s.energy_wh, s.carried_in_wh, s.carried_out_wh
+    from solar_purchase s join bill b using (bill_id) where b.period_from >= %s order by 1
+"""
+
+
+def contracts(moved_in: date = CHANGE_ON, more: str = "", of_old: str = "") -> str:
     """Return the contract of who moves out, ended the day before, and of who moves in."""
     return f"""
 [[contract]]
@@ -41,6 +47,7 @@ metering_point = "{OLD.point}"
 valid_from = 2025-01-01
 valid_to = {moved_in - timedelta(days=1)}
 category = "residential"
+{of_old}
 
 [[contract]]
 metering_point = "{OLD.point}"
@@ -122,6 +129,37 @@ def test_without_a_reading_between_both_are_held(district: District):
     district.add([OLD])
     load(district, NEW_CUSTOMER + contracts())
     assert [hold.reason for hold in bill(district).holds] == ["missing_register_reading"]
+
+
+def test_what_is_held_is_told_of_the_customer_of_the_period(district: District):
+    """October is the old one's, also after another customer moved in in November; then November is the new one's."""
+    district.add([OLD])
+    district.forget(OLD.meter, IMPORT, OCTOBER.end_at)
+    load(district, NEW_CUSTOMER + contracts(NOVEMBER.first_on))
+    for month, customer in ((OCTOBER, (OLD.customer_id, OLD.name)), (NOVEMBER, (NEW_ID, NEW_NAME))):
+        run_billing(district.dsn, month)
+        [hold] = every_hold(district.connection, month)
+        assert (hold["customer_id"], hold["customer_name"]) == customer
+
+
+def test_the_surplus_of_who_moves_out_is_bought_and_never_handed_to_who_moves_in(district: District):
+    """Net metering: 100 kWh are left of September and 40 of his October; the new one begins with nothing."""
+    roof = Customer(number=1, registers={IMPORT: (0, 10_000), EXPORT: (0, 110_000)}, solar_regime="net_2017")
+    september, october, moved_in = Period.of_month("2025-09"), Period.of_month("2025-10"), date(2025, 10, 11)
+    district.add([roof], september)
+    assert run_billing(district.dsn, september).billed == 1
+    for obis, values in ((IMPORT, (40_000, 340_000)), (EXPORT, (180_000, 190_000))):
+        for at, value in zip((october.start_at + timedelta(days=10), october.end_at), values, strict=True):
+            district.store(roof.meter, obis, at, value)
+    net = 'solar_regime = "net_2017"'
+    load(district, NEW_CUSTOMER + contracts(moved_in, of_old=net, more=net))
+    summary = run_billing(district.dsn, october)
+    assert [each.total for each in summary.bills] == [0, quoted(290_000, moved_in, october.last_on)]
+    assert district.rows(SURPLUS, [october.first_on]) == [
+        (october.first_on, 140_000, 100_000, 0),  # 30 used, 70 exported, 100 left: all is bought when he goes
+        (moved_in, 0, 0, 0),
+    ]
+    assert run_billing(district.dsn, october).unchanged == 2
 
 
 def test_a_bill_of_the_whole_month_gives_way_to_the_parts(district: District):

@@ -223,6 +223,27 @@ def test_a_meter_of_generation_says_how_much_of_the_surplus_is_bought(district: 
     assert [meter.get("role") for meter in metered] == [None, "generation"]
 
 
+def test_three_contracts_in_a_month_are_three_bills_each_by_its_own_days(district: District):
+    """A household of one, then of three, is a shop from the 11th and at home again from the 21st."""
+    own = household(1, 900_000, start_wh=0)
+    district.add([own])
+    contracts = ((date(2026, 10, 5), "residential", None, 3), (CHANGE_ON, "business", "lt6", 1))
+    for day, category, voltage, households in (*contracts, (date(2026, 10, 21), "residential", None, 1)):
+        district.connection.execute(f"{CONTRACT_BEFORE} and valid_to is null", [day - timedelta(days=1), own.point])
+        district.connection.execute(CONTRACT_AFTER, [own.point, day, category, voltage, households])
+    district.store(own.meter, IMPORT, CHANGE_AT, 300_000)
+    assert [hold.reason for hold in bill(district).holds] == ["missing_register_reading"]
+    district.store(own.meter, IMPORT, OCTOBER.start_at + timedelta(days=20), 500_000)
+    summary = bill(district)
+    assert totals(summary) == [
+        quoted(300_000, end_on=date(2026, 10, 10), households_changes=((date(2026, 10, 5), Fraction(3)),)),
+        quoted(200_000, start_on=CHANGE_ON, end_on=date(2026, 10, 20), category=Category.BUSINESS),
+        quoted(400_000, start_on=date(2026, 10, 21)),
+    ]
+    assert sum(each.energy_wh for each in summary.bills) == 900_000
+    assert run_billing(district.dsn, OCTOBER).unchanged == 3
+
+
 def test_households_that_change_several_times_in_a_month_are_one_bill_by_the_days_of_each(district: District):
     home, people = household(1, 900_000), household(2, 400_000)
     district.add([home, people])

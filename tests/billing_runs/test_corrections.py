@@ -1,22 +1,26 @@
 """Late readings: an issued bill stands, its difference is proposed by one person and approved by another."""
 
 import json
+from typing import Any
 
 import pytest
 
+from billing_core.explain import Language
 from deploy.cli import main
-from ingest_server.billing.acts import Actor, Role
-from ingest_server.billing.corrections import decide_difference, differences_of
+from ingest_server.billing.acts import Actor, Role, cancel
+from ingest_server.billing.corrections import correction_lines, decide_difference, differences_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.period import Period
 from ingest_server.billing.rebill import rebill
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
 from protocols.errors import UsageError
-from tests.billing_runs.district import IMPORT, OCTOBER, District, household
+from tests.billing_runs.district import EXPORT, IMPORT, NOVEMBER, OCTOBER, Customer, District, household
 from tests.billing_runs.test_runs import quoted
 
 pytestmark = pytest.mark.integration
 ALL = Selection()
+SUNNY = Period.of_month("2025-10")  # of 2026 no price of solar energy is known yet
 CORRECT = Plan(correct_as=("Lan", "chỉ số đến muộn"))
 MINH, LAN = Actor("Minh", Role.CONTROLLER, "đúng"), Actor("Lan", Role.HEAD, "đúng")
 
@@ -135,3 +139,102 @@ def test_the_commands_propose_list_and_decide(
     assert "approved by Minh" in say("differences", *october)
     assert "--note: missing" in say("correct", *october, "--as", "Lan", "--note", " ", status=2)
     assert "BILL_ID" in say("approve", "x", *words, status=2)
+
+
+def roof(regime: str, exported_wh: int) -> Customer:
+    return Customer(number=2, registers={IMPORT: (0, 100_000), EXPORT: (0, exported_wh)}, solar_regime=regime)
+
+
+def exported_again(district: District, exported_wh: int, period: Period = OCTOBER) -> None:
+    district.forget(roof("", 0).meter, EXPORT, period.end_at)
+    district.store(roof("", 0).meter, EXPORT, period.end_at, exported_wh)
+
+
+def approved(district: District, period: Period = OCTOBER) -> dict[str, Any]:
+    assert run_billing(district.dsn, period, CORRECT).proposed == 1
+    found = differences_of(district.connection, period, ALL)[0]
+    decide_difference(district.connection, found["difference_id"], "approve", MINH)
+    return found
+
+
+def test_the_lines_of_a_difference_are_dated_in_its_own_period_and_sum_to_it(district: District) -> None:
+    """165 kWh are tiers of 50, 50 and 65; 260 of 50, 50, 100 and 60; the second correction is to the first."""
+    corrected(district, 260_000)
+    for energy, wanted in (
+        (260_000, [("Tier 3", 35, 35 * 2380), ("Tier 4", 60, 60 * 2998)]),
+        (200_000, [("Tier 4", -60, -60 * 2998)]),
+    ):
+        read_again(district, energy)
+        found = approved(district)
+        lines = correction_lines(district.connection, found["difference_id"], Language.EN)
+        assert [(line["name"], line["kwh"], line["amount"]) for line in lines[:-1]] == wanted
+        assert (lines[-1]["name"], lines[-1]["amount"]) == ("VAT", found["vat"])
+        assert sum(line["amount"] for line in lines) == found["total"]
+        assert {(line["from"], line["to"]) for line in lines} == {("2026-10-01", "2026-10-31")}
+    with pytest.raises(UsageError, match="there is no difference 9"):
+        correction_lines(district.connection, 9, Language.EN)
+
+
+def test_a_late_reading_of_export_corrects_the_purchase_and_not_the_bill(district: District) -> None:
+    district.add([roof("separate_2019", 80_000)], SUNNY)
+    run_billing(district.dsn, SUNNY, Plan(issue_as="Lan"))
+    [(price, amount)] = district.rows("select price, amount from solar_purchase")
+    exported_again(district, 90_000, SUNNY)
+    found = approved(district, SUNNY)
+    assert (found["total"], found["purchased_wh"]) == (0, 10_000)
+    assert amount + found["purchased"] == 90 * price
+    ledger = ledger_of(district.connection)
+    assert (ledger["accounts"]["solar_purchase"], ledger["sum"]) == (90 * price, 0)
+    assert ledger["accounts"]["receivable"] == run_billing(district.dsn, SUNNY).total - 90 * price
+    again = run_billing(district.dsn, SUNNY)
+    assert (again.unchanged, again.purchased, again.purchased_wh) == (1, 90 * price, 90_000)
+    exported_again(district, 80_000, SUNNY)
+    assert approved(district, SUNNY)["purchased"] == -found["purchased"]
+    cancel(district.connection, 1, MINH)
+    ledger = ledger_of(district.connection)
+    assert set(ledger["accounts"].values()) == {0}
+
+
+def test_a_surplus_that_comes_late_is_carried_on_and_the_bill_that_took_it_over_is_corrected_too(
+    district: District,
+) -> None:
+    own = roof("net_2017", 150_000)
+    district.add([own])
+    for obis, value in ((IMPORT, 300_000), (EXPORT, 200_000)):
+        district.store(own.meter, obis, NOVEMBER.end_at, value)
+    for period in (OCTOBER, NOVEMBER):
+        run_billing(district.dsn, period, Plan(issue_as="Lan"))
+    assert district.rows("select energy_wh from bill order by bill_id") == [(0,), (100_000,)]  # 200 − 50 − 50 carried
+    exported_again(district, 170_000)
+    found = approved(district)
+    assert (found["energy_wh"], found["carried_out_wh"]) == (0, 20_000)
+    # November takes 70 over, and its own export is 30 and not 50: 200 − 30 − 70.
+    november = approved(district, NOVEMBER)
+    assert november["energy_wh"] == 0
+    assert [run_billing(district.dsn, period).unchanged for period in (OCTOBER, NOVEMBER)] == [1, 1]
+
+
+def test_a_purchase_that_waits_is_made_once_after_its_bill_was_corrected(district: District) -> None:
+    own = roof("surplus_2024", 80_000)
+    district.add([own])
+    run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan"))
+    assert district.rows("select * from solar_purchase") == []
+    exported_again(district, 90_000)
+    assert approved(district)["purchased"] == 0
+
+
+def test_the_command_lists_lines_and_the_purchase(
+    district: District, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    district.add([roof("separate_2019", 80_000)], SUNNY)
+    run_billing(district.dsn, SUNNY, Plan(issue_as="Lan"))
+    exported_again(district, 90_000, SUNNY)
+    district.forget(roof("", 0).meter, IMPORT, SUNNY.end_at)
+    district.store(roof("", 0).meter, IMPORT, SUNNY.end_at, 120_000)
+    run_billing(district.dsn, SUNNY, CORRECT)
+    monkeypatch.setenv("CONGTO_DSN", district.dsn)
+    assert main(["bill", "differences", "--period", "2025-10", "--lines", "--language", "en"]) == 0
+    told = capsys.readouterr().out
+    assert "  purchase of solar energy +10 kWh, +" in told
+    assert "  Tier 3, 2025-10-01 – 2025-10-31: +20, +47,600 đ (Decision 1279/QĐ-BCT" in told
+    assert "  VAT, 2025-10-01 – 2025-10-31: +0, +3,808 đ" in told

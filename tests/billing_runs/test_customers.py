@@ -76,6 +76,12 @@ def test_customers_are_loaded_billed_as_quoted_and_their_snapshot_is_that_of_the
         ),
         ("customer.tsv", ("name", "nom"), "column 'nom' is unknown; known are address, customer_id, name"),
         ("meter.tsv", ("M00000001\t", "M00000000\t"), "duplicate key value violates unique constraint"),
+        (
+            "contract.tsv",
+            ("\tresidential\t", "\tproduction\t"),
+            "PA00000000000001, valid_from 2020-01-01: no act in force from then on prices production at None, only",
+        ),
+        ("contract.tsv", ("\tresidential\t", "\thome\t"), "prices home at None, only at no voltage; correct category"),
         ("register.tsv", ("\n2\t", "\n2x\t"), "found something other than whole numbers"),
         ("register.tsv", ("\n2\t", "\n2\t7\t"), "found a line without exactly 3 numbers"),
         ("contract.tsv", ("2020-01-01", "2020-13-01"), "date/time field value out of range"),

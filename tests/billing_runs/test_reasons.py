@@ -1,15 +1,25 @@
 """What holds are called: in a list on the terminal and on the page, in both languages."""
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
-from billing_core.codes import Hold
+from billing_core.codes import HOLD_TEXTS, Hold
+from billing_core.control.judge import ControlRule
+from billing_core.control.thresholds import Signer
 from billing_core.explain import Language
+from billing_core.ledger import Account
+from ingest_server.billing.control_words import ACCOUNT_WORDS, RULE_WORDS, SIGNER_WORDS, STATE_WORDS
 from ingest_server.billing.documents import PURCHASE_PREFIX, HoldReason
 from ingest_server.billing.print_bill import print_list
+from ingest_server.billing.print_run import FIGURES
 from ingest_server.billing.reasons import REASON_TITLES, reason_title
+from ingest_server.billing.run_words import RUN_WORDS
+from ingest_server.billing.sentences import SENTENCES, text_of
+from ingest_server.billing.standing import STATES
 
 
 def hold(reason: str) -> dict[str, str]:
@@ -31,6 +41,51 @@ def test_every_reason_to_hold_has_a_title():
     solar_alone = {Hold.NO_SOLAR_PRICE.value, Hold.GENERATION_UNKNOWN.value}
     assert reasons - REASON_TITLES.keys() <= solar_alone
     assert reason_title("nobody_knows", Language.VI) == "nobody_knows"
+
+
+@pytest.mark.parametrize("hold", [each for each in Hold if each is not Hold.NONE], ids=lambda hold: hold.value)
+def test_every_hold_of_the_engine_has_a_sentence_in_both_languages(hold: Hold):
+    sentence = {"say": f"engine.{hold.value}"}
+    vietnamese, english = (text_of([sentence], language) for language in (Language.VI, Language.EN))
+    assert english == HOLD_TEXTS[hold]
+    assert vietnamese not in ("", english)
+
+
+@pytest.mark.parametrize("say", SENTENCES)
+def test_every_other_sentence_of_a_hold_has_words_of_its_own_in_both_languages(say: str):
+    texts = SENTENCES[say]
+    assert say.startswith("engine.") or texts[Language.VI] != texts[Language.EN]
+
+
+@pytest.mark.parametrize(
+    ("words", "members"),
+    [
+        (RULE_WORDS, ControlRule),
+        (SIGNER_WORDS, Signer),
+        (ACCOUNT_WORDS, Account),
+        (STATE_WORDS, STATES),
+        (
+            RUN_WORDS,
+            (
+                *FIGURES,
+                "title",
+                "billed",
+                "dry_run",
+                "difference",
+                "one_held",
+                "one_purchase_held",
+                "more",
+                "one_differs",
+            ),
+        ),
+    ],
+    ids=["rules", "signers", "accounts", "states", "run"],
+)
+def test_bill_control_the_ledger_and_a_run_have_words_for_all_there_is_in_both_languages(
+    words: Any, members: Iterable[Any]
+):
+    assert set(words) == {getattr(member, "value", member) for member in members}
+    assert all(set(texts) == set(Language) and all(texts.values()) for texts in words.values())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ import signal
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
+from tests.chaos.hunt import hunt
+from tests.chaos.judge import COUNTED
+from tests.chaos.report import Writer
 from tests.chaos.schedule import Outcome, Schedules
 from tests.chaos.system import System
 
@@ -20,6 +24,16 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")), help="the first one's seed")
     parser.add_argument("--keep", action="store_true", help="leave the logs of a run with findings where they are")
     parser.add_argument("--seconds", type=float, help="begin no schedule after so many")
+    parser.add_argument(
+        "--report", type=Path, help="append what comes of it to this file (python -m tests.chaos.report)"
+    )
+    parser.add_argument(
+        "--control",
+        type=int,
+        default=0,
+        metavar="N",
+        help="then run up to N of these schedules with an agent that deletes on the broker's word; it must lose",
+    )
     return parser.parse_args(words)
 
 
@@ -27,24 +41,48 @@ def main(words: list[str]) -> int:
     """Run what is asked for; return the exit status."""
     arguments = parse(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what we started
+    report = Writer(arguments.report)
+    report.begin(arguments.seed)
+    is_clean = run(arguments, report)
+    return 0 if control(arguments, report) and is_clean else 1
+
+
+def run(arguments: argparse.Namespace, report: Writer) -> bool:
+    """Run the schedules; say whether all were clean, one by one and together."""
     begun_s = time.monotonic()
     outcomes: list[Outcome] = []
     system = System()
+    is_clean = False
     try:
         schedules = Schedules(system)
         for seed in range(arguments.seed, arguments.seed + arguments.schedules):
             if arguments.seconds is not None and time.monotonic() - begun_s > arguments.seconds:
                 break
             outcomes.append(schedules.run(seed))
+            report.schedule(outcomes[-1])
             print(line(outcomes[-1]), flush=True)
             if sum(not each.verdict.is_clean for each in outcomes) >= FINDINGS_MAX:
                 break
-        final = schedules.judge.judge_all()
+        judge = schedules.judge
+        final = judge.judge_all()
+        report.end(final, judge.batches, judge.readings, schedules.effects())
         print(summary(outcomes, schedules, time.monotonic() - begun_s))
         print(f"everything together: {final}", *final.notes[:FINDINGS_MAX], sep="\n  ", flush=True)
+        is_clean = final.is_clean and all(each.verdict.is_clean for each in outcomes)
     finally:
-        system.close(keep=arguments.keep)
-    return 0 if final.is_clean and all(each.verdict.is_clean for each in outcomes) else 1
+        system.close(keep=arguments.keep and not is_clean)
+    return is_clean
+
+
+def control(arguments: argparse.Namespace, report: Writer) -> bool:
+    """Run the control variant if it is asked for; say whether it has lost readings, as it must."""
+    if not arguments.control:
+        return True
+    found = hunt("agent", "delete_on_acknowledgement", "lost", seed=arguments.seed, schedules_max=arguments.control)
+    report.control(arguments.seed, found)
+    lost = sum(each.verdict.lost for each in found)
+    print(f"control, which deletes on the broker's word: {lost} lost in {len(found)} schedules", flush=True)
+    return lost > 0
 
 
 def line(outcome: Outcome) -> str:
@@ -59,12 +97,7 @@ def line(outcome: Outcome) -> str:
 def summary(outcomes: list[Outcome], schedules: Schedules, took_s: float) -> str:
     """Return the counts of a run."""
     kinds = Counter(name for each in outcomes for name in each.faults)
-    found = Counter(
-        {
-            name: sum(getattr(each.verdict, name) for each in outcomes)
-            for name in ("lost", "doubled", "altered", "invented", "gaps", "uncounted", "undrained", "crashes")
-        }
-    )
+    found = Counter({name: sum(getattr(each.verdict, name) for each in outcomes) for name in COUNTED})
     rows = [f"  {count:6} {name}" for name, count in kinds.most_common()]
     judge = schedules.judge
     head = f"{len(outcomes)} schedules, {kinds.total()} faults, {judge.batches} batches, {judge.readings} readings"

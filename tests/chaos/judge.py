@@ -7,6 +7,7 @@ simulated meters know what their registers stood at, at any time.
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -21,6 +22,10 @@ SELECT_READINGS = """
     select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality
     from reading join channel using (channel_id)
     where measured_at >= to_timestamp(%s / 1000.0)
+"""
+SELECT_CONFLICTS = """
+    select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality
+    from reading_conflict join channel using (channel_id)
 """
 SELECT_GAPS = """
     select generation, first, last from gateway_sequence_gap
@@ -42,6 +47,8 @@ SLACK_MS = 2 * EVERY_MS  # around a moment at which readings may be missing
 SHOWN_MAX = 3
 
 Key = tuple[str, str, int]  # meter, OBIS code, time [ms]
+Value = tuple[int, int]  # with its quality
+Conflicts = dict[Key, list[Value]]
 
 
 @dataclass(slots=True)
@@ -61,15 +68,18 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(getattr(self, each.name) for each in fields(self))
+        return not any(getattr(self, name) for name in COUNTED)
 
     def note(self, what: str, found: object) -> None:
         """Add an example."""
         self.notes.append(f"{what}: {found}")
 
     def __str__(self) -> str:
-        counts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "notes"}
+        counts = {name: getattr(self, name) for name in COUNTED}
         return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "clean"
+
+
+COUNTED = tuple(each.name for each in fields(Verdict) if each.name != "notes")
 
 
 class Judge:
@@ -79,8 +89,10 @@ class Judge:
         self._system = system
         self._meters = {meter.name: meter for meter in village().meters}
         self._taken: dict[Key, list[tuple[int, int]]] = {}  # in the order of being taken
+        self._volatile: set[tuple[Key, int]] = set()
         self._last_key = 0
         self._from_ms = 0
+        self._judged_ms = 0  # when the last schedule was judged, by the gateway's clock
         self._generations: set[str] = set()
         self.readings = 0
         self.batches = 0
@@ -106,11 +118,14 @@ class Judge:
         """
         verdict = Verdict()
         fresh = self._harvest()
-        self._from_ms = min((at_ms for _, _, at_ms in fresh), default=self._from_ms)
+        # What was taken first may be what the spool no longer has; so it does not say from when on to look.
+        self._from_ms = min((at_ms for _, _, at_ms in fresh), default=self._judged_ms)
+        self._from_ms = min(self._from_ms, self._judged_ms)
         stored = self._compare(verdict)
         self._compare_counts(verdict)
         self._compare_with_meters(verdict, fresh, offsets_ms)
         self._find_gaps(verdict, fresh, stored, spans)
+        self._judged_ms = gateway_ms(self._system)
         return verdict
 
     def _harvest(self) -> list[Key]:
@@ -134,7 +149,7 @@ class Judge:
         from_ms = self._from_ms if from_ms is None else from_ms
         with self._system.connect() as connection:
             rows = connection.execute(SELECT_READINGS, [from_ms]).fetchall()
-            conflicts = connection.execute("select count(*) from reading_conflict").fetchone()
+            conflicts = _by_key(connection.execute(SELECT_CONFLICTS).fetchall())
             quarantined = connection.execute(SELECT_QUARANTINED).fetchall()
             gaps = connection.execute(SELECT_GAPS).fetchall()
         count = Counter((meter, obis, at_ms) for meter, obis, at_ms, _, _ in rows)
@@ -149,22 +164,32 @@ class Judge:
             if key not in stored:
                 verdict.lost += 1
                 verdict.note("lost", key)
-            elif not _is_one_of(stored[key], taken):
+            elif not is_told(taken, stored[key], conflicts.get(key, [])):
                 verdict.altered += 1
-                verdict.note("altered", (key, taken, stored[key]))
+                verdict.note("altered", (key, taken, stored[key], conflicts.get(key)))
         for key, (value, quality) in stored.items():
             if key not in self._taken and not quality & NOT_DURABLE:
                 verdict.invented += 1
                 verdict.note("invented", (key, value, quality))
-        expected = sum(len({value for value, _ in each}) - 1 for each in self._taken.values())
-        if conflicts != (expected,) or quarantined:
+        self._check_conflicts(verdict, stored, conflicts)
+        if quarantined:
             verdict.uncounted += 1
-            verdict.note("conflicts and quarantine", (conflicts, expected, quarantined))
+            verdict.note("quarantine", quarantined)
         for generation, first, last in gaps:
             if generation in self._generations:
                 verdict.gaps += last - first + 1
                 verdict.note("sequences", (generation, first, last))
         return stored
+
+    def _check_conflicts(self, verdict: Verdict, stored: Mapping[Key, Value], conflicts: Conflicts) -> None:
+        """Look for conflicts that nobody caused: what was neither taken nor held in memory, or is stored as well."""
+        for key, others in conflicts.items():
+            taken = {value for value, _ in self._taken.get(key, [])}
+            for value, quality in others:
+                is_caused = value in taken or quality & NOT_DURABLE
+                if not is_caused or (key in stored and stored[key][0] == value):
+                    verdict.uncounted += 1
+                    verdict.note("conflict", (key, value, quality, taken, stored.get(key)))
 
     def _compare_counts(self, verdict: Verdict) -> None:
         """Count, for what was removed from the spool can't be compared one by one."""
@@ -183,15 +208,25 @@ class Judge:
             verdict.note("given up by the spool, told to the server", (self.given_up, told))
 
     def _compare_with_meters(self, verdict: Verdict, fresh: list[Key], offsets_ms: set[int]) -> None:
+        """Compare registers with the meters: what is new in the spool, and what came from memory only."""
         believed_ms = [each for each in offsets_ms if abs(each) < UNSET_MS]  # else nothing may be stamped
-        for key in fresh:
+        said = {(key, value) for key in fresh for value, _ in self._taken[key]} | self._harvest_volatile()
+        for key, value in sorted(said):
             meter, obis, at_ms = key
             if obis.split(".")[3] != "8":
                 continue
             true = {self._meters[meter].true_wh(obis, at_ms - offset_ms) for offset_ms in believed_ms}
-            if not {value for value, _ in self._taken[key]} <= true:
+            if value not in true:
                 verdict.altered += 1
-                verdict.note("not what the meter said", (key, self._taken[key], true))
+                verdict.note("not what the meter said", (key, value, true))
+
+    def _harvest_volatile(self) -> set[tuple[Key, int]]:
+        """Return what has newly come to the server from memory only: stored, or in conflict with what is."""
+        with self._system.connect() as connection:
+            rows = [*connection.execute(SELECT_READINGS, [0]), *connection.execute(SELECT_CONFLICTS)]
+        volatile = {(each[:3], each[3]) for each in rows if each[4] & NOT_DURABLE}
+        fresh, self._volatile = volatile - self._volatile, volatile
+        return fresh
 
     def _find_gaps(
         self, verdict: Verdict, fresh: list[Key], stored: dict[Key, tuple[int, int]], spans: list[tuple[int, int]]
@@ -230,9 +265,23 @@ class Judge:
         return verdict
 
 
-def _is_one_of(stored: tuple[int, int], taken: list[tuple[int, int]]) -> bool:
-    """Whether what is stored was taken; it may have come first from memory, while the disk was full."""
-    return any(stored == each or stored == (each[0], each[1] | NOT_DURABLE) for each in taken)
+def is_told(taken: Sequence[Value], stored: Value, others: Sequence[Value]) -> bool:
+    """Whether all that was taken is stored or told as a conflict, and what is stored was taken.
+
+    It may have come first from memory, while the disk was full. Then it may also be another reading of the same time,
+    if the clock was set back since: which one it was nobody knows after the agent was killed, but the meter does.
+    """
+    values = {value for value, _ in taken}
+    is_taken = any(stored in ((value, quality), (value, quality | NOT_DURABLE)) for value, quality in taken)
+    is_from_memory = stored[1] & NOT_DURABLE > 0 and stored[0] not in values
+    return (is_taken or is_from_memory) and values <= {stored[0], *(value for value, _ in others)}
+
+
+def _by_key(rows: Iterable[tuple[str, str, int, int, int]]) -> Conflicts:
+    found: Conflicts = {}
+    for meter, obis, at_ms, value, quality in rows:
+        found.setdefault((meter, obis, at_ms), []).append((value, quality))
+    return found
 
 
 def _open(system: System) -> sqlite3.Connection:

@@ -33,6 +33,7 @@ from tests.chaos.proxy import LoopThread, Proxy
 SPOOL_DISK_MEGABYTES = 48
 DATABASE_DISK_MEGABYTES = 96
 STATEMENT_TIMEOUT_S = 30
+INGEST = "chaos-ingest"  # its client's name
 
 
 class Director:
@@ -142,7 +143,7 @@ class System:
         opened.callback(self.director.close)
         text = village.agent_text(json.loads(described.read_text()), self.uplink.port, "clock.sock")
         (place / "agent.toml").write_text(text, encoding="utf-8")
-        words = ["ingest", "run", "--client-id", "chaos-ingest", "--resend-after", f"{resend_after_s:g}"]
+        words = ["ingest", "run", "--client-id", INGEST, "--resend-after", f"{resend_after_s:g}"]
         self.ingest = self._part("ingest", self._words("ingest", words))
         opened.callback(self.ingest.kill)
         self.agent = self._part("agent", self._words("agent", ["agent", "run", "--config", str(place / "agent.toml")]))

@@ -17,6 +17,7 @@ SOME_READING = """
     (select channel_id, measured_at from reading join channel using (channel_id)
      where obis = '1.0.1.8.0' and quality = 0 order by measured_at desc limit 1)
 """
+UNSET = ("clock unset", "ingest frozen", "cut one way")
 LATE_AND_AWAY = ("ingest killed", "database frozen", "cut one way", "cut both ways", "database stopped immediately")
 
 
@@ -60,6 +61,8 @@ def test_the_faults_have_come_about(schedules: Schedules, outcomes: list[Outcome
         "times that the agent lost the broker",
         "times that ingest lost it",
         "messages sent again",
+        "queues overflown",
+        *(["times that the spool's disk refused"] if schedules.system.spool_disk.is_small else []),
     ):
         assert seen[what] > 0, seen
     assert seen["starts of the agent"] > 1, seen
@@ -86,6 +89,9 @@ def test_the_verdict_sees_one_reading_tampered_with(schedules: Schedules, outcom
     ("program", "bug", "what", "only"),
     [
         pytest.param("agent", "delete_on_acknowledgement", "lost", (), id="the control: the broker's word is believed"),
+        pytest.param(
+            "agent", "forget_what_1970_receipted", "invented", UNSET, id="the clock stamps receipts, whatever it says"
+        ),
         pytest.param("ingest", "receipt_before_commit", "lost", LATE_AND_AWAY, id="receipts before the commit"),
         pytest.param("ingest", "give_up_on_errors", "lost", (), id="errors of the database are swallowed"),
         pytest.param("ingest", "receipt_all_before", "lost", (), id="receipts for all numbers before"),

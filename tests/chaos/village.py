@@ -39,7 +39,7 @@ def village() -> Village:
 
 def agent_text(described: Mapping[str, Any], broker_port: int, clock: str) -> str:
     """Return the agent's configuration; ``described`` is what ``world.json`` says."""
-    text = f'[gateway]\nid = "{GATEWAY}"\nspool = "spool/spool.sqlite"\nkeep_receipted = "3h"\n'
+    text = f'[gateway]\nid = "{GATEWAY}"\nspool = "spool/spool.sqlite"\nkeep_receipted = "12h"\n'
     text += 'counters = "counters"\nlearned = "learned"\n'
     text += f'[broker]\nurl = "mqtt://127.0.0.1:{broker_port}"\nreconnect_max = "500ms"\nresend_after = "300ms"\n'
     text += f"[clock]\nworld = {json.dumps(clock)}\n"

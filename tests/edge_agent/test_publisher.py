@@ -12,7 +12,14 @@ from edge_agent.config import parse_config
 from edge_agent.connection import BrokerLostError, Letter
 from edge_agent.cycle import Cycle
 from edge_agent.log import EventLog, Recurring
-from edge_agent.publisher import FENCED_S, LIVE_BATCHES, Publisher
+from edge_agent.publisher import (
+    EVENTS_AGAIN_MAX_S,
+    EVENTS_AGAIN_MIN_S,
+    FENCED_S,
+    LIVE_BATCHES,
+    Publisher,
+    pause_after,
+)
 from edge_agent.spooling import Spool
 from edge_agent.store import Store
 from protocols.telemetry.batch import Batch, Clocks
@@ -186,9 +193,10 @@ def test_the_status_says_what_was_taken_each_day_and_what_was_given_up(tmp_path:
 def test_what_the_server_lacks_is_sent_again_and_what_is_not_kept_declared(tmp_path: Path) -> None:
     def old(spool: Spool) -> None:
         fill(30)(spool)
-        spool.settle(spool.generation, ((1, 10),), (), NOON - 7_200_000)
-        spool.settle(spool.generation, ((11, 30),), (), NOON)
-        spool.forget_settled(NOON - 3_600_000)
+        taken_ms = readings(30)[0].measured_at_ms
+        spool.settle(spool.generation, ((1, 10),), (), taken_ms)
+        spool.settle(spool.generation, ((11, 30),), (), taken_ms + 7_200_000)
+        spool.forget_settled(taken_ms + 3_600_000)
 
     async def test(stub: Stub, store: Store, _publisher: Publisher) -> None:
         await stub.wait_until(lambda: bool(stub.statuses))
@@ -233,6 +241,19 @@ def test_events_are_kept_until_they_are_receipted(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.sqlite", "gw-01", 1 << 22)
     assert spool.events(0, 10) == []
     spool.close()
+
+
+def test_the_pause_before_events_go_again_doubles_when_it_has_run_out_and_not_with_each_new_event() -> None:
+    pause_s = EVENTS_AGAIN_MIN_S
+    for _ in range(10):
+        pause_s = pause_after(pause_s, grown=True, heard=False)
+    assert pause_s == EVENTS_AGAIN_MIN_S
+    pause_s = pause_after(pause_s, grown=False, heard=False)
+    assert pause_s == 2 * EVENTS_AGAIN_MIN_S
+    for _ in range(20):
+        pause_s = pause_after(pause_s, grown=False, heard=False)
+    assert pause_s == EVENTS_AGAIN_MAX_S
+    assert pause_after(pause_s, grown=True, heard=True) == EVENTS_AGAIN_MIN_S
 
 
 def test_a_receipt_ahead_of_the_spool_begins_a_generation_and_nothing_is_sent_under_a_used_number(

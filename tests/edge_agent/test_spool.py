@@ -23,6 +23,7 @@ from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.sequences import Ranges
 
 NOON = 1_767_268_800_000
+RECEIPTED_MS = NOON + 86_400_000
 MEGABYTE = 1 << 20
 
 
@@ -41,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def settle(spool: Spool, *sequences: tuple[int, int]) -> int:
-    return spool.settle(spool.generation, sequences, (), NOON)
+    return spool.settle(spool.generation, sequences, (), RECEIPTED_MS)
 
 
 def waiting(spool: Spool) -> list[tuple[int, bytes]]:
@@ -66,7 +67,7 @@ def test_batches_are_numbered_without_gaps_over_restarts(path: Path) -> None:
         spool = open_plain(path)
         sequences += [spool.commit(Cycle(readings(restart * 10 + number))) for number in range(4)]
         settle(spool, (1, spool.last_sequence))
-        spool.forget_settled(NOON + 131_072)  # also when everything was receipted, no number comes again
+        spool.forget_settled(RECEIPTED_MS + 131_072)  # also when everything was receipted, no number comes again
         spool.close()
     assert sequences == list(range(1, 13))
 
@@ -110,13 +111,23 @@ def test_only_receipted_batches_go_and_they_are_kept_for_a_while(path: Path) -> 
     assert sequences(spool) == [1, 3, 4, 5, 6, 7, 8]
     assert spool.losses() == []
     settle(spool, (1, 8))
-    assert spool.forget_settled(NOON - 131_072) == 0  # the time of a receipt is exact to 65 s
-    assert spool.forget_settled(NOON + 131_072) == 10
+    assert spool.forget_settled(RECEIPTED_MS - 131_072) == 0  # the time of a receipt is exact to 65 s
+    assert spool.forget_settled(RECEIPTED_MS + 131_072) == 10
     assert spool.wait_again(spool.generation, ((4, (1 << 53) - 1),), ()) == 0
     (loss,) = spool.losses()
     assert (loss.sequences, loss.reason, loss.readings) == (((4, 10),), Reason.EXPIRED, None)
     settle(spool, (4, 10))
     assert spool.losses() == []
+    spool.close()
+
+
+def test_what_is_receipted_while_the_clock_is_unset_is_kept_as_long_as_any_other(path: Path) -> None:
+    spool = open_plain(path)
+    spool.commit(Cycle(readings(1)))
+    assert spool.settle(spool.generation, ((1, 1),), (), 3_600_000) == 1  # an hour into 1970
+    taken_ms = max(each.measured_at_ms for each in readings(1))
+    assert spool.forget_settled(taken_ms - 131_072) == 0
+    assert spool.forget_settled(taken_ms + 131_072) == 1
     spool.close()
 
 

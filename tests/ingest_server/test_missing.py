@@ -11,7 +11,10 @@ from deploy.cli import main
 from ingest_server.database import connect, migrate
 from ingest_server.pipeline.asking import TIMES_MAX, ask_once
 from ingest_server.pipeline.bundle import Arrival, make_bundle
+from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.message import Message, decode
+from ingest_server.pipeline.metrics import Snapshot, parse_metrics, render_metrics
+from ingest_server.pipeline.monitoring import Requests, requests
 from ingest_server.pipeline.quarantine import Limits
 from ingest_server.registry import load_registry
 from protocols.telemetry.batch import Clocks
@@ -74,6 +77,14 @@ def ask(dsn, after_s=0.0):
     return asked
 
 
+def look(dsn):
+    async def once():
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            return await requests(connection)
+
+    return asyncio.run(once())
+
+
 def gaps(dsn):
     with connect(dsn) as connection:
         return connection.execute("select first, last from gateway_sequence_gap order by 1").fetchall()
@@ -108,9 +119,17 @@ def test_a_gap_that_stays_is_asked_for_until_it_is_filled_or_declared(dsn):
         assert connection.execute("select count(*) from resend_request").fetchone() == (0,)
 
 
-def test_nobody_is_asked_for_ever(dsn):
+def test_nobody_is_asked_for_ever_and_the_last_time_is_told(dsn, caplog):
     store_transactions(dsn, [[batch(1), batch(3)]])
-    assert sum(len(ask(dsn)) for _ in range(TIMES_MAX + 3)) == TIMES_MAX
+    assert look(dsn) == Requests(0, 0, 0)
+    assert sum(len(ask(dsn)) for _ in range(TIMES_MAX - 1)) == TIMES_MAX - 1
+    assert look(dsn) == Requests(1, 0, 0)
+    assert "resend.unanswered" not in caplog.text
+    assert sum(len(ask(dsn)) for _ in range(4)) == 1
+    assert caplog.text.count("resend.unanswered") == 1
+    assert look(dsn) == Requests(0, 1, 0)
+    text = render_metrics(Snapshot(Counts(), True, True, 0, 0, False, 0.0, requests=look(dsn)))
+    assert parse_metrics(text)['resend_requests{state="unanswered"}'] == 1
 
 
 def test_two_who_look_at_once_ask_once(dsn):

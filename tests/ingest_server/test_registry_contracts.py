@@ -30,20 +30,33 @@ def test_what_few_contracts_have_is_taken_over() -> None:
     assert contract_of('category = "residential"\ntenants = 5').tenants == 5
 
 
+def test_a_category_that_no_act_of_the_contracts_days_prices_is_refused_and_an_older_contract_is_not() -> None:
+    """Prices of wholesale are known for Decision 2256 alone, which was in force from 16/3/2015 to 30/11/2017."""
+    text = 'category = "wholesale_rural"\nvoltage = "lt6"\n'
+    with pytest.raises(
+        UsageError, match=r"f\.toml: category: no act in force from 2025-01-01 on has a price for whole"
+    ):
+        contract_of(text)
+    with pytest.raises(UsageError, match="no act in force from 2025-01-01 on has a price for wholesale_rural"):
+        contract_of(BUSINESS + USE.format("wholesale_rural", 'voltage = "lt6"\n', 9))
+    table = parse_toml("valid_from = 2016-01-01\n" + text, "f.toml")
+    assert parse_contract(table, "P").category == "wholesale_rural"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('category = "business"\nvoltage = "110"', "voltage: found '110'; no act prices business at it, only at lt6"),
         ('category = "production"\nvoltage = "ge22"', "no act prices production at it, only at lt6"),
         ('category = "business"', "voltage: missing; expected one of lt6"),
-        ('category = "business"\nvoltag = "lt6"', "voltage: missing; expected one of lt6"),
+        ('category = "business"\nvoltag = "lt6"', "ge110, ge22; found 'voltag', did you mean that?"),
         ('category = "residential"\nvoltage = "lt6"', "voltage: remove it: residential has no price by voltage"),
         ('category = "charging"', "category: no act has a price for charging; priced are residential"),
         ('categroy = "residential"', "category: missing; expected a text; found 'categroy', did you mean that?"),
         ('category = "residential"\ncontractd_kw = 4', "contractd_kw: unknown key; did you mean 'contracted_kw'?"),
         (
             'category = "residential"\nxyz = 4',
-            "known keys: category, contracted_kw, customer, households, refused_three_rates, ",
+            "known keys: category, contracted_kw, customer, households, rate_plan, refused_three_rates, ",
         ),
         (BUSINESS + "tenants = 4", "tenants: four tenants are one household of a residential contract"),
         ('category = "residential"\ntenants = 4\nhouseholds = 1', "give one of the two"),

@@ -15,7 +15,16 @@ UNITS = Path(__file__).parents[2] / "deploy/systemd"
 EXPOSURE_MAX = 1.5
 ONLY_THE_AGENTS = {"DeviceAllow", "SupplementaryGroups", "ReadWritePaths"}
 # What hardens the agent's unit must harden this one too, unless it says something of the program itself.
-OF_THE_PROGRAM = {"ExecStart", "ExecStartPre", "ExecReload", "EnvironmentFile", "WatchdogSec", "TimeoutStopSec", "Nice"}
+OF_THE_PROGRAM = {
+    "Environment",
+    "ExecStart",
+    "ExecStartPre",
+    "ExecReload",
+    "EnvironmentFile",
+    "WatchdogSec",
+    "TimeoutStopSec",
+    "Nice",
+}
 OF_DIRECTORIES = {
     "StateDirectory",
     "StateDirectoryMode",

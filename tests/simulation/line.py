@@ -68,8 +68,9 @@ class Wires:
         self.note: Callable[[str], None] = lambda _what: None
         self.silence_violations = 0
         self._held = b""
+        self.delay: tuple[int, Callable[[], None]] | None = None
         self._line: SimulatedLine | None = None
-        self._last_octet_s = -1.0
+        self._last_octet_s = self._cut_s = -1.0
         self._on_wires: list[Transmission] = []
 
     def attach(self, line: "SimulatedLine") -> None:
@@ -77,6 +78,24 @@ class Wires:
         if self.unplugged:
             raise LineLostError("unplugged")
         self._line = line
+
+    def delay_one(self, after: int, then: Callable[[], None]) -> None:
+        """Let an answer come late when ``after`` others have come; ``then`` is called when it should have come."""
+        self.delay = after, then
+
+    def _is_delayed(self) -> bool:
+        if self.delay is None:
+            return False
+        left, then = self.delay
+        self.delay = (left - 1, then) if left else None
+        if not left:
+            then()
+        return not left
+
+    def lose_contact(self) -> None:
+        """Take the adapter away and put it back."""
+        self.unplug()
+        self.unplugged = False
 
     def detach(self, line: "SimulatedLine") -> None:
         """Let it hear no more."""
@@ -90,6 +109,8 @@ class Wires:
     def unplug(self) -> None:
         """Take the adapter away."""
         self.unplugged = True
+        self._cut_s = self._loop.time()
+        self._last_octet_s = min(self._last_octet_s, self._cut_s)  # what was being sent goes no further
         if self._line is not None:
             self._line.lose()
             self._line = None
@@ -118,7 +139,7 @@ class Wires:
     def _answer(self, frame: bytes, sent: Transmission) -> None:
         if self.echo:
             self._hear(frame)
-        if self._is_garbled(sent):
+        if self._is_garbled(sent) or sent.begin_s < self._cut_s < sent.end_s:
             return
         found = self._slaves.get(frame[0])
         if found is None or len(frame) < 4 or crc16(frame[:-2]) != frame[-2:] or found[0].silent:
@@ -132,6 +153,8 @@ class Wires:
         rng = self.rng
         kind = next((each for each, share in self.trouble.items() if rng.random() < share), None)
         begin_s = self.turnaround_s * (0.5 + rng.random())
+        if self._is_delayed():
+            kind = Trouble.TOO_LATE
         if kind is not None:
             self.note(f"line {kind.value}")
         if kind is Trouble.DROP:

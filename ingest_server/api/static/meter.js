@@ -63,6 +63,8 @@ function energyCards(chart, daily) {
   card.append(element("div", { class: "row spread" },
     element("h2", { text: word("halfHourly") }),
     element("p", { class: "small soft", text: chart.series.map((one) => `${word(one.direction)}: ${kwh(sumOf(one))} kWh`).join(" · ") })));
+  const factors = [...new Set(chart.multipliers.map((one) => one.multiplier))].filter((factor) => factor !== 1);
+  if (factors.length) card.append(element("p", { class: "small soft", text: `${word("unmultiplied")} ${factors.join(", ")}` }));
   const drawing = new HalfHourChart(chart);
   const bars = new DayBars(daily, (number) => {
     drawing.show(number);

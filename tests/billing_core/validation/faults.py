@@ -58,6 +58,7 @@ VARIED: dict[str, tuple[Recipe, ...]] = {
 WHERE: dict[str, tuple[Kind, ...]] = {
     "CT ratio": (Kind.FACTORY, Kind.SCHOOL),
     "solar sign": (Kind.SOLAR,),
+    "channels swapped": (Kind.SOLAR,),
 }
 """Which consumers a kind of fault can happen to; all where it is not said."""
 

@@ -73,14 +73,6 @@ def rollover_again(district, meter, rng):
     return roll_over(district, meter, day)
 
 
-def copied_and_swapped(district, meter, rng):
-    """Two days in each other's place."""
-    day = some_day(district, rng, 8, 4)
-    rows = energy_of(district, meter).reshape(-1, PER_DAY)
-    rows[[day, day + 1]] = rows[[day + 1, day]]
-    return day, day + 1
-
-
 def copied_from_a_fortnight_ago(district, meter, rng):
     day = some_day(district, rng, 15, 2)
     rows = energy_of(district, meter).reshape(-1, PER_DAY)
@@ -100,22 +92,6 @@ def stuck_twenty(district, meter, rng):
     slot = busy_slot(district, meter, rng, room=60)
     energy_of(district, meter)[slot : slot + 20] = energy_of(district, meter)[slot]
     return days_of(slot, 20)
-
-
-def stuck_dead(district, meter, rng):
-    """The meter stands still: no interval and no register moves for two days and a half. The loss is real."""
-    day = some_day(district, rng, 8, 5)
-    row = energy_of(district, meter)
-    row[day * PER_DAY : day * PER_DAY + 120] = 0
-    registers = district.data.registers
-    for midnight in (day + 1, day + 2):
-        registers.index_wh[meter, midnight] = registers.index_wh[meter, day]
-    lost = registers.index_wh[meter, day + 3] - registers.index_wh[meter, day]
-    kept = row[day * PER_DAY + 120 : (day + 3) * PER_DAY].sum() // int(registers.multiplier[meter])
-    registers.index_wh[meter, day + 3 :] -= lost - kept // resolution_of(district, meter) * resolution_of(
-        district, meter
-    )
-    return day, day + 2
 
 
 def stale_each_evening(district, meter, rng):
@@ -178,8 +154,8 @@ FINAL: dict[str, tuple[Recipe, ...]] = {
     "negative": (negative_offset, negative_by_one_step),
     "spike": (spike_decimal, spike_every_hour),
     "rollover": (rollover_again,),
-    "copied day": (copied_and_swapped, copied_from_a_fortnight_ago),
-    "stuck": (stuck_and_drawn_straight, stuck_twenty, stuck_dead),
+    "copied day": (copied_from_a_fortnight_ago,),
+    "stuck": (stuck_and_drawn_straight, stuck_twenty),
     "stale snapshot": (stale_each_evening, stale_two_hours),
     "clock shift": (clock_off_for_a_week, clock_two_hours),
     "CT ratio": (ct_third_phase_back, ct_in_master_data, ct_six_fifths),

@@ -16,17 +16,30 @@ from billing_core.validation.validate import MeterData, physical_limit_wh
 from simulators.chance import key_of
 from simulators.loads import Consumer, Kind, energies
 from simulators.sky import PLACES, sine_of_elevation
+from tests.billing_core.validation.transformers import feed
 
 PER_DAY = 48
 MONDAY_SLOT = (date(2025, 9, 1) - date(1970, 1, 1)).days * PER_DAY - 14  # a Monday's local midnight
 KINDS = (Kind.HOUSEHOLD, Kind.SHOP, Kind.FACTORY, Kind.SOLAR, Kind.SCHOOL, Kind.LIGHTING)
-SHARES = (0.58, 0.12, 0.08, 0.10, 0.06, 0.06)
 CLASS = {Kind.HOUSEHOLD: 0, Kind.SOLAR: 0, Kind.SHOP: 1, Kind.LIGHTING: 1, Kind.SCHOOL: 2, Kind.FACTORY: 2}
 SIZES = {
     Kind.HOUSEHOLD: (60, 450), Kind.SOLAR: (200, 600), Kind.SHOP: (300, 2_500), Kind.LIGHTING: (300, 2_000),
     Kind.SCHOOL: (2_000, 15_000), Kind.FACTORY: (8_000, 300_000),
 }  # fmt: skip
-NOT_READ = 0.01  # of the midnights
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How many of each of ``KINDS`` there are, and how many of the midnights are not read."""
+
+    shares: tuple[float, ...]
+    not_read: float
+
+
+MIXES = {
+    "town": Mix((0.58, 0.12, 0.08, 0.10, 0.06, 0.06), 0.01),
+    "country": Mix((0.66, 0.10, 0.05, 0.07, 0.08, 0.04), 0.03),
+}
 
 
 @dataclass(slots=True)
@@ -37,6 +50,10 @@ class District:
     data: MeterData
     parameters: Columns
     true_wh: NDArray[np.int64]
+    transformer: NDArray[np.int64]  # which feeds each meter
+    supplied_wh: NDArray[np.int64]  # what its own meter counts. [transformers × days]
+    consumers: list[Consumer]
+    first_slot: int
 
     @property
     def days(self) -> int:
@@ -46,28 +63,39 @@ class District:
         return np.isin(self.kind, [KINDS.index(each) for each in kinds])
 
 
-def make_district(meters: int, days: int, seed: int) -> District:
+def make_district(meters: int, days: int, seed: int, mix: str = "town") -> District:
     """Make a district that is the same for the same arguments everywhere."""
     rng = np.random.default_rng([seed, meters, days])
-    kind = rng.choice(len(KINDS), meters, p=SHARES)
+    kind = rng.choice(len(KINDS), meters, p=MIXES[mix].shares)
     slots = MONDAY_SLOT + 7 * PER_DAY * int(rng.integers(0, 40)) + np.arange(days * PER_DAY, dtype=np.int64)
     imported = np.zeros((meters, slots.size), dtype=np.int64)
     exported = np.zeros_like(imported)
     panels = np.zeros(meters, dtype=np.int64)
-    places = list(PLACES)
-    for meter in range(meters):
-        which = KINDS[kind[meter]]
-        low, high = SIZES[which]
-        size = int(np.exp(rng.uniform(np.log(low), np.log(high))))
-        panels[meter] = size * 15 if which is Kind.SOLAR else 0
-        place = places[int(rng.integers(len(places)))]
-        consumer = Consumer(which, size, place, key_of(seed, meter), key_of(seed, place), int(panels[meter]))
+    consumers = _consumers(kind, seed, rng)
+    for meter, consumer in enumerate(consumers):
+        panels[meter] = consumer.panels_w
         flow = energies(consumer, slots)
         imported[meter], exported[meter] = flow.imported, flow.exported
     status = np.zeros((meters, days), dtype=np.int32)
     _live(imported, exported, status, kind, rng)
     multiplier = np.array([_multiplier(KINDS[each], rng) for each in kind], dtype=np.int64)
-    return _read(kind, imported, exported, status=status, multiplier=multiplier, panels=panels, slots=slots, rng=rng)
+    not_read = MIXES[mix].not_read
+    return _read(
+        kind, imported, exported, status=status, multiplier=multiplier, panels=panels, slots=slots, rng=rng,
+        not_read=not_read, consumers=consumers,
+    )  # fmt: skip
+
+
+def _consumers(kind: NDArray[np.int64], seed: int, rng: np.random.Generator) -> list[Consumer]:
+    places, consumers = list(PLACES), []
+    for meter, code in enumerate(kind):
+        which = KINDS[code]
+        low, high = SIZES[which]
+        size = int(np.exp(rng.uniform(np.log(low), np.log(high))))
+        place = places[int(rng.integers(len(places)))]
+        panels = size * 15 if which is Kind.SOLAR else 0
+        consumers.append(Consumer(which, size, place, key_of(seed, meter), key_of(seed, place), panels))
+    return consumers
 
 
 def _multiplier(kind: Kind, rng: np.random.Generator) -> int:
@@ -102,7 +130,7 @@ def _live(imported, exported, status, kind, rng) -> None:
         status[hit, last // PER_DAY] |= Status.POWER_FAIL
 
 
-def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng) -> District:
+def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng, not_read, consumers) -> District:
     meters, days = status.shape
     step = rng.choice([1, 10], meters, p=[0.4, 0.6])  # of the load profile, before the multiplier
     resolution = np.maximum(step, rng.choice([10, 100, 1_000], meters, p=[0.7, 0.2, 0.1]))
@@ -113,7 +141,7 @@ def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng) -
     counted = counted // multiplier[:, None] + start[:, None]
     profile = np.diff(counted // step[:, None], axis=1) * (step * multiplier)[:, None]
     index = counted[:, ::PER_DAY] // resolution[:, None] * resolution[:, None]
-    actual = rng.random(index.shape) >= NOT_READ
+    actual = rng.random(index.shape) >= not_read
     registers = Registers(
         index_wh=index, actual=actual, digits=digits, unit_wh=np.full(meters, 1_000), resolution_wh=resolution,
         multiplier=multiplier,
@@ -143,7 +171,9 @@ def _read(kind, imported, exported, *, status, multiplier, panels, slots, rng) -
         solar=panels > 0,
         inverter_w=panels,
     )
-    return District(kind, data, parameters, imported)
+    net = (imported - exported).reshape(meters, days, PER_DAY).sum(axis=2)
+    transformer, supplied = feed(np.isin(kind, [KINDS.index(Kind.FACTORY)]), net, rng)
+    return District(kind, data, parameters, imported, transformer, supplied, consumers, int(slots[0]))
 
 
 def copy_of(district: District) -> District:
@@ -154,7 +184,7 @@ def copy_of(district: District) -> District:
     )
     registers = replace(
         data.registers, index_wh=data.registers.index_wh.copy(), actual=data.registers.actual.copy(),
-        digits=data.registers.digits.copy(),
+        digits=data.registers.digits.copy(), multiplier=data.registers.multiplier.copy(),
     )  # fmt: skip
     assert data.export is not None
     assert data.clock_offset_s is not None
@@ -167,4 +197,4 @@ def copy_of(district: District) -> District:
         clock_offset_s=data.clock_offset_s.copy(),
         repeated_clock=data.repeated_clock.copy(),
     )
-    return District(district.kind, fresh, district.parameters, district.true_wh)
+    return replace(district, data=fresh)

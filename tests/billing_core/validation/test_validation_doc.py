@@ -1,4 +1,4 @@
-"""The examples in docs/domain/validation.md are run, and none of the rules is without one."""
+"""The examples in docs/domain/validation.md and estimation.md are run, and none of the rules is without one."""
 
 import doctest
 import re
@@ -10,11 +10,13 @@ from billing_core.estimation.provenance import Method
 from billing_core.validation.catalogue import RULES
 
 PAGE = Path(__file__).parents[3] / "docs/domain/validation.md"
+ESTIMATION = PAGE.with_name("estimation.md")
 
 
-def test_the_pages_examples_are_right():
-    found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
-    assert found.attempted > 100
+@pytest.mark.parametrize(("page", "least"), [(PAGE, 100), (ESTIMATION, 25)])
+def test_the_pages_examples_are_right(page, least):
+    found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert found.attempted > least
     assert found.failed == 0
 
 
@@ -28,4 +30,4 @@ def test_every_rule_is_explained_and_shown(rule):
 
 @pytest.mark.parametrize("method", [method for method in Method if method.name[1].isdigit()])
 def test_every_method_of_estimation_is_explained(method):
-    assert f"| {method.name[:2]} |" in PAGE.read_text("utf-8")
+    assert f"| {method.name[:2]} |" in ESTIMATION.read_text("utf-8")

@@ -1,0 +1,117 @@
+"""Values that somebody computed and no meter counted: V16, and straight lines for V26.
+
+A head-end that lacks readings may draw a line, spread a mean or scale a profile, and say nothing. Two things give that
+away. A meter counts in steps: where its values are multiples of ten, a value between two steps was computed. And a
+load is never straight: differences that stay the same within a step for longer than they ever do on this meter, at this
+time, are a line, whatever its slope. A level line is a stuck value, found by runs of equal values.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from billing_core.rounding import Int64Array
+from billing_core.validation.day_scan import INT32_MAX, DayScan, Runs
+from billing_core.validation.finding import BoolArray, Finding, found
+
+BETWEEN_MOST = 0.2  # of the intervals: with more between them these are not the meter's steps
+STEP_POWERS = (1, 10, 100)
+SAMPLE_EVERY = 23, 5  # no divisor in common with a day of any length, so all times of day are in the sample
+SLOTS_MANY = 1_000  # from which on the sample may be thin
+VALUES_LEAST = 8  # different multiples in the sample
+LINE_SLOTS = 10  # a shorter line is worth no look
+LINE_DOUBLINGS = (1, 2, 4)  # eight bends in a row that are none: ten slots
+SLOPE_STEPS, SLOPE_SHARE = 4, 0.8  # of the meter's steps, and of the way that the values go up and down
+LINE_SURPRISE = 9.0  # powers of ten
+LINE_LONGEST = 96  # a meter on which two days would have to be straight has no shape
+LOCAL_SLOTS = 48
+BLOCK_METERS = 64
+
+
+def v16_between_steps(scan: DayScan, energy_wh: Int64Array, multiplier: Int64Array) -> tuple[Finding, Int64Array]:
+    """Find values between the meter's steps; return also the step of each meter. [Wh, meters]"""
+    steps = steps_of(energy_wh, multiplier)
+    count = np.zeros(scan.missing.shape, dtype=np.int32)
+    for meter in np.flatnonzero(steps > 1).tolist():
+        row, step = energy_wh[meter], int(steps[meter])
+        between = row // step * step != row
+        if between.any() and between.mean() <= BETWEEN_MOST:
+            count[meter] = between.reshape(-1, scan.slots_per_day).sum(axis=1)
+    evidence = np.broadcast_to(steps[:, None], count.shape)
+    return found("V16", count > 0, intervals=count, step_wh=evidence), steps
+
+
+def steps_of(energy_wh: Int64Array, multiplier: Int64Array) -> Int64Array:
+    """Return the step in which each meter's profile counts: its multiplier times the largest fitting power of ten.
+
+    A power fits if nearly all of a sample are multiples, of many different values: a street light at a constant
+    1,200 Wh shows nothing of its steps. [Wh, meters]
+    """
+    sample = energy_wh[:, :: SAMPLE_EVERY[energy_wh.shape[1] < SLOTS_MANY]]
+    there = sample != 0
+    enough = np.maximum(there.sum(axis=1), 1) * (1 - BETWEEN_MOST)
+    steps = multiplier.copy()
+    fits = np.ones(multiplier.shape, dtype=np.bool_)
+    for power in STEP_POWERS:
+        step = (multiplier * power)[:, None]
+        multiple = there & (sample // step * step == sample)
+        fits &= multiple.sum(axis=1) >= enough
+        ordered = np.sort(np.where(multiple, sample, 0), axis=1)
+        fits &= (np.diff(ordered, axis=1) != 0).sum(axis=1) >= VALUES_LEAST
+        steps = np.where(fits, step[:, 0], steps)
+    return steps
+
+
+def straight_runs(energy_wh: Int64Array, steps: Int64Array, per_day: int) -> Runs:
+    """Return runs of slots that lie on a slanting line, longer than chance makes them on this meter."""
+    found_runs: list[tuple[int, int, int]] = []
+    for begin in range(0, energy_wh.shape[0], BLOCK_METERS):
+        block = energy_wh[begin : begin + BLOCK_METERS]
+        straight = _straight(block, steps[begin : begin + BLOCK_METERS])
+        line = straight
+        for lag in LINE_DOUBLINGS:
+            line = line[:, :-lag] & line[:, lag:]
+        rate = straight.mean(axis=1)
+        needed = LINE_SURPRISE / -np.log10(rate.clip(1e-6, 0.999))  # bends that are none, at least
+        eight, sixteen = line.any(axis=1), (line[:, :-8] & line[:, 8:]).any(axis=1)
+        rows = np.flatnonzero(np.where(needed > 16, sixteen & (needed < LINE_LONGEST), eight))
+        for row in rows.tolist():
+            step = int(steps[begin + row])
+            found_runs.extend(
+                (begin + row, *run) for run in _lines(straight[row], block[row], float(rate[row]), step, per_day)
+            )
+    columns = np.array(found_runs, dtype=np.int64).reshape(-1, 3)
+    return Runs(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+def _straight(energy: Int64Array, steps: Int64Array) -> BoolArray:
+    """Tell where the difference to the next slot is, within a step, the one from the slot before. [rows × slots − 2]"""
+    narrow = 4 * max(int(energy.max()), -int(energy.min()), int(steps.max())) <= INT32_MAX
+    values: NDArray[Any] = energy.astype(np.int32 if narrow else np.int64)
+    change = values[:, 1:] - values[:, :-1]
+    bend = change[:, 1:] - change[:, :-1]
+    np.abs(bend, out=bend)
+    straight: BoolArray = bend <= steps.astype(values.dtype)[:, None]
+    straight &= values[:, 1:-1] != 0
+    return straight
+
+
+def _lines(straight: BoolArray, row: Int64Array, rate: float, step: int, per_day: int) -> list[tuple[int, int]]:
+    """Return start and length of the surprising lines of one meter."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], straight.view(np.int8), [0]])))
+    lines = []
+    long = np.diff(edges)[::2] >= max(LINE_SLOTS - 2, LINE_SURPRISE / -np.log10(min(max(rate, 1e-6), 0.999)))
+    for begin, end in zip(edges[::2][long].tolist(), edges[1::2][long].tolist(), strict=True):
+        bends = end - begin
+        values = row[begin : end + 2]
+        way = abs(int(values[-1]) - int(values[0]))
+        if way < SLOPE_STEPS * step or way < SLOPE_SHARE * int(np.abs(np.diff(values)).sum()):
+            continue  # level, or up and down: equal values are the other half of the rule
+        near = np.concatenate([straight[max(0, begin - LOCAL_SLOTS) : begin], straight[end : end + LOCAL_SLOTS]])
+        days = range(begin % per_day, straight.size, per_day)
+        then = np.concatenate([straight[first : first + bends] for first in days])
+        rates = [rate, *((float(part.sum()) + 1) / (part.size + 2) for part in (near, then))]
+        if bends * -np.log10(min(max(rates), 0.999)) >= LINE_SURPRISE:
+            lines.append((begin, bends + 2))
+    return lines

@@ -1,0 +1,1 @@
+"""What meters are, beside their readings: plates, meanings of log entries, check meters, transformers."""

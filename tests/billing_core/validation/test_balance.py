@@ -1,0 +1,77 @@
+"""A transformer's balance tells a meter's fault from its owner's life, whatever the neighbours' meters do."""
+
+import numpy as np
+import pytest
+
+from billing_core.validation.balance import v15_balance
+from billing_core.validation.believed import believed_daily
+from billing_core.validation.catalogue import Severity
+from billing_core.validation.validate import validate
+from tests.billing_core.validation.population import copy_of, make_district
+
+DAYS, HOMES = 31, 30
+ONES = np.ones((HOMES, DAYS), dtype=bool)
+
+
+def homes(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what homes take a day, and what their transformer counts. [Wh]"""
+    rng = np.random.default_rng(seed)
+    taken = rng.normal(7_000, 500, (HOMES, DAYS)).astype(np.int64)
+    return taken, (taken.sum(axis=0) * 1.02 + rng.normal(0, 80, DAYS)).astype(np.int64)[None, :]
+
+
+def balance(taken, supplied):
+    transformer = np.zeros(HOMES, dtype=np.int64)
+    return v15_balance(taken, 0 * taken, ONES, transformer=transformer, supplied_wh=supplied, supplied=ONES[:1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("up", "down"), [(2, 3), (1, 2), (3, 2), (4, 5), (10, 1)])
+def test_a_step_of_the_meter_is_blamed_on_it_and_a_step_of_the_load_on_nobody(seed, up, down):
+    taken, supplied = homes(seed)
+    shown = taken.copy()
+    shown[3, 14:] = shown[3, 14:] * up // down
+    found = balance(shown, supplied)
+    assert np.flatnonzero(found.mask.any(axis=1)).tolist() == [3]
+    assert found.at(3, 20)["factor"] == pytest.approx(up / down, rel=0.15)
+    truly = supplied.copy()
+    truly[0, 14:] += shown[3, 14:] - taken[3, 14:]
+    assert not balance(shown, truly).mask.any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_dead_meter_is_told_from_an_empty_flat(seed):
+    taken, supplied = homes(seed)
+    shown = taken.copy()
+    shown[5, 12:16] = 0
+    assert np.argwhere(balance(shown, supplied).mask).tolist() == [[5, day] for day in range(12, 16)]
+    empty = supplied.copy()
+    empty[0, 12:16] -= taken[5, 12:16]
+    assert not balance(shown, empty).mask.any()
+
+
+def test_a_meter_without_a_transformer_and_a_transformer_without_readings_say_nothing():
+    taken, supplied = homes(1)
+    taken[3, 14:] //= 2
+    nowhere = np.full(HOMES, -1, dtype=np.int64)
+    found = v15_balance(taken, 0 * taken, ONES, transformer=nowhere, supplied_wh=supplied, supplied=ONES[:1])
+    assert not found.mask.any()
+    found = v15_balance(
+        taken, 0 * taken, ONES, transformer=0 * nowhere, supplied_wh=supplied, supplied=np.zeros((1, DAYS), dtype=bool)
+    )
+    assert not found.mask.any()
+
+
+def test_the_believed_energy_of_a_day_is_near_the_truth_where_its_intervals_or_its_register_are_wrong():
+    district = copy_of(make_district(60, 21, 9))
+    true = district.true_wh.reshape(60, 21, -1).sum(axis=2)
+    district.data.registers.actual[:] = True
+    district.data.intervals.energy_wh[:20, 10 * 48 + 5] += 900_000
+    district.data.registers.index_wh[20:40, 11] += 900_000
+    result = validate(district.data, district.parameters)
+    failed = result.verdict.at_least(Severity.FAIL)
+    assert failed[:40, 10].all()
+    believed = believed_daily(result.scan, result.sums, failed)
+    off = np.abs(believed - true)[:40, 9:13]
+    assert np.median(off) <= 1_000
+    assert (off <= np.maximum(3_000, 3 * true[:40, 9:13])).all()
