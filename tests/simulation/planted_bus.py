@@ -6,7 +6,6 @@ from typing import Any
 from edge_agent import healing, policy
 from edge_agent.bus import Bus
 from edge_agent.modbus_meter import ModbusMeter
-from edge_agent.owed import Owed
 from edge_agent.store import Store
 from edge_agent.suspicion import Watch
 from protocols.telemetry.reading import Reading
@@ -88,14 +87,6 @@ def _whole_but_its_end(original: Any) -> Any:
     return chunk
 
 
-def _owed_nothing(_owed: Owed, _cycle: Any, _sequences: range, _heals: Any) -> None:
-    return None
-
-
-def _not_counted(_store: Store, _ring: Any, _sequences: Any) -> None:
-    return None
-
-
 def _at_once(_watch: Watch, _answer: Any, _at_ms: int) -> bool:
     return False
 
@@ -116,18 +107,6 @@ BUGS = (
         replacing(Store, "registers", _forgotten),
         (Kind.METER_GLITCHES, Kind.METER_GLITCHES, Kind.METER_GLITCHES, Kind.RESTART, Kind.RESTART),
         schedules_max=600,
-    ),
-    PlantedBug(
-        "what only memory held is no hole after a restart",
-        replacing(Owed, "hold", _owed_nothing),
-        (*REFUSED, Kind.RESTART, Kind.SERVER_DOWN, Kind.CUT),
-        schedules_max=600,
-    ),
-    PlantedBug(
-        "what memory has sent is missing from the file's days",
-        replacing(Store, "_note_receipt", _not_counted),
-        (Kind.DISK_FULL, Kind.RESTART, Kind.DISK_FULL),
-        schedules_max=300,
     ),
     PlantedBug("a counter's glitch passes", replacing(Watch, "doubts", lambda *_: {}), (Kind.METER_GLITCHES,)),
     PlantedBug("what a full disk refuses counts as taken", replacing(Store, "_commit_in_memory", _dropped), REFUSED),
