@@ -24,7 +24,10 @@ from protocols.telemetry.resend import Resend
 from protocols.telemetry.sequences import RANGES_MAX, SEQUENCE_MAX, Ranges, join_ranges
 from protocols.telemetry.topics import Kind, Topic
 
-TIMES_MAX = 12  # the waits double up to a day: over a week in all, and then a person must look
+TIMES_MAX = 15  # the waits double up to a day: over a week in all, and then a person must look
+# Asked while it is away, a gateway may never hear of it: its session at the broker lasts a day. So not more often than
+# this counts, which is once in 21 hours, and the rest is kept for when it is back.
+TIMES_AWAY_MAX = 8
 REQUESTS_A_TURN_MAX = 200
 CHANGE_S = 60.0  # for so long after the registry has changed something is noted that was refused before
 
@@ -81,15 +84,17 @@ DELETE_SETTLED = f"""
 """  # noqa: S608  # the constant above
 # Whoever updates the row asks; another process then finds it asked.
 PICK = """
-    update resend_request r set times = times + 1, asked_at = now()
+    update resend_request r set asked_at = now(),
+        times = case when due.is_away then greatest(r.times, least(r.times + 1, %(times_away_max)s))
+            else r.times + 1 end
     from (
-        select gateway_id, generation
-        from resend_request
+        select gateway_id, generation, state = 'offline' as is_away
+        from resend_request join gateway using (gateway_id)
         where times < %(times_max)s and case when asked_at is null then seen_at < now() - %(after)s
             else asked_at < now() - least(%(after)s * 2 ^ times, interval '1 day') end
         order by seen_at, gateway_id, generation
         limit %(requests_max)s
-        for update skip locked
+        for update of resend_request skip locked
     ) due
     where (r.gateway_id, r.generation) = (due.gateway_id, due.generation)
     returning r.gateway_id, r.generation, r.watermark, r.times
@@ -162,7 +167,12 @@ async def ask_once(
     room = {"group_octets": limits.group_octets, "total_octets": limits.total_octets}
     for statement in (NOTE_GAPS, NOTE_UNKNOWN_SPOOLS, NOTE_GIVEN_UP, FORGET_WATERMARKS, DELETE_SETTLED):
         await connection.execute(statement.encode(), room)
-    given = {"times_max": TIMES_MAX, "after": timedelta(seconds=after_s), "requests_max": REQUESTS_A_TURN_MAX}
+    given = {
+        "times_max": TIMES_MAX,
+        "times_away_max": TIMES_AWAY_MAX,
+        "after": timedelta(seconds=after_s),
+        "requests_max": REQUESTS_A_TURN_MAX,
+    }
     due = await (await connection.execute(PICK, given)).fetchall()
     for gateway, generation, watermark, times in due:
         spool = (gateway, generation)

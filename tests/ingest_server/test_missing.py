@@ -9,7 +9,7 @@ import pytest
 
 from deploy.cli import main
 from ingest_server.database import connect, migrate
-from ingest_server.pipeline.asking import TIMES_MAX, ask_once
+from ingest_server.pipeline.asking import TIMES_AWAY_MAX, TIMES_MAX, ask_once
 from ingest_server.pipeline.bundle import Arrival, make_bundle
 from ingest_server.pipeline.counts import Counts
 from ingest_server.pipeline.message import Message, decode
@@ -130,6 +130,19 @@ def test_nobody_is_asked_for_ever_and_the_last_time_is_told(dsn, caplog):
     assert look(dsn) == Requests(0, 1, 0)
     text = render_metrics(Snapshot(Counts(), True, True, 0, 0, False, 0.0, requests=look(dsn)))
     assert parse_metrics(text)['resend_requests{state="unanswered"}'] == 1
+
+
+def test_a_gateway_that_is_away_is_still_asked_when_it_is_back(dsn):
+    """After weeks away it has heard of nothing that was asked meanwhile."""
+    store_transactions(dsn, [[batch(1), batch(3)]])
+    with connect(dsn) as connection:
+        connection.execute("update gateway set state = 'offline'")
+        connection.commit()
+    assert all(len(ask(dsn)) == 1 for _ in range(2 * TIMES_MAX))
+    with connect(dsn) as connection:
+        connection.execute("update gateway set state = 'online'")
+        connection.commit()
+    assert sum(len(ask(dsn)) for _ in range(TIMES_MAX)) == TIMES_MAX - TIMES_AWAY_MAX
 
 
 def test_two_who_look_at_once_ask_once(dsn):
