@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def in_loop(do: Callable[[], None]) -> None:
     async def go() -> None:
         do()
 
-    VirtualLoop().run_until_complete(go())
+    with closing(VirtualLoop()) as loop:
+        loop.run_until_complete(go())
 
 
 def test_the_first_agent_of_a_gateway_listens_to_nobody(tmp_path: Path) -> None:
@@ -199,7 +201,8 @@ def test_a_question_whose_line_was_lost_may_still_be_answered() -> None:
         assert lengths.distinct(SECOND, loop.time() + 1.0) != SECOND
         assert lengths.quiet_at(TIMEOUT_S) == lengths.late_until(FIRST)
 
-    loop.run_until_complete(go())
+    with closing(loop):
+        loop.run_until_complete(go())
 
 
 @pytest.mark.parametrize("stop_s", [20.0, 3.0])
@@ -231,7 +234,8 @@ def test_a_bus_asks_nothing_while_it_listens_and_stops_at_once(tmp_path: Path, s
         await running.run(stop)
         return store
 
-    store = loop.run_until_complete(go())
+    with closing(loop):
+        store = loop.run_until_complete(go())
     if stop_s < LATE_ANSWER_S:
         assert asked == []
         assert loop.time() == stop_s

@@ -20,6 +20,7 @@ REBOOTS_S = (20.0, 5.0)  # until the agent starts again: a computer with a file 
 PAUSES_S = (5.0, 1.0, 0.2)  # until a supervisor starts the agent again
 GONE_S_MAX = 0.6  # a question, its second try, the next one
 ANSWERS_BEFORE_MAX = 6  # of a cycle
+ASKED_S_MAX = 1.2  # most of a cycle
 LATE_PART, LATE_FOR_S = 0.5, 10.0
 UP_S = 3.0
 UP_PART = 0.6  # of that the computer is on
@@ -115,18 +116,26 @@ class Injector:
         self._world.wires.unplug()
         return lambda: setattr(self._world.wires, "unplugged", False)
 
-    def _late_and_gone(self, fault: Fault, rng: Random) -> None:
-        """Answers come late; who has asked is gone before the first of them, and soon asks again."""
-        wires = self._world.wires
-        ends = (lambda: self._kill_now(rng), lambda: self._restart(fault, rng), wires.lose_contact)
-        end: Callable[[], None] = rng.choice(ends)
+    def _late_and_gone(self, _fault: Fault, rng: Random) -> None:
+        """An answer comes late, others too; who has asked is gone, and asks again when it comes."""
+        wires, process = self._world.wires, self._world.process
+        gone_s, pause_s = rng.uniform(0, GONE_S_MAX), rng.choice(PAUSES_S)
+
+        def restart() -> None:
+            process.pause_s = pause_s
+            process.stop.set()
+
+        end: Callable[[], None]
+        end = rng.choice((lambda: process.kill_and_restart(pause_s), restart, wires.lose_contact))
+        if end == wires.lose_contact:
+            pause_s = 0.0
 
         def begin() -> None:
             wires.trouble = {Trouble.TOO_LATE: LATE_PART}
-            self._at(self._loop.now_s + rng.uniform(0, GONE_S_MAX), end)
+            self._at(self._loop.now_s + gone_s, end)
             self._at(self._loop.now_s + LATE_FOR_S, lambda: setattr(wires, "trouble", {}))
 
-        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), begin)
+        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), gone_s + pause_s + rng.uniform(0, ASKED_S_MAX), begin)
 
     def _echo(self, _fault: Fault, _rng: Random) -> Callable[[], None]:
         self._world.wires.echo = True

@@ -68,7 +68,7 @@ class Wires:
         self.note: Callable[[str], None] = lambda _what: None
         self.silence_violations = 0
         self._held = b""
-        self.delay: tuple[int, Callable[[], None]] | None = None
+        self.delay: tuple[int, float, Callable[[], None]] | None = None
         self._line: SimulatedLine | None = None
         self._last_octet_s = self._cut_s = -1.0
         self._on_wires: list[Transmission] = []
@@ -79,18 +79,19 @@ class Wires:
             raise LineLostError("unplugged")
         self._line = line
 
-    def delay_one(self, after: int, then: Callable[[], None]) -> None:
-        """Let an answer come late when ``after`` others have come; ``then`` is called when it should have come."""
-        self.delay = after, then
+    def delay_one(self, after: int, late_s: float, then: Callable[[], None]) -> None:
+        """Let an answer come ``late_s`` late when ``after`` others have come; ``then`` is called when it should."""
+        self.delay = after, late_s, then
 
-    def _is_delayed(self) -> bool:
+    def _delayed_s(self) -> float | None:
         if self.delay is None:
-            return False
-        left, then = self.delay
-        self.delay = (left - 1, then) if left else None
-        if not left:
-            then()
-        return not left
+            return None
+        left, late_s, then = self.delay
+        self.delay = (left - 1, late_s, then) if left else None
+        if left:
+            return None
+        then()
+        return late_s
 
     def lose_contact(self) -> None:
         """Take the adapter away and put it back."""
@@ -153,7 +154,8 @@ class Wires:
         rng = self.rng
         kind = next((each for each, share in self.trouble.items() if rng.random() < share), None)
         begin_s = self.turnaround_s * (0.5 + rng.random())
-        if self._is_delayed():
+        delayed_s = self._delayed_s()
+        if delayed_s is not None:
             kind = Trouble.TOO_LATE
         if kind is not None:
             self.note(f"line {kind.value}")
@@ -163,7 +165,7 @@ class Wires:
             self._held += reply
             return
         if kind in (Trouble.LATE, Trouble.TOO_LATE):
-            begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else rng.uniform(0.3, LATE_S_MAX)
+            begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else delayed_s or rng.uniform(0.3, LATE_S_MAX)
         reply = _spoiled(reply, kind, rng)
         if kind is Trouble.DUPLICATE_LATE:
             self._later(begin_s + len(reply) * self.settings.character_s + rng.uniform(0, DUPLICATE_S_MAX), reply)
