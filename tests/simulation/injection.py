@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.disk import Loss, Refusal
 from tests.simulation.faults import Fault, Kind, draw_troubles
-from tests.simulation.line import Trouble
+from tests.simulation.line import LATE_S_MAX, Trouble
 from tests.simulation.meters import Glitch
 from tests.simulation.vfs import VFS
 
@@ -18,7 +18,7 @@ STEPS_AHEAD_MAX = 400
 OPERATIONS_AHEAD_MAX = 60
 REBOOTS_S = (20.0, 5.0)  # until the agent starts again: a computer with a file system to mend, and a small one
 PAUSES_S = (5.0, 1.0, 0.2)  # until a supervisor starts the agent again
-GONE_S_MAX = 0.6  # a question, its second try, the next one
+GONE_S_MAX = 3.0  # within a cycle, or when it was committed with something missing
 ANSWERS_BEFORE_MAX = 6  # of a cycle
 ASKED_S_MAX = 1.2  # most of a cycle
 LATE_PART, LATE_FOR_S = 0.5, 10.0
@@ -130,12 +130,14 @@ class Injector:
         if end == wires.lose_contact:
             pause_s = 0.0
 
+        late_s = min(gone_s + pause_s + rng.uniform(0, ASKED_S_MAX), LATE_S_MAX)
+
         def begin() -> None:
             wires.trouble = {Trouble.TOO_LATE: LATE_PART}
             self._at(self._loop.now_s + gone_s, end)
             self._at(self._loop.now_s + LATE_FOR_S, lambda: setattr(wires, "trouble", {}))
 
-        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), gone_s + pause_s + rng.uniform(0, ASKED_S_MAX), begin)
+        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), late_s, begin)
 
     def _echo(self, _fault: Fault, _rng: Random) -> Callable[[], None]:
         self._world.wires.echo = True
