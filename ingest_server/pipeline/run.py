@@ -69,28 +69,7 @@ async def ingest(settings: Settings) -> None:
 
     watch(moves, WATCHDOG_S, WATCHDOG_EVERY_S, lambda: tell("WATCHDOG=1"))
 
-    seen: tuple[Sequence[Share], Requests | None] = ((), None)
-
-    def keep_seen(shares: Sequence[Share], requests: Requests) -> None:
-        nonlocal seen
-        seen = shares, requests
-
-    def snapshot() -> Snapshot:
-        shares, requests = seen
-        return Snapshot(
-            together.counts,
-            broker.ready,
-            not together.database_lost,
-            len(inbox),
-            inbox.octets,
-            inbox.full,
-            max(each.still_s for each in pipelines),
-            together.clocks_s.values(),
-            shares,
-            together.gave_up_s,
-            requests,
-        )
-
+    snapshot, keep_seen = _looking(pipelines, together, broker, inbox)
     observer = await _observed(settings.metrics_port, snapshot)
 
     async def stop_when_asked() -> None:
@@ -116,6 +95,35 @@ async def ingest(settings: Settings) -> None:
     await broker.close()
     together.counts.log()
     LOG.info(fact("ingest.stopped"))
+
+
+def _looking(
+    pipelines: Sequence[Pipeline], together: Together, broker: Broker, inbox: Inbox
+) -> tuple[Callable[[], Snapshot], Callable[[Sequence[Share], Requests], None]]:
+    """Return what says how all stands, and what keeps for it what the monitor has seen last."""
+    seen: tuple[Sequence[Share], Requests | None] = ((), None)
+
+    def keep_seen(shares: Sequence[Share], requests: Requests) -> None:
+        nonlocal seen
+        seen = shares, requests
+
+    def snapshot() -> Snapshot:
+        shares, requests = seen
+        return Snapshot(
+            together.counts,
+            broker.ready,
+            not together.database_lost,
+            len(inbox),
+            inbox.octets,
+            inbox.full,
+            max(each.still_s for each in pipelines),
+            together.clocks_s.values(),
+            shares,
+            together.gave_up_s,
+            requests,
+        )
+
+    return snapshot, keep_seen
 
 
 async def _observed(port: int | None, snapshot: Callable[[], Snapshot]) -> asyncio.Server | None:
