@@ -19,7 +19,7 @@ from random import Random, SystemRandom
 from edge_agent.bus import Bus, Line, unless_stopped
 from edge_agent.claim import claim_spool
 from edge_agent.clock import Clock, SystemClock, WorldClock
-from edge_agent.config import AgentConfig, BusConfig, TcpPlace
+from edge_agent.config import AgentConfig, BusConfig
 from edge_agent.connection import Connect
 from edge_agent.lines import Tap, open_line
 from edge_agent.log import EventLog
@@ -41,8 +41,6 @@ from edge_agent.spool import open_spool
 from edge_agent.status import spool_figures
 from edge_agent.store import Store
 from edge_agent.systemd import WAIT_S_MAX, Watchdog
-from edge_agent.unheard import SUFFIX as UNHEARD_SUFFIX
-from edge_agent.unheard import Unheard, this_boot
 from protocols.errors import UnavailableError
 
 RESTART_PAUSE_S = 10.0
@@ -62,7 +60,7 @@ class Outside:
     """What the agent takes from the world around it."""
 
     connect: Callable[[AgentConfig], Connect]
-    open_line: Callable[[AgentConfig, BusConfig, Tap | None, Unheard], Awaitable[Line]]
+    open_line: Callable[[AgentConfig, BusConfig, Tap | None], Awaitable[Line]]
     open_clock: Callable[[AgentConfig, BusConfig], Awaitable[Clock]]
     chance: Random = field(default_factory=SystemRandom)
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -75,7 +73,7 @@ async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
 
 WORLD = Outside(
     connect=lambda config: MqttConnector(config.gateway, config.broker),
-    open_line=lambda config, bus, tap, unheard: open_line(bus, config.counters, tap, config.learned, unheard),
+    open_line=lambda config, bus, tap: open_line(bus, config.counters, tap, config.learned),
     open_clock=_open_clock,
 )
 
@@ -91,7 +89,6 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         log.error("configuration.refused", reason=loaded.refused, running="the last good one")
     try:
         claim = claim_spool(config.spool)
-        is_new = not config.spool.exists()
         spool, damaged = open_spool(config.spool, config.gateway, config.spool_octets_max)
         journal, lost = open_journal(config.spool.with_name(config.spool.name + JOURNAL_SUFFIX), _now_ms())
     except UnavailableError as error:
@@ -99,19 +96,14 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         return STATUS_FAILED
     if damaged is not None:
         log.error("spool.set_aside", path=damaged, generation=spool.generation)
-    if spool.gone:
-        log.error("spool.gone", path=config.spool, generation=spool.generation)
     if lost is not None:
         log.error("journal.set_aside", path=lost)
     if spool.renewed is not None:
         log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
     store = Store(spool)
-    ports = [bus.place.port for bus in config.buses if not isinstance(bus.place, TcpPlace) and config.world is None]
-    note = config.spool.with_name(config.spool.name + UNHEARD_SUFFIX)
-    unheard = Unheard(note, this_boot(), is_new=is_new, ports=ports)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:
-        await Agent(file, loaded, store, journal, log, unheard=unheard).run(stop, again)
+        await Agent(file, loaded, store, journal, log).run(stop, again)
     except* UnavailableError as group:
         log.error("agent.failed", reason=_first(group))
         return_status = STATUS_FAILED
@@ -120,7 +112,6 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         return_status = STATUS_FAILED
     else:
         return_status = 0
-        unheard.close()
     store.close()
     claim.close()
     log.info("agent.stopped", gateway=config.gateway, taken=spool.taken, spooled=spool.batches)
@@ -138,7 +129,6 @@ class Agent:
         journal: Journal,
         log: EventLog,
         *,
-        unheard: Unheard,
         outside: Outside = WORLD,
     ) -> None:
         self._file = file
@@ -146,7 +136,6 @@ class Agent:
         self._store = store
         self._journal = journal
         self._log = log
-        self._unheard = unheard
         self._outside = outside
 
     async def run(self, stop: asyncio.Event, again: asyncio.Event) -> None:
@@ -205,17 +194,13 @@ class Agent:
 
     def _make_bus(self, bus: BusConfig, clock: Clock) -> Bus:
         async def open_one(wanted: BusConfig) -> Line:
-            tap = self._pushes.tap(wanted)
-            return await self._outside.open_line(self._loaded.config, wanted, tap, self._unheard)
-
-        def listen_s() -> float:
-            return 0.0 if isinstance(bus.place, TcpPlace) or world else self._unheard.listen_s()
+            return await self._outside.open_line(self._loaded.config, wanted, self._pushes.tap(wanted))
 
         watchdog = self._outside.watchdog
         watchdog.expect(bus.id)
         beating = BeatingClock(clock, lambda: watchdog.beat(bus.id), watchdog.beat_every_s)
         world = self._loaded.config.world is not None  # its time is not ours to wait for
-        return Bus(bus, clock if world else beating, self._store, self._log, open_one, listen_s=listen_s)
+        return Bus(bus, clock if world else beating, self._store, self._log, open_one)
 
     def _make_publisher(self, config: AgentConfig) -> Publisher:
         watchdog = self._outside.watchdog

@@ -76,20 +76,15 @@ class Bus:
         store: Store,
         log: EventLog,
         open_line: Callable[[BusConfig], Awaitable[Line]],
-        *,
-        listen_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``listen_s`` says for how long still nothing may be asked (:mod:`edge_agent.unheard`)."""
         self._config = config
         self._clock = clock
         self._log = log
         self._recurring = Recurring(log)
         self._open_line = open_line
-        self._listen_s = listen_s
         self._line: Line | None = None
         self._loop = asyncio.get_running_loop()
         slots = store.slots()
-        self._registers = store.registers()  # what the meters' counters said before this bus was made
         self._polled = {meter.id: Polled(meter, slots) for meter in config.meters}
         self._healer = Healer(config, store, self._recurring, log, self._loop.time)
         self._tending = Tending(config, clock, store, self._recurring, log)
@@ -144,9 +139,7 @@ class Bus:
         """Poll until ``stop`` is set; a transaction that has begun is finished, and what was gathered is committed."""
         self._running = True
         try:
-            await self._listen(stop)
             await self._wait_for_sane_clock(stop)
-            self._restore()
             self._begin()
             while not stop.is_set():
                 await self._do_urgent()
@@ -167,16 +160,6 @@ class Bus:
             self._running = False
             self._refuse_urgent()
             self._close_line()
-
-    async def _listen(self, stop: asyncio.Event) -> None:
-        """Hear out what comes to questions of the process before; the first question throws it away."""
-        left_s = self._listen_s()
-        if left_s <= 0:
-            return
-        with suppress(LineLostError):  # that is told when it is needed
-            await self._on_line(_nothing)
-        self._log.info("bus.listening", bus=self._config.id, for_s=round(left_s, 1))
-        await unless_stopped(asyncio.sleep(left_s), stop)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -247,13 +230,6 @@ class Bus:
     def _next_due_ms(self, now_ms: int) -> int:
         read_ms = min(job.due_ms for job in self._jobs(now_ms))
         return min(read_ms, self._tending.due_ms() or read_ms)
-
-    def _restore(self) -> None:
-        now_ms, steady_ms = self._clock.now_ms(), self._steady_ms()
-        for name, octets in self._registers.items():
-            if name in self._polled:
-                self._polled[name].watch.restore(octets, now_ms, steady_ms)
-        self._registers = {}
 
     def _begin(self) -> None:
         now_ms = self._clock.now_ms()
@@ -424,10 +400,6 @@ class Bus:
         if self._line is not None:
             self._line.close()
             self._line = None
-
-
-async def _nothing(_line: Line) -> None:
-    """Ask nothing."""
 
 
 async def unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> None:

@@ -28,9 +28,7 @@ class Hole:
 
 @dataclass(slots=True)
 class Cycle:
-    """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again,
-    ``registers`` each meter's values that were accepted last (:mod:`edge_agent.accepted`). ``counted`` are readings
-    that the server has already and that belong to the counts of their days (:mod:`edge_agent.owed`).
+    """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again.
 
     ``taken_at_ms`` is the gateway's clock at the end of the cycle, ``clock_offsets_ms`` what is known of its meters'
     clocks less the gateway's; both travel with the readings.
@@ -42,8 +40,6 @@ class Cycle:
     filled: list[Hole] = field(default_factory=list)
     events: list[MeterEvent] = field(default_factory=list)
     logs: list[LogRead] = field(default_factory=list)
-    registers: dict[str, bytes] = field(default_factory=dict)
-    counted: list[Reading] = field(default_factory=list)
     taken_at_ms: int | None = None
     clock_offsets_ms: Mapping[str, int] = field(default_factory=dict)
 

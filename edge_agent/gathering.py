@@ -9,7 +9,7 @@ from edge_agent import policy
 from edge_agent.healing import Healer
 from edge_agent.log import Recurring
 from edge_agent.meter import Answer
-from edge_agent.series import Finished, Got, Polled, Series
+from edge_agent.series import Finished, Got, Polled
 from edge_agent.spool import Cycle, Hole, SlotDone
 from edge_agent.statistics import MeterTally
 from edge_agent.store import Store
@@ -57,18 +57,15 @@ class Gathering:
     def got(self, polled: Polled, answer: Answer, now_ms: int, steady_ms: int) -> list[Got] | None:
         """Return the values of ``answer`` with the times and qualities that they carry.
 
-        ``None`` if the question is to be asked once more: some can't be right, which is told, or they are the first
-        that were ever heard. ``steady_ms`` is a time that never goes back.
+        ``None`` if some can't be right: that is told, and the question is to be asked once more. ``steady_ms`` is a
+        time that never goes back.
         """
-        if not polled.doubted and polled.watch.is_first(answer, steady_ms):
-            polled.doubted = True
-            return None  # nothing tells yet whether it is right: it is asked once more
         doubts = polled.watch.doubts(answer, steady_ms)
         self._tell_doubts(polled, answer, doubts, now_ms)
         if doubts and not polled.doubted:
             polled.doubted = True
             return None
-        for key in polled.watch.take(answer, steady_ms, doubts, now_ms):
+        for key in polled.watch.take(answer, steady_ms, doubts):
             self._tell_new_base(polled, answer, key, now_ms)
         found: list[Got] = []
         self._cycle.taken_at_ms = now_ms
@@ -121,16 +118,10 @@ class Gathering:
             self._cycle.readings += [
                 Reading(meter.id, str(got.measurement.obis), got.at_ms, got.value, got.quality) for got in each.got
             ]
-            before_ms = self._last_slot_ms(meter.id, series) if heals else None
             self._cycle.slots.append(SlotDone(meter.id, series.key, each.stamp.slot_ms))
-            missed = policy.missed_slots(before_ms, each.stamp, series.every_ms)
+            missed = policy.missed_slots(series.stored_ms, each.stamp, series.every_ms)
             if missed and heals:
                 self._cycle.holes.append(Hole(meter.id, *missed))
-
-    def _last_slot_ms(self, meter: str, series: Series) -> int | None:
-        """Return the last slot that was read: of this cycle, if the clock was set meanwhile or slots are short."""
-        here = [each.slot_ms for each in self._cycle.slots if (each.meter, each.series) == (meter, series.key)]
-        return here[-1] if here else series.stored_ms
 
     def report(self, polled: Polled, failure: str | None) -> None:
         """Tell how the reading of a meter ended, if that is news."""
@@ -152,8 +143,6 @@ class Gathering:
         cycle, self._cycle = self._cycle, Cycle()
         asked, self._asked = self._asked, {}
         took_s, self._began_s = self.age_s(), None
-        if not cycle.is_empty:
-            cycle.registers = {name: each.watch.kept() for name, each in polled.items() if each.watch.changed}
         if not cycle.is_empty and await self._store.commit(cycle, self._bus, self._recurring):
             for slot in cycle.slots:
                 polled[slot.meter].note_stored(slot.series, slot.slot_ms)

@@ -17,8 +17,7 @@ BUSY_TIMEOUT_S = 10.0
 CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a larger file is checked as it is read
 PAGE_OCTETS = 4096
 CACHE_KIB = 4096
-SUSPECT, TORN, BEGUN = ".suspect", ".torn", ".begun"
-FORMAT_AT, FORMATS = 18, (1, 2)  # where the head names the versions for writing and reading: rollback journal, log
+SUSPECT, TORN = ".suspect", ".torn"
 LOST = "select reason, batches, readings from loss_total"
 # What tells one machine from another of the same image: systemd's identity, and the board's serial number.
 IDENTITIES = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
@@ -59,19 +58,6 @@ def mark_torn(path: Path) -> None:
     _mark(path.with_name(f"{path.name}{TORN}"))
 
 
-def mark_begun(path: Path) -> None:
-    """Note durably beside the file, once, that there was a spool: one that is gone later does not begin in silence."""
-    mark = path.with_name(f"{path.name}{BEGUN}")
-    if not mark.exists():
-        _mark(mark)
-
-
-def is_gone(path: Path) -> bool:
-    """Return whether there was a spool, and its file is gone or empty."""
-    is_begun = path.with_name(f"{path.name}{BEGUN}").exists()
-    return is_begun and (not path.exists() or path.stat().st_size == 0)
-
-
 def _mark(mark: Path) -> None:
     with contextlib.suppress(OSError):
         mark.write_text(f"{mark.suffix}\n", encoding="ascii")
@@ -88,30 +74,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_damage(error: sqlite3.Error, path: Path) -> bool:
-    """Return whether SQLite complains of what is in the file at ``path``, and not of what it may not do.
-
-    It does not know a table or a column that the spool has, for the schema was altered; it does not write, for the
-    file's head names a format that it does not know; or, without a code, for it is Python's own complaint: a text is no
-    text.
-    """
-    if not isinstance(error, sqlite3.OperationalError):
-        return True
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return code == sqlite3.SQLITE_ERROR or (code == sqlite3.SQLITE_READONLY and is_of_unknown_format(path))
-
-
-def is_of_unknown_format(path: Path) -> bool:
-    """Return whether the file's head names other versions of the format than there are.
-
-    https://sqlite.org/fileformat2.html, section 1.3.3.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(FORMAT_AT + 2)
-    except OSError:
-        return False
-    return any(each not in FORMATS for each in head[FORMAT_AT:])
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether SQLite does not know a table or a column that the spool has: the file's schema was altered."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transactio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 from edge_agent.cycle import Cycle, Hole
 from protocols.telemetry.reading import DIGEST_MODULUS, Reading, reading_digest
@@ -20,10 +19,6 @@ SET_SLOT = "insert into slot values (?, ?, ?) on conflict (meter, series) do upd
 SET_HOLE = """
     insert into hole values (?, ?, ?) on conflict (meter, from_ms) do update set to_ms = max(to_ms, excluded.to_ms)
 """
-SET_REGISTER = """
-    insert into register values (?, ?, ?)
-    on conflict (meter) do update set crc = excluded.crc, payload = excluded.payload
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +30,16 @@ class DayTaken:
     digest: int
 
 
-def count(db: sqlite3.Connection, readings: Sequence[Reading], sign: int = 1) -> None:
-    """Add ``readings`` to the counts and digests of their days, or take them out with a negative ``sign``."""
+def count(db: sqlite3.Connection, readings: Sequence[Reading]) -> None:
+    """Add ``readings`` to the counts and digests of their days."""
     days: dict[int, list[Reading]] = {}
     for reading in readings:
         days.setdefault(reading.measured_at_ms // DAY_MS, []).append(reading)
     for day, taken in days.items():
         row = db.execute("select readings, digest from day where day = ?", (day,)).fetchone()
         before, digest = (row[0], int(row[1], 16)) if row else (0, 0)
-        digest = (digest + sign * reading_digest(taken)) % DIGEST_MODULUS
-        db.execute(SET_DAY, (day, before + sign * len(taken), f"{digest:016x}"))
+        digest = (digest + reading_digest(taken)) % DIGEST_MODULUS
+        db.execute(SET_DAY, (day, before + len(taken), f"{digest:016x}"))
 
 
 def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:
@@ -54,8 +49,7 @@ def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:
 
 
 def note(db: sqlite3.Connection, cycle: Cycle) -> None:
-    """Note the slots that were read, what counters said, holes, and what of holes need not be tried again."""
-    db.executemany(SET_REGISTER, [(meter, crc32(found), found) for meter, found in cycle.registers.items()])
+    """Note the slots that were read, the holes before them, and what of holes need not be tried again."""
     db.executemany(SET_SLOT, [(each.meter, each.series, each.slot_ms) for each in cycle.slots])
     db.executemany(SET_HOLE, [(each.meter, each.from_ms, each.to_ms) for each in cycle.holes])
     for part in cycle.filled:
@@ -79,9 +73,3 @@ def slots(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
 def holes(db: sqlite3.Connection) -> list[Hole]:
     """Return the holes that are not filled, the oldest first."""
     return [Hole(*row) for row in db.execute("select * from hole order by from_ms, meter")]
-
-
-def registers(db: sqlite3.Connection) -> dict[str, bytes]:
-    """Return what each meter's counters said last; nothing of a meter whose row was altered."""
-    rows = db.execute("select meter, crc, cast(payload as blob) from register")
-    return {meter: payload for meter, crc, payload in rows if crc32(payload) == crc}

@@ -9,18 +9,17 @@ import sqlite3
 from typing import Any
 from zlib import crc32
 
-from edge_agent import spool_seals
-from edge_agent.spool_seals import LIFE_SHIFT, WAITING, Life
-
-VERSION = VERSION_NOTED = 5  # the first version that seals how far it has come and what was receipted
-VERSION_SEALED = 4  # the first version whose file says what its tables are
+VERSION = VERSION_SEALED = 4  # the first version whose file says what its tables are
 VERSION_CHECKED = 3  # the first version whose file says it twice
+LIFE_SHIFT = 40  # 10¹² batches of a generation
+SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
+WAITING = -(1 << 40)  # in place of the time of the receipt; as long as one, see above
 TABLES = {
     "meta": "create table meta (key text primary key, value) without rowid",
     "life": """
         create table life (
-            life integer primary key, generation text not null unique, last_sequence integer not null,
-            last_event integer not null, kept_from integer not null, seal integer not null
+            life integer primary key, generation text not null unique, last_sequence integer not null default 0,
+            last_event integer not null default 0
         )""",
     "batch": """
         create table batch (
@@ -47,9 +46,6 @@ TABLES = {
     "hole": """
         create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms))
         without rowid""",
-    # What each meter's counters said last, :mod:`edge_agent.accepted`.
-    "register": """
-        create table register (meter text primary key, crc integer not null, payload blob not null) without rowid""",
     "log_read": """
         create table log_read (meter text, log text, up_to_ms integer not null, primary key (meter, log))
         without rowid""",
@@ -60,10 +56,7 @@ INDEXES = (
     "create index batch_settled on batch (settled_ms) where settled_ms >= 0",
     "create index event_waiting on event (key) where settled_ms < 0",
 )
-SEAL_SETTLED = (
-    "update batch set settled_ms = seal_settled(key, settled_ms) where settled_ms >= 0",
-    "update event set settled_ms = seal_settled(key, settled_ms) where settled_ms >= 0",
-)
+
 
 # As octets, for what was altered may be no text any more.
 SELECT_SCHEMA = """
@@ -76,9 +69,8 @@ def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     """Make the tables in the open transaction, for ``gateway``, with a first generation."""
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
-    meta = [("gateway", gateway), ("taken", 0), ("sent_up_to", 1 << LIFE_SHIFT)]
-    db.executemany("insert into meta values (?, ?)", meta)
-    spool_seals.put(db, Life(1, generation))
+    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
+    db.execute("insert into life (life, generation) values (1, ?)", (generation,))
     _seal(db, gateway)
 
 
@@ -98,13 +90,10 @@ def _schema_crc(db: sqlite3.Connection) -> int:
 
 def is_whole(db: sqlite3.Connection, version: int) -> bool:
     """Return whether gateway, tables and ``version``, as the file's head has it, are those that were written."""
-    meta = dict(db.execute("select key, value from meta").fetchall())
+    meta = dict(db.execute("select key, value from meta"))
     if "version" not in meta:
         return version < VERSION_CHECKED
-    gateway = meta.get("gateway")
-    if not isinstance(gateway, str):
-        return False
-    known = {"version": version, "gateway_crc": crc32(gateway.encode())}
+    known = {"version": version, "gateway_crc": crc32(meta["gateway"].encode())}
     if version >= VERSION_SEALED:
         known["schema_crc"] = _schema_crc(db)
     return all(meta.get(key) == value for key, value in known.items())
@@ -112,31 +101,10 @@ def is_whole(db: sqlite3.Connection, version: int) -> bool:
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the tables of ``version`` up to date in the open transaction; nothing that waits is lost."""
-    meta = dict(db.execute("select key, value from meta").fetchall())
+    meta = dict(db.execute("select key, value from meta"))
     if version < VERSION_CHECKED:
         _rebuild(db, version, meta)
-    elif version < VERSION_NOTED:
-        _add_seals(db)
-    last = spool_seals.load(db)[-1]  # nobody has noted what was sent
-    db.execute(
-        "insert or replace into meta values ('sent_up_to', ?)", ((last.life << LIFE_SHIFT) + last.last_sequence,)
-    )
     _seal(db, meta["gateway"])
-
-
-def _add_seals(db: sqlite3.Connection) -> None:
-    """Give versions 3 and 4 what they had not: seals, and from which number on batches are kept."""
-    lives = [
-        Life(*row) for row in db.execute("select life, generation, last_sequence, last_event from life").fetchall()
-    ]
-    db.execute("drop table life")
-    db.execute(TABLES["life"])
-    for each in lives:
-        spool_seals.put(db, each)
-    for statement in SEAL_SETTLED:
-        db.execute(statement)
-    spool_seals.note_kept(db)
-    db.execute(TABLES["register"])
 
 
 def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None:
@@ -148,7 +116,10 @@ def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None
         kept.append("log_read")
     for name in TABLES.keys() - {"meta", *kept}:
         db.execute(TABLES[name])
-    spool_seals.put(db, Life(1, meta["generation"], meta["last_sequence"], meta.get("last_event", 0)))
+    db.execute(
+        "insert into life values (1, ?, ?, ?)",
+        (meta["generation"], meta["last_sequence"], meta.get("last_event", 0)),
+    )
     db.execute("delete from meta where key in ('generation', 'last_sequence', 'last_event')")
     db.create_function("crc32", 1, crc32, deterministic=True)
     base = 1 << LIFE_SHIFT
@@ -162,4 +133,3 @@ def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None
         db.execute("drop table old_event")
     for statement in INDEXES:
         db.execute(statement)
-    spool_seals.note_kept(db)

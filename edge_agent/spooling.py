@@ -14,49 +14,48 @@ what the disk gives back is sent only if it is what the disk was given.
 Settling needs no sync of its own: if it is lost, the batch is sent once more and receipted once more.
 """
 
+import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
-from edge_agent import giving_up, outbox, spool_notes, spool_seals, spool_sound
+from edge_agent import giving_up, outbox, spool_notes
 from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
-from edge_agent.giving_up import Healing
-from edge_agent.spool_access import SpoolAccess
 from edge_agent.spool_file import (
     CHECK_OCTETS_MAX,
     PAGE_OCTETS,
     connect_file,
     draw_generation,
-    is_of_unknown_format,
+    is_damage,
+    mark_suspect,
     place_of,
 )
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_schema import VERSION, create, is_whole, upgrade
-from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life
+from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, is_whole, upgrade
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.loss import Loss, Reason
-from protocols.telemetry.reading import Reading
 from protocols.telemetry.sequences import Ranges
 
+GENERATION = re.compile("[0-9a-f]{16}")
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
 FREE_OCTETS_WANTED = 16 * PAGE_OCTETS  # beyond what a batch needs: tables and indexes grow by whole pages
+COMMIT_OCTETS = 8 * PAGE_OCTETS  # of the log for one transaction beside payloads, about
 INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_WAITING = """
-    select key, crc, cast(payload as blob), readings, from_ms, to_ms from batch
+    select key, crc, payload, readings, from_ms, to_ms from batch
     where settled_ms < 0 and key > ? and key <= ? order by key limit ?
 """
 # Not receipted before it was taken: what is receipted while the clock says 1970 would be forgotten once it is set.
-SETTLE = """
-    update batch set settled_ms = seal_settled(key, max(?, to_ms)) where key between ? and ? and settled_ms < 0
-"""
+SETTLE = "update batch set settled_ms = max(?, to_ms) where key between ? and ? and settled_ms < 0"
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
 
 
-class Spool(SpoolAccess):
+class Spool:
     """An open spool. Its methods may be called from any thread, one at a time runs."""
 
     def __init__(
@@ -79,19 +78,18 @@ class Spool(SpoolAccess):
         UsageError
             If it was written by a newer version, or belongs to another gateway.
         """
-        super().__init__(path, connect(path))
+        self.path = path
         self.gateway = gateway
         self.octets_max = octets_max
         self.taken = self.batches = self.damaged = 0  # readings ever, batches that wait, files set aside before this
         self.heals: frozenset[str] = frozenset()  # meters whose load profile fills holes later
-        self.every_ms: Mapping[str, int] = {}  # how often these are read
-        self.holes_noted = 0  # how often there were new ones that a bus does not know of
-        self.sending = False  # batches are sent as they are taken
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
-        self.gone = False  # whether its predecessor's file was gone when this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
         self._draw_generation = draw_generation
+        self._log_octets = 0
+        self._lock = threading.Lock()
+        self._db = connect(path)
         try:
             self._prepare()
         except BaseException:
@@ -117,7 +115,6 @@ class Spool(SpoolAccess):
         if 0 < version < VERSION:
             with self._transaction():
                 upgrade(self._db, version)
-        spool_sound.check(self._db)
         self.reload()
         self._heed_place()
 
@@ -128,19 +125,20 @@ class Spool(SpoolAccess):
                 f"{self.path}: belongs to gateway {gateway!r}, not {self.gateway!r}; "
                 "give each gateway a spool of its own (gateway.spool)"
             )
-        if self.path is not None and is_of_unknown_format(self.path):  # else it is found out by the first commit
-            raise sqlite3.DatabaseError("its head names a format that there is not")
         if self.path is not None and self.path.stat().st_size <= CHECK_OCTETS_MAX:
             (found,) = self._db.execute("pragma integrity_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(str(found))
+                raise sqlite3.DatabaseError(found)
 
     def _load_lives(self) -> None:
-        lives = spool_seals.load(self._db)
-        self.generations: dict[int, str] = {each.life: each.generation for each in lives}
-        self.life: int = lives[-1].life
-        self.generation: str = lives[-1].generation
-        self.last_sequence: int = lives[-1].last_sequence
+        rows = self._db.execute("select life, generation, last_sequence from life order by life").fetchall()
+        self.generations: dict[int, str] = {life: generation for life, generation, _ in rows}
+        self.life: int
+        self.generation: str
+        self.last_sequence: int
+        self.life, self.generation, self.last_sequence = rows[-1]
+        if not all(GENERATION.fullmatch(generation) for generation in self.generations.values()):
+            raise sqlite3.DatabaseError("the name of a generation was altered")
 
     def _heed_place(self) -> None:
         """Begin a new generation if the file is not where it was written: two would give one number to two batches."""
@@ -155,9 +153,27 @@ class Spool(SpoolAccess):
     def renew(self, reason: str) -> None:
         """Begin a new generation; what waits under the old ones is sent under them."""
         with self._lock, self._writing():
-            spool_seals.put(self._db, Life(self.life + 1, self._draw_generation()))
+            self._db.execute(
+                "insert into life (life, generation) values (?, ?)", (self.life + 1, self._draw_generation())
+            )
         self._load_lives()
         self.renewed = reason
+
+    @property
+    def octets(self) -> int:
+        """How much the file holds, free pages within it not counted."""
+        (pages,), (free,) = (self._db.execute(f"pragma {each}").fetchone() for each in ("page_count", "freelist_count"))
+        return int(pages - free) * PAGE_OCTETS
+
+    def size(self) -> int:
+        """Return :attr:`octets`, whoever else is at work."""
+        with self._reading():
+            return self.octets
+
+    def close(self) -> None:
+        """Close the file; what was removed is settled first."""
+        with self._lock:
+            self._db.close()
 
     def commit(self, cycle: Cycle) -> int:
         """Take ``cycle`` durably; return the last batch's sequence.
@@ -178,21 +194,17 @@ class Spool(SpoolAccess):
                 given = self._keep(batches, can_wait=meters <= self.heals)
                 if batches:
                     self._db.execute(SET_META, ("taken", self.taken + len(cycle.readings)))
-                spool_notes.count(self._db, [*cycle.readings, *cycle.counted])
+                    self._db.execute(
+                        "update life set last_sequence = ? where life = ?",
+                        (self.last_sequence + len(batches), self.life),
+                    )
+                    spool_notes.count(self._db, cycle.readings)
                 spool_notes.note(self._db, cycle)
-                before = spool_seals.of(self._db, self.life)
-                come = before._replace(last_sequence=self.last_sequence + len(batches))
-                come = outbox.put(self._db, self.gateway, come, cycle.events, cycle.logs)
-                if come != before:
-                    spool_seals.put(self._db, come)
-                if self.sending:
-                    self._db.execute(SET_META, ("sent_up_to", self.last_key() + len(batches)))
+                outbox.put(self._db, self.gateway, self.life, cycle.events, cycle.logs)
             self.last_sequence += len(batches)
             self.taken += len(cycle.readings)
             self.batches += len(batches) - given
             self.given_up = given
-            if self.sending:
-                self.sent_up_to = self.last_key()
             return self.last_sequence
 
     def _keep(self, batches: Sequence[Row], *, can_wait: bool) -> int:
@@ -205,12 +217,8 @@ class Spool(SpoolAccess):
         for batch in batches:
             wanted = self.octets + len(batch[7]) + giving_up.ROW_OCTETS + FREE_OCTETS_WANTED - self.octets_max
             if wanted > 0:
-                healing = Healing(self.every_ms, self.sent_up_to)
-                room = giving_up.make_room(self._db, wanted, spare_billing=can_wait or not batch[2], healing=healing)
+                room = giving_up.make_room(self._db, wanted, spare_billing=can_wait or not batch[2])
                 given += room.batches
-                self.holes_noted += room.holes > 0
-                if room.settled:
-                    spool_seals.note_kept(self._db)
                 if room.octets < wanted and batch[2]:
                     raise SpoolFullError(
                         f"{self.path}: {self.octets_max} octets are reached, and nothing may be given up for this"
@@ -223,7 +231,7 @@ class Spool(SpoolAccess):
             self._log_octets += len(batch[7])
         return given
 
-    def take_over(self, write: Callable[[sqlite3.Connection], object]) -> None:
+    def take_over(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """Let ``write`` write in a transaction; :meth:`reload` then says what the file has become."""
         with self._lock, self._writing():
             write(self._db)
@@ -235,23 +243,7 @@ class Spool(SpoolAccess):
             (self.batches,) = self._db.execute("select count(*) from batch where settled_ms < 0").fetchone()
             row = self._db.execute("select value from meta where key = 'damaged'").fetchone()
             self.damaged = row[0] if row else 0
-            (self.sent_up_to,) = self._db.execute("select value from meta where key = 'sent_up_to'").fetchone()
             self._load_lives()
-
-    def note_sent(self) -> None:
-        """Note durably, before any is sent, that what was taken may have been sent; what is taken from now on, too.
-
-        Until the connection is lost (:attr:`sending`) the cycles' own transactions say so.
-        """
-        self.sending, self.sent_up_to = True, self.last_key()
-        with self._lock, self._writing():
-            self._db.execute(SET_META, ("sent_up_to", self.sent_up_to))
-
-    def note_gone(self) -> None:
-        """Note that a spool was here whose file is gone: it counts among the damaged ones, and is told."""
-        self.take_over(lambda db: db.execute(SET_META, ("damaged", self.damaged + 1)))
-        self.reload()
-        self.gone = True
 
     def last_key(self) -> int:
         """Return the key of the batch that was taken last."""
@@ -264,12 +256,12 @@ class Spool(SpoolAccess):
         """
         with self._reading():
             rows = self._db.execute(SELECT_WAITING, (after, up_to, count)).fetchall()
-            damaged = [row for row in rows if row[2] is None or crc32(row[2]) != row[1]]
+            damaged = [row for row in rows if crc32(row[2]) != row[1]]
             if damaged:
                 with self._writing():
-                    for key, _, _, *counts in damaged:
+                    for key, _, _, readings, from_ms, to_ms in damaged:
                         self._db.execute("delete from batch where key = ?", (key,))
-                        giving_up.note(self._db, giving_up.Lost(key, key, *_known(counts)), Reason.DAMAGE)
+                        giving_up.note(self._db, giving_up.Lost(key, key, readings, from_ms, to_ms), Reason.DAMAGE)
                 self.batches -= len(damaged)
                 self.damaged_batches += len(damaged)
             return [(row[0], row[2]) for row in rows if row not in damaged]
@@ -341,10 +333,7 @@ class Spool(SpoolAccess):
     def forget_settled(self, before_ms: int) -> int:
         """Remove batches that were receipted before ``before_ms``; return how many."""
         with self._lock, self._writing(durable=False):
-            statement = "delete from batch where settled_ms >= 0 and settled_ms < ?"
-            if count := self._db.execute(statement, (before_ms,)).rowcount:
-                spool_seals.note_kept(self._db)
-            return count
+            return self._db.execute("delete from batch where settled_ms >= 0 and settled_ms < ?", (before_ms,)).rowcount
 
     def write_back(self, *, octets: int = WRITE_BACK_OCTETS) -> bool:
         """Write the log back into the file if about ``octets`` are in it; say whether. Not while a cycle waits."""
@@ -372,16 +361,6 @@ class Spool(SpoolAccess):
         with self._reading():
             return spool_notes.slots(self._db)
 
-    def uncount(self, readings: Sequence[Reading]) -> None:
-        """Take ``readings`` out of the counts and digests of their days: another spool counts them now."""
-        with self._lock, self._writing(durable=False):
-            spool_notes.count(self._db, readings, sign=-1)
-
-    def registers(self) -> dict[str, bytes]:
-        """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""
-        with self._reading():
-            return spool_notes.registers(self._db)
-
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled, the oldest first."""
         with self._reading():
@@ -403,8 +382,49 @@ class Spool(SpoolAccess):
         with self._reading():
             return outbox.logs_read(self._db)
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, self._translated():
+            yield
 
-def _known(counts: list[Any]) -> tuple[int, int, int]:
-    """Return readings and times of a damaged batch, zeros if these are damaged too."""
-    readings, from_ms, to_ms = (each if isinstance(each, int) and each >= 0 else 0 for each in counts)
-    return (readings, from_ms, to_ms) if readings > 0 and from_ms <= to_ms else (0, 0, 0)
+    @contextmanager
+    def _writing(self, *, durable: bool = True) -> Iterator[None]:
+        """Write in one transaction; not synced unless ``durable``: at worst what it settles is sent again."""
+        with self._translated():
+            if not durable:
+                self._db.execute("pragma synchronous=normal")
+            try:
+                with self._transaction():
+                    yield
+                self._log_octets += COMMIT_OCTETS
+            finally:
+                if not durable:
+                    self._db.execute("pragma synchronous=full")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+                if self.path is not None:  # what the file shows now may not be on the disk: it is written anew
+                    mark_suspect(self.path)
+                raise DiskFailedError(f"{self.path}: {error}; replace the disk") from error
+            if self.path is not None and is_damage(error):
+                mark_suspect(self.path)
+            raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
+        except sqlite3.DatabaseError:
+            if self.path is not None:
+                mark_suspect(self.path)
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+            self._db.execute("commit")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            raise

@@ -10,7 +10,6 @@ second sync would report success all the same. The next start looks at the file 
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,9 +17,7 @@ from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
 from edge_agent.joining import Outgoing, join
 from edge_agent.log import EventLog, Recurring
-from edge_agent.owed import Owed
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_seals import LIFE_SHIFT
 from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
 from protocols.telemetry.event import EventKind
@@ -28,7 +25,6 @@ from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.reading import DIGEST_MODULUS, Quality
 from protocols.telemetry.receipt import Receipt
 from protocols.telemetry.resend import Resend
-from protocols.telemetry.sequences import Ranges
 
 RING_OCTETS_MAX = 16 << 20  # a day of 2,000 meters' billing registers at most; the agent's memory is bounded
 BATCHES_AT_ONCE = 200
@@ -49,7 +45,6 @@ class Store:
         self.lost_before: dict[Reason, tuple[int, int]] = {}  # when it was asked for last, as was the size
         self.octets = 0
         self.not_durable = 0  # readings that went into memory only
-        self._owed = Owed()
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
         self.lost = asyncio.Event()
@@ -74,7 +69,7 @@ class Store:
         try:
             if self.disk_failed:
                 raise DiskFailedError(f"{self.spool.path}: its disk has failed before; replace it")
-            taken = await self._run(self._commit_on_disk, cycle)
+            taken = await self._run(self.spool.commit, cycle)
         except SpoolFullError as error:
             recurring.failed("spool", "spool.full", bus=bus, reason=error, readings=len(cycle.readings))
             return False
@@ -106,23 +101,13 @@ class Store:
         known = {meter: self._offsets_ms[meter] for meter in meters if self._offsets_ms.get(meter)}
         cycle.clock_offsets_ms = {**known, **cycle.clock_offsets_ms}
 
-    def _commit_on_disk(self, cycle: Cycle) -> int:
-        taken = self.spool.commit(self._owed.added_to(cycle))
-        self.spool.holes_noted += bool(self._owed.holes)
-        counted = self._owed.settle()
-        if counted and self.ring is not None:
-            self.ring.uncount(counted)
-        return taken
-
     def _commit_in_memory(self, cycle: Cycle) -> None:
         if self.ring is None:
             self.ring = Spool(None, self.spool.gateway, RING_OCTETS_MAX)
         flag = int(Quality.NOT_DURABLE)
         marked = [reading._replace(quality=reading.quality | flag) for reading in cycle.readings]
         self.not_durable += len(marked)
-        first = self.ring.last_sequence + 1
-        last = self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[]))
-        self._owed.hold(cycle, range(first, last + 1), self.spool.heals)
+        self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[]))
 
     def _tell_losses(self, recurring: Recurring, bus: str) -> None:
         if self.spool.given_up:
@@ -147,36 +132,16 @@ class Store:
     def _messages(self, spool: Spool, after: int, up_to: int, octets: int) -> list[Outgoing]:
         damaged = spool.damaged_batches
         found = list(join(_within(spool.waiting(after, up_to, BATCHES_AT_ONCE), octets)))
-        if found and found[-1].last_key > spool.sent_up_to:
-            self._note_sent(spool)
         if spool.damaged_batches != damaged:
             self._loop.call_soon_threadsafe(self.lost.set)
         return found
-
-    def _note_sent(self, spool: Spool) -> None:
-        try:
-            spool.note_sent()
-        except DiskFailedError:
-            self.disk_failed = self.disk_failed or spool is self.spool
-        except UnavailableError:
-            pass  # a full disk: what is sent makes room; the next cycle that it takes says so as well
 
     async def settle(self, receipt: Receipt, now_ms: int) -> int:
         """Note what the server has receipted; return how many batches waited for it."""
         count = 0
         for spool in self.spools:
-            if spool is self.ring and receipt.generation == spool.generation:
-                await self._run(self._note_receipt, spool, receipt.sequences)
             count += await self._run(spool.settle, receipt.generation, receipt.sequences, receipt.events, now_ms)
         return count
-
-    def _note_receipt(self, ring: Spool, sequences: Ranges) -> None:
-        """Have what memory held and the server has now counted in the file with the next cycle."""
-        base = ring.life << LIFE_SHIFT
-        found = [
-            each for first, last in sequences for each in ring.waiting(base + first - 1, base + last, ring.batches)
-        ]
-        self._owed.note_receipt(sequences, [payload for _, payload in found])
 
     async def wait_again(self, asked: Resend) -> int:
         """Let what the server lacks wait for a receipt again; return how many batches do."""
@@ -232,34 +197,13 @@ class Store:
         """Return the last stored slot by meter and series."""
         return self.spool.slots()
 
-    def registers(self) -> dict[str, bytes]:
-        """Return what each meter's counters said last, on disk or later in memory."""
-        found = {} if self.disk_failed else self.spool.registers()
-        return found if self.ring is None else {**found, **self.ring.registers()}
-
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled."""
-        return [each for each in self.spool.holes() if not self._owed.holds(each)]
-
-    @property
-    def holes_noted(self) -> int:
-        """How often holes were noted that no bus knows of."""
-        return self.spool.holes_noted
-
-    async def holes_now(self) -> list[Hole]:
-        """Return the holes that are not filled, without a wait for the disk."""
-        return await self._run(self.holes)
-
-    def go_offline(self) -> None:
-        """Note that nothing is sent any more of what is taken now."""
-        self.spool.sending = False
+        return self.spool.holes()
 
     def close(self) -> None:
         """Finish what the thread has begun, then close the file."""
         self._thread.shutdown()
-        if not self._owed.is_empty and not self.disk_failed:
-            with suppress(UnavailableError):  # the disk is still full
-                self._commit_on_disk(Cycle())
         for spool in (self.spool, self.ring):
             if spool is not None:
                 spool.close()

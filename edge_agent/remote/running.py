@@ -12,7 +12,6 @@ from edge_agent.remote.fleet import Fleet, Supervise
 from edge_agent.spool import Cycle
 from edge_agent.store import Store
 from protocols.errors import UnavailableError
-from protocols.meters.model import Group
 from protocols.telemetry.event import MeterEvent
 from protocols.telemetry.resend import Resend
 
@@ -50,9 +49,7 @@ class GatewayRunning:
         if config.broker != self._broker:
             await self._stop_publisher()
         self._pushes.know(config)
-        heal = [meter for bus in config.buses for meter in bus.meters if meter.heal]
-        self._spool.heals = frozenset(meter.id for meter in heal)
-        self._spool.every_ms = {meter.id: meter.every_ms[Group.BILLING] for meter in heal}
+        self._spool.heals = frozenset(meter.id for bus in config.buses for meter in bus.meters if meter.heal)
         changed = await self._fleet.follow(config.buses)
         if self._publishing is None:  # it tells the time, which it has from the buses' clocks
             self._start_publisher(config)

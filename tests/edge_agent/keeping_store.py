@@ -9,8 +9,6 @@ from protocols.telemetry.reading import Reading
 class KeepingStore:
     """Has what a bus needs of :class:`edge_agent.store.Store`."""
 
-    holes_noted = 0
-
     def __init__(self) -> None:
         self.cycles: list[Cycle] = []
 
@@ -22,10 +20,6 @@ class KeepingStore:
 
     def slots(self) -> dict[tuple[str, str], int]:
         """Nothing was stored before."""
-        return {}
-
-    def registers(self) -> dict[str, bytes]:
-        """Nor heard."""
         return {}
 
     def holes(self) -> list[Hole]:

@@ -20,12 +20,9 @@ from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
-from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
-from edge_agent.unheard import SUFFIX, Unheard
 from protocols.errors import UnavailableError, UsageError
-from protocols.meters.model import Group
 from protocols.telemetry.reading import Reading
 from tests.simulation.line import SimulatedLine
 from tests.simulation.loop import LIFE, Life, VirtualLoop
@@ -84,8 +81,6 @@ class AgentProcess:
         self.life = Life(0)
         self.life.alive = False
         self.store: Store | None = None
-        self._unheard: Unheard
-        self.pause_s = RESTART_PAUSE_S
         self.stop = asyncio.Event()
         self.failures: list[BaseException] = []
 
@@ -149,32 +144,23 @@ class AgentProcess:
                 self.failures.append(_first(group))
         self._end(notice=True)
         if not self._world.over:
-            self.start_later(self.pause_s)
+            self.start_later(RESTART_PAUSE_S)
 
     async def _run(self) -> None:
         world = self._world
         log = WatchedLog(world)
-        path = self._config.spool
-        is_new = not path.exists()
         spool, damaged = open_spool(self._config.spool, self._config.gateway, self._config.spool_octets_max)
         if damaged is not None:
             world.spool_set_aside(spool.generation)
             log.error("spool.set_aside", path=damaged, generation=spool.generation)
-        if spool.gone:
-            log.error("spool.gone", path=self._config.spool, generation=spool.generation)
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
-        heal = [meter for bus in self._config.buses for meter in bus.meters if meter.heal]
-        spool.heals = frozenset(meter.id for meter in heal)
-        spool.every_ms = {meter.id: meter.every_ms[Group.BILLING] for meter in heal}
         store = world.parts.store(spool)
-        self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)
         self.store, self.stop = store, asyncio.Event()
         try:
             await self._run_tasks(store, log)
-            self._unheard.close()
         finally:
             if self.life.alive:
                 store.close()
@@ -198,9 +184,7 @@ class AgentProcess:
                 tasks.create_task(
                     self._supervise(
                         bus.id,
-                        lambda bus=bus: world.parts.bus(
-                            bus, clock, store, log, self._open_line, listen_s=self._unheard.listen_s
-                        ).run(self.stop),
+                        lambda bus=bus: world.parts.bus(bus, clock, store, log, self._open_line).run(self.stop),
                         self.stop,
                     )
                 )
@@ -211,9 +195,7 @@ class AgentProcess:
 
     async def _open_line(self, bus: BusConfig) -> Line:
         if bus.id == "modbus":
-            assert isinstance(bus.place, LineSettings)
-            lengths = self._unheard.lengths(bus.place, bus.reply_timeout_s)
-            link = self._world.parts.link(SimulatedLine(self._world.wires), bus.reply_timeout_s, lengths)
+            link = self._world.parts.link(SimulatedLine(self._world.wires), bus.reply_timeout_s)
             return RtuBusLine(link, bus)
         return ProfileBusLine(self._world.profile_meters)
 

@@ -23,7 +23,6 @@ CLOCK_NEAR_S = 30.0  # a jump so near to a reading leaves open by which clock it
 LOST_BY_DAMAGE_MAX = 5  # readings that one damage may take, beyond those declared, if it was told
 DISK_OCTETS_MAX = 4 << 20
 SPOOL_SLACK_OCTETS = 16 << 12  # what one commit may need beyond the limit
-AGREES_WH = 1500  # what the models' greatest power allows in the time between two answers
 CLOCK_KINDS = frozenset({Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET})
 METER_KINDS = frozenset({Kind.METER_FROZEN, Kind.METER_EXCHANGED, Kind.METER_ROLLS_OVER})
 
@@ -32,20 +31,7 @@ Key = tuple[str, str, int]
 
 def judge(world: World) -> list[str]:
     """Return what is wrong, in words; nothing if all holds."""
-    checks = (
-        _crashes,
-        _delivery,
-        _truth,
-        _glitches,
-        _one_key,
-        _conflicts,
-        _drain,
-        _healing,
-        _days,
-        _bounds,
-        _told,
-        _line,
-    )
+    checks = (_crashes, _delivery, _truth, _glitches, _one_key, _conflicts, _drain, _healing, _bounds, _told, _line)
     return [found for check in checks for found in check(world)]
 
 
@@ -109,36 +95,17 @@ def _truth(world: World) -> Iterator[str]:
 
 
 def _glitches(world: World) -> Iterator[str]:
-    """A meter's own mistake is marked, unless nothing true was heard of the register and it made the mistake twice.
-
-    What was heard is kept over a restart, unless the disk failed or was full; with a clock that jumped meanwhile, any
-    rise is possible. Nor is the truth marked after something true was heard, where nothing else casts doubt on it.
-    """
-    plain = not _happened(world, METER_KINDS | {Kind.LINE, Kind.ECHO, Kind.UNPLUGGED})
-    heard: set[tuple[str, str, int]] = set()  # in the life of that number; 0: in any
-    keeps = not world.record.damages and not any(each.ahead_ms for each in world.record.jumps)
+    """A meter's own mistake is marked, unless it was the first that this life of the agent heard of the register."""
+    heard: dict[tuple[str, str, int], bool] = {}  # whether the first was true
     for claim in world.record.claims:
         meter, obis, _, value, quality = claim.reading
         if quality & Quality.PROFILE or ".8." not in obis:
             continue
-        sayings = world.meters[meter].sayings[obis]
-        said = [each for each in sayings if each.value == value]
-        before = bool(heard & {(meter, obis, claim.life), (meter, obis, 0)})
-        if quality & Quality.SUSPECT:
-            if plain and keeps and before and said and not any(each.glitch for each in said):
-                yield f"I3: {claim.reading} is true and follows something true, and is marked"
-                return
-        elif not said or not all(each.glitch for each in said):
-            heard |= {(meter, obis, claim.life), *({(meter, obis, 0)} if keeps and claim.durable else ())}
-        elif before or not _said_twice(sayings, said[0]):
+        said = [each.glitch for each in world.meters[meter].sayings[obis] if each.value == value]
+        glitch = bool(said) and all(said)
+        if heard.setdefault((meter, obis, claim.life), not glitch) and glitch and not quality & Quality.SUSPECT:
             yield f"I3: {claim.reading} is a glitch of the meter's, and not marked"
             return
-
-
-def _said_twice(sayings: list[Saying], glitch: Saying) -> bool:
-    """Return whether the meter made a mistake a second time that agrees with the first."""
-    others = (each for each in sayings if each is not glitch and each.glitch)
-    return any(abs(each.value - glitch.value) <= AGREES_WH for each in others)
 
 
 def _said(world: World, sayings: list[Saying], at_ms: int) -> list[Saying]:
@@ -216,22 +183,6 @@ def _healing(world: World) -> Iterator[str]:
         yield f"I5: C lacks {len(missing)} slots from {missing[0] - EPOCH_MS} ms on, which its load profile has"
 
 
-def _days(world: World) -> Iterator[str]:
-    """What the agent says of each day is what the server has, unless a loss, a damage or a second value excuses it.
-
-    What was in memory only, and sent, before a life ended is excused too: the disk was full until then.
-    """
-    server = world.broker.server
-    if world.record.damages or server.losses or server.database.conflicts or not world.record.days:
-        return
-    last = max((claim.life for claim in world.record.claims), default=0)
-    if any(not claim.durable and claim.life < last for claim in world.record.claims):
-        return
-    said = {day: counts for day, counts in world.record.days.items() if counts[0]}
-    if said != world.record.days_stored:
-        yield f"I7: the agent says {said} of its days, and the server has {world.record.days_stored}"
-
-
 def _bounds(world: World) -> Iterator[str]:
     """I6."""
     if world.record.octets_max > DISK_OCTETS_MAX:
@@ -245,8 +196,6 @@ def _told(world: World) -> Iterator[str]:
     """I7: what is given up is told; and nothing is given up without a cause."""
     if world.record.set_aside and not world.record.told["spool.set_aside"]:
         yield "I7: a spool was set aside and nothing was told"
-    if world.record.told["spool.gone"] and not world.record.damages:
-        yield "I7: a spool is said to be gone, but the disk had kept all"
     if world.record.set_aside and not world.record.damages:
         yield "I7: a spool was set aside, but the disk had kept all"
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from edge_agent import giving_up, rescue, spool_access, spool_seals, spooling
+from edge_agent import giving_up, rescue, spooling
 from edge_agent.cycle import Cycle
 from edge_agent.spool import Spool
 from edge_agent.spool_log import LogState
@@ -44,10 +44,6 @@ def _numbered_before(original: Any) -> Any:
     return commit
 
 
-def _number_not_kept(original: Any) -> Any:
-    return lambda db, life: original(db, life._replace(last_sequence=0))
-
-
 def _slots_first(original: Any) -> Any:
     def commit(self: Spool, cycle: Cycle) -> int:
         original(self, Cycle(slots=cycle.slots, holes=cycle.holes, filled=cycle.filled))
@@ -62,7 +58,7 @@ def _ignored(_path: Any) -> None:
 
 @contextmanager
 def _trusted_again() -> Any:
-    with replaced(spool_access, "mark_suspect", _ignored), replaced(Spool, "sync_what_shows", _ignored):
+    with replaced(spooling, "mark_suspect", _ignored), replaced(Spool, "sync_what_shows", _ignored):
         yield
 
 
@@ -87,7 +83,7 @@ def _thrown_away(_aside: Any, _spool: Any) -> None:
 BUGS = (
     PlantedBug("the spool is not synced at each commit", _instead("synchronous=full", "synchronous=normal"), POWER),
     PlantedBug("the spool is never synced", _instead("synchronous=full", "synchronous=off"), POWER),
-    PlantedBug("a sequence is used again after a restart", wrapping(spool_seals, "put", _number_not_kept), KILLS),
+    PlantedBug("a sequence is used again after a restart", _without("update life set last_sequence"), KILLS),
     PlantedBug("what was read last is not kept", _without("insert into slot"), KILLS),
     PlantedBug("holes are forgotten by a restart", _without("insert into hole"), (*KILLS, Kind.PROFILE_BROKEN)),
     PlantedBug("each statement is committed alone", rewriting_sql(_each_statement_alone), KILLS),
@@ -109,12 +105,6 @@ BUGS = (
         replacing(giving_up, "note", _not_noted),
         FULL,
         schedules_max=400,
-    ),
-    PlantedBug(
-        "what was sent and is given up is fetched from the profile too",
-        replacing(Spool, "note_sent", _ignored),
-        (Kind.RECEIPTS_LOST, Kind.RECEIPTS_LOST, Kind.CUT_ONE_WAY, Kind.RESTART),
-        schedules_max=600,
     ),
     PlantedBug("what the disk gives back is not checked", _no_checksum, FLIPS, schedules_max=400),
     PlantedBug("a damaged spool is thrown away", replacing(rescue, "rescue", _thrown_away), FLIPS, schedules_max=400),
