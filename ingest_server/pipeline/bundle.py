@@ -26,13 +26,14 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """A gateway's status; ``retained`` says that it may have been said long ago.
+    """A gateway's status; ``retained`` says that it may have been said long ago, ``arrived_us`` when it came here.
 
     ``clock_ahead_ms`` is the gateway's clock less the server's, ``None`` if that can't be told.
     """
 
     status: Status
     retained: bool
+    arrived_us: int
     clock_ahead_ms: int | None = None
 
 
@@ -155,8 +156,9 @@ def make_bundle(
                 told.append(decoded.header)
                 rejected += refused
             case Status():
-                ahead_ms = None if message.retained or decoded.state is not State.ONLINE else decoded.at_ms - now_ms
-                statuses[decoded.gateway] = GatewayStatus(decoded, message.retained, ahead_ms)
+                told_now = decoded.state is State.ONLINE and not message.retained
+                ahead_ms = decoded.at_ms - message.arrived_us // 1000 if told_now else None
+                statuses[decoded.gateway] = GatewayStatus(decoded, message.retained, message.arrived_us, ahead_ms)
             case Rejected():
                 rejected.append(decoded)
                 told += [decoded.told] if decoded.told else []

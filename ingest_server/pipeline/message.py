@@ -1,6 +1,7 @@
 """A message as it came from the broker, and what it says."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import Enum
 
 from protocols.errors import RemoteProtocolError
@@ -19,7 +20,7 @@ class Message:
 
     ``packet`` is its MQTT packet identifier, which holds for the connection with the number ``connection`` only.
     ``retained`` says that the broker kept it for us: it tells nothing about when it was sent. ``cut_from`` is how large
-    the payload was if that was more than is kept.
+    the payload was if that was more than is kept. ``arrived_us`` is when it came, by our clock.
     """
 
     topic: str
@@ -29,6 +30,7 @@ class Message:
     connection: int = 0
     retained: bool = False
     cut_from: int | None = None
+    arrived_us: int = field(default_factory=lambda: time.time_ns() // 1000)
 
 
 class Refusal(Enum):

@@ -83,12 +83,16 @@ UPSERT_IMPORT = """
     insert into bulk_import (file_sha256, name, rows) values (%s, %s, %s)
     on conflict (file_sha256) do update set rows = greatest(bulk_import.rows, excluded.rows), updated_at = now()
 """
+# Of two transactions side by side the one with the older status may come later: it does not take the newer one's place.
+# A time that is still to come is of a clock that was set back.
 UPDATE_STATUS = """
-    update gateway set state = %(state)s, status = %(status)s,
+    update gateway set state = %(state)s, status = %(status)s, status_arrived_at = to_timestamp(%(arrived_us)s / 1e6),
         last_contact_at = case when %(contact)s then now() else last_contact_at end,
         clock_ahead_ms = coalesce(%(clock_ahead_ms)s, clock_ahead_ms),
         clock_told_at = case when %(clock_ahead_ms)s::bigint is null then clock_told_at else now() end
     where gateway_id = %(gateway)s
+        and (status_arrived_at > to_timestamp(%(arrived_us)s / 1e6)
+            and status_arrived_at <= clock_timestamp()) is not true
 """
 
 
@@ -208,4 +212,5 @@ def _status_row(each: GatewayStatus) -> dict[str, Any]:
         "status": json.dumps(shown),
         "contact": not each.retained and status.state is State.ONLINE,
         "clock_ahead_ms": each.clock_ahead_ms,
+        "arrived_us": each.arrived_us,
     }

@@ -188,7 +188,9 @@ def test_clocks_that_are_off_are_kept_and_shown(dsn, capsys, monkeypatch):
 
     status = Status("g1", State.ONLINE, NOW_MS - 90_000, GENERATION, 0, 12, "0.1.0")
     messages = [told(1, START_MS, M0=45_000, M1=-3_000, M9=1), told(2, START_MS + 1000, M0=-61_000)]
-    store_transactions(dsn, [[Message("congto/v1/g1/status", status.encode()), *messages], [messages[0]]])
+    store_transactions(
+        dsn, [[Message("congto/v1/g1/status", status.encode(), arrived_us=NOW_MS * 1000), *messages], [messages[0]]]
+    )
     capsys.readouterr()
     assert main(["ingest", "clocks", "--json"]) == 1
     found = {(each["what"], each["name"]): each["ahead_ms"] for each in json.loads(capsys.readouterr().out)}

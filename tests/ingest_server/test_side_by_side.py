@@ -22,7 +22,15 @@ from ingest_server.registry import load_registry
 from protocols.telemetry.event import EventKind, MeterEvent, encode_events
 from protocols.telemetry.reading import Reading
 from protocols.telemetry.receipt import State, Status
-from tests.ingest_server.stored_directly import GENERATION, HALF_HOUR_MS, NOW_MS, START_MS, message, registry
+from tests.ingest_server.stored_directly import (
+    GENERATION,
+    HALF_HOUR_MS,
+    NOW_MS,
+    START_MS,
+    message,
+    registry,
+    store_transactions,
+)
 from tests.ingest_server.test_order import SELECT_CONFLICTS, SELECT_ENERGY, SELECT_READINGS, STREAMS, energy_of, streams
 
 pytestmark = pytest.mark.integration
@@ -204,3 +212,22 @@ def test_two_that_meet_the_same_gateways_in_batches_and_statuses_lock_nobody_out
     asyncio.run(at_once())
     with connect(dsn) as connection:
         assert connection.execute("select count(*) from reading").fetchone() == (2 * turns,)
+
+
+def test_of_two_statuses_the_one_that_came_later_stays_whichever_is_stored_first(dsn):
+    def came(state, arrived_us):
+        status = Status("g0", state, START_MS, GENERATION, 0, 1, "0.1.0")
+        return Message("congto/v1/g0/status", status.encode(), arrived_us=arrived_us)
+
+    def stands(*messages):
+        with connect(dsn) as connection:
+            connection.execute("update gateway set status_arrived_at = null")
+        store_transactions(dsn, [[each] for each in messages])
+        with connect(dsn) as connection:
+            return connection.execute("select state from gateway where gateway_id = 'g0'").fetchone()
+
+    now_us = NOW_MS * 1000
+    will, back = came(State.OFFLINE, now_us), came(State.ONLINE, now_us + 1)
+    assert stands(will, back) == stands(back, will) == ("online",)
+    far = came(State.OFFLINE, 1 << 52)  # our clock was ahead by a century, and was set back
+    assert stands(far, back) == ("online",)
