@@ -174,9 +174,14 @@ class Pipeline:
 
     async def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = await open_connection(self._dsn)
-            async with self._together.judging:
-                await self._together.registered.watch(self._connection)
+            connection = await open_connection(self._dsn)
+            try:
+                async with self._together.judging:
+                    await self._together.registered.watch(connection)
+            except psycopg.Error:  # one that is not told of changes is of no use
+                await connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     async def _disconnect(self) -> None:
