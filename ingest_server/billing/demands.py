@@ -47,12 +47,23 @@ def with_demands(
     }
     found = fetch_columns(connection, queries.SELECT_DEMANDS, parameters | asked, _DEMAND)
     ages = month.astype(np.int64) - _months(found["last_day"])
+    keys = _keys(spans.point[rows], spans.customer[rows])
+    rows = rows[np.argsort(keys, kind="stable")]
+    keys.sort()
+    wanted = _keys(found["point"], found["customer"])
+    begin, end = (np.searchsorted(keys, wanted, side) for side in ("left", "right"))
+    bill = np.repeat(np.arange(wanted.shape[0]), end - begin)
+    row = rows[np.arange(bill.shape[0]) - np.repeat(np.cumsum(end - begin) - end, end - begin)]
     highest = previous.highest_w.copy()
-    for row in rows.tolist():
-        own = (found["point"] == spans.point[row]) & (found["customer"] == spans.customer[row])
-        own &= ages <= asking[row]
-        highest[row] = found["w"][own].max(initial=NONE)
+    highest[rows] = NONE
+    np.maximum.at(highest, row, np.where(ages[bill] <= asking[row], found["w"][bill], NONE))
     return replace(previous, highest_w=highest)
+
+
+def _keys(point: Int64Array, customer: Int64Array) -> Int64Array:
+    """Return one number for each point and customer; both are 32 bits wide."""
+    keys: Int64Array = (point.astype(np.int64) << 32) | (customer.astype(np.int64) & 0xFFFF_FFFF)
+    return keys
 
 
 def _months(days: Int64Array) -> Int64Array:
