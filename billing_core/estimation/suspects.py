@@ -8,7 +8,6 @@ the clock, of the meter or of the contract replace nothing; a person looks.
 
 import numpy as np
 
-from billing_core.rounding import Int64Array
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import BoolArray
 from billing_core.validation.series import Intervals
@@ -17,20 +16,19 @@ from billing_core.validation.validate import Validation
 WHOLE_DAYS = ("V26", "V27", "V28")
 
 
-def slots_to_replace(validation: Validation, intervals: Intervals, limit_wh: Int64Array) -> BoolArray:
+def slots_to_replace(validation: Validation, intervals: Intervals) -> BoolArray:
     """Return the intervals to be estimated because they failed; missing ones are not among them. [meters × slots]
 
-    Parameters
-    ----------
-    limit_wh
-        As it was given to :func:`billing_core.validation.validate.validate`. [Wh, meters]
+    A limit is that of the day, as the finding has it: it may be another one after a change of contract.
     """
     shape = (intervals.meters, intervals.days, intervals.slots_per_day)
     energy = np.where(intervals.missing, 0, intervals.energy_wh).reshape(shape)
     failed = {name: finding.severities() >= Severity.FAIL for name, finding in validation.findings.items()}
     nowhere = np.zeros(shape[:2], dtype=np.bool_)
     named = failed.get("V20", nowhere)[:, :, None] & (energy < 0)
-    named |= failed.get("V21", nowhere)[:, :, None] & (energy > limit_wh[:, None, None])
+    if "V21" in failed:
+        limit_wh = np.asarray(validation.findings["V21"].evidence["limit_wh"])
+        named |= failed["V21"][:, :, None] & (energy > limit_wh[:, :, None])
     named |= failed.get("V22", nowhere)[:, :, None] & (energy == energy.max(axis=2, keepdims=True))
     whole = failed.get("V30", nowhere) & ~named.any(axis=2)
     for rule in WHOLE_DAYS:

@@ -58,7 +58,7 @@ def fill(
     end = begin + period.days * per_day
     at_point = profile.at_point()
     active = at_point[:, 1:] & at_point[:, :-1]
-    failed = slots_to_replace(result, intervals, data.limit_wh) & active
+    failed = slots_to_replace(result, intervals) & active
     wanted = (intervals.missing & active) | failed
     later = believed[:, end:].any(axis=1)
     wanted[~later, end:] = False

@@ -1,5 +1,7 @@
 """From fault to repaired series: what is found is replaced, and the registers' energy is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY, Context
@@ -24,7 +26,7 @@ def test_repaired_series_are_nearer_to_the_truth_and_pass_the_rules_that_they_fa
     context = Context(
         intervals=intervals,
         registers=district.data.registers,
-        replace=slots_to_replace(result, intervals, district.data.limit_wh),
+        replace=slots_to_replace(result, intervals),
         weekday=weekday,
         day_type=np.select([weekday == 5, weekday == 6], [SATURDAY, SUNDAY], WORKDAY),
         outage=district.data.status.astype(bool),
@@ -43,3 +45,18 @@ def test_repaired_series_are_nearer_to_the_truth_and_pass_the_rules_that_they_fa
     assert held.sum() < 0.1 * failing
     kept = made.quality == 0
     assert (made.intervals.energy_wh[kept] == intervals.energy_wh[kept]).all()
+
+
+def test_on_a_day_beyond_its_connection_only_what_was_beyond_that_days_limit_is_replaced():
+    district = make_district(2, 4, 7)
+    data = district.data
+    data.intervals.missing[:] = False
+    data.intervals.energy_wh[:] = 100
+    data.intervals.energy_wh[0, 50] = 9_000  # the second day's
+    result = validate(replace(data, limit_wh=np.array([5_000, 5_000])), district.parameters)
+    found = result.findings["V21"]
+    lower = np.array(found.evidence["limit_wh"])
+    lower[:, 2:] = 50  # another contract from the third day on
+    result.findings["V21"] = replace(found, evidence={**found.evidence, "limit_wh": lower})
+    only_limits = replace(result, findings={"V21": result.findings["V21"]})
+    assert np.argwhere(slots_to_replace(only_limits, data.intervals)).tolist() == [[0, 50]]
