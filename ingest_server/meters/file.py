@@ -3,7 +3,7 @@
 The format and an example are in ``docs/contracts/meters.md``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -79,6 +79,13 @@ class Transformer(NamedTuple):
 
 
 Row: TypeAlias = Plate | LogCode | CheckMeter | Transformer
+KEYS: Mapping[type[Row], tuple[str, str]] = {
+    Plate: ("meter_id", "valid_from"),
+    LogCode: ("model", "code"),
+    CheckMeter: ("metering_point_id", "valid_from"),
+    Transformer: ("transformer_id", "valid_from"),
+}
+"""What a later row takes the place of an earlier one by."""
 R = TypeVar("R", Plate, LogCode, CheckMeter, Transformer)
 
 
@@ -117,13 +124,18 @@ def parse_meter_file(text: str, name: str) -> MeterFile:
 
 
 def _rows(top: Table, key: str, row_of: Callable[[Table], R], places: dict[Row, str]) -> tuple[R, ...]:
-    rows = []
+    rows: list[R] = []
+    first: dict[tuple[object, ...], str] = {}
     for table in top.tables(key):
         row = row_of(table)
         table.finish()
-        if row in places:
-            raise UsageError(f"{table.where}: stands twice; the first is {places[row]}: keep one")
-        places[row] = table.where
+        names = KEYS[type(row)]
+        own = tuple(getattr(row, name) for name in names)
+        if own in first:  # which of them counts would change each time the file is loaded
+            raise UsageError(
+                f"{table.where}: {' '.join(map(str, own))} stands twice; the first is {first[own]}: keep one"
+            )
+        first[own] = places[row] = table.where
         rows.append(row)
     return tuple(rows)
 

@@ -41,9 +41,9 @@ SELECT_PLATES = """
 SELECT_CHECKS = f"""
     select k.metering_point_id, (e.value - s.value) * k.multiplier, coalesce(p.class_e3, {UNKNOWN})
     from (
-        select distinct on (metering_point_id, valid_from) * from check_meter
+        select distinct on (metering_point_id) * from check_meter
         where metering_point_id = any (%(points)s::text[]) and valid_from <= %(first_on)s
-        order by metering_point_id, valid_from, check_meter_id desc
+        order by metering_point_id, valid_from desc, check_meter_id desc
     ) k
     join channel c on c.meter_id = k.meter_id and c.obis = %(total)s
     join billing_reading s on s.channel_id = c.channel_id and s.measured_at = %(start_at)s

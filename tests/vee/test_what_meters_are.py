@@ -64,6 +64,7 @@ def test_the_pages_example_is_read_and_a_plate_that_says_nothing_is_refused():
         (plate("M-1", **{"class": "0,5"}), "found '0,5'; expected an accuracy class such as \"1\""),
         (plate("M-1", phases=3, voltage_v=1, current_max_a=1, digit=6), "did you mean 'digits'"),
         (plate("M-1", digits=6) * 2, "stands twice"),
+        (plate("M-1", digits=6) + plate("M-1", digits=5), "M-1 2026-01-01 stands twice"),
         ('[[log_code]]\nmodel = "*"\ncode = 1\nstatus = "broken"\nsource = "x"', "expected one of nothing"),
         ("", "found no"),
     ):
