@@ -75,13 +75,19 @@ COUNT_ORPHANS = """
 # The newest contract of each kind that is new here; one with a rate plan has prices of its own.
 SELECT_KINDS = """
     select category, voltage, max(valid_from) from contract
-    where xmin = pg_current_xact_id()::xid and rate_plan is null
+    where xmin = pg_current_xact_id()::xid and ctid >= %(since)s::tid and rate_plan is null
     group by category, voltage order by category, voltage
 """
 SELECT_ONE_OF_KIND = """
     select metering_point_id from contract
     where category = %(category)s and voltage is not distinct from %(voltage)s and valid_from = %(valid_from)s
-      and xmin = pg_current_xact_id()::xid
+      and xmin = pg_current_xact_id()::xid and ctid >= %(since)s::tid
+    order by metering_point_id limit 1
+"""
+SELECT_UNKNOWN_PLAN = """
+    select metering_point_id, rate_plan from contract
+    where xmin = pg_current_xact_id()::xid and ctid >= %(since)s::tid and rate_plan is not null
+      and rate_plan not in (select name from rate_plan)
     order by metering_point_id limit 1
 """
 BEGIN, END = "(0,0)", "(4294967294,0)"
@@ -118,13 +124,13 @@ def load_bulk(
                     loaded[name] = _copy_file(connection, name, files[name], progress)
             if files["register"].is_file():
                 loaded["register"] = _copy_registers(connection, base, files["register"], progress)
+            since = {name: _since(connection, name, pages[name], loaded[name]) for name in pages}
             if not checked_by_row:
                 connection.execute(WITH_ROW_CHECKS)
-                _check_references(
-                    connection, directory, {name: _since(connection, name, pages[name], loaded[name]) for name in pages}
-                )
-            if "contract" in pages:
-                _check_prices(connection, files["contract"])
+                _check_references(connection, directory, since)
+            if "contract" in since:
+                _check_prices(connection, files["contract"], since["contract"])
+                _check_plans(connection, files["contract"], since["contract"])
     except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
         place = f"{error.diag.context or ''}".partition("\n")[0]
         raise UsageError(f"{directory}: {error.diag.message_primary} ({place}); nothing was loaded") from error
@@ -235,14 +241,24 @@ def _check_references(connection: Connection[Any], directory: Path, since: dict[
             raise UsageError(f"{directory}: a row's {table}.{column} names what is not there; nothing was loaded")
 
 
-def _check_prices(connection: Connection[Any], path: Path) -> None:
+def _check_plans(connection: Connection[Any], path: Path, since: str) -> None:
+    """Refuse contracts that name a rate plan which is not there."""
+    unknown = connection.execute(SELECT_UNKNOWN_PLAN, {"since": since}).fetchone()
+    if unknown:
+        raise UsageError(
+            f"{path}: {unknown[0]}: rate plan {unknown[1]!r} is not there; load its [[rate_plan]] with congto registry "
+            "load first, or correct the name; nothing was loaded"
+        )
+
+
+def _check_prices(connection: Connection[Any], path: Path, since: str) -> None:
     """Refuse contracts of a category, or at a voltage, that no act in force from their first day on prices."""
-    for category, voltage, valid_from in connection.execute(SELECT_KINDS).fetchall():
+    for category, voltage, valid_from in connection.execute(SELECT_KINDS, {"since": since}).fetchall():
         known = Category(category) if category in [each.value for each in Category] else None
         priced = () if known is None else priced_voltages(known, Days(valid_from, None))
         if priced and (known in WITHOUT_VOLTAGE or voltage in [each.value for each in priced]):
             continue
-        kind = {"category": category, "voltage": voltage, "valid_from": valid_from}
+        kind = {"category": category, "voltage": voltage, "valid_from": valid_from, "since": since}
         point = connection.execute(SELECT_ONE_OF_KIND, kind).fetchone()
         named = "" if point is None else f"{point[0]}, "
         listed = ", ".join(each.value for each in priced) or "no voltage"

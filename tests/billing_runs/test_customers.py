@@ -82,6 +82,7 @@ def test_customers_are_loaded_billed_as_quoted_and_their_snapshot_is_that_of_the
             "PA00000000000001, valid_from 2020-01-01: no act in force from then on prices production at None, only",
         ),
         ("contract.tsv", ("\tresidential\t", "\thome\t"), "prices home at None, only at no voltage; correct category"),
+        ("contract.tsv", ("households", "rate_plan"), "PA00000000000001: rate plan '1' is not there"),
         ("register.tsv", ("\n2\t", "\n2x\t"), "found something other than whole numbers"),
         ("register.tsv", ("\n2\t", "\n2\t7\t"), "found a line without exactly 3 numbers"),
         ("contract.tsv", ("2020-01-01", "2020-13-01"), "date/time field value out of range"),
