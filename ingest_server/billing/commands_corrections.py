@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+UNITS = {"kwh": "kWh", "kw": "kW", "kvarh": "kvarh"}  # of a line
+
 
 def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments of these actions."""
@@ -94,18 +96,23 @@ def _differences(arguments: argparse.Namespace) -> int:
         decided = {"propose": "waits for approval", "approve": "approved by", "reject": "rejected by"}[row["act"]]
         print(
             f"difference {row['difference_id']} of bill {row['bill_id']} ({row['metering_point_id']}): "
-            f"{row['energy_wh'] / 1000:+,g} kWh, {row['total']:+,} đ with tax; proposed by {row['actor']}: "
+            f"{_quantity(row['energy_wh'] / 1000)} kWh, {row['total']:+,} đ with tax; proposed by {row['actor']}: "
             f"{row['note']}; {decided} {row['decided_by'] or ''}".rstrip()
         )
         if row["purchased_wh"] or row["purchased"]:
-            print(f"  purchase of solar energy {row['purchased_wh'] / 1000:+,g} kWh, {row['purchased']:+,} đ")
+            print(f"  purchase of solar energy {_quantity(row['purchased_wh'] / 1000)} kWh, {row['purchased']:+,} đ")
         for line in row.get("lines", ()):
-            quantity = line.get("kwh", line.get("kw", line.get("kvarh", 0)))
+            quantities = [f"{_quantity(line[key])} {unit}, " for key, unit in UNITS.items() if line.get(key)]
             days = f"{line['from']} – {line['to']}"
-            print(f"  {line['name']}, {days}: {quantity:+,g}, {line['amount']:+,} đ ({line['act']})")
+            print(f"  {line['name']}, {days}: {''.join(quantities)}{line['amount']:+,} đ ({line['act']})")
     if not found:
         print(f"no differences of {period}", file=sys.stderr)
     return 0
+
+
+def _quantity(value: float) -> str:
+    """Return a difference with its sign, its thousands parted and all its digits."""
+    return f"{value:+,.15g}"
 
 
 def _decide(arguments: argparse.Namespace) -> int:

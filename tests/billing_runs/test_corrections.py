@@ -8,6 +8,7 @@ import pytest
 from billing_core.explain import Language
 from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role, cancel
+from ingest_server.billing.commands_corrections import _quantity
 from ingest_server.billing.corrections import correction_lines, decide_difference, differences_of
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
@@ -236,5 +237,6 @@ def test_the_command_lists_lines_and_the_purchase(
     assert main(["bill", "differences", "--period", "2025-10", "--lines", "--language", "en"]) == 0
     told = capsys.readouterr().out
     assert "  purchase of solar energy +10 kWh, +" in told
-    assert "  Tier 3, 2025-10-01 – 2025-10-31: +20, +47,600 đ (Decision 1279/QĐ-BCT" in told
-    assert "  VAT, 2025-10-01 – 2025-10-31: +0, +3,808 đ" in told
+    assert "  Tier 3, 2025-10-01 – 2025-10-31: +20 kWh, +47,600 đ (Decision 1279/QĐ-BCT" in told
+    assert "  VAT, 2025-10-01 – 2025-10-31: +3,808 đ" in told
+    assert _quantity(1_234_567.8) == "+1,234,567.8"
