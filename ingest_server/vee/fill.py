@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,15 @@ from billing_core.estimation.estimate import estimate
 from billing_core.estimation.profile import Filled, RegisterProfile, between, readings_in_gaps
 from billing_core.estimation.provenance import Reason
 from billing_core.estimation.suspects import slots_to_replace
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
 from billing_core.validation.catalogue import Severity
-from billing_core.validation.parameters import Columns
-from billing_core.validation.series import Intervals, Registers
-from billing_core.validation.validate import MeterData, Validation, validate
+from billing_core.validation.series import Intervals, Registers, Status
+from billing_core.validation.validate import MeterData, Validation
+from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.gather import Profile
+from ingest_server.vee.terms_by_day import TermsByDay
 from protocols.telemetry.reading import Quality
 
 
@@ -74,7 +78,10 @@ def fill(
     )
     days = np.array([profile.first_on + timedelta(days=day) for day in range(profile.days)])
     weekday = np.array([day.weekday() for day in days.tolist()], dtype=np.int64)
-    day_type = np.select([weekday == 5, weekday == 6], [SATURDAY, SUNDAY], WORKDAY).astype(np.int64)
+    holidays = _tariffs().holidays_between(profile.first_on, profile.first_on + timedelta(days=profile.days - 1))
+    off = (weekday == 6) | np.array([day in holidays for day in days.tolist()])
+    day_type = np.select([off, weekday == 5], [SUNDAY, SATURDAY], WORKDAY).astype(np.int64)
+    sells = _sells(profile, rows)
     context = Context(
         intervals=own,
         registers=replace(
@@ -89,7 +96,8 @@ def fill(
         replace=failed[rows],
         weekday=weekday,
         day_type=day_type,
-        outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+        outage=_outages(data, rows),
+        night=None if data.night is None else sells[:, None] & data.night,
         check_wh=None if profile.check_wh is None else profile.check_wh[rows] // registers.multiplier[rows, None],
         check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
@@ -104,12 +112,29 @@ def fill(
     return Gaps(rows, filled, wanted[rows], begin, end)
 
 
+def _sells(profile: Profile, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which rows are registers of export: nothing comes between sunset and sunrise."""
+    return np.array([profile.channels[row].obis == MeterRegister.EXPORT.value for row in rows.tolist()], dtype=np.bool_)
+
+
+def _outages(data: MeterData, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the days on which the meter said that power failed. [rows × days]"""
+    if data.status is None:
+        return np.zeros((rows.size, data.intervals.days), dtype=np.bool_)
+    return np.asarray((data.status[rows] & int(Status.POWER_FAIL)) != 0)
+
+
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()
+
+
 def propose(
     profile: Profile,
     data: MeterData,
     gaps: Gaps,
     believed: NDArray[np.bool_],
-    parameters: Columns,
+    terms: TermsByDay,
 ) -> tuple[list[Proposed], NDArray[np.int64]]:
     """Return the proposals per channel for the month, judged again by the rules, and how many slots of each row of the
     gaps stay empty.
@@ -119,7 +144,7 @@ def propose(
     index, read = profile.index_wh[gaps.rows].copy(), believed[gaps.rows].copy()
     index[filled.row, filled.instant] = filled.index_wh
     read[filled.row, filled.instant] = True
-    again = _judged_again(data, gaps, index, read, parameters)
+    again = _judged_again(profile, data, gaps, terms, (index, read))
     left: NDArray[np.int64] = (~(read[:, 1:] & read[:, :-1]) & gaps.wanted)[:, begin:end].sum(axis=1)
     there = profile.read[gaps.rows]
     taken = (filled.instant >= begin) & (filled.instant <= end)
@@ -154,10 +179,15 @@ def propose(
 
 
 def _judged_again(
-    data: MeterData, gaps: Gaps, index: NDArray[np.int64], read: NDArray[np.bool_], parameters: Columns
+    profile: Profile,
+    data: MeterData,
+    gaps: Gaps,
+    terms: TermsByDay,
+    filled: tuple[NDArray[np.int64], NDArray[np.bool_]],
 ) -> NDArray[np.bool_]:
-    """Return the days that hold something estimated and still fail. [rows of the gaps × days]"""
+    """Return the days that hold something estimated and still fail by what holds on them. [rows of the gaps × days]"""
     rows, whole = gaps.rows, data.registers
+    index, read = filled
     per_day = data.intervals.slots_per_day
     registers = Registers(
         index_wh=np.ascontiguousarray(index[:, ::per_day]),
@@ -176,6 +206,9 @@ def _judged_again(
         two_way=data.two_way[rows],
         estimated=gaps.wanted,
     )
-    result = validate(one, {name: column[rows] for name, column in parameters.items()})
+    if data.export is not None and data.solar is not None and data.inverter_w is not None:
+        sold = replace(again, energy_wh=np.where(_sells(profile, rows)[:, None], again.energy_wh, 0))
+        one = replace(one, export=sold, night=data.night, solar=data.solar[rows], inverter_w=data.inverter_w[rows])
+    result = terms.chosen(rows).validate(one)
     touched = gaps.wanted.reshape(len(rows), -1, per_day).any(axis=2)
     return touched & result.verdict.at_least(Severity.FAIL)
