@@ -66,7 +66,7 @@ def _edit(arguments: argparse.Namespace) -> int:
         connection.autocommit = True
         number = propose_edit(
             connection, arguments.point, arguments.obis, at, int(text), by_hand=arguments.read_by_hand,
-            actor=_actor(arguments), now=datetime.now(UTC),
+            agreed=arguments.agreed, actor=_actor(arguments), now=datetime.now(UTC),
         )  # fmt: skip
     if arguments.json:
         print_json({"changes": [number], "left": 0})
