@@ -245,6 +245,9 @@ class Points:
         Customers of contracts that are not those of whom the points were first.
     start_us, end_us
         The instants at which the days of the span begin and end. [n]
+    exempt_surcharged
+        Whether it is a bill of when households in a mixed use bore the surcharge for reactive energy too: in a replay
+        alone. [n]
     """
 
     metering_point_id: tuple[str, ...]
@@ -257,6 +260,7 @@ class Points:
     issued: Issued
     previous: Previous
     parts: Parts
+    exempt_surcharged: BoolArray
 
     @property
     def first_day(self) -> Int64Array:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 import numpy as np
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
 from ingest_server.billing.columns import (
     MISSING,
@@ -101,16 +103,29 @@ class Frame:
             "rate_plans": [each.rate_plan for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
+            "reactive_exempt": reactive_exempt(period.last_on),
             "ever_terms_ids": [number for number, _ in self.ever_terms],
             "ever_places": [place for _, place in self.ever_terms],
         }
+
+
+@cache
+def reactive_exempt(day: date) -> list[str]:
+    """Return the uses that pay no surcharge for reactive energy in a period that ends on ``day``."""
+    table = load_tariffs().power_factor_on(day)
+    return [] if table is None else [each.value for each in table.exempt]
 
 
 def terms_of_run(
     connection: Connection[Any], period: Period, reactive_from_kw: int = REACTIVE_NEVER_KW
 ) -> tuple[Terms, ...]:
     """Return all terms that contracts of the period have."""
-    span = {"first_on": period.first_on, "last_on": period.last_on, "reactive_from_kw": reactive_from_kw}
+    span = {
+        "first_on": period.first_on,
+        "last_on": period.last_on,
+        "reactive_from_kw": reactive_from_kw,
+        "reactive_exempt": reactive_exempt(period.last_on),
+    }
     with connection.cursor(row_factory=dict_row) as cursor:
         return tuple(Terms(**row) for row in cursor.execute(queries.SELECT_TERMS, span))
 
@@ -163,6 +178,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
             ratchet_months(frame.terms),
         ),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
+        exempt_surcharged=np.zeros(len(spans), dtype=np.bool_),
     )
 
 

@@ -48,7 +48,9 @@ TERMS = (
 _TERMS_OF_CONTRACT = """
     category, voltage, coalesce(tenants, households) as households,
     case when tenants is null then 1 else 4 end as households_parts, three_rates, solar_regime,
-    (category <> 'residential' or uses is not null)
+    (category <> all (%(reactive_exempt)s::text[])
+     or exists (select from jsonb_array_elements(uses) as own
+                where own ->> 'category' <> all (%(reactive_exempt)s::text[])))
         and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
     undeclared_rental, refused_three_rates, two_component, uses::text as uses,
     case when rate_plan is not null then coalesce(

@@ -31,7 +31,7 @@ from ingest_server.billing.columns import (
 )
 from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import midnights
-from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed, pack
+from ingest_server.billing.pack import DIGITS_STEP, EXEMPT, METERED, Packed, pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.unpack import changes_of_households
 
@@ -167,6 +167,7 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
         ),
         previous=_previous(rows),
         parts=_parts(rows, channels),
+        exempt_surcharged=np.array([EXEMPT not in row["more"] for row in rows], dtype=np.bool_),
     )
 
 
