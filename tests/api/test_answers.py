@@ -172,7 +172,16 @@ def test_the_page_holds_no_data_and_lets_nothing_in_from_elsewhere(api: Api, dis
         "/docs",
         *(
             f"/static/{name}"
-            for name in ("page.js", "meter.js", "chart.js", "daybars.js", "events.js", "words.js", "style.css")
+            for name in (
+                "page.js",
+                "meter.js",
+                "chart.js",
+                "cases.js",
+                "daybars.js",
+                "events.js",
+                "words.js",
+                "style.css",
+            )
         ),
     ]
     for path in pages:
