@@ -141,6 +141,9 @@ class Previous:
         [W]
     terms
         Place of its terms in the run's list, ``NONE`` for terms that nobody has any more.
+    unbilled_first, unbilled_last
+        Days before the period that are under contract and in no bill that stands, where a surplus or a ratchet asks for
+        them; ``NONE`` for none.
     daily_wh
         Energy a day of the periods before this one, newest first, ``NONE`` where there was none. [Wh, n × 12]
     """
@@ -149,6 +152,8 @@ class Previous:
     last_day: Int64Array
     carried_out_wh: Int64Array
     highest_w: Int64Array
+    unbilled_first: Int64Array
+    unbilled_last: Int64Array
     terms: Int64Array
     daily_wh: Int64Array
 

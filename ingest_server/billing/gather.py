@@ -27,6 +27,7 @@ from ingest_server.billing.history import gather_issued, gather_previous, gather
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
 from ingest_server.billing.spans import Contracts, billed_spans
+from ingest_server.billing.unbilled import with_unbilled
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 REACTIVE_NEVER_KW = 2**31 - 1  # where no table of surcharges is in force
@@ -161,6 +162,9 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     issued = gather_issued(connection, parameters, spans)
     before = gather_previous_month(connection, parameters)
     connection.execute(queries.AS_PLANNED)
+    previous = gather_previous(connection, frame.period.first_on, parameters, spans, before)
+    months = ratchet_months(frame.terms)
+    previous = with_unbilled(connection, parameters, spans, previous, terms=frame.terms, months=months)
     return Points(
         metering_point_id=tuple(ids[point] for point in spans.point.tolist()),
         book=np.unique(book[spans.point], return_inverse=True)[1],
@@ -170,13 +174,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         start_us=start_us,
         end_us=end_us,
         issued=issued,
-        previous=with_demands(
-            connection,
-            parameters,
-            spans,
-            gather_previous(connection, frame.period.first_on, parameters, spans, before),
-            ratchet_months(frame.terms),
-        ),
+        previous=with_demands(connection, parameters, spans, previous, months),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
         exempt_surcharged=np.zeros(len(spans), dtype=np.bool_),
     )

@@ -188,7 +188,7 @@ SELECT_CONFLICTS = """
 """
 
 # The place of a bill's customer in the chunk's list: -1 for whose the point was first, -2 for none of these.
-_CUSTOMER = """
+CUSTOMER_OF_BILL = """
     case when b.more ->> 'customer_id' is null then -1
          else coalesce(array_position(%(customers)s::text[], b.more ->> 'customer_id') - 1, -2) end
 """
@@ -205,7 +205,7 @@ SELECT_ISSUED = f"""
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
            st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh + st.purchased_wh_more, 0),
            coalesce(s.amount + st.purchased_more, 0), coalesce(s.carried_out_wh + st.carried_out_wh_more, 0),
-           {_CUSTOMER}, st.inputs_hash
+           {CUSTOMER_OF_BILL}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
     join lateral (select * from bill_standing own where own.bill_id = b.bill_id limit 1) st on true
@@ -222,7 +222,7 @@ _PREVIOUS = f"""
                   from bill_difference f join bill_difference_act a using (difference_id)
                   where f.bill_id = s.bill_id and a.act = 'approve')
               from solar_purchase s where s.bill_id = b.bill_id), 0),
-    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
+    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {CUSTOMER_OF_BILL},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 
@@ -263,7 +263,7 @@ SELECT_PREVIOUS_OLDER = f"""
 # The highest demand of past months, of the bills that stand and with the newest difference that was approved.
 SELECT_DEMANDS = f"""
     {CHOSEN}
-    select row, b.period_to - date '1970-01-01', {_CUSTOMER}, highest.w
+    select row, b.period_to - date '1970-01-01', {CUSTOMER_OF_BILL}, highest.w
     from chosen
     join bill b using (metering_point_id)
     join bill_state using (bill_id)

@@ -190,6 +190,8 @@ def _previous(rows: list[dict[str, Any]]) -> Previous:
         ),
         carried_out_wh=np.array([row["more"].get("carried_in_wh", 0) for row in rows], dtype=np.int64),
         highest_w=np.array([row["more"].get("demand_before_w", NONE) for row in rows], dtype=np.int64),
+        unbilled_first=np.full(n, NONE, dtype=np.int64),
+        unbilled_last=np.full(n, NONE, dtype=np.int64),
         terms=np.full(n, NONE, dtype=np.int64),
         daily_wh=np.full((n, PAST_PERIODS), NONE, dtype=np.int64),
     )

@@ -73,7 +73,19 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "công tơ phải nối tiếp nhau từ {start} đến {end}, tìm thấy {found}: sửa lịch sử treo tháo",
         Language.EN: "meters must follow one another from {start} to {end}, found {found}: correct the installations",
     },
-    "uncarried": {
+    "unbilled_surplus": {
+        Language.VI: "từ {first} đến {last} có hợp đồng mà chưa có hóa đơn nào còn hiệu lực: lập hóa đơn cho những "
+        "ngày đó trước, điện dư của kỳ đó được chuyển sang kỳ này; nếu không cấp điện thì sửa ngày của hợp đồng",
+        Language.EN: "the days from {first} to {last} are under contract and in no bill that stands: bill them first, "
+        "their surplus is carried into this bill; if nothing was supplied, correct the contract's days",
+    },
+    "unbilled_demand": {
+        Language.VI: "từ {first} đến {last} có hợp đồng mà chưa có hóa đơn nào còn hiệu lực: lập hóa đơn cho những "
+        "ngày đó trước, công suất cực đại của kỳ đó được tính vào kỳ này; nếu không cấp điện thì sửa ngày của hợp đồng",
+        Language.EN: "the days from {first} to {last} are under contract and in no bill that stands: bill them first, "
+        "their demand counts in this bill; if nothing was supplied, correct the contract's days",
+    },
+    "uncarried": {  # this and the next: of holds stored before those above
         Language.VI: "hóa đơn trước đến hết {last}, hóa đơn này từ {first}: lập hóa đơn cho những ngày ở giữa trước, "
         "điện dư của kỳ đó được chuyển sang kỳ này",
         Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "

@@ -214,5 +214,23 @@ def test_net_metering_is_held_when_the_month_before_was_not_billed(district: Dis
     district.read([solar], december)
     hold = only_hold(run_billing(district.dsn, december), billed=0)
     assert hold.reason == "previous_period_not_billed"
-    assert "31/10/2026" in hold.detail
+    assert "from 01/11/2026 to 30/11/2026 are under contract" in hold.detail
     assert NOVEMBER.last_on < december.first_on
+
+
+def test_net_metering_is_billed_again_after_a_month_without_a_contract(district: District):
+    """The surplus was bought when the contract ended; none is carried over the month nobody had a contract for."""
+    solar = Customer(number=1, registers={IMPORT: (0, 300_000), EXPORT: (0, 400_000)}, solar_regime="net_2017")
+    district.add([solar])
+    december = OCTOBER.of_month("2026-12")
+    district.connection.execute("update contract set valid_to = %s", [OCTOBER.last_on])
+    run_billing(district.dsn, OCTOBER)
+    district.connection.execute(
+        "insert into contract (metering_point_id, valid_from, category, solar_regime) values (%s, %s, %s, %s)",
+        [solar.point, december.first_on, "residential", "net_2017"],
+    )
+    district.read([solar], december)
+    district.forget(solar.meter, EXPORT, december.end_at)
+    district.store(solar.meter, EXPORT, december.end_at, 100_000)
+    [bill] = run_billing(district.dsn, december).bills
+    assert (bill.energy_wh, bill.inputs["carried_in_wh"]) == (200_000, 0)
