@@ -76,11 +76,7 @@ def fill(
         missing=intervals.missing[rows] | ~active[rows],
         slots_per_day=per_day,
     )
-    days = np.array([profile.first_on + timedelta(days=day) for day in range(profile.days)])
-    weekday = np.array([day.weekday() for day in days.tolist()], dtype=np.int64)
-    holidays = _tariffs().holidays_between(profile.first_on, profile.first_on + timedelta(days=profile.days - 1))
-    off = (weekday == 6) | np.array([day in holidays for day in days.tolist()])
-    day_type = np.select([off, weekday == 5], [SUNDAY, SATURDAY], WORKDAY).astype(np.int64)
+    weekday, day_type = day_types(profile.first_on, profile.days)
     sells = _sells(profile, rows)
     context = Context(
         intervals=own,
@@ -110,6 +106,15 @@ def fill(
         made.method,
     )
     return Gaps(rows, filled, wanted[rows], begin, end)
+
+
+def day_types(first_on: date, days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the weekday of each day, Monday 0, and its type; a public holiday is a Sunday. [days]"""
+    window = [first_on + timedelta(days=day) for day in range(days)]
+    weekday = np.array([day.weekday() for day in window], dtype=np.int64)
+    holidays = _tariffs().holidays_between(window[0], window[-1])
+    off = (weekday == 6) | np.array([day in holidays for day in window])
+    return weekday, np.select([off, weekday == 5], [SUNDAY, SATURDAY], WORKDAY).astype(np.int64)
 
 
 def _sells(profile: Profile, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
