@@ -70,8 +70,8 @@ def with_unbilled(
     netting = np.array([*(each.solar_regime == Solar.NET_2017.value for each in terms), False], dtype=np.bool_)
     late = (previous.bill_id != 0) & (previous.last_day != spans.first_day - 1)
     since = np.where(netting[spans.place] & late, previous.last_day + 1, FOREVER)
-    month = np.datetime64(parameters["first_on"], "M")
-    begins = (month - months[spans.place]).astype("datetime64[D]").astype(np.int64)
+    month = np.datetime64(parameters["first_on"], "M").astype(np.int64)
+    begins = (month - months[spans.place]).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     since = np.minimum(since, np.where(months[spans.place] > 0, begins, FOREVER))
     rows = np.flatnonzero(since < day_number(parameters["first_on"]))
     if not rows.size:
