@@ -62,7 +62,8 @@ def fill(
     end = begin + period.days * per_day
     at_point = profile.at_point()
     active = at_point[:, 1:] & at_point[:, :-1]
-    failed = slots_to_replace(result, intervals) & active
+    decided = profile.overridden[:, 1:] | profile.overridden[:, :-1]  # people did: nobody is asked the same again
+    failed = slots_to_replace(result, intervals) & active & ~decided
     wanted = (intervals.missing & active) | failed
     later = believed[:, end:].any(axis=1)
     wanted[~later, end:] = False

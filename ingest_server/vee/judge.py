@@ -40,6 +40,7 @@ from ingest_server.vee.terms_by_day import (
     parameters_of,
     stretches_of,
 )
+from protocols.telemetry.reading import Quality
 
 UNIT_WH = 1_000  # digits of a register count kWh
 MONTH_DAYS = 30
@@ -189,6 +190,7 @@ def _meter_data(
         clock_offset_s=around.offset_ms // 1_000,
         history_peak_wh=history_peak(intervals),
         band=usual_week(profile, intervals, parameters),
+        estimated=_estimated(profile),
     )
     if not export.any():
         return data
@@ -202,6 +204,12 @@ def _meter_data(
         solar=np.array([each.solar for each in profile.channels]),
         inverter_w=around.plate[:, INVERTER].clip(0),
     )
+
+
+def _estimated(profile: Profile) -> NDArray[np.bool_] | None:
+    """Say which slots begin or end with an approved estimate; none if no row has one. [rows × slots]"""
+    made = profile.overridden & ((profile.quality & int(Quality.ESTIMATED)) != 0)
+    return np.asarray(made[:, 1:] | made[:, :-1]) if made.any() else None
 
 
 def _siblings(profile: Profile) -> Finding:

@@ -6,10 +6,17 @@ import pytest
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
 from billing_core.estimation.provenance import Method
+from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.gather import Selection
+from ingest_server.vee.cases import cases_of
+from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose
+
+LAN, MINH = Actor("Lan", Role.BILLER, "phúc tra"), Actor("Minh", Role.DIRECTOR, "đúng")
 
 
 def test_a_public_holiday_is_a_sunday_and_the_day_after_it_is_not():
@@ -65,3 +72,30 @@ def test_nothing_is_exported_after_sunset_in_a_gap_across_it(district: District)
         "select value from reading where channel_id = %s and measured_at = %s", [channel, sunset + 2 * HALF_HOUR]
     )
     assert found[sunset][0] == after
+
+
+@pytest.mark.integration
+def test_an_approved_estimate_of_many_days_is_not_called_a_copy_and_nobody_is_asked_again(district: District) -> None:
+    one, _ = install(district, [1, 2])
+    lose(district, one, OCTOBER.start_at + timedelta(days=3), 500)
+    assert len(proposed(district)) == 500  # average days: each is like the others
+    [[why]] = district.rows("select why from reading_change")
+    assert "fails again" not in why
+    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    again = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    assert (again.judged, again.proposed) == (1, 0)
+    assert not {"V26", "V28"} & set(again.findings)
+    assert cases_of(district.connection, OCTOBER, Selection()) == []
+
+
+@pytest.mark.integration
+def test_a_reading_that_somebody_keyed_is_told_when_it_fails_and_not_proposed_away(district: District) -> None:
+    [one] = install(district, [1])
+    district.connection.execute("update contract set contracted_kw = 2")
+    at = OCTOBER.start_at + timedelta(days=9, hours=15)
+    lost = lose(district, one, at, 1)
+    district.connection.execute("update reading set value = value + 4000 where measured_at > %s", [at])
+    propose_edit(district.connection, one.point, IMPORT, at, lost[at] + 3_900, by_hand=True, actor=LAN, now=NOW)
+    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    outcome = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    assert (outcome.findings["V21"], outcome.proposed) == (1, 0)
