@@ -202,6 +202,12 @@ def _refuse_shared(cursor: Cursor[Any], file: MeterFile) -> None:
     )
 
 
+def check_meter_known(connection: Connection[Any], meter: str | None) -> None:
+    """Refuse a meter that is not registered."""
+    if meter is not None and connection.execute(SELECT_UNKNOWN["meter"], [[meter]]).fetchone() is not None:
+        raise UsageError(f"METER: {meter!r} is not in the registry; see `congto registry show`")
+
+
 def load_meters(connection: Connection[Any], meter: str | None) -> dict[str, list[dict[str, Any]]]:
     """Return the rows that count, by kind; those of one meter if it is given (log codes are all told)."""
     queries: dict[str, LiteralString] = {

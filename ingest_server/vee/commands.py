@@ -110,9 +110,11 @@ def _cases(arguments: argparse.Namespace) -> int:
     from ingest_server.database.connection import connect, dsn_from, translated
     from ingest_server.vee.cases import queue_of
     from ingest_server.vee.display import case_json, print_cases
+    from ingest_server.vee.gather import check_points
 
     period, selection = Period.of_month(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
+        check_points(connection, selection)
         queue = queue_of(connection, period, selection)
     if arguments.json:
         print_json({"period": str(period), "cases": [case_json(case) for case in queue.cases], "more": queue.more})

@@ -14,12 +14,14 @@ from ingest_server.billing.approved import PUT_IN
 from ingest_server.billing.columns import ENERGIES, REGISTERS
 from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period, midnight_of, us_of
+from ingest_server.billing.queries import UNKNOWN_POINTS
 from ingest_server.database.binary_rows import Field, fetch_columns
 from ingest_server.vee import queries
 from ingest_server.vee.check_profiles import check_profile
 from ingest_server.vee.circumstances import Circumstances, gather_circumstances
 from ingest_server.vee.settings import load_settings
 from ingest_server.vee.terms_by_day import Setting
+from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
 
 STEPS_PER_DAY = (24, 48, 96, 144, 288)  # the coarsest first; see billing_core.validation.series
@@ -131,6 +133,14 @@ class Gathered:
     alone: tuple[Channel, ...]
     around: Circumstances | None
     settings: tuple[Setting, ...] = ()
+
+
+def check_points(connection: Connection[Any], selection: Selection) -> None:
+    """Refuse points that are not there: whoever mistypes one would be told that it has no case."""
+    unknown = connection.execute(UNKNOWN_POINTS, selection.parameters).fetchall() if selection.points else []
+    if unknown:
+        names = ", ".join(repr(row[0]) for row in unknown)
+        raise UsageError(f"--point: there is no metering point {names}; check the registry (congto registry show)")
 
 
 def channels_of(connection: Connection[Any], period: Period, selection: Selection, chunk: Chunk) -> list[Channel]:

@@ -25,7 +25,7 @@ from ingest_server.vee.balances import balance_transformers
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
-from ingest_server.vee.gather import Gathered, gather
+from ingest_server.vee.gather import Gathered, check_points, gather
 from ingest_server.vee.judge import Judged, hash_of, judge, judge_months
 from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
 from protocols.errors import UnavailableError
@@ -106,6 +106,7 @@ def run_vee(
     try:
         with translated(), connect(dsn) as connection:
             connection.autocommit = True
+            check_points(connection, selection)
             month = period.first_on.year * 100 + period.first_on.month
             connection.execute(LOCK_PERIOD, {"class": LOCK_CLASS, "month": month})
             chunks = chunks_of_run(connection, selection, chunk_points)

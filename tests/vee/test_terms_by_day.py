@@ -138,6 +138,9 @@ def test_a_parameter_holds_once_another_person_approves_it_and_until_its_last_da
     assert standstills(district) == []
     asked = ("set", "zero_hours", "4", "--point", one.point, "--from", "2026-10-01", "--as", "Lan", "--note", "seen")
     assert "a customer's own parameter ends" in say(*asked, status=2)
+    assert f"zero_hours of {one.point}: ends 2026-09-01 before it begins" in say(
+        *asked, "--until", "2026-09-01", status=2
+    )
     assert "expected one of clock_warn_s" in say("set", "zero_hour", *asked[2:], "--until", "2026-10-14", status=2)
     assert "waits for another person" in say(*asked, "--until", "2026-10-14")
     assert standstills(district) == []
