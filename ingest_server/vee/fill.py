@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY, Context
-from billing_core.estimation.estimate import estimate
+from billing_core.estimation.estimate import Estimate, estimate
+from billing_core.estimation.gaps import usable_days
 from billing_core.estimation.profile import Filled, RegisterProfile, between, readings_in_gaps
-from billing_core.estimation.provenance import Reason
+from billing_core.estimation.provenance import Method, Reason
 from billing_core.estimation.suspects import slots_to_replace
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
@@ -19,6 +20,7 @@ from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.validate import MeterData, Validation
 from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
+from ingest_server.vee.class_days import class_days
 from ingest_server.vee.gather import Profile
 from ingest_server.vee.terms_by_day import TermsByDay
 from protocols.telemetry.reading import Quality
@@ -99,7 +101,7 @@ def fill(
         check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
-    made = estimate(context)
+    made = _estimate(profile, data, result, rows, context)
     filled = readings_in_gaps(
         RegisterProfile(profile.index_wh[rows], believed[rows] & ~inside[rows], registers.range_wh()[rows]),
         wanted[rows],
@@ -107,6 +109,19 @@ def fill(
         made.method,
     )
     return Gaps(rows, filled, wanted[rows], begin, end)
+
+
+def _estimate(
+    profile: Profile, data: MeterData, result: Validation, rows: NDArray[np.int64], context: Context
+) -> Estimate:
+    """Estimate, with a day of its class for a meter that has no day of its own (E7)."""
+    if usable_days(context).any(axis=1).all():
+        return estimate(context)
+    of_class = class_days(profile, data.intervals, result, rows)
+    made = estimate(replace(context, class_profile=of_class.weights, class_daily_wh=of_class.daily_wh))
+    without = (made.method == int(Method.E7_CLASS_PROFILE)) & ~of_class.known[:, None]
+    made.method[without], made.intervals.energy_wh[without] = int(Method.NONE), 0
+    return made
 
 
 def day_types(first_on: date, days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

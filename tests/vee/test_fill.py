@@ -99,3 +99,22 @@ def test_a_reading_that_somebody_keyed_is_told_when_it_fails_and_not_proposed_aw
     decide_change(district.connection, 1, "approve", MINH, load_limits())
     outcome = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert (outcome.findings["V21"], outcome.proposed) == (1, 0)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("peers", [5, 4])
+def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_enough_like_it(
+    district: District, peers: int
+) -> None:
+    *_, new = install(district, list(range(1, peers + 2)))
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and civil_day(measured_at + interval '1 hour') <> civil_day(measured_at)",
+        [new.meter],
+    )  # nothing of it from eleven to midnight
+    lost = lose(district, new, OCTOBER.start_at + timedelta(days=9, hours=5), 26)
+    found = proposed(district)
+    methods = {found[at][1] for at in lost}
+    assert methods == ({Method.E7_CLASS_PROFILE} if peers == 5 else {Method.E1_LINEAR})
+    off = max(abs(found[at][0] - value) for at, value in lost.items())
+    assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
