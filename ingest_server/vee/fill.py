@@ -22,6 +22,7 @@ from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.class_days import class_days
 from ingest_server.vee.gather import Profile
+from ingest_server.vee.last_year import season_permille
 from ingest_server.vee.terms_by_day import TermsByDay
 from protocols.telemetry.reading import Quality
 
@@ -114,7 +115,17 @@ def fill(
 def _estimate(
     profile: Profile, data: MeterData, result: Validation, rows: NDArray[np.int64], context: Context
 ) -> Estimate:
-    """Estimate, with a day of its class for a meter that has no day of its own (E7)."""
+    """Estimate, with the year before in long gaps (E4), and with a day of its class where a meter has none (E7)."""
+    if profile.last_year_wh is not None and profile.last_year_known is not None:
+        then, known = profile.last_year_wh[rows], profile.last_year_known[rows]
+        own = context.intervals
+        season = season_permille(own.energy_wh, ~context.wanted, then, known, profile.slots_per_day)
+        context = replace(
+            context,
+            last_year_wh=then,
+            last_year_valid=known & (season >= 0)[:, None],
+            season_permille=season.clip(0),
+        )
     if usable_days(context).any(axis=1).all():
         return estimate(context)
     of_class = class_days(profile, data.intervals, result, rows)

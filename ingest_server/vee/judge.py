@@ -84,8 +84,12 @@ def hash_of(profile: Profile, row: int, period: Period) -> str:
     digest.update(profile.quality[row].astype("<i2").tobytes())
     digest.update(np.packbits(profile.read[row]).tobytes())
     digest.update(profile.around.hash_of(row))
-    if profile.check_wh is not None and profile.check_valid is not None and profile.check_valid[row].any():
-        digest.update(np.where(profile.check_valid[row], profile.check_wh[row], -1).astype("<i8").tobytes())
+    for energy, known in (
+        (profile.check_wh, profile.check_valid),
+        (profile.last_year_wh, profile.last_year_known),
+    ):
+        if energy is not None and known is not None and known[row].any():
+            digest.update(np.where(known[row], energy[row], -1).astype("<i8").tobytes())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """What a run knows of a gap when it fills it: night, power failures, holidays, what the meter's like take."""
 
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
-from tests.vee.village import HALF_HOUR, NOW, install, lose
+from tests.vee.village import HALF_HOUR, NOW, install, lose, registers, usage
 
 LAN, MINH = Actor("Lan", Role.BILLER, "phúc tra"), Actor("Minh", Role.DIRECTOR, "đúng")
 
@@ -118,3 +119,26 @@ def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_e
     assert methods == ({Method.E7_CLASS_PROFILE} if peers == 5 else {Method.E1_LINEAR})
     off = max(abs(found[at][0] - value) for at, value in lost.items())
     assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
+
+
+@pytest.mark.integration
+def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(district: District) -> None:
+    [one] = install(district, [1])
+    [[channel]] = district.rows("select channel_id from channel")
+    district.connection.execute("update installation set installed_at = installed_at - interval '1 year'")
+    begin, year = OCTOBER.start_at + timedelta(days=5), timedelta(weeks=52)
+    with district.connection.cursor().copy("copy reading from stdin") as copy:
+        shown = 0
+        for at, _ in registers(one.number):
+            copy.write_row((channel, at - year, shown, 0))
+            days = (at - begin).days  # half of what is taken now, and three times as much on the gap's third day
+            shown += (
+                usage(one.number, round((at - registers(one.number)[0][0]) / HALF_HOUR)) * (3 if days == 2 else 1) // 2
+            )
+    lost = lose(district, one, begin, 400)
+    found = proposed(district)
+    assert {found[at][1] for at in lost} == {Method.E4_LAST_YEAR}
+    edges = [found[begin + day * timedelta(days=1)][0] for day in range(1, 8)]
+    taken = [late - early for early, late in pairwise(edges)]
+    assert taken[1] > 2 * max(taken[0], taken[2])
+    assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).judged == 0
