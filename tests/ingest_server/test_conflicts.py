@@ -52,3 +52,4 @@ def test_conflicts_are_listed_with_the_value_that_stands(database, monkeypatch, 
     assert capsys.readouterr().out.splitlines()[-1] == "3 conflicts; 1 shown"
     assert main(["ingest", "conflicts", "--newest", "0"]) == 2
     assert main(["ingest", "conflicts", "--gateway", "nobody"]) == 2
+    assert main(["ingest", "conflicts", "--meter", "nobody"]) == 2
