@@ -88,6 +88,12 @@ class Terms:
         """Return the terms as the database has them."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    @property
+    def plan_name(self) -> str | None:
+        """What the contract calls its rate plan; none without one."""
+        found = None if self.rate_plan is None else json.loads(self.rate_plan)
+        return found["name"] if isinstance(found, dict) else found
+
     def to_json(self) -> dict[str, Any]:
         """Return the terms as the inputs of a bill hold them; what few contracts have, only where they have it."""
         found = {name: value for name, value in self.columns.items() if name in ALWAYS or value != UNUSUAL[name]}

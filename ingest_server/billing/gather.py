@@ -101,7 +101,7 @@ class Frame:
             "refused": [each.refused_three_rates for each in self.terms],
             "two_component": [each.two_component for each in self.terms],
             "uses": [each.uses for each in self.terms],
-            "rate_plans": [each.rate_plan for each in self.terms],
+            "plan_names": [each.plan_name for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
             "reactive_exempt": reactive_exempt(period.last_on),

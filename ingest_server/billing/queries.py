@@ -52,10 +52,7 @@ _TERMS_OF_CONTRACT = """
      or exists (select from jsonb_array_elements(uses) as own
                 where own ->> 'category' <> all (%(reactive_exempt)s::text[])))
         and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
-    undeclared_rental, refused_three_rates, two_component, uses::text as uses,
-    case when rate_plan is not null then coalesce(
-        (select r.figures::text from rate_plan r where r.name = rate_plan and r.effective_on <= %(first_on)s
-         order by r.effective_on desc limit 1), to_json(rate_plan)::text) end as rate_plan
+    undeclared_rental, refused_three_rates, two_component, uses::text as uses, rate_plan as plan_name
 """
 
 _SELECT_LIKE_TERMS = """
@@ -77,12 +74,18 @@ INSERT_TERMS = f"""
     on conflict do nothing
 """
 
+# The figures of a plan are looked up once for all contracts that share its terms, and again for none.
 SELECT_TERMS = f"""
-    select distinct {TERMS} from (
-        select {_TERMS_OF_CONTRACT} from contract
+    with own as (
+        select distinct {_TERMS_OF_CONTRACT} from contract
         where valid_from <= %(last_on)s and (valid_to is null or valid_to >= %(first_on)s)
-    ) own
-    order by {TERMS}
+    ), figured as (
+        select own.*, case when plan_name is not null then coalesce(
+            (select r.figures::text from rate_plan r where r.name = plan_name and r.effective_on <= %(first_on)s
+             order by r.effective_on desc limit 1), to_json(plan_name)::text) end as rate_plan
+        from own
+    )
+    select {TERMS} from figured order by {TERMS}
 """
 
 CHOSEN = f"""
@@ -108,15 +111,15 @@ SELECT_CONTRACTS = f"""
     join unnest(%(categories)s::text[], %(voltages)s::text[], %(households)s::integer[],
                 %(households_parts)s::integer[], %(three_rates)s::boolean[], %(regimes)s::text[],
                 %(reactive)s::boolean[], %(undeclared)s::boolean[], %(refused)s::boolean[],
-                %(two_component)s::boolean[], %(uses)s::text[], %(rate_plans)s::text[], %(places)s::integer[])
+                %(two_component)s::boolean[], %(uses)s::text[], %(plan_names)s::text[], %(places)s::integer[])
          as terms (category, voltage, households, households_parts, three_rates, solar_regime, reactive,
-                   undeclared_rental, refused_three_rates, two_component, uses, rate_plan, place)
+                   undeclared_rental, refused_three_rates, two_component, uses, plan_name, place)
       on terms.category = own.category and terms.voltage is not distinct from own.voltage
      and terms.households = own.households and terms.households_parts = own.households_parts
      and terms.three_rates = own.three_rates and terms.solar_regime is not distinct from own.solar_regime
      and terms.reactive = own.reactive and terms.undeclared_rental = own.undeclared_rental
      and terms.refused_three_rates = own.refused_three_rates and terms.two_component = own.two_component
-     and terms.uses is not distinct from own.uses and terms.rate_plan is not distinct from own.rate_plan
+     and terms.uses is not distinct from own.uses and terms.plan_name is not distinct from own.plan_name
     order by row, first_day
 """
 

@@ -2,7 +2,7 @@
 
 import json
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from billing_core.codes import Category, Solar, Voltage
@@ -12,6 +12,7 @@ from protocols.strict_toml import Table
 
 HOUSEHOLDS_MAX = 1_000_000
 CONTRACTED_KW_MAX = 10_000_000
+KINDS_KEPT_MAX = 4_096  # of category and days, of which a file's millions of contracts have few
 SHARES_MAX = 99  # of other uses together; the rest is the contract's own
 WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
 
@@ -172,7 +173,7 @@ def _uses(table: Table, category: Category, days: Days) -> str | None:
     return json.dumps(found)
 
 
-@cache
+@lru_cache(maxsize=KINDS_KEPT_MAX)
 def priced_voltages(category: Category, days: Days) -> tuple[Voltage, ...]:
     """Return the voltages of delivery at which some act in force on one of the days prices a category."""
     classes, acts = VOLTAGE_CLASSES[category], _tariffs().acts
