@@ -25,14 +25,14 @@ FAR_TIMES = 3  # from the usual day in either direction
 class DayFigures(NamedTuple):
     """What is known of each day's energy. [Wh; meters × days]
 
-    ``total_wh`` was counted on the day itself, all of it where ``whole``. ``register_wh`` lies between the registers
-    around the day, ``window_days`` apart, 0 where there are none. ``denied`` says that the two contradict each other.
+    ``total_wh`` was counted on the day itself, all of it where ``whole``. ``share_wh`` is the day's share of what the
+    registers around it counted, where there are such (``counted``). ``denied`` says that the two contradict each other.
     """
 
     total_wh: Int64Array
     whole: BoolArray
-    register_wh: Int64Array
-    window_days: Int64Array
+    share_wh: Int64Array
+    counted: BoolArray
     denied: BoolArray
 
 
@@ -44,8 +44,9 @@ def believed_daily(scan: DayScan, sums: SumCheck, failed: BoolArray) -> Int64Arr
     failed
         Days on which a rule failed the readings. [meters × days]
     """
-    figures = DayFigures(scan.total, scan.missing == 0, sums.register_wh, sums.window_days, sums.failed)
-    return believed_days(figures, failed)
+    share_wh = sums.register_wh // np.maximum(sums.window_days, 1)
+    counted = (sums.window_days > 0) & (share_wh >= 0)
+    return believed_days(DayFigures(scan.total, scan.missing == 0, share_wh, counted, sums.failed), failed)
 
 
 def believed_of_registers(
@@ -53,7 +54,8 @@ def believed_of_registers(
 ) -> tuple[Int64Array, BoolArray]:
     """Return a figure for each day from registers alone, and which meters there is one for.
 
-    Energy is before the multiplier. [Wh; meters × days], [meters]
+    Days without midnights between them share what the register counted over them as their weekdays usually do. Energy
+    is before the multiplier. [Wh; meters × days], [meters]
 
     Parameters
     ----------
@@ -66,30 +68,34 @@ def believed_of_registers(
     """
     days = failed.shape[1]
     first, last = windows(read)
-    around = (first >= 0) & (last <= days)
+    counted: BoolArray = (first >= 0) & (last <= days)
     rows = np.arange(len(index_wh))[:, None]
-    register_wh = _counted(index_wh[rows, first.clip(0)], index_wh[rows, last.clip(0, days)], range_wh[:, None])
-    around &= (register_wh >= 0) & (register_wh <= ENERGY_WH_MAX)
-    window_days = np.where(around, last - first, 0)
-    whole = window_days == 1
+    begin, end = first.clip(0), last.clip(0, days)
+    register_wh = _counted(index_wh[rows, begin], index_wh[rows, end], range_wh[:, None])
+    counted &= (register_wh >= 0) & (register_wh <= ENERGY_WH_MAX)
+    whole = counted & (end - begin == 1)
     total_wh = np.where(whole, register_wh, 0)
-    figures = DayFigures(total_wh, whole, register_wh, window_days, np.zeros(whole.shape, dtype=np.bool_))
-    return believed_days(figures, failed), np.asarray(around.any(axis=1))
+    mean = np.where(counted, register_wh // np.maximum(end - begin, 1), 0)
+    usual = _usual_days(np.where(whole, total_wh, mean), [whole & ~failed, counted]) + 1  # where all is zero: alike
+    so_far = np.concatenate([np.zeros((len(usual), 1), dtype=np.int64), np.cumsum(usual, axis=1)], axis=1)
+    part = usual / np.maximum(so_far[rows, end] - so_far[rows, begin], 1)
+    share_wh = np.where(whole, register_wh, np.floor(np.where(counted, register_wh, 0) * part).astype(np.int64))
+    nothing_denied = np.zeros(whole.shape, dtype=np.bool_)
+    figures = DayFigures(total_wh, whole, share_wh, counted, nothing_denied)
+    return believed_days(figures, failed), np.asarray(counted.any(axis=1))
 
 
 def believed_days(figures: DayFigures, failed: BoolArray) -> Int64Array:
     """Return the figure of each day that is believed. [Wh; meters × days]
 
-    A day counts with its own total, or with its share of the registers' window where the day is not whole or denied
-    and the share is nearer to what the meter usually takes. Where the day failed and the figure is far from what is
-    usual, or there is none, the usual day of that weekday counts.
+    A day counts with its own total, or with its share of the registers' energy where the day is not whole or denied and
+    the share is nearer to what the meter usually takes. Where the day failed and the figure is far from what is usual,
+    or there is none, the usual day of that weekday counts.
     """
-    total, whole = figures.total_wh, figures.whole
-    counted = (figures.window_days > 0) & (figures.register_wh >= 0)
-    of_register = figures.register_wh // np.maximum(figures.window_days, 1)
-    usual = _usual_days(np.where(whole | ~counted, total, of_register), [whole & ~failed, whole | counted])
-    nearer = counted & (~whole | (np.abs(of_register - usual) < np.abs(total - usual)))
-    chosen = np.where(nearer & (figures.denied | ~whole), of_register, total)
+    total, whole, share, counted, denied = figures
+    usual = _usual_days(np.where(whole | ~counted, total, share), [whole & ~failed, whole | counted])
+    nearer = counted & (~whole | (np.abs(share - usual) < np.abs(total - usual)))
+    chosen = np.where(nearer & (denied | ~whole), share, total)
     far = (chosen > FAR_TIMES * usual) | (chosen * FAR_TIMES < usual)
     return np.where((failed & far) | (~whole & ~counted), usual, chosen)
 
