@@ -194,3 +194,16 @@ def test_a_meter_that_was_moved_is_a_case_at_each_of_its_points(district: Distri
     cases = json.loads(say("cases", *OCTOBER_WORDS, "--json", status=1))["cases"]
     days = {case["metering_point_id"]: {each["on"] for each in case["reasons"]} for case in cases}
     assert days == {one.point: {"2026-10-06"}, two.point: {"2026-10-26"}}
+
+
+def test_a_value_that_customer_and_company_agreed_on_is_told_as_such(district: District, say) -> None:
+    one = household(1)
+    district.add([one])
+    district.forget(one.meter, IMPORT, OCTOBER.end_at)
+    edit = ("edit", "--point", one.point, "--at", MIDNIGHT, "--as", "Lan", "--note", "khách hàng đọc", "--agreed")
+    assert "a reading needs no agreement" in say(*edit, "--value-wh", "1", "--read-by-hand", status=2)
+    say(*edit, "--value-wh", "1120000")
+    [reading] = json.loads(say("show", "1", "--json"))["readings"]
+    assert (reading["method"], reading["reason"], reading["quality"]) == ("E8_AGREED", "AGREED_WITH_CUSTOMER", 32)
+    say("approve", "1", *MINH)
+    assert run_billing(district.dsn, OCTOBER).energy_wh == 120_000
