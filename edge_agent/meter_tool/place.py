@@ -1,6 +1,7 @@
 """Where a meter is reached, serial or TCP, and what to do when that place can't be opened."""
 
 import argparse
+import logging
 import re
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def open_link(tcp: str | None, settings: LineSettings, reply_timeout_s: float) -
         return RtuLink(open_port(settings), reply_timeout_s)
     from edge_agent.modbus_tcp import TcpLink  # noqa: PLC0415, pymodbus is not needed on a serial line
 
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it reports what we report
     return TcpLink(*parse_place(tcp), reply_timeout_s)
 
 
