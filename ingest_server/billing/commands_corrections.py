@@ -50,7 +50,7 @@ def _correct(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
-    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, progress_bar
+    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, hold_text, progress_bar
     from ingest_server.billing.run import BILLS_KEPT_MAX, Plan, run_billing
     from ingest_server.database.connection import dsn_from
 
@@ -78,6 +78,8 @@ def _correct(arguments: argparse.Namespace) -> int:
         print(said("correct", arguments.language, period=period, who=actor.name, **numbers))
         for difference in summary.differences[:HOLDS_PRINTED_MAX]:
             print(difference_text(difference, language))
+        for hold in summary.holds[:HOLDS_PRINTED_MAX]:
+            print(hold_text(hold, language))
     return 0
 
 

@@ -146,6 +146,8 @@ def test_the_commands_propose_list_and_decide(
     assert "điều chỉnh 1 của hóa đơn 2 đã được Minh duyệt" in say("approve", "1", *words)
     assert "approved by Minh" in say("differences", *october, *english)
     assert "--note: missing" in say("correct", *october, "--as", "Lan", "--note", " ", status=2)
+    district.forget(household(1).meter, IMPORT, OCTOBER.end_at)
+    assert "held PD01000000001001: missing_register_reading" in say("correct", *october, *lan, *english)
     assert "BILL_ID" in say("approve", "x", *words, status=2)
 
 
