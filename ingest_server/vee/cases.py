@@ -18,15 +18,20 @@ FAILED_PERCENT = 90  # a failed reading is wrong, but for a few
 FINDINGS_MAX = 100_000
 NO_CHANNEL = 0  # of a transformer
 
+# Of the newest judgements, those with something grave; most months have nothing, and are not sorted for it.
 SELECT_FINDINGS = f"""
     select j.metering_point_id, j.channel_id, h.obis, h.meter_id, j.monthly_wh, f.rule, f.rule_version, f.found_on,
            f.severity, f.evidence
-    from (select distinct on (channel_id, metering_point_id) * from vee_judgement where period_from = %(first_on)s
-          order by channel_id, metering_point_id, version desc) j
+    from vee_judgement j
     join metering_point using (metering_point_id)
     join vee_finding f using (judgement_id)
     join channel h on h.channel_id = j.channel_id
-    where f.severity >= %(least)s and {SELECTION}
+    where j.period_from = %(first_on)s and j.severity >= %(least)s and f.severity >= %(least)s and {SELECTION}
+      and not exists (
+          select from vee_judgement newer
+          where newer.channel_id = j.channel_id and newer.metering_point_id = j.metering_point_id
+            and newer.period_from = j.period_from and newer.version > j.version
+      )
     order by j.monthly_wh desc, j.channel_id, f.found_on, f.rule limit %(rows_max)s
 """  # noqa: S608 - put together from constants
 # Newest balances of the month that V43 minds, of transformers behind which a point of the selection is.

@@ -7,16 +7,23 @@ import { currentLanguage, day, kwh, word } from "./words.js";
 const CASES_PER_STEP = 20;
 const REASONS_SHOWN = 4;
 
-export function casesOf(month, language = currentLanguage()) {
-  return { period: month, language, limit: CASES_PER_STEP };
+// Comes when it comes: the queue of a large company takes longer than the rest of the page, which does not wait for it.
+export function casesSection(month) {
+  const asked = { period: month, language: currentLanguage(), limit: CASES_PER_STEP };
+  const card = element("section", { class: "card section events" }, element("h2", { text: word("cases") }));
+  const state = element("p", { class: "soft", text: word("loading") });
+  card.append(state);
+  get("/v1/cases", asked).then(
+    (page) => { state.remove(); list(card, asked, page); },
+    (error) => { state.className = "notice bad"; state.textContent = `${word("failed")}: ${error.message}`; });
+  return card;
 }
 
-export function casesCard(asked, page) {
+function list(card, asked, page) {
   const body = element("tbody", {}, ...page.items.map(row));
-  const card = element("section", { class: "card section events" }, element("h2", { text: word("cases") }));
   if (!page.items.length) {
     card.append(element("p", { class: "soft", text: word("noCases") }));
-    return card;
+    return;
   }
   let cursor = page.next_cursor;
   const more = element("button", { type: "button", class: "quiet", text: word("more") });
@@ -39,7 +46,6 @@ export function casesCard(asked, page) {
   card.append(element("table", {},
     element("thead", {}, element("tr", {}, element("th", { text: word("meter") }),
       element("th", { class: "number", text: word("stake") }), element("th", { text: word("why") }), element("th", { text: word("waits") }))), body), more, trouble);
-  return card;
 }
 
 function row(item) {

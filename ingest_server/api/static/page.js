@@ -1,6 +1,6 @@
 // The first page: gateways and meters; a meter's month as a chart, and its bill explained.
 
-import { casesCard, casesOf } from "./cases.js";
+import { casesSection } from "./cases.js";
 import { element } from "./elements.js";
 import { meterView } from "./meter.js";
 import { Refused, forgetToken, get, getAll, hasToken, setToken, takeTokenFromAddress } from "./server.js";
@@ -81,9 +81,9 @@ function monthPicker() {
 }
 
 async function overview() {
-  const [gateways, bills, holds, page, cases] = await Promise.all([
+  const [gateways, bills, holds, page] = await Promise.all([
     getAll("/v1/gateways", {}), getAll("/v1/bills", { period: month }), getAll("/v1/holds", { period: month }),
-    get("/v1/meters", { limit: METERS_PER_STEP }), get("/v1/cases", casesOf(month)),
+    get("/v1/meters", { limit: METERS_PER_STEP }),
   ]);
   const states = { bills: new Map(bills.map((bill) => [bill.metering_point_id, bill])), holds: new Map(holds.map((hold) => [hold.metering_point_id, hold])) };
   return [
@@ -93,7 +93,7 @@ async function overview() {
     element("section", { class: "section" },
       element("div", { class: "row spread" }, element("h2", { text: word("meters") }), monthPicker()),
       metersTable(page, states)),
-    casesCard(casesOf(month), cases),
+    casesSection(month),
   ];
 }
 
