@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.check import describe, readings_a_day
+from edge_agent.check import describe, readings_a_day, unusable_ports
 from edge_agent.config import AgentConfig, load_config, parse_config
 from edge_agent.serial_line import LineSettings
 from protocols.errors import UsageError
@@ -141,6 +141,15 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert meter.access is not None
     assert meter.access.secret is not None
     assert meter.access.secret.octets == b"00000000"
+
+
+def test_a_port_that_is_not_there_is_told_though_the_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "tty").touch()
+    text = GOOD.replace("/dev/ttyUSB0", str(tmp_path / "tty")).replace("/dev/ttyUSB1", str(tmp_path / "none"))
+    (told,) = unusable_ports(parse(text, tmp_path))
+    assert told.startswith(f"bus hdlc-1: {tmp_path / 'none'} is not there; is the adapter plugged in")
+    simulated = text.replace("[broker]", '[clock]\nworld = "world.sock"\n[broker]')
+    assert list(unusable_ports(parse(simulated, tmp_path))) == []
 
 
 def test_no_bus_and_no_meter_are_refused(tmp_path: Path) -> None:
