@@ -22,6 +22,7 @@ from edge_agent.serial_line import LineSettings
 from protocols.dlms.control import SHIFT_S_MAX
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
+from protocols.meters.evidence import POWER_MAX_W
 from protocols.meters.model import Group, Measurement, MeterModel, Protocol
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN
 from protocols.strict_toml import Table, parse_duration, parse_toml
@@ -327,6 +328,9 @@ def _parse_meter(table: Table, source: KeySource, models: Path | None, tcp: bool
         model = load_model(table.take("model", str), models)
     except UsageError as error:
         raise table.error("model", str(error)) from error
+    if "power_max_w" in table:  # behind transformers only the installer knows it
+        power_max_w = table.integer("power_max_w", 1, POWER_MAX_W)
+        model = replace(model, counters=replace(model.counters, power_max_w=power_max_w))
     every = {Group.BILLING: _interval(table, "every", "30m")}
     if "instantaneous_every" in table:
         every[Group.INSTANTANEOUS] = _interval(table, "instantaneous_every", "30m")
