@@ -159,9 +159,11 @@ def test_a_meter_without_a_register_of_what_it_takes_is_told_and_its_feeder_is_n
 
 
 def test_a_register_that_went_through_zero_within_the_month_is_balanced(district: District, load: Load) -> None:
-    rolled = Customer(number=1, registers={IMPORT: (999_950_000, 50_000)})
-    assert balanced(district, load, [rolled], 103_000) == 0
-    assert district.rows("select supplied_wh, delivered_wh from transformer_balance") == [(103_000, 100_000)]
+    rolled = Customer(number=1, registers={IMPORT: (999_950_000, 50_000)}, multiplier=40_000)
+    assert balanced(district, load, [rolled], 4_100_000_000) == 0
+    assert district.rows("select supplied_wh, delivered_wh from transformer_balance") == [
+        (4_100_000_000, 4_000_000_000)
+    ]
 
 
 def test_a_transformer_whose_own_meter_was_not_read_is_counted_as_not_known(district: District, load: Load) -> None:
