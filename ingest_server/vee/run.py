@@ -27,7 +27,7 @@ from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
 from ingest_server.vee.gather import Gathered, check_points, gather
 from ingest_server.vee.judge import Judged, hash_of, judge, judge_months
-from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
+from ingest_server.vee.write import left_alone, readings_proposed, write_judgements
 from protocols.errors import UnavailableError
 
 POINTS_PER_CHUNK = 500  # some 1.6 million half-hourly readings of one register with the days around a month: 90 MB
@@ -179,17 +179,19 @@ def _propose_profile(
 ) -> None:
     """Propose readings for a channel's gaps, but for those that are proposed already."""
     channel = judged.channels[proposal.row]
-    waiting = instants_proposed(connection, channel.channel_id)
+    waiting = readings_proposed(connection, channel.channel_id)
     columns = (proposal.instants_us, proposal.index_wh, proposal.quality, proposal.method, proposal.reason)
     versions = [Version(instant_of(us), *rest) for us, *rest in zip(*(each.tolist() for each in columns), strict=True)]
-    fresh = tuple(each for each in versions if (each.measured_at, each.value) not in waiting)
+    fresh = tuple(each for each in versions if each.value not in waiting.get(each.measured_at, {}))
     if not fresh:
         return
+    older = sorted({change for each in fresh for change in waiting.get(each.measured_at, {}).values()})
+    beside = f"; instead of change {', '.join(map(str, older))}: reject that" if older else ""
     kept = (
         "between the readings around each gap" if proposal.bounded else "after the last reading: no later one fixes it"
     )
     again = f"; fails again on {', '.join(map(str, proposal.again))}" if proposal.again else ""
-    why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{again}"
+    why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{beside}{again}"
     change = Change(
         point=channel.point, channel_id=channel.channel_id, kind=Kind.ESTIMATE, made_by=job.actor, made_at=job.now,
         why=why[:WHY_MAX], rule_set=job.rule_set, versions=fresh,

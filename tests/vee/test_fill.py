@@ -142,3 +142,16 @@ def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(di
     taken = [late - early for early, late in pairwise(edges)]
     assert taken[1] > 2 * max(taken[0], taken[2])
     assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).judged == 0
+
+
+@pytest.mark.integration
+def test_a_proposal_that_a_late_reading_overtakes_is_named_by_the_next_one(district: District) -> None:
+    [one] = install(district, [1])
+    begin = OCTOBER.start_at + timedelta(days=9, hours=3)
+    lost = lose(district, one, begin, 20)
+    assert set(proposed(district)) == set(lost)
+    middle = begin + 9 * HALF_HOUR
+    district.store(one.meter, IMPORT, middle, lost[middle] + 150)
+    assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).proposed == 1
+    [_, why] = [row[0] for row in district.rows("select why from reading_change order by change_id")]
+    assert "; instead of change 1: reject that" in why
