@@ -22,7 +22,7 @@ from protocols.meters.catalogue import load_model, model_keys
 from protocols.meters.model import MeterModel
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN, ExceptionCode, ExceptionReply, ReadRegisters
 
-WITHIN_S = 60.0
+WITHIN_S = 55.0  # a minute is promised; the rest is for a busy machine, for noise that is gone back on, for the end
 WITHIN_S_MAX = 3600.0
 TCP_TIMEOUT_S = 1.0
 SIGN_ON_S = 2.2  # IEC 62056-21, 6.4.2: a meter reacts within 1.5 s
