@@ -13,6 +13,7 @@ from edge_agent.config import AgentConfig, parse_config
 from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool
 from edge_agent.spool_file import PAGE_OCTETS
+from edge_agent.unheard import Boot
 from protocols.telemetry.reading import Reading
 from tests.simulation.agent import AgentProcess, Parts, watching
 from tests.simulation.broker import Broker
@@ -35,6 +36,7 @@ DRAIN_S_MAX = (
 AGAIN_S_MAX = 2400.0  # for every meter to be read again: one long silent is probed each half hour only
 SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
+UP_BEFORE_S = 3600.0  # the computer, before a schedule begins
 FAREWELL_S = 12.0
 SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
 LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
@@ -120,6 +122,7 @@ class World:
         self.rng = Random(seed)
         self.record = Record()
         self.power_off = self.over = False
+        self.boots, self.booted_s = 1, -UP_BEFORE_S
         self.healed_s = 0.0
         self.trace: list[str] | None = [] if trace else None
         self._hash = hashlib.blake2b(digest_size=8)
@@ -170,6 +173,16 @@ class World:
         }
         self.process = AgentProcess(self, self.loop, self.context, self.config)
         self.broker.process = self.process
+
+    def boot(self) -> Boot:
+        """Return the computer since it was switched on."""
+        booted_s = self.booted_s
+        return Boot(f"boot {self.boots}", lambda: self.loop.now_s - booted_s)
+
+    def boots_anew(self, age_s: float) -> None:
+        """Note that the computer was switched on ``age_s`` ago."""
+        self.boots += 1
+        self.booted_s = self.loop.now_s - age_s
 
     def time_ns(self) -> int:
         """Return what the computer's clock says."""
