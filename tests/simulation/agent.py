@@ -162,6 +162,7 @@ class AgentProcess:
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
+        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
         store = world.parts.store(spool)
         self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)
