@@ -204,8 +204,7 @@ def _days(world: World) -> Iterator[str]:
     server = world.broker.server
     if world.record.damages or server.losses or server.database.conflicts or not world.record.days:
         return
-    last = max((claim.life for claim in world.record.claims), default=0)
-    if any(not claim.durable and claim.life < last for claim in world.record.claims):
+    if any(not claim.durable and claim.life < world.process.life.number for claim in world.record.claims):
         return
     said = {day: counts for day, counts in world.record.days.items() if counts[0]}
     if said != world.record.days_stored:
