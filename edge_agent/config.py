@@ -174,8 +174,8 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         keep_receipted_ms=_duration(gateway, "keep_receipted", "7d", 1000, KEEP_RECEIPTED_MAX_MS),
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
-        counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
-        learned=directory / gateway.take("learned", str, default=f"{spool.name}.learned"),
+        counters=_parse_companion(gateway, "counters", spool, directory),
+        learned=_parse_companion(gateway, "learned", spool, directory),
         buses=tuple(_parse_bus(bus, source, models) for bus in top.tables("bus")),
         push=_parse_push(top.table("push", required=False)),
         commands=parse_commands(top.table("commands", required=False)),
@@ -189,6 +189,18 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
     _check_unique(top, config.buses)
     admit(name, config, {bus.id: Learned(bus, config.learned).all for bus in config.buses})
     return config
+
+
+def _parse_companion(gateway: Table, key: str, spool: Path, directory: Path) -> Path:
+    """Return the directory ``key``, by default beside the spool.
+
+    It once was beside the configuration; where one lies there it stays: counters that are left behind are used twice.
+    """
+    said = gateway.take(key, str, default=None)
+    if said is not None:
+        return directory / said
+    name = f"{spool.name}.{key}"
+    return directory / name if (directory / name).is_dir() else spool.with_name(name)
 
 
 def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str]) -> BrokerConfig:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import re
 import sys
 import time
@@ -49,6 +50,7 @@ def open_link(tcp: str | None, settings: LineSettings, reply_timeout_s: float) -
         return RtuLink(open_port(settings), reply_timeout_s)
     from edge_agent.modbus_tcp import TcpLink  # noqa: PLC0415, pymodbus is not needed on a serial line
 
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it reports what we report
     return TcpLink(*parse_place(tcp), reply_timeout_s)
 
 

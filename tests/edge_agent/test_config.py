@@ -55,6 +55,25 @@ def test_the_example_of_the_contract_holds(tmp_path: Path) -> None:
     assert "3 meters" in describe(config)
 
 
+def test_counters_and_what_is_learned_lie_beside_the_spool_wherever_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "var").mkdir()
+    apart = GOOD.replace('"spool.sqlite"', f'"{tmp_path / "var/spool.sqlite"}"')
+    config = parse(apart, tmp_path / "etc")
+    assert config.counters == tmp_path / "var/spool.sqlite.counters"
+    assert config.learned == tmp_path / "var/spool.sqlite.learned"
+    named = parse(apart.replace("[broker]", 'counters = "own"\n[broker]'), tmp_path / "etc")
+    assert named.counters == tmp_path / "etc/own"
+
+
+def test_counters_that_lie_beside_the_file_are_not_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "spool.sqlite.counters").mkdir()
+    config = parse(GOOD.replace('"spool.sqlite"', '"var/spool.sqlite"'), tmp_path)
+    assert config.counters == tmp_path / "spool.sqlite.counters"
+    assert config.learned == tmp_path / "var/spool.sqlite.learned"
+
+
 def test_a_secret_is_in_no_repr(tmp_path: Path) -> None:
     assert "00000000" not in repr(parse(GOOD, tmp_path))
 

@@ -66,11 +66,16 @@ def test_no_built_in_model_has_a_fault(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("protocol", ["modbus", "dlms"])
-def test_a_new_model_holds_as_it_is_written(protocol: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("protocol", "frames"), [("modbus", 1), ("dlms", 1), ("iec62056_21", 0)])
+def test_a_new_model_holds_as_it_is_written_and_is_told_to_be_filled_in(
+    protocol: str, frames: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["model", "new", "a1", "--protocol", protocol, "--models", str(tmp_path)]) == 0
     assert main(["model", "test", str(tmp_path / "a1.toml")]) == 0
-    assert "a1: 1 frames, 0 faults" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"a1: {frames} frames, 0 faults" in shown
+    assert "name, source, notes: as congto model new wrote it" in shown
+    assert "the table is constructed" in shown
     assert main(["model", "new", "a1", "--models", str(tmp_path)]) == 2  # never over a file that is there
     assert "is there already" in capsys.readouterr().err
 
