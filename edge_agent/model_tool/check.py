@@ -107,6 +107,8 @@ def _energies(model: MeterModel) -> Iterator[Finding]:
             yield Finding(True, f"{each.key}: 16 bits begin again too often to be billed")
     counter = next((found for each in energies if (found := counter_of(model, each))), None)
     if model.protocol is Protocol.MODBUS and counter is not None and counter.slope_max_w is None:
-        yield Finding(False, "[counters] power_max_w is not known: an impossible rise can't be told")
+        yield Finding(
+            False, "[counters] power_max_w is not known: an impossible rise can't be told unless agent.toml says it"
+        )
     if any(isinstance(each.at, ModbusRegister) and each.at.type is RegisterType.FLOAT32 for each in energies):
         yield Finding(False, "float32 energies: their step grows with the value (24 bits)")

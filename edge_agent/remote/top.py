@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,13 @@ def picture(before: Figures, now: Figures, took_s: float) -> Group:
             *(str(each[key]) for key in ("timeouts", "checksum_errors", "retries")),
         )
     meters = _table(2, "bus", "meter", "state", "answered", "p50", "p99", "timeouts", "CRC", "retries", "quarantine")
+    closed = {each["bus"] for each in now["buses"] if not each["open"]}
     ordered = sorted(now["meters"], key=lambda each: (not each["silent"], -each["failures"], -each["timeouts"]))
     for each in ordered[:METERS_SHOWN]:
         meters.add_row(
             each["bus"],
             each["meter"],
-            "silent" if each["silent"] else "doubtful" if each["failures"] else "well",
+            _state(each, closed),
             _share(each),
             *(_milliseconds(each[f"latency_{key}_ms"]) for key in ("p50", "p99")),
             *(str(each[key]) for key in ("timeouts", "checksum_errors", "retries")),
@@ -81,6 +83,13 @@ def _table(names: int, *heads: str) -> Table:
         else:
             table.add_column(head, justify="right", no_wrap=True)
     return table
+
+
+def _state(meter: Figures, closed: Collection[str]) -> str:
+    """Return how a meter does; what it did before its line was lost says nothing of now."""
+    if meter["bus"] in closed:
+        return "no line"
+    return "silent" if meter["silent"] else "doubtful" if meter["failures"] else "well"
 
 
 def _share(row: Figures) -> str:

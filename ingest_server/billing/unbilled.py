@@ -19,14 +19,18 @@ from ingest_server.database.binary_rows import Field, fetch_columns
 SELECT_UNBILLED = f"""
     {CHOSEN}, wanted as (
         select row, metering_point_id from chosen where row = any (%(points)s::integer[])
+    ), begun as (
+        select row, {CUSTOMER_OF_BILL} as customer, min(b.period_from) as day
+        from wanted join bill b using (metering_point_id)
+        where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s and b.period_from < %(first_on)s
+        group by 1, 2
     ), billed as (
-        select row, {CUSTOMER_OF_BILL} as customer, min(b.period_from) as begun,
-               range_agg(daterange(b.period_from, b.period_to, '[]'))
-                   filter (where state not in ('cancelled', 'superseded')) as days
+        select row, {CUSTOMER_OF_BILL} as customer, range_agg(daterange(b.period_from, b.period_to, '[]')) as days
         from wanted
         join bill b using (metering_point_id)
         join bill_state using (bill_id)
-        where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s and b.period_from < %(first_on)s
+        where b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
+          and b.period_from < %(first_on)s and b.period_to >= %(since_on)s and state not in ('cancelled', 'superseded')
         group by 1, 2
     ), agreed as (
         select row,
@@ -43,9 +47,10 @@ SELECT_UNBILLED = f"""
     )
     select row, customer, lower(gap) - date '1970-01-01', upper(gap) - date '1970-01-01' - 1
     from agreed
-    join billed using (row, customer)
+    join begun using (row, customer)
+    left join billed using (row, customer)
     cross join lateral unnest(
-        agreed.days * datemultirange(daterange(begun, null)) - coalesce(billed.days, '{{}}'::datemultirange)) as gap
+        agreed.days * datemultirange(daterange(begun.day, null)) - coalesce(billed.days, '{{}}'::datemultirange)) as gap
     order by 1, 2, 3
 """
 _GAP = {name: Field("i4") for name in ("point", "customer", "first_day", "last_day")}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from billing_core.rounding import ENERGY_WH_MAX
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.queries import SELECTION
 from ingest_server.database.binary_rows import Field, fetch_columns
@@ -53,10 +54,14 @@ LAYOUT = {
     "feeder": Field("T"), "point": Field("T"), "channel": Field("i4"), "counts": Field("i2"),
     "multiplier": Field("i4"), "digits": Field("i2"), "installed": Field("i8"), "removed": Field("i8"),
 }  # fmt: skip
-# Energy between two readings, through zero from the last tenth of a register's range; null if it fell otherwise.
-COUNTED = """
-    case when e.value >= s.value then e.value - s.value
+# Energy between two readings, through zero from the last tenth of a register's range; null if it fell otherwise, and
+# where it is more than can be.
+COUNTED = f"""
+    case when least(s.value, e.value) < 0 then null
+         when e.value >= s.value
+         then case when e.value - s.value <= {ENERGY_WH_MAX} / multiplier then e.value - s.value end
          when s.value > 900 * (10::numeric ^ h.digits)::bigint
+          and e.value - s.value + 1000 * (10::numeric ^ h.digits)::bigint <= {ENERGY_WH_MAX} / multiplier
          then e.value - s.value + 1000 * (10::numeric ^ h.digits)::bigint end
 """
 # What each feeder's meters counted, import less export; how many registers are not known; how many points; how many

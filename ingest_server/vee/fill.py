@@ -219,7 +219,8 @@ def _judged_again(
 ) -> NDArray[np.bool_]:
     """Return the days that hold something estimated and still fail by what holds on them. [rows of the gaps × days]"""
     rows, whole = gaps.rows, data.registers
-    index, read = filled
+    read = filled[1]
+    index = np.where(read, filled[0], 0)
     per_day = data.intervals.slots_per_day
     registers = Registers(
         index_wh=np.ascontiguousarray(index[:, ::per_day]),

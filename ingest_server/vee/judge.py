@@ -24,6 +24,7 @@ from ingest_server.vee.circumstances import SHIFT_PART, Circumstances
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
+    countable,
     hash_of_month,
     month_energy,
     month_findings,
@@ -108,7 +109,9 @@ def judge(profile: Profile, period: Period) -> Judged:
     parameters = parameters_of(last_ones, period)
     wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
     at_point = profile.at_point()
-    believed = profile.read & ~wrong & at_point
+    shown = profile.read & ~wrong & at_point
+    multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
+    believed = shown & countable(profile.index_wh, multiplier)
     registers = _registers(profile, believed)
     energy, missing = between(RegisterProfile(profile.index_wh, believed, registers.range_wh()))
     primary = energy * registers.multiplier[:, None]
@@ -130,7 +133,7 @@ def judge(profile: Profile, period: Period) -> Judged:
         *_of_period(profile, result, parameters, (first, last)),
         *_rates_against_total(profile, registers),
         _siblings(profile),
-        master_data(channels, profile.around.plate, np.where(believed, profile.index_wh, 0).max(axis=1)),
+        master_data(channels, profile.around.plate, np.where(shown, profile.index_wh, 0).max(axis=1)),
         meter_rules.v04_use_without_service(result.scan, days_served(stretches, profile.first_on, profile.days)),
         *month_findings(channels, profile.around, parameters, period, by_register=False),
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from billing_core.rounding import ENERGY_WH_MAX
 from ingest_server.billing.period import midnight_of, us_of
 from ingest_server.database.binary_rows import Field, fetch_columns
 from protocols.telemetry.reading import Quality
@@ -91,6 +92,6 @@ def _drawn(
     there = (after > begin) & (after < end)
     old, new = (after - 1).clip(0), after.clip(max=seconds.size - 1)
     energy, span = shown[new] - shown[old], seconds[new] - seconds[old]
-    there &= (energy >= 0) & (span > 0)
-    value = shown[old] + energy.clip(0) * -seconds[old] // np.maximum(span, 1)
+    there &= (energy >= 0) & (energy <= ENERGY_WH_MAX) & (span > 0)
+    value = shown[old] + energy.clip(0, ENERGY_WH_MAX) * -seconds[old] // np.maximum(span, 1)
     return np.where(there, value, 0), there

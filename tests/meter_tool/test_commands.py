@@ -107,6 +107,8 @@ def test_a_port_that_another_program_has_is_left_alone_and_the_program_named(tmp
     [
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm120"), 3, "is the adapter plugged in"),
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm999"), 2, "known models"),
+        (("read", "--serial", os.devnull, "--model", "landis_gyr_zmd"), 2, "use `congto iec62056-21 read`"),
+        (("read", "--serial", os.devnull, "--model", "dlms_residential"), 2, "use `congto dlms read`"),
         (("read", "--tcp", "nowhere", "--model", "eastron_sdm120"), 2, "HOST:PORT"),
         (
             ("read", "--tcp", "127.0.0.1:1", "--model", "eastron_sdm120"),

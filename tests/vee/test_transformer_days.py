@@ -159,9 +159,11 @@ def test_a_meter_without_a_register_of_what_it_takes_is_told_and_its_feeder_is_n
 
 
 def test_a_register_that_went_through_zero_within_the_month_is_balanced(district: District, load: Load) -> None:
-    rolled = Customer(number=1, registers={IMPORT: (999_950_000, 50_000)})
-    assert balanced(district, load, [rolled], 103_000) == 0
-    assert district.rows("select supplied_wh, delivered_wh from transformer_balance") == [(103_000, 100_000)]
+    rolled = Customer(number=1, registers={IMPORT: (999_950_000, 50_000)}, multiplier=40_000)
+    assert balanced(district, load, [rolled], 4_100_000_000) == 0
+    assert district.rows("select supplied_wh, delivered_wh from transformer_balance") == [
+        (4_100_000_000, 4_000_000_000)
+    ]
 
 
 def test_a_transformer_whose_own_meter_was_not_read_is_counted_as_not_known(district: District, load: Load) -> None:
@@ -204,3 +206,51 @@ def test_a_feeder_that_no_meter_hangs_on_and_a_check_meter_that_is_the_points_ow
         f'[[check_meter]]\nmetering_point = "{one.point}"\nmeter = "{one.meter}"\nvalid_from = 2026-01-01\nsource = "x"'
     )
     assert f"'{one.meter}' is the meter that {one.point} is billed by" in load(text, status=2).replace("\n", " ")
+
+
+def exchange(district: District, one: Customer, at_slot: int) -> None:
+    """Take a home's meter down within a day, and hang another there that begins at zero."""
+    at = BEGIN + at_slot * HALF_HOUR
+    district.copy("meter (meter_id, gateway_id, model, digits, feeder)", [("M-new", GATEWAY, "test", 6, "f")])
+    district.copy("channel (meter_id, obis, unit)", [("M-new", IMPORT, "Wh")])
+    district.connection.execute("update installation set removed_at = %s where metering_point_id = %s", [at, one.point])
+    district.copy("installation (metering_point_id, meter_id, installed_at, multiplier)", [(one.point, "M-new", at, 1)])
+    [[old, new]] = district.rows(
+        "select max(channel_id) filter (where meter_id = %s), max(channel_id) filter (where meter_id = 'M-new')"
+        " from channel",
+        [one.meter],
+    )
+    last = district.value("select max(value) from reading where channel_id = %s and measured_at <= %s", [old, at])
+    district.connection.execute(
+        "insert into reading select %s, measured_at, value - %s, quality from reading"
+        " where channel_id = %s and measured_at > %s",
+        [new, last, old, at],
+    )
+    district.connection.execute("delete from reading where channel_id = %s and measured_at > %s", [old, at])
+
+
+@pytest.mark.parametrize(("counted", "named"), [(2 / 3, 1), (1, 0)])
+def test_an_exchange_within_a_day_neither_silences_the_feeder_nor_is_anybody_blamed_for_it(
+    district: District, load: Load, counted: float, named: int
+) -> None:
+    customers = street(district, load, counted=counted, taken=1)
+    exchange(district, customers[5], 36 * PER_DAY + 20)
+    newcomer = household(90)
+    district.add([newcomer])
+    district.connection.execute("update meter set feeder = 'f' where meter_id = %s", [newcomer.meter])
+    district.connection.execute(
+        "update installation set installed_at = %s where metering_point_id = %s", [NOW, newcomer.point]
+    )
+    run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    told = [evidence["metering_point_id"] for case in stations(district) for _, _, evidence in case.reasons]
+    assert told == [customers[WRONG].point][:named]
+
+
+def test_a_meter_that_is_read_once_a_month_leaves_its_feeders_days_unknown(district: District, load: Load) -> None:
+    customers = street(district, load, counted=2 / 3, taken=1)
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and extract(day from civil_day(measured_at)) > 1",
+        [customers[0].meter],
+    )
+    assert "V15" not in run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).findings

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_top_shows_names_and_figures_whole_on_a_terminal_of_80_columns() -> None
     assert "…" not in shown
     for word in ("rs485-1 ", "M-0000 ", "M-0002 ", "100.0 %", "timeouts", "quarantine", "cf0cb89dc7bba2fe, good"):
         assert word in shown
+
+
+def test_top_calls_no_meter_well_whose_line_is_lost() -> None:
+    rows, meters = figures.rows([bus("a", 1, 0), replace(bus("b", 1, 0), line_open=False)])
+    figures_now = {"buses": rows, "meters": meters, "configuration": {"sha256": "cf0c", "standing": "good"}}
+    console = Console(width=80, file=StringIO())
+    console.print(picture(figures_now, figures_now, 1.0))
+    states = {line.split()[1]: line for line in console.file.getvalue().splitlines() if "-0000" in line}
+    assert " well " in states["a-0000"]
+    assert " no line " in states["b-0000"]
 
 
 async def say(path: Path, octets: bytes) -> bytes:

@@ -61,6 +61,17 @@ def test_show_names_every_measurement_and_its_place(key: str, capsys: pytest.Cap
     assert all(f"{each.key} " in shown and str(each.obis) in shown for each in model.measurements)
 
 
+def test_show_says_which_keys_a_dlms_meter_needs_and_what_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "show", "dlms_secured"]) == 0
+    shown = capsys.readouterr().out
+    assert "entered as client 1, high-gmac, authenticated and encrypted by suite 0; needs an encryption and" in shown
+    assert "load profile 1.0.99.1.0 each 30 min" in shown
+    assert "relay 0.0.96.3.10" in shown
+    assert "event logs: standard 0.0.99.98.0" in shown
+    assert main(["model", "show", "dlms_residential"]) == 0
+    assert "low; needs a secret (secret_env, secret_file or" in capsys.readouterr().out
+
+
 def test_no_built_in_model_has_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "test", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
