@@ -103,12 +103,13 @@ def _first_that_applies(context: Context, gaps: Gaps) -> tuple[Int64Array, NDArr
     value = np.zeros(gaps.slot.shape, dtype=np.int64)
     chosen = np.zeros(gaps.slot.shape, dtype=np.int8)
     for method, propose in ORDER:
-        if (chosen != 0).all():
+        left = np.flatnonzero(chosen == 0)
+        if not left.size:
             break
-        proposal = propose(context, gaps)
-        take = proposal.applies & (chosen == 0)
-        value = np.where(take, proposal.energy_wh, value)
-        chosen[take] = method
+        proposal = propose(context, gaps.only(left))
+        taken = left[proposal.applies]
+        value[taken] = proposal.energy_wh[proposal.applies]
+        chosen[taken] = method
     if context.night is not None:
         night = np.broadcast_to(context.night, context.intervals.energy_wh.shape)[gaps.meter, gaps.slot]
         value = np.where(night & np.isin(chosen, SCALED), 0, value)
