@@ -44,7 +44,7 @@ def e2_like_days(context: Context, gaps: Gaps) -> Proposal:
     short = gaps.gap_length[gaps.gap] <= LIKE_GAP_DAYS_MAX * per_day
     usable, level = usable_days(context), daily_level_wh(context)
     parts = np.unique(gaps.part[short])
-    may = _models(context, gaps.part_meter[parts], gaps.part_day[parts], usable)
+    may = models_of_days(context, gaps.part_meter[parts], gaps.part_day[parts], usable)
     count = may.sum(axis=1)
     parts, may, count = (column[count >= MODELS_LEAST] for column in (parts, may, count))
     # Days with as many models together: a Saturday has eight and need not be sorted like a workday with forty.
@@ -65,7 +65,7 @@ def e2_like_days(context: Context, gaps: Gaps) -> Proposal:
     return Proposal(value, whole_gaps(gaps, known[gaps.part] & short))
 
 
-def _models(context: Context, meter: NDArray[np.int64], day: NDArray[np.int64], usable: BoolArray) -> BoolArray:
+def models_of_days(context: Context, meter: NDArray[np.int64], day: NDArray[np.int64], usable: BoolArray) -> BoolArray:
     """Return which of the days around each day are its models. [days × offsets]"""
     model = day[:, None] + OFFSETS
     there = model.clip(0, context.intervals.days - 1)
@@ -74,14 +74,20 @@ def _models(context: Context, meter: NDArray[np.int64], day: NDArray[np.int64], 
     return may
 
 
+def offsets_of_models(may: BoolArray) -> tuple[NDArray[np.int64], BoolArray]:
+    """Return how far away each day's models are, in order, and which are any: some days have fewer. [days × most]"""
+    place = np.argsort(~may, axis=1, kind="stable")[:, : int(may.sum(axis=1).max())]
+    known: BoolArray = np.take_along_axis(may, place, axis=1)
+    return OFFSETS[place], known
+
+
 def _days(
     context: Context, meter: NDArray[np.int64], day: NDArray[np.int64], may: BoolArray, level: FloatArray
 ) -> FloatArray:
     """Return the estimates of whole days of meters. [Wh, days × slots]"""
-    most = int(may.sum(axis=1).max())
-    place = np.argsort(~may, axis=1, kind="stable")[:, :most]  # of the models, in order; what is left over weighs 0
-    weight = np.take_along_axis(may, place, axis=1) * NEARNESS[np.abs(OFFSETS[place])]
-    there = (day[:, None] + OFFSETS[place]).clip(0, context.intervals.days - 1)
+    offset, known = offsets_of_models(may)
+    weight = known * NEARNESS[np.abs(offset)]
+    there = (day[:, None] + offset).clip(0, context.intervals.days - 1)
     profiles = context.intervals.energy_wh.reshape(context.intervals.meters, context.intervals.days, -1)
     values = np.ascontiguousarray(profiles[meter[:, None], there].transpose(0, 2, 1))
     energy = values.sum(axis=1).astype(np.float64)

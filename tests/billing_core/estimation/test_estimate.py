@@ -35,6 +35,31 @@ def test_two_hours_between_actual_values_are_a_straight_line():
     assert set(made.method[0, 50:52].tolist()) == {Method.E1_LINEAR}
 
 
+def test_no_line_is_drawn_where_like_days_show_a_switch():
+    lamps = np.tile(np.repeat([0, 500, 0], [6, 12, 6]), 35)  # on at six
+    rng = np.random.default_rng(3)
+    series = lamps * np.repeat(rng.integers(80, 120, 35), PER_DAY) // 100
+    gone = slice(14 * PER_DAY + 5, 14 * PER_DAY + 7)
+    for actual in (True, False):
+        made = estimate(context_of(series, gap(gone), actual=actual))
+        assert set(made.method[0, gone].tolist()) == {Method.E2_NEAREST_DAYS}
+        assert made.intervals.energy_wh[0, gone][0] == 0
+    made = estimate(context_of(series[: 3 * PER_DAY], gap(slice(5, 7))[: 3 * PER_DAY]))
+    assert set(made.method[0, 5:7].tolist()) == {Method.E1_LINEAR}  # nothing to compare with
+
+
+def test_a_line_between_values_of_chance_is_drawn_flat():
+    chance = np.random.default_rng(9).exponential(400, (30, 56 * PER_DAY)).astype(np.int64)
+    missing = np.zeros(chance.shape, dtype=bool)
+    missing[:, 28 * PER_DAY + 9 : 28 * PER_DAY + 11] = True
+    made = estimate(context_of(chance, missing))
+    one, two = made.intervals.energy_wh[:, 28 * PER_DAY + 9 : 28 * PER_DAY + 11].T
+    flat = abs(one - two) <= 1
+    assert flat.mean() > 0.3  # never before
+    off = np.abs(one - chance[:, 28 * PER_DAY + 9]).sum()
+    assert off < 1.1 * np.abs((one + two) / 2 - chance[:, 28 * PER_DAY + 9]).sum()
+
+
 def test_beside_a_power_failure_nothing_is_interpolated():
     outage = np.zeros((1, 35), dtype=bool)
     outage[0, 2] = True
