@@ -90,6 +90,7 @@ class Bus:
         self._line: Line | None = None
         self._loop = asyncio.get_running_loop()
         slots = store.slots()
+        self._registers = store.registers()  # what the meters' counters said before this bus was made
         self._polled = {meter.id: Polled(meter, slots) for meter in config.meters}
         self._healer = Healer(config, store, self._recurring, log, self._loop.time)
         self._tending = Tending(config, clock, store, self._recurring, log)
@@ -146,6 +147,7 @@ class Bus:
         try:
             await self._listen(stop)
             await self._wait_for_sane_clock(stop)
+            self._restore()
             self._begin()
             while not stop.is_set():
                 await self._do_urgent()
@@ -247,6 +249,13 @@ class Bus:
     def _next_due_ms(self, now_ms: int) -> int:
         read_ms = min(job.due_ms for job in self._jobs(now_ms))
         return min(read_ms, self._tending.due_ms() or read_ms)
+
+    def _restore(self) -> None:
+        now_ms, steady_ms = self._clock.now_ms(), self._steady_ms()
+        for name, octets in self._registers.items():
+            if name in self._polled:
+                self._polled[name].watch.restore(octets, now_ms, steady_ms)
+        self._registers = {}
 
     def _begin(self) -> None:
         now_ms = self._clock.now_ms()

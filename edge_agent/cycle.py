@@ -28,7 +28,8 @@ class Hole:
 
 @dataclass(slots=True)
 class Cycle:
-    """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again.
+    """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again,
+    ``registers`` each meter's values that were accepted last (:mod:`edge_agent.accepted`).
 
     ``taken_at_ms`` is the gateway's clock at the end of the cycle, ``clock_offsets_ms`` what is known of its meters'
     clocks less the gateway's; both travel with the readings.
@@ -40,6 +41,7 @@ class Cycle:
     filled: list[Hole] = field(default_factory=list)
     events: list[MeterEvent] = field(default_factory=list)
     logs: list[LogRead] = field(default_factory=list)
+    registers: dict[str, bytes] = field(default_factory=dict)
     taken_at_ms: int | None = None
     clock_offsets_ms: Mapping[str, int] = field(default_factory=dict)
 

@@ -57,15 +57,18 @@ class Gathering:
     def got(self, polled: Polled, answer: Answer, now_ms: int, steady_ms: int) -> list[Got] | None:
         """Return the values of ``answer`` with the times and qualities that they carry.
 
-        ``None`` if some can't be right: that is told, and the question is to be asked once more. ``steady_ms`` is a
-        time that never goes back.
+        ``None`` if the question is to be asked once more: some can't be right, which is told, or they are the first
+        that were ever heard. ``steady_ms`` is a time that never goes back.
         """
+        if not polled.doubted and polled.watch.is_first(answer, steady_ms):
+            polled.doubted = True
+            return None  # nothing tells yet whether it is right: it is asked once more
         doubts = polled.watch.doubts(answer, steady_ms)
         self._tell_doubts(polled, answer, doubts, now_ms)
         if doubts and not polled.doubted:
             polled.doubted = True
             return None
-        for key in polled.watch.take(answer, steady_ms, doubts):
+        for key in polled.watch.take(answer, steady_ms, doubts, now_ms):
             self._tell_new_base(polled, answer, key, now_ms)
         found: list[Got] = []
         self._cycle.taken_at_ms = now_ms
@@ -149,6 +152,8 @@ class Gathering:
         cycle, self._cycle = self._cycle, Cycle()
         asked, self._asked = self._asked, {}
         took_s, self._began_s = self.age_s(), None
+        if not cycle.is_empty:
+            cycle.registers = {name: each.watch.kept() for name, each in polled.items() if each.watch.changed}
         if not cycle.is_empty and await self._store.commit(cycle, self._bus, self._recurring):
             for slot in cycle.slots:
                 polled[slot.meter].note_stored(slot.series, slot.slot_ms)

@@ -39,6 +39,7 @@ TABLES_KEPT: Mapping[str, tuple[str, str, tuple[type, ...]]] = {
     "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)", (str, str, int)),
     "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)", (str, int, int)),
     "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)", (str, str, int)),
+    "register": ("select * from register", "insert or ignore into register values (?, ?, ?)", (str, int, bytes)),
     "lost": (
         "select * from lost",
         "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)",
@@ -262,12 +263,12 @@ def _read(aside: Path, select: str, types: tuple[type, ...]) -> list[Any]:
 
 
 def _is_sound(table: str, row: tuple[Any, ...]) -> bool:
-    """Return whether what else reads the row can: digests are digits, reasons are known."""
+    """Return whether what else reads the row can: digests are digits, reasons are known, octets as they were."""
     if table == "day":
         return _DIGITS.fullmatch(row[2]) is not None and abs(row[0]) < DAYS_MAX and row[1] >= 0
     if table in ("lost", "loss_total"):
         return row[2 if table == "lost" else 0] in {reason.value for reason in Reason}
-    return True
+    return table != "register" or crc32(row[2]) == int(row[1])
 
 
 def _declare_missing(db: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transactio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 from edge_agent.cycle import Cycle, Hole
 from protocols.telemetry.reading import DIGEST_MODULUS, Reading, reading_digest
@@ -18,6 +19,10 @@ SET_DAY = """
 SET_SLOT = "insert into slot values (?, ?, ?) on conflict (meter, series) do update set slot_ms = excluded.slot_ms"
 SET_HOLE = """
     insert into hole values (?, ?, ?) on conflict (meter, from_ms) do update set to_ms = max(to_ms, excluded.to_ms)
+"""
+SET_REGISTER = """
+    insert into register values (?, ?, ?)
+    on conflict (meter) do update set crc = excluded.crc, payload = excluded.payload
 """
 
 
@@ -49,7 +54,9 @@ def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:
 
 
 def note(db: sqlite3.Connection, cycle: Cycle) -> None:
-    """Note the slots that were read, the holes before them, and what of holes need not be tried again."""
+    """Note the slots that were read, what counters said, holes, and what of holes need not be tried again."""
+    if cycle.registers:  # else the table may not be there yet
+        db.executemany(SET_REGISTER, [(meter, crc32(found), found) for meter, found in cycle.registers.items()])
     db.executemany(SET_SLOT, [(each.meter, each.series, each.slot_ms) for each in cycle.slots])
     db.executemany(SET_HOLE, [(each.meter, each.from_ms, each.to_ms) for each in cycle.holes])
     for part in cycle.filled:
@@ -73,3 +80,9 @@ def slots(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
 def holes(db: sqlite3.Connection) -> list[Hole]:
     """Return the holes that are not filled, the oldest first."""
     return [Hole(*row) for row in db.execute("select * from hole order by from_ms, meter")]
+
+
+def registers(db: sqlite3.Connection) -> dict[str, bytes]:
+    """Return what each meter's counters said last; nothing of a meter whose row was altered."""
+    rows = db.execute("select meter, crc, cast(payload as blob) from register")
+    return {meter: payload for meter, crc, payload in rows if crc32(payload) == crc}

@@ -9,7 +9,9 @@ import sqlite3
 from typing import Any
 from zlib import crc32
 
-VERSION = VERSION_SEALED = 4  # the first version whose file says what its tables are
+VERSION = VERSION_SEALED = (
+    4  # the first version whose file says what its tables are; a further one makes no new version
+)
 VERSION_CHECKED = 3  # the first version whose file says it twice
 LIFE_SHIFT = 40  # 10¹² batches of a generation
 SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
@@ -46,6 +48,9 @@ TABLES = {
     "hole": """
         create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms))
         without rowid""",
+    # What each meter's counters said last, :mod:`edge_agent.accepted`. Version 4 began without it: see `add_registers`.
+    "register": """
+        create table register (meter text primary key, crc integer not null, payload blob not null) without rowid""",
     "log_read": """
         create table log_read (meter text, log text, up_to_ms integer not null, primary key (meter, log))
         without rowid""",
@@ -104,7 +109,20 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
     meta = dict(db.execute("select key, value from meta"))
     if version < VERSION_CHECKED:
         _rebuild(db, version, meta)
+    else:
+        db.execute(TABLES["register"])
     _seal(db, meta["gateway"])
+
+
+def has_registers(db: sqlite3.Connection) -> bool:
+    """Return whether there is a table of what counters said last."""
+    return db.execute("select 1 from sqlite_schema where name = 'register'").fetchone() is not None
+
+
+def add_registers(db: sqlite3.Connection, gateway: str) -> None:
+    """Make that table in the open transaction. A congto that does not know it goes on with the file as it did."""
+    db.execute(TABLES["register"])
+    _seal(db, gateway)
 
 
 def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None:

@@ -16,9 +16,7 @@ Settling needs no sync of its own: if it is lost, the batch is sent once more an
 
 import re
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -26,17 +24,26 @@ from edge_agent import giving_up, outbox, spool_notes
 from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
+from edge_agent.spool_access import SpoolAccess
 from edge_agent.spool_file import (
     CHECK_OCTETS_MAX,
     PAGE_OCTETS,
     connect_file,
     draw_generation,
-    is_damage,
-    mark_suspect,
     place_of,
 )
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, VERSION, WAITING, create, is_whole, upgrade
+from edge_agent.spool_schema import (
+    LIFE_SHIFT,
+    SEQUENCE_MASK,
+    VERSION,
+    WAITING,
+    add_registers,
+    create,
+    has_registers,
+    is_whole,
+    upgrade,
+)
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.sequences import Ranges
@@ -44,7 +51,6 @@ from protocols.telemetry.sequences import Ranges
 GENERATION = re.compile("[0-9a-f]{16}")
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
 FREE_OCTETS_WANTED = 16 * PAGE_OCTETS  # beyond what a batch needs: tables and indexes grow by whole pages
-COMMIT_OCTETS = 8 * PAGE_OCTETS  # of the log for one transaction beside payloads, about
 INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_WAITING = """
     select key, crc, payload, readings, from_ms, to_ms from batch
@@ -55,7 +61,7 @@ SETTLE = "update batch set settled_ms = max(?, to_ms) where key between ? and ? 
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
 
 
-class Spool:
+class Spool(SpoolAccess):
     """An open spool. Its methods may be called from any thread, one at a time runs."""
 
     def __init__(
@@ -78,7 +84,7 @@ class Spool:
         UsageError
             If it was written by a newer version, or belongs to another gateway.
         """
-        self.path = path
+        super().__init__(path, connect(path))
         self.gateway = gateway
         self.octets_max = octets_max
         self.taken = self.batches = self.damaged = 0  # readings ever, batches that wait, files set aside before this
@@ -87,9 +93,6 @@ class Spool:
         self.damaged_batches = 0  # found since this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
         self._draw_generation = draw_generation
-        self._log_octets = 0
-        self._lock = threading.Lock()
-        self._db = connect(path)
         try:
             self._prepare()
         except BaseException:
@@ -115,6 +118,7 @@ class Spool:
         if 0 < version < VERSION:
             with self._transaction():
                 upgrade(self._db, version)
+        self._has_registers = has_registers(self._db)
         self.reload()
         self._heed_place()
 
@@ -159,22 +163,6 @@ class Spool:
         self._load_lives()
         self.renewed = reason
 
-    @property
-    def octets(self) -> int:
-        """How much the file holds, free pages within it not counted."""
-        (pages,), (free,) = (self._db.execute(f"pragma {each}").fetchone() for each in ("page_count", "freelist_count"))
-        return int(pages - free) * PAGE_OCTETS
-
-    def size(self) -> int:
-        """Return :attr:`octets`, whoever else is at work."""
-        with self._reading():
-            return self.octets
-
-    def close(self) -> None:
-        """Close the file; what was removed is settled first."""
-        with self._lock:
-            self._db.close()
-
     def commit(self, cycle: Cycle) -> int:
         """Take ``cycle`` durably; return the last batch's sequence.
 
@@ -199,8 +187,11 @@ class Spool:
                         (self.last_sequence + len(batches), self.life),
                     )
                     spool_notes.count(self._db, cycle.readings)
+                if cycle.registers and not self._has_registers:
+                    add_registers(self._db, self.gateway)
                 spool_notes.note(self._db, cycle)
                 outbox.put(self._db, self.gateway, self.life, cycle.events, cycle.logs)
+            self._has_registers = self._has_registers or bool(cycle.registers)
             self.last_sequence += len(batches)
             self.taken += len(cycle.readings)
             self.batches += len(batches) - given
@@ -361,6 +352,11 @@ class Spool:
         with self._reading():
             return spool_notes.slots(self._db)
 
+    def registers(self) -> dict[str, bytes]:
+        """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""
+        with self._reading():
+            return spool_notes.registers(self._db) if self._has_registers else {}
+
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled, the oldest first."""
         with self._reading():
@@ -381,50 +377,3 @@ class Spool:
         """Return how far each meter's event logs were read."""
         with self._reading():
             return outbox.logs_read(self._db)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock, self._translated():
-            yield
-
-    @contextmanager
-    def _writing(self, *, durable: bool = True) -> Iterator[None]:
-        """Write in one transaction; not synced unless ``durable``: at worst what it settles is sent again."""
-        with self._translated():
-            if not durable:
-                self._db.execute("pragma synchronous=normal")
-            try:
-                with self._transaction():
-                    yield
-                self._log_octets += COMMIT_OCTETS
-            finally:
-                if not durable:
-                    self._db.execute("pragma synchronous=full")
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
-                if self.path is not None:  # what the file shows now may not be on the disk: it is written anew
-                    mark_suspect(self.path)
-                raise DiskFailedError(f"{self.path}: {error}; replace the disk") from error
-            if self.path is not None and is_damage(error):
-                mark_suspect(self.path)
-            raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
-        except sqlite3.DatabaseError:
-            if self.path is not None:
-                mark_suspect(self.path)
-            raise
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
-            yield
-            self._db.execute("commit")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-            raise

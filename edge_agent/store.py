@@ -45,6 +45,7 @@ class Store:
         self.lost_before: dict[Reason, tuple[int, int]] = {}  # when it was asked for last, as was the size
         self.octets = 0
         self.not_durable = 0  # readings that went into memory only
+        self._registers: dict[str, bytes] = {}  # what counters said since the disk last took a cycle, by meter
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
         self.lost = asyncio.Event()
@@ -69,7 +70,7 @@ class Store:
         try:
             if self.disk_failed:
                 raise DiskFailedError(f"{self.spool.path}: its disk has failed before; replace it")
-            taken = await self._run(self.spool.commit, cycle)
+            taken = await self._run(self._commit_on_disk, cycle)
         except SpoolFullError as error:
             recurring.failed("spool", "spool.full", bus=bus, reason=error, readings=len(cycle.readings))
             return False
@@ -101,13 +102,20 @@ class Store:
         known = {meter: self._offsets_ms[meter] for meter in meters if self._offsets_ms.get(meter)}
         cycle.clock_offsets_ms = {**known, **cycle.clock_offsets_ms}
 
+    def _commit_on_disk(self, cycle: Cycle) -> int:
+        self._registers |= cycle.registers
+        taken = self.spool.commit(replace(cycle, registers=self._registers))
+        self._registers = {}
+        return taken
+
     def _commit_in_memory(self, cycle: Cycle) -> None:
+        self._registers |= cycle.registers
         if self.ring is None:
             self.ring = Spool(None, self.spool.gateway, RING_OCTETS_MAX)
         flag = int(Quality.NOT_DURABLE)
         marked = [reading._replace(quality=reading.quality | flag) for reading in cycle.readings]
         self.not_durable += len(marked)
-        self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[]))
+        self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[], registers={}))
 
     def _tell_losses(self, recurring: Recurring, bus: str) -> None:
         if self.spool.given_up:
@@ -196,6 +204,10 @@ class Store:
     def slots(self) -> dict[tuple[str, str], int]:
         """Return the last stored slot by meter and series."""
         return self.spool.slots()
+
+    def registers(self) -> dict[str, bytes]:
+        """Return what each meter's counters said last: in memory, if that is newer than what the disk has taken."""
+        return {**({} if self.disk_failed else self.spool.registers()), **self._registers}
 
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled."""

@@ -22,6 +22,10 @@ class KeepingStore:
         """Nothing was stored before."""
         return {}
 
+    def registers(self) -> dict[str, bytes]:
+        """Nor heard."""
+        return {}
+
     def holes(self) -> list[Hole]:
         """Nor missed."""
         return []

@@ -367,6 +367,7 @@ def test_a_spool_whose_tables_were_not_sealed_yet_is_taken_over_and_sealed(path:
     generation, days = spool.generation, spool.days(5)
     spool.close()
     with sqlite3.connect(path) as db:
+        db.execute("drop table register")
         db.execute("delete from meta where key = 'schema_crc'")
         db.execute("update meta set value = 3 where key = 'version'")
         db.execute("pragma user_version = 3")

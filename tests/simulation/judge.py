@@ -23,6 +23,7 @@ CLOCK_NEAR_S = 30.0  # a jump so near to a reading leaves open by which clock it
 LOST_BY_DAMAGE_MAX = 5  # readings that one damage may take, beyond those declared, if it was told
 DISK_OCTETS_MAX = 4 << 20
 SPOOL_SLACK_OCTETS = 16 << 12  # what one commit may need beyond the limit
+AGREES_WH = 1500  # what the models' greatest power allows in the time between two answers
 CLOCK_KINDS = frozenset({Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.CLOCK_UNSET})
 METER_KINDS = frozenset({Kind.METER_FROZEN, Kind.METER_EXCHANGED, Kind.METER_ROLLS_OVER})
 
@@ -108,17 +109,36 @@ def _truth(world: World) -> Iterator[str]:
 
 
 def _glitches(world: World) -> Iterator[str]:
-    """A meter's own mistake is marked, unless it was the first that this life of the agent heard of the register."""
-    heard: dict[tuple[str, str, int], bool] = {}  # whether the first was true
+    """A meter's own mistake is marked, unless nothing true was heard of the register and it made the mistake twice.
+
+    What was heard is kept over a restart, unless the disk failed or was full; with a clock that jumped meanwhile, any
+    rise is possible. Nor is the truth marked after something true was heard, where nothing else casts doubt on it.
+    """
+    plain = not _happened(world, METER_KINDS | {Kind.LINE, Kind.ECHO, Kind.UNPLUGGED})
+    heard: set[tuple[str, str, int]] = set()  # in the life of that number; 0: in any
+    keeps = not world.record.damages and not any(each.ahead_ms for each in world.record.jumps)
     for claim in world.record.claims:
         meter, obis, _, value, quality = claim.reading
         if quality & Quality.PROFILE or ".8." not in obis:
             continue
-        said = [each.glitch for each in world.meters[meter].sayings[obis] if each.value == value]
-        glitch = bool(said) and all(said)
-        if heard.setdefault((meter, obis, claim.life), not glitch) and glitch and not quality & Quality.SUSPECT:
+        sayings = world.meters[meter].sayings[obis]
+        said = [each for each in sayings if each.value == value]
+        before = bool(heard & {(meter, obis, claim.life), (meter, obis, 0)})
+        if quality & Quality.SUSPECT:
+            if plain and keeps and before and said and not any(each.glitch for each in said):
+                yield f"I3: {claim.reading} is true and follows something true, and is marked"
+                return
+        elif not said or not all(each.glitch for each in said):
+            heard |= {(meter, obis, claim.life), *({(meter, obis, 0)} if keeps and claim.durable else ())}
+        elif before or not _said_twice(sayings, said[0]):
             yield f"I3: {claim.reading} is a glitch of the meter's, and not marked"
             return
+
+
+def _said_twice(sayings: list[Saying], glitch: Saying) -> bool:
+    """Return whether the meter made a mistake a second time that agrees with the first."""
+    others = (each for each in sayings if each is not glitch and each.glitch)
+    return any(abs(each.value - glitch.value) <= AGREES_WH for each in others)
 
 
 def _said(world: World, sayings: list[Saying], at_ms: int) -> list[Saying]:

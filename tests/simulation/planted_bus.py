@@ -87,7 +87,27 @@ def _whole_but_its_end(original: Any) -> Any:
     return chunk
 
 
+def _at_once(_watch: Watch, _answer: Any, _at_ms: int) -> bool:
+    return False
+
+
+def _forgotten(_store: Store) -> dict[str, bytes]:
+    return {}
+
+
 BUGS = (
+    PlantedBug(
+        "what a counter said first is believed at once",
+        replacing(Watch, "is_first", _at_once),
+        (Kind.METER_GLITCHES, Kind.METER_GLITCHES),
+        schedules_max=300,
+    ),
+    PlantedBug(
+        "what counters said before is forgotten by a restart",
+        replacing(Store, "registers", _forgotten),
+        (Kind.METER_GLITCHES, Kind.METER_GLITCHES, Kind.METER_GLITCHES, Kind.RESTART, Kind.RESTART),
+        schedules_max=600,
+    ),
     PlantedBug("a counter's glitch passes", replacing(Watch, "doubts", lambda *_: {}), (Kind.METER_GLITCHES,)),
     PlantedBug("what a full disk refuses counts as taken", replacing(Store, "_commit_in_memory", _dropped), REFUSED),
     PlantedBug("what comes from a load profile is called actual", wrapping(healing, "readings_of", _as_actual), HOLES),

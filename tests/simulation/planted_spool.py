@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from edge_agent import giving_up, rescue, spooling
+from edge_agent import giving_up, rescue, spool_access, spooling
 from edge_agent.cycle import Cycle
 from edge_agent.spool import Spool
 from edge_agent.spool_log import LogState
@@ -58,7 +58,7 @@ def _ignored(_path: Any) -> None:
 
 @contextmanager
 def _trusted_again() -> Any:
-    with replaced(spooling, "mark_suspect", _ignored), replaced(Spool, "sync_what_shows", _ignored):
+    with replaced(spool_access, "mark_suspect", _ignored), replaced(Spool, "sync_what_shows", _ignored):
         yield
 
 

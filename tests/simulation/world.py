@@ -41,7 +41,7 @@ STEP_S = 10.0
 ANSWERED_S = 20.0  # a question of the server's is
 UP_BEFORE_S = 3600.0  # the computer, before a schedule begins
 FAREWELL_S = 12.0
-SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
+SMALL_SPOOL_PAGES = (34, 35)  # the empty tables are 17, and so many are kept free: some cycles fill the rest
 LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
 ASKING_PART = 0.5  # of the servers: the others ask for nothing unless they were restored
 
