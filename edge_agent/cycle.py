@@ -29,7 +29,8 @@ class Hole:
 @dataclass(slots=True)
 class Cycle:
     """What one commit takes, gathered meter by meter. ``filled`` are parts of holes that need not be tried again,
-    ``registers`` each meter's values that were accepted last (:mod:`edge_agent.accepted`).
+    ``registers`` each meter's values that were accepted last (:mod:`edge_agent.accepted`). ``counted`` are numbers of
+    readings and their digests, by UTC day, that the server has and the file's days lack (:mod:`edge_agent.owed`).
 
     ``taken_at_ms`` is the gateway's clock at the end of the cycle, ``clock_offsets_ms`` what is known of its meters'
     clocks less the gateway's; both travel with the readings.
@@ -42,6 +43,7 @@ class Cycle:
     events: list[MeterEvent] = field(default_factory=list)
     logs: list[LogRead] = field(default_factory=list)
     registers: dict[str, bytes] = field(default_factory=dict)
+    counted: dict[int, tuple[int, int]] = field(default_factory=dict)
     taken_at_ms: int | None = None
     clock_offsets_ms: Mapping[str, int] = field(default_factory=dict)
 

@@ -4,7 +4,7 @@ Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transactio
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -40,11 +40,16 @@ def count(db: sqlite3.Connection, readings: Sequence[Reading]) -> None:
     days: dict[int, list[Reading]] = {}
     for reading in readings:
         days.setdefault(reading.measured_at_ms // DAY_MS, []).append(reading)
-    for day, taken in days.items():
+    count_days(db, {day: (len(taken), reading_digest(taken)) for day, taken in days.items()})
+
+
+def count_days(db: sqlite3.Connection, counted: Mapping[int, tuple[int, int]], sign: int = 1) -> None:
+    """Add numbers of readings and their digests to those of their days, or take them out with a negative ``sign``."""
+    for day, (readings, digest_of) in counted.items():
         row = db.execute("select readings, digest from day where day = ?", (day,)).fetchone()
         before, digest = (row[0], int(row[1], 16)) if row else (0, 0)
-        digest = (digest + reading_digest(taken)) % DIGEST_MODULUS
-        db.execute(SET_DAY, (day, before + len(taken), f"{digest:016x}"))
+        digest = (digest + sign * digest_of) % DIGEST_MODULUS
+        db.execute(SET_DAY, (day, before + sign * readings, f"{digest:016x}"))
 
 
 def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:

@@ -16,7 +16,7 @@ Settling needs no sync of its own: if it is lost, the batch is sent once more an
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -88,7 +88,9 @@ class Spool(SpoolAccess):
         self.gateway = gateway
         self.octets_max = octets_max
         self.taken = self.batches = self.damaged = 0  # readings ever, batches that wait, files set aside before this
-        self.heals: frozenset[str] = frozenset()  # meters whose load profile fills holes later
+        self.heals: Mapping[
+            str, int
+        ] = {}  # meters whose load profile fills holes later, and how often they are read [ms]
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
@@ -179,7 +181,7 @@ class Spool(SpoolAccess):
             batches = encode_cycle(self.gateway, self.generation, self.last_key() + 1, cycle)
             with self._writing():
                 meters = {reading.meter for reading in cycle.readings}
-                given = self._keep(batches, can_wait=meters <= self.heals)
+                given = self._keep(batches, can_wait=meters <= self.heals.keys())
                 if batches:
                     self._db.execute(SET_META, ("taken", self.taken + len(cycle.readings)))
                     self._db.execute(
@@ -187,6 +189,7 @@ class Spool(SpoolAccess):
                         (self.last_sequence + len(batches), self.life),
                     )
                     spool_notes.count(self._db, cycle.readings)
+                spool_notes.count_days(self._db, cycle.counted)
                 if cycle.registers and not self._has_registers:
                     add_registers(self._db, self.gateway)
                 spool_notes.note(self._db, cycle)
@@ -351,6 +354,11 @@ class Spool(SpoolAccess):
         """Return the last stored slot by meter and series."""
         with self._reading():
             return spool_notes.slots(self._db)
+
+    def uncount(self, counted: Mapping[int, tuple[int, int]]) -> None:
+        """Take readings out of the counts and digests of their days: another spool counts them now."""
+        with self._lock, self._writing(durable=False):
+            spool_notes.count_days(self._db, counted, sign=-1)
 
     def registers(self) -> dict[str, bytes]:
         """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""

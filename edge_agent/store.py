@@ -8,8 +8,10 @@ second sync would report success all the same. The next start looks at the file 
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -17,7 +19,9 @@ from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
 from edge_agent.joining import Outgoing, join
 from edge_agent.log import EventLog, Recurring
+from edge_agent.owed import Owed
 from edge_agent.spool_notes import DayTaken
+from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK
 from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
 from protocols.telemetry.event import EventKind
@@ -46,6 +50,7 @@ class Store:
         self.octets = 0
         self.not_durable = 0  # readings that went into memory only
         self._registers: dict[str, bytes] = {}  # what counters said since the disk last took a cycle, by meter
+        self._owed = Owed()
         self.grown = asyncio.Event()
         self.events_grown = asyncio.Event()
         self.lost = asyncio.Event()
@@ -104,8 +109,12 @@ class Store:
 
     def _commit_on_disk(self, cycle: Cycle) -> int:
         self._registers |= cycle.registers
-        taken = self.spool.commit(replace(cycle, registers=self._registers))
+        wanted = self._owed.added_to(cycle, self.spool.heals)
+        taken = self.spool.commit(replace(wanted, registers=self._registers))
         self._registers = {}
+        counted = self._owed.settle()
+        if counted and self.ring is not None:
+            self.ring.uncount(counted)
         return taken
 
     def _commit_in_memory(self, cycle: Cycle) -> None:
@@ -115,7 +124,10 @@ class Store:
         flag = int(Quality.NOT_DURABLE)
         marked = [reading._replace(quality=reading.quality | flag) for reading in cycle.readings]
         self.not_durable += len(marked)
-        self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[], registers={}))
+        first = self.ring.last_sequence + 1
+        last = self.ring.commit(replace(cycle, readings=marked, holes=[], filled=[], registers={}))
+        if not self.disk_failed:  # else the next life finds what the file has, and asks for the rest by itself
+            self._owed.hold(cycle, range(first, last + 1), self.spool.heals)
 
     def _tell_losses(self, recurring: Recurring, bus: str) -> None:
         if self.spool.given_up:
@@ -148,8 +160,19 @@ class Store:
         """Note what the server has receipted; return how many batches waited for it."""
         count = 0
         for spool in self.spools:
-            count += await self._run(spool.settle, receipt.generation, receipt.sequences, receipt.events, now_ms)
+            count += await self._run(self._settle, spool, receipt, now_ms)
         return count
+
+    def _settle(self, spool: Spool, receipt: Receipt, now_ms: int) -> int:
+        if spool is self.ring and receipt.generation == spool.generation and not self.disk_failed:
+            base = spool.life << LIFE_SHIFT
+            waiting = {
+                key & SEQUENCE_MASK: payload
+                for first, last in receipt.sequences
+                for key, payload in spool.waiting(base + first - 1, base + min(last, SEQUENCE_MASK), spool.batches)
+            }
+            self._owed.note_receipt(receipt.sequences, waiting)
+        return spool.settle(receipt.generation, receipt.sequences, receipt.events, now_ms)
 
     async def wait_again(self, asked: Resend) -> int:
         """Let what the server lacks wait for a receipt again; return how many batches do."""
@@ -210,12 +233,17 @@ class Store:
         return {**({} if self.disk_failed else self.spool.registers()), **self._registers}
 
     def holes(self) -> list[Hole]:
-        """Return the holes that are not filled."""
-        return self.spool.holes()
+        """Return the holes that are not filled, and will not be by what memory holds."""
+        return self._owed.without_held(self.spool.holes())
 
     def close(self) -> None:
         """Finish what the thread has begun, then close the file."""
         self._thread.shutdown()
+        if not (self._owed.is_empty or self.disk_failed):
+            with suppress(
+                UnavailableError, sqlite3.DatabaseError
+            ):  # the disk is still full, or damaged: that is marked
+                self._commit_on_disk(Cycle())
         for spool in (self.spool, self.ring):
             if spool is not None:
                 spool.close()

@@ -1,7 +1,7 @@
 """What runs by a configuration: the buses, the publisher, the pushes; and how it is brought from one to another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from edge_agent.bus import Bus
 from edge_agent.config import AgentConfig, BrokerConfig, BusConfig
@@ -12,6 +12,7 @@ from edge_agent.remote.fleet import Fleet, Supervise
 from edge_agent.spool import Cycle
 from edge_agent.store import Store
 from protocols.errors import UnavailableError
+from protocols.meters.model import Group
 from protocols.telemetry.event import MeterEvent
 from protocols.telemetry.resend import Resend
 
@@ -49,7 +50,7 @@ class GatewayRunning:
         if config.broker != self._broker:
             await self._stop_publisher()
         self._pushes.know(config)
-        self._spool.heals = frozenset(meter.id for bus in config.buses for meter in bus.meters if meter.heal)
+        self._spool.heals = intervals_healed(config.buses)
         changed = await self._fleet.follow(config.buses)
         if self._publishing is None:  # it tells the time, which it has from the buses' clocks
             self._start_publisher(config)
@@ -71,6 +72,11 @@ class GatewayRunning:
             self._leave.set()
             await self._publishing
             self._publishing = self._broker = None
+
+
+def intervals_healed(buses: Iterable[BusConfig]) -> dict[str, int]:
+    """Return how often the meters are read whose load profile fills holes [ms]."""
+    return {meter.id: meter.every_ms[Group.BILLING] for bus in buses for meter in bus.meters if meter.heal}
 
 
 async def _awaited(work: Awaitable[None]) -> None:

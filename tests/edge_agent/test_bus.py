@@ -10,6 +10,7 @@ import pytest
 from edge_agent.bus import Bus
 from edge_agent.config import BusConfig, parse_config
 from edge_agent.log import EventLog
+from edge_agent.remote.running import intervals_healed
 from edge_agent.spool import Spool
 from edge_agent.spooling import FREE_OCTETS_WANTED
 from edge_agent.store import Store
@@ -76,7 +77,7 @@ def run_bus(
         stop = asyncio.Event()
         clock = StoppingClock(begin_ms, until_ms, stop)
         spool = Spool(directory / "spool.sqlite", "gw-01", octets_max)
-        spool.heals = frozenset(meter.id for meter in config.meters if meter.heal)
+        spool.heals = intervals_healed([config])
         store = Store(spool)
         meters = [
             CountingMeter(meter.model, clock, condition, slow_ms)

@@ -179,7 +179,7 @@ def test_instantaneous_readings_push_no_billing_register_out(path: Path) -> None
         spool.commit(Cycle(instantaneous(number, 2000)))
     assert set(kept) <= set(sequences(spool))
     assert spool.octets <= MEGABYTE // 2
-    spool.heals = frozenset(reading.meter for reading in readings(1, 2000))
+    spool.heals = {reading.meter: 900_000 for reading in readings(1, 2000)}
     with pytest.raises(SpoolFullError):  # their load profile brings them when there is room
         commit_all(spool, [Cycle(readings(taken + number, 1500)) for number in range(30)])
     assert set(kept) <= set(sequences(spool))

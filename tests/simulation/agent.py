@@ -20,6 +20,7 @@ from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
+from edge_agent.remote.running import intervals_healed
 from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
@@ -162,7 +163,7 @@ class AgentProcess:
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
-        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
+        spool.heals = intervals_healed(self._config.buses)
         store = world.parts.store(spool)
         self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from edge_agent import unheard
+from edge_agent.owed import Owed
 from tests.simulation import injection
 from tests.simulation.agent import RESTART_PAUSE_S
 from tests.simulation.campaign import judged
@@ -20,8 +21,12 @@ from tests.simulation.planted import PlantedBug, hunt, replaced
 SCHEDULES = 20_000
 FEW = 100
 SEED = 1
-FOUND_BEFORE = (1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738)  # mended since
 LATE_OVER_A_KILL = 1140582
+LOST_IN_MEMORY = (1127726, 1147248)
+FOUND_BEFORE = (  # mended since
+    *(1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738),
+    *LOST_IN_MEMORY,
+)
 PLANTED_BADLY = ("crash: AttributeError", "crash: TypeError", "crash: NameError")
 
 
@@ -42,6 +47,13 @@ def test_the_answer_that_came_late_over_a_kill_is_heard_out() -> None:
         assert not judged(LATE_OVER_A_KILL)[1]
         with replaced(unheard, "_read", lambda *_, **__: 0.0):
             assert any("was not said at that time" in each for each in judged(LATE_OVER_A_KILL)[1])
+
+
+@pytest.mark.parametrize("seed", LOST_IN_MEMORY)
+def test_what_only_memory_held_is_missed_when_it_is_not_noted_as_a_hole(seed: int) -> None:
+    """The disk was full, the network away, and a restart came before memory was sent: too rare to be hunted for."""
+    with replaced(Owed, "hold", lambda *_: None):
+        assert any(each.startswith("I5: C lacks") for each in judged(seed)[1])
 
 
 def test_an_answer_that_stands_at_two_times_is_found() -> None:

@@ -79,7 +79,7 @@ def test_the_spool_learns_from_a_new_configuration_whose_slots_can_be_read_later
             )
             for each in (first, config("false", "true", "true"), first):
                 await running.follow(each)
-                found.append(spool.heals)
+                found.append(set(spool.heals))
             await running.close()
         store.close()
         return found
