@@ -5,7 +5,7 @@ from zlib import crc32
 
 from edge_agent.cycle import Cycle
 from edge_agent.giving_up import is_billing
-from edge_agent.spool_schema import SEQUENCE_MASK, WAITING
+from edge_agent.spool_seals import SEQUENCE_MASK, WAITING
 from protocols.telemetry.batch import ROWS_MAX, Clocks
 from protocols.telemetry.columns import encode_columns
 from protocols.telemetry.reading import Reading

@@ -12,12 +12,13 @@ from typing import IO
 
 from edge_agent.spool_file import PAGE_OCTETS
 
-TABLE_LEAF = 0x0D
+TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A  # an index, or a table without rowid
 LEAF_HEAD_OCTETS = 8
 FIRST_PAGE_HEAD_OCTETS = 100
 WAL_HEAD_OCTETS, FRAME_HEAD_OCTETS = 32, 24
 INLINE_MAX = PAGE_OCTETS - 35
 INLINE_MIN = (PAGE_OCTETS - 12) * 32 // 255 - 23
+INDEX_INLINE_MAX = (PAGE_OCTETS - 12) * 64 // 255 - 23
 ROW_OCTETS_MAX = 2 << 20
 BLOB_FROM = 12  # serial type of an empty blob; even ones are blobs, odd ones texts
 INTEGER_OCTETS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
@@ -75,14 +76,15 @@ class Carver:
 
     def _rows_of(self, page: bytes, *, first: bool) -> Iterator[Row]:
         head = FIRST_PAGE_HEAD_OCTETS if first else 0
-        if page[head] != TABLE_LEAF:
+        if page[head] not in (TABLE_LEAF, INDEX_LEAF):
             return
+        cell = self._cell if page[head] == TABLE_LEAF else _index_cell
         (count,) = struct.unpack_from(">H", page, head + 3)
         pointers = page[head + LEAF_HEAD_OCTETS : head + LEAF_HEAD_OCTETS + 2 * count]
         for (at,) in struct.iter_unpack(">H", pointers[: len(pointers) // 2 * 2]):
             for from_log in (True, False) if self._in_log else (False,):
                 try:
-                    rowid, record = self._cell(page, at, from_log=from_log)
+                    rowid, record = cell(page, at, from_log=from_log)
                     yield rowid, _columns(record)
                 except (IndexError, ValueError, struct.error):
                     continue
@@ -105,6 +107,15 @@ class Carver:
             (following,) = struct.unpack_from(">I", part)
             record += part[4 : 4 + size - len(record)]
         return rowid, bytes(record)
+
+
+def _index_cell(page: bytes, at: int, *, from_log: bool) -> tuple[int, bytes]:
+    """Return a row that stands whole in a page of a table without rowid; its rowid is 0."""
+    del from_log
+    size, at = _varint(page, at)
+    if not 0 < size <= INDEX_INLINE_MAX:
+        raise ValueError(size)
+    return 0, page[at : at + size]
 
 
 def _varint(octets: bytes, at: int) -> tuple[int, int]:

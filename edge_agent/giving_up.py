@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK
+from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK
 from protocols.obis import Obis
 from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.sequences import Ranges, join_ranges

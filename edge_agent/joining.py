@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edge_agent.spool_schema import SEQUENCE_MASK
+from edge_agent.spool_seals import SEQUENCE_MASK
 from protocols.errors import RemoteProtocolError
 from protocols.telemetry.batch import NO_CLOCKS, ROWS_MAX, Batch, Clocks
 from protocols.telemetry.columns import Rows, encode_channels

@@ -6,22 +6,29 @@ read of slots, holes and days is begun anew: slots are read again, and of days b
 """
 
 import gc
-import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from edge_agent import giving_up
+from edge_agent import giving_up, spool_seals, spool_sound
 from edge_agent.carving import Carver, Row
 from edge_agent.giving_up import Lost, is_billing
-from edge_agent.spool_file import SUSPECT, TORN, connect_file, draw_generation, is_damage, mark_torn
+from edge_agent.spool_file import (
+    SUSPECT,
+    TORN,
+    connect_file,
+    draw_generation,
+    is_damage,
+    is_of_unknown_format,
+    mark_torn,
+)
 from edge_agent.spool_log import HEAD_OCTETS, LogState, look_at_log
 from edge_agent.spool_notes import DAY_MS
-from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK, WAITING
+from edge_agent.spool_seals import GENERATION, LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life, is_settled, seal_settled
 from edge_agent.spool_swap import begin_fresh, finish_swap, keep_beside, swap
 from edge_agent.spooling import Spool
 from protocols.errors import ProtocolError, UnavailableError, UsageError
@@ -32,34 +39,9 @@ from protocols.telemetry.sequences import join_ranges
 
 ROWS_AT_ONCE = 500
 LIFE_MAX = 1 << 20  # a file that was damaged or copied so often is none
-DAYS_MAX = 100_000  # since 1970
-# Small tables: how they are read and written, and what must be in their columns; a row with anything else is damaged.
-TABLES_KEPT: Mapping[str, tuple[str, str, tuple[type, ...]]] = {
-    "day": ("select * from day", "insert or ignore into day values (?, ?, ?)", (int, int, str)),
-    "slot": ("select * from slot", "insert or ignore into slot values (?, ?, ?)", (str, str, int)),
-    "hole": ("select * from hole", "insert or ignore into hole values (?, ?, ?)", (str, int, int)),
-    "log_read": ("select * from log_read", "insert or ignore into log_read values (?, ?, ?)", (str, str, int)),
-    "register": ("select * from register", "insert or ignore into register values (?, ?, ?)", (str, int, bytes)),
-    "lost": (
-        "select * from lost",
-        "insert or ignore into lost values (?, ?, ?, ?, ?, ?, ?)",
-        (int, int, str, int, int, int, int),
-    ),
-    "loss_total": ("select * from loss_total", "insert or ignore into loss_total values (?, ?, ?)", (str, int, int)),
-}
-LIFE = ("select * from life", (int, str, int, int))
-_DIGITS = re.compile("[0-9a-f]{16}")
-COME_TO = {
-    False: "update life set last_sequence = max(last_sequence, ?) where life = ?",
-    True: "update life set last_event = max(last_event, ?) where life = ?",
-}
 INSERT_EVENT = "insert or ignore into event values (?, ?, ?, ?)"
 INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
 SETTLED_BEFORE = "update batch set settled_ms = max(settled_ms, ?) where key = ?"
-
-
-Life = tuple[int, str, int, int]
-"""A generation's number in the file, its name, its last sequence and last event."""
 
 
 class Kept(NamedTuple):
@@ -110,9 +92,9 @@ def open_spool(
                 raise
             return spool, path if swapped else None
     except sqlite3.OperationalError as error:
-        if not is_damage(error):
+        if not (is_damage(error) or is_of_unknown_format(path)):
             raise UnavailableError(f"{path}: can't be opened: {error}; see to the directory and its rights") from error
-    except (sqlite3.DatabaseError, TypeError, ValueError, IndexError):
+    except (sqlite3.DatabaseError, TypeError, ValueError, LookupError):
         pass  # TypeError and the others: a row that must be there is not, or is of another kind
     # The connection that found the damage closes when the last trace of it is gone, and removes the log by its name:
     # that must not be the new file's.
@@ -169,10 +151,23 @@ def _whole(rows: Iterator[Row], gateway: str, lives: list[Life]) -> Iterator[Kep
 
 
 def _life(rowid: int, columns: list[int | bytes | None]) -> Life | None:
-    """Return a row of the table of generations, none for another. Its number is the rowid and stands nowhere else."""
+    """Return the note of a generation, in its table or the second one; none of another row.
+
+    Its number is the rowid and stands nowhere else. Before version 5 there was no seal.
+    """
     match columns:
-        case [None, bytes(name), int(last_sequence), int(last_event)] if _DIGITS.fullmatch(name.decode("latin-1")):
-            return rowid, name.decode("latin-1"), last_sequence, last_event
+        case [None, bytes(name), *numbers]:
+            row = (rowid, name.decode("latin-1"), *numbers)
+            return spool_seals.sound(row) or _unsealed(row)
+        case [bytes(key), bytes(value)]:
+            return spool_seals.parse_copy(key.decode("latin-1"), value.decode("latin-1"))
+    return None
+
+
+def _unsealed(row: tuple[Any, ...]) -> Life | None:
+    match row:
+        case (int(life), str(name), int(last_sequence), int(last_event)) if GENERATION.fullmatch(name):
+            return Life(life, name, last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, kept_from=0)
     return None
 
 
@@ -180,39 +175,40 @@ def _batch(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tup
     batch = decode_readings(payload)
     life = max(rowid >> LIFE_SHIFT, 1)  # before version 3 the rowid was the sequence
     times = (min(batch.at_ms), max(batch.at_ms))
-    told = columns[6] if len(columns) == 8 else WAITING
+    key = (life << LIFE_SHIFT) + batch.sequence
+    settled_ms = _settled_ms(key, columns[6] if len(columns) == 8 else None)
     billing = any(is_billing(obis) for _, obis in batch.channels)
-    kept = Kept(
-        (life << LIFE_SHIFT) + batch.sequence,
-        batch.generation,
-        (int(billing), len(batch), *times),
-        told if isinstance(told, int) else WAITING,
-        payload,
-    )
+    kept = Kept(key, batch.generation, (int(billing), len(batch), *times), settled_ms, payload)
     return kept, batch.gateway
 
 
 def _event(rowid: int, columns: list[int | bytes | None], payload: bytes) -> tuple[Kept, str]:
     header = decode_events(payload).header
     life = max(rowid >> LIFE_SHIFT, 1)
-    settled_ms = columns[2] if isinstance(columns[2], int) else WAITING
     key = (life << LIFE_SHIFT) + header.sequence
+    settled_ms = _settled_ms(key, columns[2])
     return Kept(key, header.generation, (0, 0, 0, 0), settled_ms, payload, is_event=True), header.gateway
+
+
+def _settled_ms(key: int, found: object) -> int:
+    """Return when a row was receipted. What is no sealed time waits: at worst the server gets it a second time."""
+    return found if isinstance(found, int) and is_settled(key, found) else WAITING
 
 
 def _insert(db: sqlite3.Connection, part: list[Kept]) -> None:
     for kept in part:
         life, sequence = _know_life(db, kept.key >> LIFE_SHIFT, kept.generation), kept.key & SEQUENCE_MASK
-        db.execute(COME_TO[kept.is_event], (sequence, life))
+        _come_to(db, Life(life, kept.generation, *((0, sequence) if kept.is_event else (sequence, 0)), kept_from=0))
         key, crc = (life << LIFE_SHIFT) + sequence, crc32(kept.payload)
+        settled_ms = seal_settled(key, kept.settled_ms) if kept.settled_ms >= 0 else WAITING
         if kept.is_event:
-            db.execute(INSERT_EVENT, (key, crc, kept.settled_ms, kept.payload))
+            db.execute(INSERT_EVENT, (key, crc, settled_ms, kept.payload))
             continue
         known = db.execute("select crc from batch where key = ?", (key,)).fetchone()
         if known is None:
-            db.execute(INSERT_BATCH, (key, crc, *kept.batch, kept.settled_ms, kept.payload))
+            db.execute(INSERT_BATCH, (key, crc, *kept.batch, settled_ms, kept.payload))
         elif known[0] == crc:  # an older version of the row: receipted is receipted
-            db.execute(SETTLED_BEFORE, (kept.settled_ms, key))
+            db.execute(SETTLED_BEFORE, (settled_ms, key))
 
 
 def _know_life(db: sqlite3.Connection, life: int, generation: str) -> int:
@@ -229,54 +225,64 @@ def _know_life(db: sqlite3.Connection, life: int, generation: str) -> int:
     if taken or not 0 < life < LIFE_MAX:
         life = newest
     if life >= newest:
-        db.execute("update life set life = ? where life = ?", (life + 1, newest))
-    db.execute("insert into life (life, generation) values (?, ?)", (life, generation))
+        moved = spool_seals.of(db, newest)
+        spool_seals.remove(db, newest)
+        spool_seals.put(db, moved._replace(life=life + 1))
+    spool_seals.put(db, Life(life, generation, kept_from=0))
     return int(life)
+
+
+def _come_to(db: sqlite3.Connection, found: Life) -> None:
+    """Note how far a generation had come by another source as well."""
+    known = spool_seals.of(db, found.life)
+    come = Life(*known[:2], *map(max, known[2:], found[2:]))
+    if come != known:
+        spool_seals.put(db, come)
 
 
 def _take_notes(db: sqlite3.Connection, aside: Path, lives: list[Life]) -> None:
     """Copy what can be read of the small tables, and how far the old generations had come, by ``lives`` as well."""
-    for life, generation, last_sequence, last_event in [*_read(aside, *LIFE), *lives]:
-        if 0 < life < LIFE_MAX and _DIGITS.fullmatch(generation):
-            statement = "update life set last_sequence = max(last_sequence, ?), last_event = max(last_event, ?) "
-            counted = (last_sequence & SEQUENCE_MASK, last_event & SEQUENCE_MASK, _know_life(db, life, generation))
-            db.execute(statement + "where life = ?", counted)
-    for table, (select, insert, types) in TABLES_KEPT.items():
-        rows = [row for row in _read(aside, select, types) if _is_sound(table, row)]
+    noted = [spool_seals.sound(row) or _unsealed(row) for row in _read(aside, "select * from life")]
+    noted += [spool_seals.parse_copy(*row) for row in _read(aside, spool_seals.SELECT_COPIES)]
+    for found in (*noted, *lives):
+        if found is not None and 0 < found.life < LIFE_MAX:
+            _come_to(db, found._replace(life=_know_life(db, found.life, found.generation)))
+    for name, table in spool_sound.TABLES.items():
+        rows = [row for row in _read(aside, table.select) if spool_sound.is_sound(name, row)]
         if rows:
-            db.executemany(insert, rows)
-        elif table == "day":
+            db.executemany(table.insert, rows)
+        elif name == "day":
             (newest_ms,) = db.execute("select coalesce(max(to_ms), 0) from batch").fetchone()
             db.execute("insert into meta values ('days_from', ?)", (newest_ms // DAY_MS + 1,))
-    before = _read(aside, "select value from meta where key = 'damaged'", (int,))
-    db.execute("insert into meta values ('damaged', ?)", (1 + (before[0][0] if before else 0),))
+    before = _read(aside, "select value from meta where key = 'damaged'")
+    count = before[0][0] if before and isinstance(before[0][0], int) else 0
+    db.execute("insert into meta values ('damaged', ?)", (1 + count,))
 
 
-def _read(aside: Path, select: str, types: tuple[type, ...]) -> list[Any]:
-    """Return the rows of a table in a damaged file, if it can be read, as far as their columns are of these types."""
+def _read(aside: Path, select: str) -> list[Any]:
+    """Return the rows of a table in a damaged file, if it can be read."""
     try:
         with closing(sqlite3.connect(aside)) as old:
-            rows = old.execute(select).fetchall()
+            return old.execute(select).fetchall()
     except (sqlite3.Error, ValueError, OverflowError):  # ValueError: a text that is not UTF-8 any more
         return []
-    return [row for row in rows if tuple(map(type, row)) == types]
-
-
-def _is_sound(table: str, row: tuple[Any, ...]) -> bool:
-    """Return whether what else reads the row can: digests are digits, reasons are known, octets as they were."""
-    if table == "day":
-        return _DIGITS.fullmatch(row[2]) is not None and abs(row[0]) < DAYS_MAX and row[1] >= 0
-    if table in ("lost", "loss_total"):
-        return row[2 if table == "lost" else 0] in {reason.value for reason in Reason}
-    return table != "register" or crc32(row[2]) == int(row[1])
 
 
 def _declare_missing(db: sqlite3.Connection) -> None:
-    """Declare the numbers of the old generations, from the first batch that is left on, under which nothing is left."""
-    (newest,) = db.execute("select max(life) from life").fetchone()
-    for life, last in db.execute("select life, last_sequence from life where life < ?", (newest,)).fetchall():
-        base = life << LIFE_SHIFT
-        query = "select coalesce(min(key), ?) from batch where key > ? and key <= ?"
-        (first,) = db.execute(query, (base + 1, base, base + last)).fetchone()
-        for gap_first, gap_last in join_ranges(giving_up.missing(db, first, base + last)):
+    """Declare the numbers of the old generations under which nothing is left, from the first on that was kept.
+
+    Where nobody knows which was kept, it is the first that is left.
+    """
+    lives = spool_seals.load(db)
+    for each in lives[:-1]:
+        base = each.life << LIFE_SHIFT
+        first = base + (each.kept_from or _first_left(db, base, each.last_sequence))
+        for gap_first, gap_last in join_ranges(giving_up.missing(db, first, base + each.last_sequence)):
             giving_up.note(db, Lost(gap_first, gap_last, 0, 0, 0), Reason.DAMAGE)
+    spool_seals.note_kept(db)
+
+
+def _first_left(db: sqlite3.Connection, base: int, last: int) -> int:
+    query = "select min(key) from batch where key > ? and key <= ?"
+    (found,) = db.execute(query, (base, base + last)).fetchone()
+    return 1 if found is None else int(found) & SEQUENCE_MASK

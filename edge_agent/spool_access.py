@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge_agent.failures import DiskFailedError
 from edge_agent.spool_file import PAGE_OCTETS, is_damage, mark_suspect
+from edge_agent.spool_seals import seal_settled
 from protocols.errors import UnavailableError
 
 COMMIT_OCTETS = 8 * PAGE_OCTETS  # of the log for one transaction beside payloads, about
@@ -26,6 +27,7 @@ class SpoolAccess:
         self._db = db
         self._lock = threading.Lock()
         self._log_octets = 0  # written since the log was written back, about
+        db.create_function("seal_settled", 2, seal_settled, deterministic=True)
 
     @property
     def octets(self) -> int:
@@ -46,7 +48,12 @@ class SpoolAccess:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         with self._lock, self._translated():
-            yield
+            try:
+                yield
+            except (TypeError, ValueError, LookupError) as error:  # a value of another kind than was written
+                if self.path is not None:
+                    mark_suspect(self.path)
+                raise sqlite3.DatabaseError(f"{self.path}: holds what was never written: {error}") from error
 
     @contextmanager
     def _writing(self, *, durable: bool = True) -> Iterator[None]:
@@ -73,6 +80,7 @@ class SpoolAccess:
                 raise DiskFailedError(f"{self.path}: {error}; replace the disk") from error
             if self.path is not None and is_damage(error):
                 mark_suspect(self.path)
+                raise sqlite3.DatabaseError(f"{self.path}: {error}") from error
             raise UnavailableError(f"{self.path}: can't be written: {error}; see to the disk") from error
         except sqlite3.DatabaseError:
             if self.path is not None:

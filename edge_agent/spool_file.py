@@ -18,6 +18,7 @@ CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a lar
 PAGE_OCTETS = 4096
 CACHE_KIB = 4096
 SUSPECT, TORN = ".suspect", ".torn"
+FORMAT_AT, FORMATS = 18, (1, 2)  # where the head names the versions for writing and reading: rollback journal, log
 LOST = "select reason, batches, readings from loss_total"
 # What tells one machine from another of the same image: systemd's identity, and the board's serial number.
 IDENTITIES = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
@@ -75,8 +76,29 @@ def sync(path: Path) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether SQLite does not know a table or a column that the spool has: the file's schema was altered."""
-    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
+    """Return whether SQLite complains of what is in the file, and not of what it may not do.
+
+    It does not know a table or a column that the spool has, for the schema was altered; or there is no code, for it is
+    Python's own complaint: a text is no text.
+    """
+    if not isinstance(error, sqlite3.OperationalError):
+        return True
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_ERROR
+
+
+def is_of_unknown_format(path: Path) -> bool:
+    """Return whether the file's head names other versions of the format than there are: SQLite would not write it.
+
+    https://sqlite.org/fileformat2.html, section 1.3.3. Not while this process has the file open in SQLite: closing it
+    here would take SQLite's locks on it away (https://sqlite.org/howtocorrupt.html, section 2.2), and whoever opens
+    and closes the spool meanwhile would remove the log under it.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(FORMAT_AT + 2)
+    except OSError:
+        return False
+    return any(each not in FORMATS for each in head[FORMAT_AT:])
 
 
 @dataclass(frozen=True, slots=True)

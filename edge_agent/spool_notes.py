@@ -60,8 +60,7 @@ def days(db: sqlite3.Connection, most: int) -> list[DayTaken]:
 
 def note(db: sqlite3.Connection, cycle: Cycle) -> None:
     """Note the slots that were read, what counters said, holes, and what of holes need not be tried again."""
-    if cycle.registers:  # else the table may not be there yet
-        db.executemany(SET_REGISTER, [(meter, crc32(found), found) for meter, found in cycle.registers.items()])
+    db.executemany(SET_REGISTER, [(meter, crc32(found), found) for meter, found in cycle.registers.items()])
     db.executemany(SET_SLOT, [(each.meter, each.series, each.slot_ms) for each in cycle.slots])
     db.executemany(SET_HOLE, [(each.meter, each.from_ms, each.to_ms) for each in cycle.holes])
     for part in cycle.filled:

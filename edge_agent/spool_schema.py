@@ -9,19 +9,18 @@ import sqlite3
 from typing import Any
 from zlib import crc32
 
-VERSION = VERSION_SEALED = (
-    4  # the first version whose file says what its tables are; a further one makes no new version
-)
+from edge_agent import spool_seals
+from edge_agent.spool_seals import LIFE_SHIFT, WAITING, Life
+
+VERSION = VERSION_NOTED = 5  # the first version that seals how far it has come and what was receipted
+VERSION_SEALED = 4  # the first version whose file says what its tables are
 VERSION_CHECKED = 3  # the first version whose file says it twice
-LIFE_SHIFT = 40  # 10¹² batches of a generation
-SEQUENCE_MASK = (1 << LIFE_SHIFT) - 1
-WAITING = -(1 << 40)  # in place of the time of the receipt; as long as one, see above
 TABLES = {
     "meta": "create table meta (key text primary key, value) without rowid",
     "life": """
         create table life (
-            life integer primary key, generation text not null unique, last_sequence integer not null default 0,
-            last_event integer not null default 0
+            life integer primary key, generation text not null unique, last_sequence integer not null,
+            last_event integer not null, kept_from integer not null, seal integer not null
         )""",
     "batch": """
         create table batch (
@@ -48,7 +47,7 @@ TABLES = {
     "hole": """
         create table hole (meter text, from_ms integer, to_ms integer not null, primary key (meter, from_ms))
         without rowid""",
-    # What each meter's counters said last, :mod:`edge_agent.accepted`. Version 4 began without it: see `add_registers`.
+    # What each meter's counters said last, :mod:`edge_agent.accepted`. Version 4 had it sometimes.
     "register": """
         create table register (meter text primary key, crc integer not null, payload blob not null) without rowid""",
     "log_read": """
@@ -61,7 +60,10 @@ INDEXES = (
     "create index batch_settled on batch (settled_ms) where settled_ms >= 0",
     "create index event_waiting on event (key) where settled_ms < 0",
 )
-
+SEAL_SETTLED = (
+    "update batch set settled_ms = seal_settled(key, settled_ms) where settled_ms >= 0",
+    "update event set settled_ms = seal_settled(key, settled_ms) where settled_ms >= 0",
+)
 
 # As octets, for what was altered may be no text any more.
 SELECT_SCHEMA = """
@@ -75,7 +77,7 @@ def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
     db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
-    db.execute("insert into life (life, generation) values (1, ?)", (generation,))
+    spool_seals.put(db, Life(1, generation))
     _seal(db, gateway)
 
 
@@ -95,10 +97,13 @@ def _schema_crc(db: sqlite3.Connection) -> int:
 
 def is_whole(db: sqlite3.Connection, version: int) -> bool:
     """Return whether gateway, tables and ``version``, as the file's head has it, are those that were written."""
-    meta = dict(db.execute("select key, value from meta"))
+    meta = dict(db.execute("select key, value from meta").fetchall())
     if "version" not in meta:
         return version < VERSION_CHECKED
-    known = {"version": version, "gateway_crc": crc32(meta["gateway"].encode())}
+    gateway = meta.get("gateway")
+    if not isinstance(gateway, str):
+        return False
+    known = {"version": version, "gateway_crc": crc32(gateway.encode())}
     if version >= VERSION_SEALED:
         known["schema_crc"] = _schema_crc(db)
     return all(meta.get(key) == value for key, value in known.items())
@@ -106,23 +111,28 @@ def is_whole(db: sqlite3.Connection, version: int) -> bool:
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the tables of ``version`` up to date in the open transaction; nothing that waits is lost."""
-    meta = dict(db.execute("select key, value from meta"))
+    meta = dict(db.execute("select key, value from meta").fetchall())
     if version < VERSION_CHECKED:
         _rebuild(db, version, meta)
-    else:
-        db.execute(TABLES["register"])
+    elif version < VERSION_NOTED:
+        _add_seals(db)
     _seal(db, meta["gateway"])
 
 
-def has_registers(db: sqlite3.Connection) -> bool:
-    """Return whether there is a table of what counters said last."""
-    return db.execute("select 1 from sqlite_schema where name = 'register'").fetchone() is not None
-
-
-def add_registers(db: sqlite3.Connection, gateway: str) -> None:
-    """Make that table in the open transaction. A congto that does not know it goes on with the file as it did."""
-    db.execute(TABLES["register"])
-    _seal(db, gateway)
+def _add_seals(db: sqlite3.Connection) -> None:
+    """Give versions 3 and 4 what they had not: seals, and from which number on batches are kept."""
+    lives = [
+        Life(*row) for row in db.execute("select life, generation, last_sequence, last_event from life").fetchall()
+    ]
+    db.execute("drop table life")
+    db.execute(TABLES["life"])
+    for each in lives:
+        spool_seals.put(db, each)
+    for statement in SEAL_SETTLED:
+        db.execute(statement)
+    spool_seals.note_kept(db)
+    if db.execute("select 1 from sqlite_schema where name = 'register'").fetchone() is None:
+        db.execute(TABLES["register"])
 
 
 def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None:
@@ -134,10 +144,7 @@ def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None
         kept.append("log_read")
     for name in TABLES.keys() - {"meta", *kept}:
         db.execute(TABLES[name])
-    db.execute(
-        "insert into life values (1, ?, ?, ?)",
-        (meta["generation"], meta["last_sequence"], meta.get("last_event", 0)),
-    )
+    spool_seals.put(db, Life(1, meta["generation"], meta["last_sequence"], meta.get("last_event", 0)))
     db.execute("delete from meta where key in ('generation', 'last_sequence', 'last_event')")
     db.create_function("crc32", 1, crc32, deterministic=True)
     base = 1 << LIFE_SHIFT
@@ -151,3 +158,4 @@ def _rebuild(db: sqlite3.Connection, version: int, meta: dict[str, Any]) -> None
         db.execute("drop table old_event")
     for statement in INDEXES:
         db.execute(statement)
+    spool_seals.note_kept(db)

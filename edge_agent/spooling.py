@@ -14,13 +14,13 @@ what the disk gives back is sent only if it is what the disk was given.
 Settling needs no sync of its own: if it is lost, the batch is sent once more and receipted once more.
 """
 
-import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
-from edge_agent import giving_up, outbox, spool_notes
+from edge_agent import giving_up, outbox, spool_notes, spool_seals, spool_sound
 from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
@@ -30,34 +30,27 @@ from edge_agent.spool_file import (
     PAGE_OCTETS,
     connect_file,
     draw_generation,
+    is_of_unknown_format,
     place_of,
 )
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_schema import (
-    LIFE_SHIFT,
-    SEQUENCE_MASK,
-    VERSION,
-    WAITING,
-    add_registers,
-    create,
-    has_registers,
-    is_whole,
-    upgrade,
-)
+from edge_agent.spool_schema import VERSION, create, is_whole, upgrade
+from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.loss import Loss, Reason
 from protocols.telemetry.sequences import Ranges
 
-GENERATION = re.compile("[0-9a-f]{16}")
 WRITE_BACK_OCTETS = 4 << 20  # SQLite's own default, 1,000 pages
 FREE_OCTETS_WANTED = 16 * PAGE_OCTETS  # beyond what a batch needs: tables and indexes grow by whole pages
 INSERT_BATCH = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_WAITING = """
-    select key, crc, payload, readings, from_ms, to_ms from batch
+    select key, crc, cast(payload as blob), readings, from_ms, to_ms from batch
     where settled_ms < 0 and key > ? and key <= ? order by key limit ?
 """
 # Not receipted before it was taken: what is receipted while the clock says 1970 would be forgotten once it is set.
-SETTLE = "update batch set settled_ms = max(?, to_ms) where key between ? and ? and settled_ms < 0"
+SETTLE = """
+    update batch set settled_ms = seal_settled(key, max(?, to_ms)) where key between ? and ? and settled_ms < 0
+"""
 SET_META = "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value"
 
 
@@ -84,13 +77,13 @@ class Spool(SpoolAccess):
         UsageError
             If it was written by a newer version, or belongs to another gateway.
         """
+        # Before SQLite has it open: whoever closes a file of his own takes SQLite's locks on it away with his.
+        self._is_of_unknown_format = path is not None and is_of_unknown_format(path)
         super().__init__(path, connect(path))
         self.gateway = gateway
         self.octets_max = octets_max
         self.taken = self.batches = self.damaged = 0  # readings ever, batches that wait, files set aside before this
-        self.heals: Mapping[
-            str, int
-        ] = {}  # meters whose load profile fills holes later, and how often they are read [ms]
+        self.heals: Mapping[str, int] = {}  # how often meters are read whose load profile fills holes later [ms]
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
@@ -120,7 +113,7 @@ class Spool(SpoolAccess):
         if 0 < version < VERSION:
             with self._transaction():
                 upgrade(self._db, version)
-        self._has_registers = has_registers(self._db)
+        spool_sound.check(self._db)
         self.reload()
         self._heed_place()
 
@@ -131,20 +124,19 @@ class Spool(SpoolAccess):
                 f"{self.path}: belongs to gateway {gateway!r}, not {self.gateway!r}; "
                 "give each gateway a spool of its own (gateway.spool)"
             )
+        if self._is_of_unknown_format:  # else it is found out by the first commit
+            raise sqlite3.DatabaseError("its head names a format that there is not")
         if self.path is not None and self.path.stat().st_size <= CHECK_OCTETS_MAX:
             (found,) = self._db.execute("pragma integrity_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(found)
+                raise sqlite3.DatabaseError(str(found))
 
     def _load_lives(self) -> None:
-        rows = self._db.execute("select life, generation, last_sequence from life order by life").fetchall()
-        self.generations: dict[int, str] = {life: generation for life, generation, _ in rows}
-        self.life: int
-        self.generation: str
-        self.last_sequence: int
-        self.life, self.generation, self.last_sequence = rows[-1]
-        if not all(GENERATION.fullmatch(generation) for generation in self.generations.values()):
-            raise sqlite3.DatabaseError("the name of a generation was altered")
+        lives = spool_seals.load(self._db)
+        self.generations: dict[int, str] = {each.life: each.generation for each in lives}
+        self.life: int = lives[-1].life
+        self.generation: str = lives[-1].generation
+        self.last_sequence: int = lives[-1].last_sequence
 
     def _heed_place(self) -> None:
         """Begin a new generation if the file is not where it was written: two would give one number to two batches."""
@@ -159,9 +151,7 @@ class Spool(SpoolAccess):
     def renew(self, reason: str) -> None:
         """Begin a new generation; what waits under the old ones is sent under them."""
         with self._lock, self._writing():
-            self._db.execute(
-                "insert into life (life, generation) values (?, ?)", (self.life + 1, self._draw_generation())
-            )
+            spool_seals.put(self._db, Life(self.life + 1, self._draw_generation()))
         self._load_lives()
         self.renewed = reason
 
@@ -184,17 +174,14 @@ class Spool(SpoolAccess):
                 given = self._keep(batches, can_wait=meters <= self.heals.keys())
                 if batches:
                     self._db.execute(SET_META, ("taken", self.taken + len(cycle.readings)))
-                    self._db.execute(
-                        "update life set last_sequence = ? where life = ?",
-                        (self.last_sequence + len(batches), self.life),
-                    )
                     spool_notes.count(self._db, cycle.readings)
                 spool_notes.count_days(self._db, cycle.counted)
-                if cycle.registers and not self._has_registers:
-                    add_registers(self._db, self.gateway)
                 spool_notes.note(self._db, cycle)
-                outbox.put(self._db, self.gateway, self.life, cycle.events, cycle.logs)
-            self._has_registers = self._has_registers or bool(cycle.registers)
+                before = spool_seals.of(self._db, self.life)
+                come = before._replace(last_sequence=self.last_sequence + len(batches))
+                come = outbox.put(self._db, self.gateway, come, cycle.events, cycle.logs)
+                if come != before:
+                    spool_seals.put(self._db, come)
             self.last_sequence += len(batches)
             self.taken += len(cycle.readings)
             self.batches += len(batches) - given
@@ -213,6 +200,8 @@ class Spool(SpoolAccess):
             if wanted > 0:
                 room = giving_up.make_room(self._db, wanted, spare_billing=can_wait or not batch[2])
                 given += room.batches
+                if room.settled:
+                    spool_seals.note_kept(self._db)
                 if room.octets < wanted and batch[2]:
                     raise SpoolFullError(
                         f"{self.path}: {self.octets_max} octets are reached, and nothing may be given up for this"
@@ -250,12 +239,12 @@ class Spool(SpoolAccess):
         """
         with self._reading():
             rows = self._db.execute(SELECT_WAITING, (after, up_to, count)).fetchall()
-            damaged = [row for row in rows if crc32(row[2]) != row[1]]
+            damaged = [row for row in rows if row[2] is None or crc32(row[2]) != row[1]]
             if damaged:
                 with self._writing():
-                    for key, _, _, readings, from_ms, to_ms in damaged:
+                    for key, _, _, *counts in damaged:
                         self._db.execute("delete from batch where key = ?", (key,))
-                        giving_up.note(self._db, giving_up.Lost(key, key, readings, from_ms, to_ms), Reason.DAMAGE)
+                        giving_up.note(self._db, giving_up.Lost(key, key, *_known(counts)), Reason.DAMAGE)
                 self.batches -= len(damaged)
                 self.damaged_batches += len(damaged)
             return [(row[0], row[2]) for row in rows if row not in damaged]
@@ -327,7 +316,10 @@ class Spool(SpoolAccess):
     def forget_settled(self, before_ms: int) -> int:
         """Remove batches that were receipted before ``before_ms``; return how many."""
         with self._lock, self._writing(durable=False):
-            return self._db.execute("delete from batch where settled_ms >= 0 and settled_ms < ?", (before_ms,)).rowcount
+            statement = "delete from batch where settled_ms >= 0 and settled_ms < ?"
+            if count := self._db.execute(statement, (before_ms,)).rowcount:
+                spool_seals.note_kept(self._db)
+            return count
 
     def write_back(self, *, octets: int = WRITE_BACK_OCTETS) -> bool:
         """Write the log back into the file if about ``octets`` are in it; say whether. Not while a cycle waits."""
@@ -363,7 +355,7 @@ class Spool(SpoolAccess):
     def registers(self) -> dict[str, bytes]:
         """Return what each meter's counters said last, as :mod:`edge_agent.accepted` writes it."""
         with self._reading():
-            return spool_notes.registers(self._db) if self._has_registers else {}
+            return spool_notes.registers(self._db)
 
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled, the oldest first."""
@@ -385,3 +377,9 @@ class Spool(SpoolAccess):
         """Return how far each meter's event logs were read."""
         with self._reading():
             return outbox.logs_read(self._db)
+
+
+def _known(counts: list[Any]) -> tuple[int, int, int]:
+    """Return readings and times of a damaged batch, zeros if these are damaged too."""
+    readings, from_ms, to_ms = (each if isinstance(each, int) and each >= 0 else 0 for each in counts)
+    return (readings, from_ms, to_ms) if readings > 0 and from_ms <= to_ms else (0, 0, 0)

@@ -21,7 +21,7 @@ from edge_agent.joining import Outgoing, join
 from edge_agent.log import EventLog, Recurring
 from edge_agent.owed import Owed
 from edge_agent.spool_notes import DayTaken
-from edge_agent.spool_schema import LIFE_SHIFT, SEQUENCE_MASK
+from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK
 from edge_agent.spooling import Spool
 from protocols.errors import UnavailableError
 from protocols.telemetry.event import EventKind

@@ -22,8 +22,9 @@ from typing import Any
 from zlib import crc32
 
 from deploy.runtime import lifecycle
+from edge_agent import spool_seals
 from edge_agent.spool import Spool
-from edge_agent.spool_schema import LIFE_SHIFT, WAITING
+from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK, WAITING, Life
 from protocols.telemetry.columns import Rows, encode_channels
 from tests.bench._wire import measure_wire
 
@@ -79,7 +80,7 @@ def _fill(path: Path) -> None:
         db.execute("pragma journal_mode=wal")
         for part in _batches(generation):
             db.executemany("insert into batch values (?, ?, 1, ?, ?, ?, ?, ?)", part)
-            db.execute("update life set last_sequence = ?", (part[-1][0] & ((1 << LIFE_SHIFT) - 1),))
+            spool_seals.put(db, Life(1, generation, part[-1][0] & SEQUENCE_MASK))
             db.commit()
         db.execute("update meta set value = ? where key = 'taken'", (READINGS,))
         db.commit()

@@ -17,7 +17,7 @@ from deploy import cli
 from edge_agent import app, publisher, spooling
 from edge_agent.connection import Connection, Letter
 from edge_agent.publisher import Publisher
-from edge_agent.spool_schema import LIFE_SHIFT
+from edge_agent.spool_seals import LIFE_SHIFT
 from edge_agent.spooling import Spool
 from ingest_server.pipeline import bundle, receipts
 from ingest_server.pipeline.broker import Broker

@@ -15,7 +15,6 @@ from edge_agent.log import EventLog, Recurring
 from edge_agent.meter import Answer
 from edge_agent.rescue import open_spool
 from edge_agent.spool_file import SUSPECT
-from edge_agent.spool_schema import _schema_crc, is_whole
 from edge_agent.store import Store
 from edge_agent.suspicion import LONG_AGO_MS, Watch
 from protocols.errors import UnavailableError
@@ -148,49 +147,3 @@ def test_what_memory_had_to_hold_is_written_when_the_disk_takes_a_cycle_again(tm
         store.close()
 
     asyncio.run(commit())
-
-
-def before_registers(path: Path) -> str:
-    """Make the spool at ``path`` what version 4 was at first; return its generation."""
-    spool, _ = open_spool(path, "gw-01", MEGABYTE)
-    spool.commit(Cycle(readings(1)))
-    generation = spool.generation
-    spool.close()
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("drop table register")
-        db.execute("update meta set value = ? where key = 'schema_crc'", (_schema_crc(db),))
-        db.commit()
-    return generation
-
-
-def test_a_file_without_the_table_goes_on_and_gets_it_with_the_first_values(tmp_path: Path) -> None:
-    path = tmp_path / "spool.sqlite"
-    generation = before_registers(path)
-    for _ in range(2):
-        spool, aside = open_spool(path, "gw-01", MEGABYTE)
-        assert (aside, spool.generation, spool.registers()) == (None, generation, {})
-        spool.commit(Cycle(readings(2)))
-        spool.close()
-    spool, _ = open_spool(path, "gw-01", MEGABYTE)
-    spool._db.execute("pragma query_only = 1")
-    with pytest.raises(UnavailableError, match="can't be written"):
-        spool.commit(Cycle(readings(3), registers={"M-0001": b"3"}))
-    spool._db.execute("pragma query_only = 0")
-    assert spool.registers() == {}
-    spool.commit(Cycle(readings(3), registers={"M-0001": b"3"}))
-    spool.close()
-    spool, aside = open_spool(path, "gw-01", MEGABYTE)
-    assert (aside, spool.generation, spool.batches, spool.registers()) == (None, generation, 4, {"M-0001": b"3"})
-    spool.close()
-
-
-def test_a_congto_that_does_not_know_the_table_opens_the_file(tmp_path: Path) -> None:
-    """It compares the version, which is the same, and the tables with the checksum that is in the file."""
-    path = tmp_path / "spool.sqlite"
-    before_registers(path)
-    spool, _ = open_spool(path, "gw-01", MEGABYTE)
-    spool.commit(Cycle(readings(3), registers={"M-0001": b"3"}))
-    spool.close()
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("pragma user_version").fetchone() == (4,)
-        assert is_whole(db, 4)

@@ -1,7 +1,7 @@
 """Batches joined into messages: what can't be joined goes alone, and holds up nothing."""
 
 from edge_agent.joining import join
-from edge_agent.spool_schema import LIFE_SHIFT
+from edge_agent.spool_seals import LIFE_SHIFT
 from protocols.telemetry.columns import encode_columns
 from protocols.telemetry.reading import Reading
 

@@ -17,7 +17,7 @@ from edge_agent.log import EventLog
 from edge_agent.push_ports import PushPorts
 from edge_agent.pushes import PushDesk
 from edge_agent.spool import Spool
-from edge_agent.spool_schema import SEQUENCE_MASK
+from edge_agent.spool_seals import SEQUENCE_MASK
 from edge_agent.store import Store
 from protocols.dlms.acse import Context, Mechanism
 from protocols.dlms.ciphering import Keys

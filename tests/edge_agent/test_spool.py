@@ -13,7 +13,7 @@ from edge_agent import outbox
 from edge_agent.failures import SpoolFullError
 from edge_agent.outbox import LogRead
 from edge_agent.spool import DAY_MS, Cycle, DayTaken, Hole, SlotDone, Spool, open_spool, read_summary
-from edge_agent.spool_schema import SEQUENCE_MASK
+from edge_agent.spool_seals import SEQUENCE_MASK
 from protocols.errors import UsageError
 from protocols.telemetry.batch import Clocks, Header, encode_batch
 from protocols.telemetry.event import EVENTS_MAX, EventKind, MeterEvent, decode_events, encode_events
@@ -67,7 +67,7 @@ def test_batches_are_numbered_without_gaps_over_restarts(path: Path) -> None:
         spool = open_plain(path)
         sequences += [spool.commit(Cycle(readings(restart * 10 + number))) for number in range(4)]
         settle(spool, (1, spool.last_sequence))
-        spool.forget_settled(RECEIPTED_MS + 1)  # also when everything was receipted, no number comes again
+        spool.forget_settled(RECEIPTED_MS + 131_072)  # also when everything was receipted, no number comes again
         spool.close()
     assert sequences == list(range(1, 13))
 
@@ -111,8 +111,8 @@ def test_only_receipted_batches_go_and_they_are_kept_for_a_while(path: Path) -> 
     assert sequences(spool) == [1, 3, 4, 5, 6, 7, 8]
     assert spool.losses() == []
     settle(spool, (1, 8))
-    assert spool.forget_settled(RECEIPTED_MS) == 0
-    assert spool.forget_settled(RECEIPTED_MS + 1) == 10
+    assert spool.forget_settled(RECEIPTED_MS - 131_072) == 0  # the time of a receipt is exact to 65 s
+    assert spool.forget_settled(RECEIPTED_MS + 131_072) == 10
     assert spool.wait_again(spool.generation, ((4, (1 << 53) - 1),), ()) == 0
     (loss,) = spool.losses()
     assert (loss.sequences, loss.reason, loss.readings) == (((4, 10),), Reason.EXPIRED, None)
@@ -126,8 +126,8 @@ def test_what_is_receipted_while_the_clock_is_unset_is_kept_as_long_as_any_other
     spool.commit(Cycle(readings(1)))
     assert spool.settle(spool.generation, ((1, 1),), (), 3_600_000) == 1  # an hour into 1970
     taken_ms = max(each.measured_at_ms for each in readings(1))
-    assert spool.forget_settled(taken_ms) == 0
-    assert spool.forget_settled(taken_ms + 1) == 1
+    assert spool.forget_settled(taken_ms - 131_072) == 0
+    assert spool.forget_settled(taken_ms + 131_072) == 1
     spool.close()
 
 
@@ -171,7 +171,7 @@ def test_a_full_spool_gives_up_receipted_then_instantaneous_then_billing_reading
 def test_instantaneous_readings_push_no_billing_register_out(path: Path) -> None:
     spool = open_plain(path, octets_max=MEGABYTE // 2)
     taken = 0
-    while spool.octets < MEGABYTE // 2 - (64 << 10):
+    while spool.octets < MEGABYTE // 2 - (96 << 10):
         spool.commit(Cycle(readings(taken, 2000)))
         taken += 1
     kept = sequences(spool)

@@ -14,7 +14,7 @@ from edge_agent.lines import OpenLine, open_line
 from edge_agent.log import EventLog, Recurring
 from edge_agent.relay import NotSwitched, Switched, SwitchPlan, carry_out, event_of, prepare
 from edge_agent.spool import Spool
-from edge_agent.spool_schema import SEQUENCE_MASK
+from edge_agent.spool_seals import SEQUENCE_MASK
 from edge_agent.store import Store
 from edge_agent.tending import Tending
 from protocols.dlms.acse import Context, Mechanism

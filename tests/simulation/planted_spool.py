@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from edge_agent import giving_up, rescue, spool_access, spooling
+from edge_agent import giving_up, rescue, spool_access, spool_seals, spooling
 from edge_agent.cycle import Cycle
 from edge_agent.spool import Spool
 from edge_agent.spool_log import LogState
@@ -42,6 +42,10 @@ def _numbered_before(original: Any) -> Any:
             raise
 
     return commit
+
+
+def _number_not_kept(original: Any) -> Any:
+    return lambda db, life: original(db, life._replace(last_sequence=0))
 
 
 def _slots_first(original: Any) -> Any:
@@ -83,7 +87,7 @@ def _thrown_away(_aside: Any, _spool: Any) -> None:
 BUGS = (
     PlantedBug("the spool is not synced at each commit", _instead("synchronous=full", "synchronous=normal"), POWER),
     PlantedBug("the spool is never synced", _instead("synchronous=full", "synchronous=off"), POWER),
-    PlantedBug("a sequence is used again after a restart", _without("update life set last_sequence"), KILLS),
+    PlantedBug("a sequence is used again after a restart", wrapping(spool_seals, "put", _number_not_kept), KILLS),
     PlantedBug("what was read last is not kept", _without("insert into slot"), KILLS),
     PlantedBug("holes are forgotten by a restart", _without("insert into hole"), (*KILLS, Kind.PROFILE_BROKEN)),
     PlantedBug("each statement is committed alone", rewriting_sql(_each_statement_alone), KILLS),

@@ -89,7 +89,10 @@ BUGS = (
     PlantedBug(
         "what is receipted is not kept",
         rewriting_sql(
-            lambda sql: sql.replace("update batch set settled_ms = ? where", "delete from batch where ? >= 0 and")
+            lambda sql: sql.replace(
+                "update batch set settled_ms = seal_settled(key, max(?, to_ms)) where",
+                "delete from batch where ? >= 0 and",
+            )
         ),
         (Kind.SERVER_RESTORED,),
     ),
