@@ -99,6 +99,8 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         return STATUS_FAILED
     if damaged is not None:
         log.error("spool.set_aside", path=damaged, generation=spool.generation)
+    if spool.gone:
+        log.error("spool.gone", path=config.spool, generation=spool.generation)
     if lost is not None:
         log.error("journal.set_aside", path=lost)
     if spool.renewed is not None:

@@ -17,7 +17,7 @@ BUSY_TIMEOUT_S = 10.0
 CHECK_OCTETS_MAX = 64 << 20  # a whole check of this takes about a second; a larger file is checked as it is read
 PAGE_OCTETS = 4096
 CACHE_KIB = 4096
-SUSPECT, TORN = ".suspect", ".torn"
+SUSPECT, TORN, BEGUN = ".suspect", ".torn", ".begun"
 FORMAT_AT, FORMATS = 18, (1, 2)  # where the head names the versions for writing and reading: rollback journal, log
 LOST = "select reason, batches, readings from loss_total"
 # What tells one machine from another of the same image: systemd's identity, and the board's serial number.
@@ -57,6 +57,25 @@ def mark_suspect(path: Path) -> None:
 def mark_torn(path: Path) -> None:
     """Note durably beside the file that its log is torn: once SQLite has opened it, the log need not tell any more."""
     _mark(path.with_name(f"{path.name}{TORN}"))
+
+
+def mark_begun(path: Path) -> None:
+    """Note durably beside the file, once, that there was a spool: one that is gone later does not begin in silence.
+
+    A disk that does not take the mark does not hold up the agent: it is tried again at the next start.
+    """
+    mark = path.with_name(f"{path.name}{BEGUN}")
+    with contextlib.suppress(OSError):
+        if not mark.exists():
+            _mark(mark)
+
+
+def is_gone(path: Path) -> bool:
+    """Return whether there was a spool, and its file is gone or empty."""
+    with contextlib.suppress(OSError):  # a mark that can't be read says nothing
+        is_begun = path.with_name(f"{path.name}{BEGUN}").exists()
+        return is_begun and (not path.exists() or path.stat().st_size == 0)
+    return False
 
 
 def _mark(mark: Path) -> None:

@@ -86,6 +86,7 @@ class Spool(SpoolAccess):
         self.heals: Mapping[str, int] = {}  # how often meters are read whose load profile fills holes later [ms]
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
+        self.gone = False  # whether its predecessor's file was gone when this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
         self._draw_generation = draw_generation
         try:
@@ -214,7 +215,7 @@ class Spool(SpoolAccess):
             self._log_octets += len(batch[7])
         return given
 
-    def take_over(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def take_over(self, write: Callable[[sqlite3.Connection], object]) -> None:
         """Let ``write`` write in a transaction; :meth:`reload` then says what the file has become."""
         with self._lock, self._writing():
             write(self._db)
@@ -227,6 +228,12 @@ class Spool(SpoolAccess):
             row = self._db.execute("select value from meta where key = 'damaged'").fetchone()
             self.damaged = row[0] if row else 0
             self._load_lives()
+
+    def note_gone(self) -> None:
+        """Note that a spool was here whose file is gone: it counts among the damaged ones, and is told."""
+        self.take_over(lambda db: db.execute(SET_META, ("damaged", self.damaged + 1)))
+        self.reload()
+        self.gone = True
 
     def last_key(self) -> int:
         """Return the key of the batch that was taken last."""

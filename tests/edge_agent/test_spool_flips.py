@@ -12,7 +12,7 @@ import pytest
 from edge_agent import spool_seals
 from edge_agent.cycle import Cycle, SlotDone
 from edge_agent.rescue import open_spool
-from edge_agent.spool_file import FORMAT_AT, SUSPECT
+from edge_agent.spool_file import BEGUN, FORMAT_AT, SUSPECT
 from edge_agent.spool_schema import SELECT_SCHEMA, VERSION
 from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK, Life
 from edge_agent.spooling import Spool
@@ -307,4 +307,56 @@ def test_another_program_that_looks_at_the_spool_does_not_take_its_log_away(tmp_
         assert path.with_name(f"{path.name}-wal").exists()
         spool.commit(Cycle(readings(number)))
     assert seen == ["1\n", "2\n"]
+    spool.close()
+
+
+@pytest.mark.parametrize("octets", [None, b""])
+def test_a_spool_that_is_gone_or_empty_begins_anew_and_says_so_once(tmp_path: Path, octets: bytes | None) -> None:
+    path = tmp_path / "spool.sqlite"
+    first, aside = opened(path)
+    first.commit(Cycle(readings(1)))
+    first.close()
+    assert (first.gone, aside) == (False, False)
+    assert path.with_name(f"{path.name}{BEGUN}").exists()
+    path.unlink()
+    if octets is not None:
+        path.write_bytes(octets)
+    second, aside = opened(path)
+    assert (second.gone, aside, second.damaged) == (True, False, 1)
+    assert second.generation != first.generation
+    second.close()
+    third, _ = opened(path)
+    assert (third.gone, third.damaged) == (False, 1)
+    third.close()
+
+
+def test_a_spool_that_was_rescued_or_is_of_an_older_version_has_begun_too(path: Path) -> None:
+    """A spool from before the mark gets it when it is opened."""
+    mark = path.with_name(f"{path.name}{BEGUN}")
+    assert not mark.exists()
+    suspect(path)
+    opened(path)[0].close()
+    assert mark.exists()
+    mark.unlink()
+    opened(path)[0].close()
+    assert mark.exists()
+
+
+def test_a_spool_that_is_removed_with_its_mark_begins_anew_in_silence(path: Path) -> None:
+    opened(path)[0].close()
+    for each in path.parent.iterdir():
+        each.unlink()
+    spool, _ = opened(path)
+    assert (spool.gone, spool.damaged) == (False, 0)
+    spool.close()
+
+
+def test_a_directory_that_takes_no_mark_holds_up_nothing(tmp_path: Path) -> None:
+    """A read-only or broken disk answers with an error even to the question whether a file is there."""
+    path = tmp_path / "spool.sqlite"
+    opened(path)[0].close()
+    path.with_name(f"{path.name}{BEGUN}").unlink()
+    path.with_name(f"{path.name}{BEGUN}").symlink_to("x" * 300)  # no name that a directory may hold: ENAMETOOLONG
+    spool, aside = opened(path)
+    assert (spool.gone, aside) == (False, False)
     spool.close()

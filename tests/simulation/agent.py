@@ -160,6 +160,8 @@ class AgentProcess:
         if damaged is not None:
             world.spool_set_aside(spool.generation)
             log.error("spool.set_aside", path=damaged, generation=spool.generation)
+        if spool.gone:
+            log.error("spool.gone", path=self._config.spool, generation=spool.generation)
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)

@@ -244,6 +244,8 @@ def _told(world: World) -> Iterator[str]:
     """I7: what is given up is told; and nothing is given up without a cause."""
     if world.record.set_aside and not world.record.told["spool.set_aside"]:
         yield "I7: a spool was set aside and nothing was told"
+    if world.record.told["spool.gone"] and not world.record.damages:
+        yield "I7: a spool is said to be gone, but the disk had kept all"
     if world.record.set_aside and not world.record.damages:
         yield "I7: a spool was set aside, but the disk had kept all"
 
