@@ -3,7 +3,7 @@
 What was receipted goes first, the oldest receipt first: it is kept only in case the server's database is restored from
 a backup. Then instantaneous readings that wait, the oldest first; then billing registers, the oldest first: registers
 are cumulative, so those that are left still say what was consumed. A batch that waits leaves a row in ``lost`` behind,
-which is sent in its place.
+which is sent in its place; and if it was never sent, a hole for each meter that remembers its load profile.
 
 Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transaction.
 """
@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from edge_agent.spool_seals import LIFE_SHIFT, SEQUENCE_MASK
+from protocols.errors import ProtocolError
 from protocols.obis import Obis
 from protocols.telemetry.loss import Loss, Reason
+from protocols.telemetry.readings import decode_readings
 from protocols.telemetry.sequences import Ranges, join_ranges
 
 AT_ONCE = 64  # batches looked at in a step
@@ -38,6 +40,10 @@ ORDER = (
     where settled_ms < 0 order by key limit ?
     """,
 )
+LENGTHEN_HOLE = "update hole set to_ms = ? where meter = ? and to_ms = ?"
+ADD_HOLE = """
+    insert into hole values (?, ?, ?) on conflict (meter, from_ms) do update set to_ms = max(to_ms, excluded.to_ms)
+"""
 ADD_TOTAL = """
     insert into loss_total values (?, ?, ?)
     on conflict (reason) do update set batches = batches + excluded.batches, readings = readings + excluded.readings
@@ -59,12 +65,28 @@ class Lost(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What was given up to make room: octets, receipted batches, and batches and readings that waited."""
+    """What was given up to make room: octets, receipted batches, and batches that waited.
+
+    ``holes`` are slots of batches that were never sent, which load profiles may fill.
+    """
 
     octets: int
     settled: int
     batches: int
-    readings: int
+    holes: int
+
+
+class Healing(NamedTuple):
+    """Which meters have load profiles, how often they are read [ms], and up to which key batches may have been sent.
+
+    What may have been sent may be stored: its slots are no holes, or one key would get two values.
+    """
+
+    every_ms: Mapping[str, int]
+    sent_up_to: int
+
+
+NO_HEALING = Healing({}, 0)
 
 
 @lru_cache(maxsize=1024)
@@ -73,25 +95,50 @@ def is_billing(obis: str) -> bool:
     return Obis.parse(obis).d != INSTANTANEOUS
 
 
-def make_room(db: sqlite3.Connection, octets: int, *, spare_billing: bool) -> Given:
+def make_room(db: sqlite3.Connection, octets: int, *, spare_billing: bool, healing: Healing = NO_HEALING) -> Given:
     """Give up batches until ``octets`` are free or none is left that may go.
 
     ``spare_billing`` says that what comes is instantaneous: it pushes no billing register out.
     """
-    freed = settled = batches = readings = 0
+    freed = settled = batches = holes = 0
     for query in ORDER[:-1] if spare_billing else ORDER:
         while freed < octets and (rows := db.execute(query, (AT_ONCE,)).fetchall()):
             for key, count, from_ms, to_ms, settled_ms, size in rows:
                 if freed >= octets:
                     break
+                if settled_ms < 0 and healing.every_ms and key > healing.sent_up_to:
+                    holes += _note_holes(db, key, healing.every_ms)
                 db.execute("delete from batch where key = ?", (key,))
                 freed += size + ROW_OCTETS
                 if settled_ms < 0:
                     note(db, Lost(key, key, count, from_ms, to_ms), Reason.SPACE)
-                    batches, readings = batches + 1, readings + count
+                    batches += 1
                 else:
                     settled += 1
-    return Given(freed, settled, batches, readings)
+    return Given(freed, settled, batches, holes)
+
+
+def _note_holes(db: sqlite3.Connection, key: int, every_ms: Mapping[str, int]) -> int:
+    """Note the slots of a batch that is given up and was never sent as holes; return how many there are.
+
+    They are read again from the meters' load profiles when there is room. One that follows a hole makes it longer.
+    """
+    (payload,) = db.execute("select cast(payload as blob) from batch where key = ?", (key,)).fetchone()
+    try:
+        readings = decode_readings(payload).readings()
+        slots = sorted(
+            {
+                (each.meter, each.measured_at_ms)
+                for each in readings
+                if each.meter in every_ms and each.measured_at_ms % every_ms[each.meter] == 0 and is_billing(each.obis)
+            }
+        )
+    except ProtocolError:  # the disk has altered it
+        return 0
+    for meter, at_ms in slots:
+        if not db.execute(LENGTHEN_HOLE, (at_ms, meter, at_ms - every_ms[meter])).rowcount:
+            db.execute(ADD_HOLE, (meter, at_ms, at_ms))
+    return len(slots)
 
 
 def note(db: sqlite3.Connection, lost: Lost, reason: Reason) -> None:

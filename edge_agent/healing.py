@@ -34,6 +34,7 @@ class Healer:
         self._time_s = time_s
         self._configs = {meter.id: meter for meter in bus.meters if meter.heal}
         self._holes = [hole for hole in store.holes() if hole.meter in self._configs]
+        self._seen = store.holes_noted
         self._answering: set[str] = set()
         self._costs = {name: profile_cost(meter) for name, meter in self._configs.items()}
 
@@ -50,6 +51,9 @@ class Healer:
 
         A meter whose profile could not be read is left alone until it has answered again.
         """
+        if self._seen != self._store.holes_noted:  # a full spool gave up what profiles remember, or memory had some
+            self._seen = self._store.holes_noted
+            self._holes = [hole for hole in await self._store.holes_now() if hole.meter in self._configs]
         for hole in self._holes:
             if hole.meter not in self._answering:
                 continue

@@ -98,6 +98,11 @@ class Owed:
         """Whether the file is owed nothing."""
         return not (self._holes or self._filled or self._counted)
 
+    @property
+    def has_holes(self) -> bool:
+        """Whether there are holes that the file does not have."""
+        return bool(self._holes)
+
     def added_to(self, cycle: Cycle, every_ms: Mapping[str, int]) -> Cycle:
         """Return ``cycle`` with all that is owed."""
         if self.is_empty:

@@ -287,6 +287,8 @@ def _declare_missing(db: sqlite3.Connection) -> None:
         for gap_first, gap_last in join_ranges(giving_up.missing(db, first, base + each.last_sequence)):
             giving_up.note(db, Lost(gap_first, gap_last, 0, 0, 0), Reason.DAMAGE)
     spool_seals.note_kept(db)
+    sent_up_to = lives[-1].life << LIFE_SHIFT  # all of before: nobody knows
+    db.execute("update meta set value = ? where key = 'sent_up_to'", (sent_up_to,))
 
 
 def _first_left(db: sqlite3.Connection, base: int, last: int) -> int:

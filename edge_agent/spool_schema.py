@@ -76,7 +76,8 @@ def create(db: sqlite3.Connection, gateway: str, generation: str) -> None:
     """Make the tables in the open transaction, for ``gateway``, with a first generation."""
     for statement in (*TABLES.values(), *INDEXES):
         db.execute(statement)
-    db.executemany("insert into meta values (?, ?)", [("gateway", gateway), ("taken", 0)])
+    meta = [("gateway", gateway), ("taken", 0), ("sent_up_to", 1 << LIFE_SHIFT)]
+    db.executemany("insert into meta values (?, ?)", meta)
     spool_seals.put(db, Life(1, generation))
     _seal(db, gateway)
 
@@ -116,6 +117,10 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
         _rebuild(db, version, meta)
     elif version < VERSION_NOTED:
         _add_seals(db)
+    last = spool_seals.load(db)[-1]  # nobody has noted what was sent
+    db.execute(
+        "insert or replace into meta values ('sent_up_to', ?)", ((last.life << LIFE_SHIFT) + last.last_sequence,)
+    )
     _seal(db, meta["gateway"])
 
 

@@ -18,6 +18,7 @@ META: Mapping[str, type] = {
     "damaged": int,
     "days_from": int,
     "place": str,
+    "sent_up_to": int,
 }
 
 

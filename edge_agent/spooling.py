@@ -24,6 +24,7 @@ from edge_agent import giving_up, outbox, spool_notes, spool_seals, spool_sound
 from edge_agent.batching import Row, encode_cycle
 from edge_agent.cycle import Cycle, Hole
 from edge_agent.failures import DiskFailedError, SpoolFullError
+from edge_agent.giving_up import Healing
 from edge_agent.spool_access import SpoolAccess
 from edge_agent.spool_file import (
     CHECK_OCTETS_MAX,
@@ -84,6 +85,8 @@ class Spool(SpoolAccess):
         self.octets_max = octets_max
         self.taken = self.batches = self.damaged = 0  # readings ever, batches that wait, files set aside before this
         self.heals: Mapping[str, int] = {}  # how often meters are read whose load profile fills holes later [ms]
+        self.holes_noted = 0  # how often there were new ones that a bus does not know of
+        self.sending = False  # batches are sent as they are taken
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
         self.gone = False  # whether its predecessor's file was gone when this was opened
@@ -183,10 +186,14 @@ class Spool(SpoolAccess):
                 come = outbox.put(self._db, self.gateway, come, cycle.events, cycle.logs)
                 if come != before:
                     spool_seals.put(self._db, come)
+                if self.sending:
+                    self._db.execute(SET_META, ("sent_up_to", self.last_key() + len(batches)))
             self.last_sequence += len(batches)
             self.taken += len(cycle.readings)
             self.batches += len(batches) - given
             self.given_up = given
+            if self.sending:
+                self.sent_up_to = self.last_key()
             return self.last_sequence
 
     def _keep(self, batches: Sequence[Row], *, can_wait: bool) -> int:
@@ -199,8 +206,10 @@ class Spool(SpoolAccess):
         for batch in batches:
             wanted = self.octets + len(batch[7]) + giving_up.ROW_OCTETS + FREE_OCTETS_WANTED - self.octets_max
             if wanted > 0:
-                room = giving_up.make_room(self._db, wanted, spare_billing=can_wait or not batch[2])
+                healing = Healing(self.heals, self.sent_up_to)
+                room = giving_up.make_room(self._db, wanted, spare_billing=can_wait or not batch[2], healing=healing)
                 given += room.batches
+                self.holes_noted += room.holes > 0
                 if room.settled:
                     spool_seals.note_kept(self._db)
                 if room.octets < wanted and batch[2]:
@@ -228,6 +237,17 @@ class Spool(SpoolAccess):
             row = self._db.execute("select value from meta where key = 'damaged'").fetchone()
             self.damaged = row[0] if row else 0
             self._load_lives()
+            row = self._db.execute("select value from meta where key = 'sent_up_to'").fetchone()
+            self.sent_up_to = row[0] if row else self.last_key()
+
+    def note_sent(self) -> None:
+        """Note durably, before any is sent, that what was taken may have been sent; what is taken from now on, too.
+
+        Until the connection is lost (:attr:`sending`) the cycles' own transactions say so.
+        """
+        self.sending, self.sent_up_to = True, self.last_key()
+        with self._lock, self._writing():
+            self._db.execute(SET_META, ("sent_up_to", self.sent_up_to))
 
     def note_gone(self) -> None:
         """Note that a spool was here whose file is gone: it counts among the damaged ones, and is told."""

@@ -112,6 +112,7 @@ class Store:
         wanted = self._owed.added_to(cycle, self.spool.heals)
         taken = self.spool.commit(replace(wanted, registers=self._registers))
         self._registers = {}
+        self.spool.holes_noted += self._owed.has_holes
         counted = self._owed.settle()
         if counted and self.ring is not None:
             self.ring.uncount(counted)
@@ -152,9 +153,19 @@ class Store:
     def _messages(self, spool: Spool, after: int, up_to: int, octets: int) -> list[Outgoing]:
         damaged = spool.damaged_batches
         found = list(join(_within(spool.waiting(after, up_to, BATCHES_AT_ONCE), octets)))
+        if found and found[-1].last_key > spool.sent_up_to:
+            self._note_sent(spool)
         if spool.damaged_batches != damaged:
             self._loop.call_soon_threadsafe(self.lost.set)
         return found
+
+    def _note_sent(self, spool: Spool) -> None:
+        try:
+            spool.note_sent()
+        except DiskFailedError:
+            self.disk_failed = self.disk_failed or spool is self.spool
+        except UnavailableError:
+            pass  # a full disk: what is sent makes room; the next cycle that it takes says so as well
 
     async def settle(self, receipt: Receipt, now_ms: int) -> int:
         """Note what the server has receipted; return how many batches waited for it."""
@@ -235,6 +246,19 @@ class Store:
     def holes(self) -> list[Hole]:
         """Return the holes that are not filled, and will not be by what memory holds."""
         return self._owed.without_held(self.spool.holes())
+
+    @property
+    def holes_noted(self) -> int:
+        """How often holes were noted that no bus knows of."""
+        return self.spool.holes_noted
+
+    async def holes_now(self) -> list[Hole]:
+        """Return the holes that are not filled, without a wait for the disk."""
+        return await self._run(self.holes)
+
+    def go_offline(self) -> None:
+        """Note that nothing is sent any more of what is taken now."""
+        self.spool.sending = False
 
     def close(self) -> None:
         """Finish what the thread has begun, then close the file."""

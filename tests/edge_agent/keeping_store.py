@@ -9,6 +9,8 @@ from protocols.telemetry.reading import Reading
 class KeepingStore:
     """Has what a bus needs of :class:`edge_agent.store.Store`."""
 
+    holes_noted = 0
+
     def __init__(self) -> None:
         self.cycles: list[Cycle] = []
 

@@ -236,7 +236,7 @@ def older(path: Path, version: int, *, drop: str = "drop table register") -> Non
         "drop table life",
         "alter table old rename to life",
         drop,
-        "delete from meta where key like 'life/%' or key = 'schema_crc'",
+        "delete from meta where key like 'life/%' or key in ('schema_crc', 'sent_up_to')",
         f"update meta set value = {version} where key = 'version'",
         f"pragma user_version = {version}",
     )

@@ -115,6 +115,12 @@ BUGS = (
         _instead("select readings, digest from day where day = ?", "select 0, '0' from day where day = ?"),
         (Kind.RESTART,),
     ),
+    PlantedBug(
+        "what was sent and is given up is fetched from the profile too",
+        replacing(Spool, "note_sent", _ignored),
+        (Kind.RECEIPTS_LOST, Kind.RECEIPTS_LOST, Kind.CUT_ONE_WAY, Kind.RESTART),
+        schedules_max=600,
+    ),
     PlantedBug("what the disk gives back is not checked", _no_checksum, FLIPS, schedules_max=400),
     PlantedBug("a damaged spool is thrown away", replacing(rescue, "rescue", _thrown_away), FLIPS, schedules_max=400),
     PlantedBug(
