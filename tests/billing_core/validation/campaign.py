@@ -35,8 +35,17 @@ from tests.billing_core.validation.materiality import is_material
 from tests.billing_core.validation.population import MIXES, District, copy_of, make_district
 from tests.billing_core.validation.second_faults import SECOND
 from tests.billing_core.validation.spoiling import Recipe
+from tests.billing_core.validation.unseen_faults import UNSEEN
 
-RECIPES = {"tuned": TUNED, "varied": VARIED, "second": SECOND, "final": FINAL, "fresh": FRESH, "hidden": HIDDEN}
+RECIPES = {
+    "tuned": TUNED,
+    "varied": VARIED,
+    "second": SECOND,
+    "final": FINAL,
+    "fresh": FRESH,
+    "unseen": UNSEEN,
+    "hidden": HIDDEN,
+}
 FIRST_SIX = ("gap", "negative", "spike", "rollover", "copied day", "stuck")
 FAULT_SHARE = 0.05  # far more than life has, but a transformer's neighbours are mostly right
 BATCH = 1_000  # meters judged at once
