@@ -14,6 +14,7 @@ from billing_core.validation.finding import BoolArray
 from billing_core.validation.sum_check import SumCheck
 
 WEEK = 7
+AROUND = 2  # days before and after
 FAR_TIMES = 3  # from the usual day in either direction
 
 
@@ -34,9 +35,26 @@ def believed_daily(scan: DayScan, sums: SumCheck, failed: BoolArray) -> Int64Arr
     of_register = sums.register_wh // np.maximum(sums.window_days, 1)
     counted = (sums.window_days > 0) & ~sums.fell
     nearer = counted & (~whole | (np.abs(of_register - usual) < np.abs(total - usual)))
-    chosen = np.where(nearer & (sums.failed | ~whole), of_register, total)
-    far = (chosen > FAR_TIMES * usual) | (chosen * FAR_TIMES < usual) | (~whole & ~counted)
+    by_register = nearer & (sums.failed | ~whole)
+    chosen = np.where(by_register, of_register, total)
+    far = _far(chosen, usual) & ~(by_register & ~_far(chosen, _lately(of_register, counted)))
+    far |= ~whole & ~counted
     return np.where((failed & far) | (~whole & ~counted), usual, chosen)
+
+
+def _far(figure: Int64Array, usual: Int64Array) -> BoolArray:
+    return (figure > FAR_TIMES * usual) | (figure * FAR_TIMES < usual)
+
+
+def _lately(of_register: Int64Array, counted: BoolArray) -> Int64Array:
+    """Return the median of the registers' days around each day, 0 where one is not known.
+
+    A register that was misread is wrong on two days; where it says the same for longer, the owner has other days now.
+    """
+    around = np.pad(np.where(counted, of_register, 0), ((0, 0), (AROUND, AROUND)))
+    windows = np.lib.stride_tricks.sliding_window_view(around, 2 * AROUND + 1, axis=1)
+    median: Int64Array = np.sort(windows, axis=2)[:, :, AROUND]
+    return median
 
 
 def _median_where(values: Int64Array, right: BoolArray) -> Int64Array:

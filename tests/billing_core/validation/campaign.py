@@ -80,12 +80,18 @@ def _of(counter: Counter[tuple[str, str]], kind: str) -> int:
     return sum(count for (name, _), count in counter.items() if name == kind)
 
 
-def given_daily_wh(district: District, failed: BoolArray) -> Int64Array:
-    """Return what each meter gave, the usual day's where a solar meter's failed. [Wh; meters × days]"""
+def read_as_given_wh(district: District) -> Int64Array:
+    """Return what was read as given. [Wh; meters × days]"""
     export = district.data.export
     assert export is not None
+    given: Int64Array = export.energy_wh.reshape(export.meters, export.days, -1).sum(axis=2)
+    return given
+
+
+def given_daily_wh(district: District, failed: BoolArray) -> Int64Array:
+    """Return what each meter gave, the usual day's where a solar meter's failed. [Wh; meters × days]"""
     assert district.data.solar is not None
-    given = export.energy_wh.reshape(*failed.shape, -1).sum(axis=2)
+    given = read_as_given_wh(district)
     usual = np.median(given, axis=1).astype(np.int64)[:, None]
     return np.where(failed & district.data.solar[:, None], usual, given)
 
@@ -108,6 +114,7 @@ def look(district: District) -> Validation:
         transformer=district.transformer,
         supplied_wh=district.supplied_wh,
         supplied=np.ones(district.supplied_wh.shape, dtype=bool),
+        read_wh=(daily, read_as_given_wh(district)),
     )
     findings = {
         **result.findings,
