@@ -32,8 +32,8 @@ GUESSED_LEAST = 4  # days on which a meter's figure was replaced, for it to be a
 GUESSED_MOST = 8  # such columns behind one transformer
 STEPS_MOST = 5  # behind one transformer
 PLACES_MOST, WINDOWS_EACH = 12, 3  # meters, and windows of each, that are weighed closely
-EVIDENCE_LEAST = 20.0  # natural logarithm: of some 10⁴ hypotheses, none of which is likely before
-BALANCE_LEAST = 13.0  # … that the balance alone must give
+EVIDENCE_LEAST = 16.0  # natural logarithm: of some 10⁴ hypotheses, none of which is likely before
+BALANCE_LEAST = 9.0  # … that the balance alone must give
 MARGIN_LEAST = 4.0  # … against the best that blames somebody else
 FREEDOM = 4.0  # of the t distribution
 ROUNDS = 12  # of its fit
@@ -133,7 +133,9 @@ def guesses(unbelieved: FloatArray, days: BoolArray) -> FloatArray:
 def _unsteady(problem: _Problem) -> bool:
     """Tell whether u stays off its line for days in a row."""
     fit = fit_lines(problem.line[None], problem.loss, problem.pull, problem.least)
-    z = np.clip((problem.loss - problem.line @ fit.gains[0]) / fit.sigma[0], -2, 2)
+    rest = problem.loss - problem.line @ fit.gains[0]
+    from_day_to_day = MAD_TO_SIGMA * float(np.median(np.abs(np.diff(rest)))) / np.sqrt(2)
+    z = np.clip(rest / max(min(float(fit.sigma[0]), from_day_to_day), problem.least), -2, 2)
     total = np.concatenate([[0.0], np.cumsum(z)])
     first, end = _windows(z.size)
     return bool((np.abs(total[end] - total[first]) > UNSTEADY * np.sqrt(end - first)).any())
