@@ -172,10 +172,13 @@ def _best(problem: _Problem, others: list[Step]) -> tuple[Step | None, float]:
     times = np.where(of_load, truth, 1 / np.where(possible & ~even, truth, 1))
     balance = np.where(possible, fit.likelihood - nothing.likelihood[0], -np.inf)
     evidence = balance - MENDED_COST * (end < problem.kept.size)
-    in_reach = balance >= balance.max() - 2 * OWN_MOST - MARGIN_LEAST
-    own_says = np.zeros(places.size)
-    for row in np.flatnonzero(in_reach & ~even):
-        own_says[row] = _own_evidence(problem.own[places[row]], int(first[row]), int(end[row]), float(times[row]))
+    own_says, reached = np.zeros(places.size), -np.inf
+    for row in np.argsort(-balance, kind="stable"):
+        if balance[row] + OWN_MOST < reached - MARGIN_LEAST:
+            break  # whatever its own level says
+        if not even[row]:
+            own_says[row] = _own_evidence(problem.own[places[row]], int(first[row]), int(end[row]), float(times[row]))
+        reached = max(reached, float(evidence[row]) + own_says[row])
     evidence += own_says
     best = int(evidence.argmax())
     if evidence[best] < EVIDENCE_LEAST or balance[best] < BALANCE_LEAST:
