@@ -10,6 +10,7 @@ Each is held against how often intervals of this very meter are equal, so that s
 that count in few steps are not called copies. What stands still is not a copy (V26), nor is a stretch of zeros.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,8 @@ def _days_with_repeats(scan: DayScan, meter: int, marks: Int64Array, row: Int64A
     for day in np.unique(ends):
         mine = places[ends == day]
         length = min(mine.size + STRETCH - 1, int(mine[-1] - mine[0]) + STRETCH)
-        length = max(length, _equal_at_one_distance(row, int(day), per_day, mine - originals[mine]))
+        if length < per_day:
+            length = max(length, _equal_at_one_distance(row, int(day), per_day, mine - originals[mine]))
         steps = max(1.0, float(row[mine[0] : mine[-1] + STRETCH].mean()) / step)
         by_steps = STEPS_CHANCE / np.sqrt(steps)
         if length * -np.log10(by_steps) >= STRETCH_SURPRISE:
@@ -134,13 +136,14 @@ def _equal_at_one_distance(row: Int64Array, day: int, per_day: int, distances: I
 
     A lamp's evening and its morning are two stretches, and one copy.
     """
-    values, count = np.unique(distances, return_counts=True)
-    distance = int(values[count.argmax()])
+    counted = Counter(distances.tolist())
+    most = max(counted.values())
+    distance = min(each for each, count in counted.items() if count == most)
     begin = max(day * per_day, distance)
     today = row[begin : (day + 1) * per_day]
     before = row[begin - distance : begin - distance + today.size]
-    there = int((today != 0).sum())
-    equal = int(((today == before) & (today != 0)).sum())
+    there = int(np.count_nonzero(today))
+    equal = int(np.count_nonzero((today == before) & (today != 0)))
     return equal if equal * 100 >= WHOLE_PERCENT * there else 0
 
 
