@@ -99,16 +99,22 @@ def find_steps(
     if not _unsteady(problem):
         return []
     steps: list[Step] = []
+    margins: list[float] = []
     while len(steps) < STEPS_MOST:
-        best, _ = _best(problem, steps)
+        best, margin = _best(problem, steps)
         if best is None:
             break
         steps.append(best)
+        margins.append(margin)
     sure: list[Step] = []
-    for place in range(len(steps)):
+    first_found = steps.copy()
+    for place, step in enumerate(first_found):
+        margin = margins[place]
         # What nobody's meter explains and came later was left over by this one.
-        others = steps[:place] + [each for each in steps[place + 1 :] if each.place < own.shape[0]]
-        again, margin = _best(problem, others)
+        later = [each for each in steps[place + 1 :] if each.place < own.shape[0]]
+        again: Step | None = step
+        if later or steps[:place] != first_found[:place]:
+            again, margin = _best(problem, steps[:place] + later)
         if again is None or again.place >= own.shape[0]:
             continue
         steps[place] = again
