@@ -61,8 +61,9 @@ def v15_balance(
     Returns
     -------
     Finding
-        Per day, from a step on, or the days of a standstill. Evidence: the factor that the meter counts of the truth,
-        what u shows that day beyond losses, and how many σ that is.
+        The days of a step (mostly until the window ends) or of a standstill. Evidence: the factor that the meter counts
+        of the truth, what u shows that day beyond losses, and how many σ that is: of a step the root of twice the
+        logarithm of its likelihood against no step.
     """
     mask = np.zeros(taken_wh.shape, dtype=np.bool_)
     factor, sigmas = np.zeros(taken_wh.shape), np.zeros(taken_wh.shape)
