@@ -5,6 +5,7 @@ the day the use changed; where nobody knows that day, for the twelve months befo
 by its own acts and its own rate of tax, and a period that lies partly before the limit is shared out by days in kWh.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any
@@ -18,6 +19,7 @@ from billing_core.codes import Solar
 from billing_core.engine import charge
 from billing_core.households import households_from
 from billing_core.period import cycle_days
+from billing_core.rate_plan import RatePlan
 from billing_core.rounding import Int64Array, divide_half_up
 from billing_core.tariff import Tariffs
 from billing_core.tiers import WH_PER_KWH
@@ -68,7 +70,13 @@ def corrected_from(found_on: date, since_on: date | None) -> date:
 
 
 def correct_bills(
-    billed: Batch, right: dict[str, Any], tariffs: Tariffs, *, found_on: date, since_on: date | None = None
+    billed: Batch,
+    right: dict[str, Any],
+    tariffs: Tariffs,
+    *,
+    found_on: date,
+    since_on: date | None = None,
+    plans: Sequence[RatePlan] = (),
 ) -> Corrections:
     """Return the differences of issued bills.
 
@@ -77,9 +85,11 @@ def correct_bills(
     billed
         n issued bills as they were computed; ``energy_wh`` is what was billed, after net metering.
     right
-        The columns that were wrong, as they should have been: ``category``, ``voltage``, ``three_rates``, … [one or n]
+        The columns that were wrong, as they should have been: ``category``, ``voltage``, ``rate_plan``, … [one or n]
     found_on, since_on
         The day the wrong price was found, and the day from which it was wrong, if that is known.
+    plans
+        Rate plans, which ``rate_plan`` refers to; fixed and minimum charges and demand are taken by the days corrected.
 
     Raises
     ------
@@ -94,7 +104,7 @@ def correct_bills(
     wrong = _from(_rows(billed, rows), limit, tariffs)
     changed = {name: _column(value, getattr(billed, name))[rows] for name, value in right.items()}
     fixed = {name: column.astype(getattr(wrong, name).dtype) for name, column in changed.items()}
-    before, after = (charge(batch, tariffs) for batch in (wrong, replace(wrong, **fixed)))
+    before, after = (charge(batch, tariffs, plans=plans) for batch in (wrong, replace(wrong, **fixed)))
     hold = np.where(before.hold != 0, before.hold, after.hold)
     kept = hold == 0
     return Corrections(

@@ -54,6 +54,8 @@ class Batch:
         Reactive energy where the contract makes it chargeable (from 40 kW), else ``NOT_MEASURED``. [varh, n]
     power_factor_percent
         The power factor where it is known without the reactive energy, else ``NOT_MEASURED``. [1/100, n]
+    exempt_surcharged
+        Whether exempt uses bear the surcharge too, as households in a mixed use did in bills of before. [bool, n]
     undeclared_rental
         Tenants under a contract shorter than 12 months whose number was not declared: one price for all. [bool, n]
     refused_three_rates
@@ -92,6 +94,7 @@ class Batch:
     solar_price: Int64Array
     reactive_varh: Int64Array
     power_factor_percent: Int64Array
+    exempt_surcharged: NDArray[np.bool_]
     undeclared_rental: NDArray[np.bool_]
     refused_three_rates: NDArray[np.bool_]
     households_changed_on: NDArray[np.datetime64]
@@ -126,6 +129,7 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "solar_price": (np.int64, 0),
     "reactive_varh": (np.int64, NOT_MEASURED),
     "power_factor_percent": (np.int64, NOT_MEASURED),
+    "exempt_surcharged": (np.bool_, False),
     "undeclared_rental": (np.bool_, False),
     "refused_three_rates": (np.bool_, False),
     "households_changed_on": ("datetime64[D]", np.datetime64("NaT", "D")),

@@ -169,7 +169,9 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.NO_VAT_RATE: "no VAT rate is known for the day the period ends: add it to vat.toml with its source",
     Hold.NO_SOLAR_PRICE: "no purchase price is known for this regime and year: give the price, or add it to solar.toml",
     Hold.GENERATION_UNKNOWN: "this regime buys up to a share of what the panels generated: give the generation",
-    Hold.NET_METERING_THREE_RATES: "Decision 11/2017 does not say how three rates are netted: settle by hand",
+    Hold.NET_METERING_THREE_RATES: "Decision 11/2017 does not say how three rates are netted: who keeps the contract "
+    "finds out whether it went over to Decision 02/2019 (separate_2019, which bills three rates) and corrects the "
+    "regime; else the head of billing settles the period by hand",
     Hold.REACTIVE_INVALID: "reactive energy is over 10 Tvarh: check digits and multiplier",
     Hold.INDEX_FELL: "the register stands lower than before and is not known to roll over: read again",
     Hold.INDEX_OUT_OF_RANGE: "an index is negative or has more digits than the register: read again",

@@ -111,26 +111,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _with_plan(request: "QuoteRequest", arguments: argparse.Namespace) -> "QuoteRequest":
     """Return a request with the rate plan it asks for."""
-    from dataclasses import replace
-
-    from billing_core.rate_plan import plan_in_force, rate_plans_of
-    from billing_core.request_words import energy_in
+    from billing_core.rate_plan import rate_plans_of
+    from billing_core.request_plan import with_plan
 
     file, name, before = arguments.rate_plan, arguments.plan_name, arguments.demand_before_kw
     if file is None and (name is not None or before is not None):
         raise UsageError("plan-name and demand-before-kw: found one without rate-plan; give the plan's file too")
     if file is None:
         return request
-    if name is None or request.uses:
-        raise UsageError("rate-plan: expected plan-name with it, and no uses: a plan is for one use; correct it")
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"rate-plan: {file} can't be read ({error}); correct the path") from error
-    plan = plan_in_force(rate_plans_of(text, file), name, request.start_on)
-    return replace(
-        request, rate_plan=plan, demand_before_w=None if before is None else energy_in("demand-before-kw", before)
-    )
+    return with_plan(request, rate_plans_of(text, file), name, before)
 
 
 def _as_json(answer: "Quote", language: "Language", explain: bool) -> dict[str, object]:

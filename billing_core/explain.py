@@ -178,8 +178,12 @@ def format_number(value: int | Fraction, language: Language) -> str:
     return f"-{text}" if number < 0 else text
 
 
+def act_in(act: str, language: Language) -> str:
+    """Return the name of an act in a language: Quyết định 1279/QĐ-BCT as its own country calls it."""
+    return _in_vietnamese(act) if language is Language.VI else act
+
+
 def _in_vietnamese(act: str) -> str:
-    """Return the name of an act as its own country calls it: Quyết định 1279/QĐ-BCT."""
     for kind, translated in KINDS_OF_ACT.items():
         act = act.replace(kind, translated)
     return act

@@ -2,8 +2,8 @@
 
 The contract says the shares (living 60 %, a shop 40 %). The energy of each register is shared out in whole kWh, the
 last use taking the rest, so that the uses sum to the meter exactly. Each use is charged as a bill of its own would be,
-without its tax; the tax is taken once, on the sum. Rooftop solar is settled for the whole meter first, and the power
-factor is that of the whole meter.
+without its tax; the tax is taken once, on the sum. Rooftop solar is settled for the whole meter first. The power factor
+is that of the whole meter too, and its surcharge lies on the cost of each use that is not exempt from it.
 """
 
 from dataclasses import dataclass, fields, replace

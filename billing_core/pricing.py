@@ -65,8 +65,8 @@ def charge_group(
         amount=amount,
         quota_wh=np.concatenate(quotas) if quotas else None,
     )
-    if table is not None and _chargeable(members).any():
-        group = _with_reactive(group, members, period, table)
+    if table is not None and (chargeable := _chargeable(members, kind, table)).any():
+        group = _with_reactive(group, members, period, table, chargeable)
     if kind.pilot is not None:
         group = _with_demand(group, members, kind.pilot.capacity[kind.voltage])
     if kind.plan is not None:
@@ -208,16 +208,18 @@ def _slot(kind: PriceClass, period: Period, part: Part) -> Slot:
     )
 
 
-def _chargeable(members: Members) -> NDArray[np.bool_]:
-    """Return the bills whose power factor counts: it is known, or reactive energy was measured. [m]"""
+def _chargeable(members: Members, kind: PriceClass, table: PowerFactorTable) -> NDArray[np.bool_]:
+    """Return the bills whose power factor counts: it is known, or was measured, and the use is not exempt. [m]"""
     reactive, given = members.batch.reactive_varh[members.rows], members.batch.power_factor_percent[members.rows]
     known: NDArray[np.bool_] = (reactive != NOT_MEASURED) | (given != NOT_MEASURED)
-    return known
+    return known & members.batch.exempt_surcharged[members.rows] if kind.category in table.exempt else known
 
 
-def _with_reactive(group: Group, members: Members, period: Period, table: PowerFactorTable) -> Group:
-    """Return ``group`` with the surcharge for reactive energy as its last line."""
-    measured, given = _chargeable(members), members.batch.power_factor_percent[members.rows]
+def _with_reactive(
+    group: Group, members: Members, period: Period, table: PowerFactorTable, measured: NDArray[np.bool_]
+) -> Group:
+    """Return ``group`` with the surcharge for reactive energy as its last line, of the bills it is ``measured`` of."""
+    given = members.batch.power_factor_percent[members.rows]
     reactive = np.maximum(members.batch.reactive_varh[members.rows], 0)
     factor = np.where(given != NOT_MEASURED, given, power_factor(members.energy_wh.sum(axis=1), reactive))
     rise = np.where(measured, surcharge(factor, table), 0)

@@ -5,6 +5,7 @@ is what ``congto quote --json`` and the HTTP API print. A request that cannot be
 is guessed, and what is not certain is said in the notes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -196,8 +197,19 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
         purchase=bought,
         purchase_hold=purchase_hold,
         carry_out_wh=int(charges.purchase.carry_out_wh[0]),
-        notes=notes_on(batch, charges, bought, tax, purchase_hold),
+        notes=(*notes_on(batch, charges, bought, tax, purchase_hold), *_exempt(request, tariffs)),
     )
+
+
+def _exempt(request: QuoteRequest, tariffs: Tariffs) -> Iterator[str]:
+    """Yield which uses pay nothing for the reactive energy that was asked about."""
+    table = tariffs.power_factor_on(request.end_on)
+    own_prices = request.rate_plan is not None and request.rate_plan.prices_energy
+    if table is None or own_prices or request.reactive_varh is request.power_factor_percent is None:
+        return
+    for category in (request.category, *(other for other, _, _ in request.uses)):
+        if category in table.exempt:
+            yield f"no surcharge for reactive energy on {category.value} use: {table.act} exempts it"
 
 
 def as_uses(request: QuoteRequest) -> Uses:

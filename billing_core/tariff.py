@@ -201,13 +201,17 @@ class VatRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerFactorTable:
-    """From which power factor, and from what contracted power, reactive energy is charged. [1/100, kW]"""
+    """From which power factor, and from what contracted power, reactive energy is charged, and of what use not.
+
+    [1/100, kW]
+    """
 
     effective_on: date
     required_percent: int
     floor_percent: int
     floor_surcharge_bp: int
     from_kw: int
+    exempt: tuple[Category, ...]
     act: str
     source: str
     certainty: Certainty

@@ -67,6 +67,10 @@ def power_factor_of(table: Table) -> list[PowerFactorTable]:
             item.integer("floor_surcharge_bp", 0, SURCHARGE_BP_MAX),
             item.integer("from_kw", 0, 1_000_000),
         )
+        exempt = item.take("exempt", list)
+        names = [each.value for each in Category]
+        if unknown := [name for name in exempt if name not in names]:
+            raise refusal(item, "exempt", f"{unknown[0]!r}", f"categories: {', '.join(names)}", "correct it")
         source, certainty = take_source(item)
         found.append(
             PowerFactorTable(
@@ -76,6 +80,7 @@ def power_factor_of(table: Table) -> list[PowerFactorTable]:
                 floor_percent=floor,
                 floor_surcharge_bp=surcharge,
                 from_kw=from_kw,
+                exempt=tuple(Category(name) for name in exempt),
                 source=source,
                 certainty=certainty,
             )

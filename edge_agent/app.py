@@ -19,7 +19,7 @@ from random import Random, SystemRandom
 from edge_agent.bus import Bus, Line, unless_stopped
 from edge_agent.claim import claim_spool
 from edge_agent.clock import Clock, SystemClock, WorldClock
-from edge_agent.config import AgentConfig, BusConfig
+from edge_agent.config import AgentConfig, BusConfig, TcpPlace
 from edge_agent.connection import Connect
 from edge_agent.lines import Tap, open_line
 from edge_agent.log import EventLog
@@ -41,6 +41,8 @@ from edge_agent.spool import open_spool
 from edge_agent.status import spool_figures
 from edge_agent.store import Store
 from edge_agent.systemd import WAIT_S_MAX, Watchdog
+from edge_agent.unheard import SUFFIX as UNHEARD_SUFFIX
+from edge_agent.unheard import Unheard, this_boot
 from protocols.errors import UnavailableError
 
 RESTART_PAUSE_S = 10.0
@@ -60,7 +62,7 @@ class Outside:
     """What the agent takes from the world around it."""
 
     connect: Callable[[AgentConfig], Connect]
-    open_line: Callable[[AgentConfig, BusConfig, Tap | None], Awaitable[Line]]
+    open_line: Callable[[AgentConfig, BusConfig, Tap | None, Unheard], Awaitable[Line]]
     open_clock: Callable[[AgentConfig, BusConfig], Awaitable[Clock]]
     chance: Random = field(default_factory=SystemRandom)
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -73,7 +75,7 @@ async def _open_clock(config: AgentConfig, bus: BusConfig) -> Clock:
 
 WORLD = Outside(
     connect=lambda config: MqttConnector(config.gateway, config.broker),
-    open_line=lambda config, bus, tap: open_line(bus, config.counters, tap, config.learned),
+    open_line=lambda config, bus, tap, unheard: open_line(bus, config.counters, tap, config.learned, unheard),
     open_clock=_open_clock,
 )
 
@@ -89,6 +91,7 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         log.error("configuration.refused", reason=loaded.refused, running="the last good one")
     try:
         claim = claim_spool(config.spool)
+        is_new = not config.spool.exists()
         spool, damaged = open_spool(config.spool, config.gateway, config.spool_octets_max)
         journal, lost = open_journal(config.spool.with_name(config.spool.name + JOURNAL_SUFFIX), _now_ms())
     except UnavailableError as error:
@@ -101,9 +104,11 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
     if spool.renewed is not None:
         log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
     store = Store(spool)
+    unheard = Unheard(config.spool.with_name(config.spool.name + UNHEARD_SUFFIX), this_boot(), is_new=is_new)
+    _tell_refused(log, config, unheard)
     log.info("agent.started", gateway=config.gateway, generation=spool.generation, spooled=spool.batches)
     try:
-        await Agent(file, loaded, store, journal, log).run(stop, again)
+        await Agent(file, loaded, store, journal, log, unheard=unheard).run(stop, again)
     except* UnavailableError as group:
         log.error("agent.failed", reason=_first(group))
         return_status = STATUS_FAILED
@@ -112,6 +117,8 @@ async def _run(file: ConfigFile, loaded: Loaded) -> int:
         return_status = STATUS_FAILED
     else:
         return_status = 0
+        unheard.close()
+        _tell_refused(log, config, unheard)
     store.close()
     claim.close()
     log.info("agent.stopped", gateway=config.gateway, taken=spool.taken, spooled=spool.batches)
@@ -129,6 +136,7 @@ class Agent:
         journal: Journal,
         log: EventLog,
         *,
+        unheard: Unheard,
         outside: Outside = WORLD,
     ) -> None:
         self._file = file
@@ -136,6 +144,7 @@ class Agent:
         self._store = store
         self._journal = journal
         self._log = log
+        self._unheard = unheard
         self._outside = outside
 
     async def run(self, stop: asyncio.Event, again: asyncio.Event) -> None:
@@ -194,13 +203,17 @@ class Agent:
 
     def _make_bus(self, bus: BusConfig, clock: Clock) -> Bus:
         async def open_one(wanted: BusConfig) -> Line:
-            return await self._outside.open_line(self._loaded.config, wanted, self._pushes.tap(wanted))
+            tap = self._pushes.tap(wanted)
+            return await self._outside.open_line(self._loaded.config, wanted, tap, self._unheard)
+
+        def listen_s() -> float:
+            return 0.0 if isinstance(bus.place, TcpPlace) or world else self._unheard.listen_s(bus.place.port)
 
         watchdog = self._outside.watchdog
         watchdog.expect(bus.id)
         beating = BeatingClock(clock, lambda: watchdog.beat(bus.id), watchdog.beat_every_s)
         world = self._loaded.config.world is not None  # its time is not ours to wait for
-        return Bus(bus, clock if world else beating, self._store, self._log, open_one)
+        return Bus(bus, clock if world else beating, self._store, self._log, open_one, listen_s=listen_s)
 
     def _make_publisher(self, config: AgentConfig) -> Publisher:
         watchdog = self._outside.watchdog
@@ -252,6 +265,11 @@ class Agent:
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
+
+
+def _tell_refused(log: EventLog, config: AgentConfig, unheard: Unheard) -> None:
+    if unheard.refused is not None:
+        log.error("lines.not_noted", path=f"{config.spool}{UNHEARD_SUFFIX}", reason=unheard.refused)
 
 
 def _now_ms() -> int:

@@ -39,6 +39,7 @@ TRIES = 2  # of a question, but for a silent meter
 CYCLE_S_MAX = 10.0  # what was gathered is committed after so long even if the bus never rests
 HELD_S_MIN = 0.001  # what is shorter is waited out on the line
 HOLD_S_MAX = 0.05  # of looking away from the clock while a meter is left alone
+LISTENING_TOLD_S = 1.0  # less, for an answer that may come a second time, passes while a program starts
 URGENT_MAX = 64  # waiting at one time; more is refused
 
 
@@ -76,12 +77,16 @@ class Bus:
         store: Store,
         log: EventLog,
         open_line: Callable[[BusConfig], Awaitable[Line]],
+        *,
+        listen_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``listen_s`` says for how long still nothing may be asked (:mod:`edge_agent.unheard`)."""
         self._config = config
         self._clock = clock
         self._log = log
         self._recurring = Recurring(log)
         self._open_line = open_line
+        self._listen_s = listen_s
         self._line: Line | None = None
         self._loop = asyncio.get_running_loop()
         slots = store.slots()
@@ -139,6 +144,7 @@ class Bus:
         """Poll until ``stop`` is set; a transaction that has begun is finished, and what was gathered is committed."""
         self._running = True
         try:
+            await self._listen(stop)
             await self._wait_for_sane_clock(stop)
             self._begin()
             while not stop.is_set():
@@ -160,6 +166,17 @@ class Bus:
             self._running = False
             self._refuse_urgent()
             self._close_line()
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        """Hear out what comes to questions of the process before; the first question throws it away."""
+        left_s = self._listen_s()
+        if left_s <= 0:
+            return
+        with suppress(LineLostError):  # that is told when it is needed
+            await self._on_line(_nothing)
+        if left_s >= LISTENING_TOLD_S:
+            self._log.info("bus.listening", bus=self._config.id, for_s=round(left_s, 1))
+        await unless_stopped(asyncio.sleep(left_s), stop)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -400,6 +417,10 @@ class Bus:
         if self._line is not None:
             self._line.close()
             self._line = None
+
+
+async def _nothing(_line: Line) -> None:
+    """Ask nothing."""
 
 
 async def unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> None:

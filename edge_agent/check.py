@@ -1,4 +1,7 @@
-"""What a configuration will do, for ``congto agent check``."""
+"""What a configuration will do, for ``congto agent check``, and which of its ports are not to be had now."""
+
+import os
+from collections.abc import Iterator
 
 from edge_agent.config import DAY_MS, AgentConfig, BusConfig, MeterConfig, TcpPlace
 from edge_agent.plan_page import load_words, plan_of
@@ -23,6 +26,24 @@ def describe(config: AgentConfig) -> str:
     total = sum(readings_a_day(meter) for bus in config.buses for meter in bus.meters)
     meters = sum(len(bus.meters) for bus in config.buses)
     return "\n".join([*lines, "", f"{meters} meters, {total} readings a day"])
+
+
+def unusable_ports(config: AgentConfig) -> Iterator[str]:
+    """Yield what stands in the way of each serial port; the configuration holds all the same, and a line may come.
+
+    The ports of a simulated world come with it, and are not looked for.
+    """
+    for bus in config.buses:
+        if config.world is not None or isinstance(bus.place, TcpPlace):
+            continue
+        port = bus.place.port
+        if not os.path.exists(port):  # noqa: PTH110 - a string, as pyserial takes it
+            yield (
+                f"bus {bus.id}: {port} is not there; is the adapter plugged in, has it another name "
+                "(ls /dev/serial/by-id)?"
+            )
+        elif not os.access(port, os.R_OK | os.W_OK):
+            yield f"bus {bus.id}: {port} is not ours to open; put this user into the group dialout and log in again"
 
 
 def readings_a_day(meter: MeterConfig) -> int:

@@ -55,10 +55,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from edge_agent.check import describe
+    from edge_agent.check import describe, unusable_ports
     from edge_agent.config import load_config
 
-    print(describe(load_config(arguments.config)))
+    config = load_config(arguments.config)
+    print(describe(config))
+    for each in unusable_ports(config):
+        print(f"congto: {each}", file=sys.stderr)
     return 0
 
 

@@ -22,6 +22,7 @@ from edge_agent.serial_line import LineSettings
 from protocols.dlms.control import SHIFT_S_MAX
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model
+from protocols.meters.evidence import POWER_MAX_W
 from protocols.meters.model import Group, Measurement, MeterModel, Protocol
 from protocols.modbus.messages import UNIT_MAX, UNIT_MIN
 from protocols.strict_toml import Table, parse_duration, parse_toml
@@ -174,8 +175,8 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
         keep_receipted_ms=_duration(gateway, "keep_receipted", "7d", 1000, KEEP_RECEIPTED_MAX_MS),
         broker=_parse_broker(top.table("broker"), directory, environment),
         world=None if world is None else directory / world,
-        counters=directory / gateway.take("counters", str, default=f"{spool.name}.counters"),
-        learned=directory / gateway.take("learned", str, default=f"{spool.name}.learned"),
+        counters=_companion(spool, directory, ".counters", gateway.take("counters", str, default=None)),
+        learned=_companion(spool, directory, ".learned", gateway.take("learned", str, default=None)),
         buses=tuple(_parse_bus(bus, source, models) for bus in top.tables("bus")),
         push=_parse_push(top.table("push", required=False)),
         commands=parse_commands(top.table("commands", required=False)),
@@ -189,6 +190,17 @@ def parse_config(text: str, name: str, directory: Path, environment: Mapping[str
     _check_unique(top, config.buses)
     admit(name, config, {bus.id: Learned(bus, config.learned).all for bus in config.buses})
     return config
+
+
+def _companion(spool: Path, directory: Path, suffix: str, said: str | None) -> Path:
+    """Return the directory that ``said`` names, by default one beside the spool.
+
+    It once was beside the configuration; where one lies there it stays: counters that are left behind are used twice.
+    """
+    if said is not None:
+        return directory / said
+    name = spool.name + suffix
+    return directory / name if (directory / name).is_dir() else spool.with_name(name)
 
 
 def _parse_broker(table: Table, directory: Path, environment: Mapping[str, str]) -> BrokerConfig:
@@ -316,6 +328,9 @@ def _parse_meter(table: Table, source: KeySource, models: Path | None, tcp: bool
         model = load_model(table.take("model", str), models)
     except UsageError as error:
         raise table.error("model", str(error)) from error
+    if "power_max_w" in table:  # behind transformers only the installer knows it
+        power_max_w = table.integer("power_max_w", 1, POWER_MAX_W)
+        model = replace(model, counters=replace(model.counters, power_max_w=power_max_w))
     every = {Group.BILLING: _interval(table, "every", "30m")}
     if "instantaneous_every" in table:
         every[Group.INSTANTANEOUS] = _interval(table, "instantaneous_every", "30m")

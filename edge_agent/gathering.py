@@ -9,7 +9,7 @@ from edge_agent import policy
 from edge_agent.healing import Healer
 from edge_agent.log import Recurring
 from edge_agent.meter import Answer
-from edge_agent.series import Finished, Got, Polled
+from edge_agent.series import Finished, Got, Polled, Series
 from edge_agent.spool import Cycle, Hole, SlotDone
 from edge_agent.statistics import MeterTally
 from edge_agent.store import Store
@@ -118,10 +118,16 @@ class Gathering:
             self._cycle.readings += [
                 Reading(meter.id, str(got.measurement.obis), got.at_ms, got.value, got.quality) for got in each.got
             ]
+            before_ms = self._last_slot_ms(meter.id, series) if heals else None
             self._cycle.slots.append(SlotDone(meter.id, series.key, each.stamp.slot_ms))
-            missed = policy.missed_slots(series.stored_ms, each.stamp, series.every_ms)
+            missed = policy.missed_slots(before_ms, each.stamp, series.every_ms)
             if missed and heals:
                 self._cycle.holes.append(Hole(meter.id, *missed))
+
+    def _last_slot_ms(self, meter: str, series: Series) -> int | None:
+        """Return the last slot that was read: of this cycle, if the clock was set meanwhile or slots are short."""
+        here = [each.slot_ms for each in self._cycle.slots if (each.meter, each.series) == (meter, series.key)]
+        return here[-1] if here else series.stored_ms
 
     def report(self, polled: Polled, failure: str | None) -> None:
         """Tell how the reading of a meter ended, if that is news."""

@@ -33,7 +33,7 @@ class _Asked:
 
 
 class Lengths:
-    """What was asked last with each length, on one line."""
+    """What was asked last with each length, on one line; kept over its reopening (:mod:`edge_agent.unheard`)."""
 
     def __init__(self, late_answer_s: float) -> None:
         self._late_answer_s = late_answer_s
@@ -79,6 +79,11 @@ class Lengths:
         """Return until when the answer to the last question of this length may come a second time."""
         last = self._asked.get(request.shape)
         return -inf if last is None else last.at_s + within_s
+
+    def quiet_at(self, doubled_s: float) -> float:
+        """Return from when on no answer to anything asked can come, if doubled ones come within ``doubled_s``."""
+        until = (max(each.unanswered_s + self._late_answer_s, each.at_s + doubled_s) for each in self._asked.values())
+        return max(until, default=-inf)
 
     def note_without_values(self, request: Request, now_s: float) -> None:
         """Note that ``request`` was refused or not answered."""

@@ -21,6 +21,7 @@ from edge_agent.modbus_tcp import TcpLink
 from edge_agent.serial_line import LineSettings, SerialLine
 from edge_agent.tcp_line import TcpLine
 from edge_agent.tuned_line import TunedLine
+from edge_agent.unheard import Unheard
 from protocols.dlms.hdlc.negotiation import LinkLimits
 from protocols.dlms.hdlc.primary import HdlcParameters
 from protocols.dlms.wrapper import WrapperParameters
@@ -53,11 +54,17 @@ class OpenLine:
         self.close = close
 
 
-async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None, learned: Path | None = None) -> OpenLine:
+async def open_line(
+    bus: BusConfig,
+    counters: Path,
+    tap: Tap | None = None,
+    learned: Path | None = None,
+    unheard: Unheard | None = None,
+) -> OpenLine:
     """Return the open line of ``bus``; raise :class:`edge_agent.failures.LineLostError` if it can't be opened.
 
     Invocation counters are kept in the directory ``counters``, what is learned of the meters in ``learned``; ``tap``
-    hears all that comes on a serial line.
+    hears all that comes on a serial line; ``unheard`` knows what was asked there before.
     """
     kept = Learned(bus, learned)
     if isinstance(bus.place, TcpPlace):
@@ -71,7 +78,8 @@ async def open_line(bus: BusConfig, counters: Path, tap: Tap | None = None, lear
         tuned = TunedLine(serial, meter.line)
         if meter.model.protocol is Language.MODBUS:
             if meter.line not in links:
-                links[meter.line] = RtuLink(tuned, bus.reply_timeout_s)
+                asked = None if unheard is None else unheard.lengths(meter.line, bus.reply_timeout_s)
+                links[meter.line] = RtuLink(tuned, bus.reply_timeout_s, asked)
             link = links[meter.line]
             meters[meter.id] = _modbus(meter, link, kept)
         elif meter.model.protocol is Language.IEC62056_21:

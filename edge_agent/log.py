@@ -57,12 +57,16 @@ class Recurring:
 
 
 def format_event(event: str, fields: dict[str, object]) -> str:
-    """Return the line of ``event``; values with spaces, quotes or equal signs are quoted."""
+    """Return the line of ``event``; values with spaces, quotes or equal signs are quoted, control characters escaped.
+
+    What a meter or a broker has said may hold some; raw they would break the line or command the terminal.
+    """
     words = [event]
     for key, value in fields.items():
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
-        if not text or any(each in text for each in ' "=\n'):
-            text = '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+        if not text or not text.isprintable() or any(each in text for each in ' "='):
+            text = text.replace("\\", "\\\\").replace('"', '\\"')
+            text = '"' + "".join(each if each.isprintable() else repr(each)[1:-1] for each in text) + '"'
         words.append(f"{key}={text}")
     return " ".join(words)
 

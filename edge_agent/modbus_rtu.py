@@ -12,7 +12,9 @@ comes. Hence:
   same length. One that would have it is lengthened (:mod:`edge_agent.lengths`). Where the meter refuses that, it is not
   asked while a late answer may come, and after an answer ``reply_timeout`` is waited for its double. The same question
   may be asked at any time: its answer is the same registers;
-* a refusal that may be another question's, late or doubled, counts when it has come three times.
+* a refusal that may be another question's, late or doubled, counts when it has come three times;
+* what was asked is remembered over the loss of the line, and as far as need be over the process's end
+  (:mod:`edge_agent.unheard`).
 """
 
 import asyncio
@@ -37,8 +39,14 @@ class RtuLink:
     """Asks one question at a time on a line that it owns."""
 
     def __init__(
-        self, line: SerialLine | TunedLine, reply_timeout_s: float, *, late_answer_s: float = LATE_ANSWER_S
+        self,
+        line: SerialLine | TunedLine,
+        reply_timeout_s: float,
+        lengths: Lengths | None = None,
+        *,
+        late_answer_s: float = LATE_ANSWER_S,
     ) -> None:
+        """Take ``lengths`` from whoever had this line open before, for its answers may still come."""
         settings = line.settings
         self.cost: LineCost = line_cost(settings)
         self.turnaround_us: float | None = None
@@ -50,7 +58,7 @@ class RtuLink:
         self._silence_s = self.cost.silence_us / 1e6 if settings.paced else 0.0
         self._client = RtuClient()
         self._loop = asyncio.get_running_loop()
-        self._lengths = Lengths(late_answer_s)
+        self._lengths = Lengths(late_answer_s) if lengths is None else lengths
         self._left_alone_until: dict[int, float] = {}
 
     async def exchange(self, request: Request, *, probe: bool = False, patience_s: float | None = None) -> Reply:
@@ -88,16 +96,17 @@ class RtuLink:
         frame = self._client.send(request)
         await self._line.keep_silence(self._silence_s)
         self._line.discard()
-        await self._line.write(frame)
-        self._lengths.note(request, self._loop.time())
         characters = len(frame) + FRAME_OVERHEAD_OCTETS + request.reply_octets_max
         characters_s = characters * self._line.settings.character_s
         patience_s = min(self._reply_timeout_s, patience_s or self._reply_timeout_s)
-        asked_at = self._loop.time()
-        answered_by = asked_at + characters_s + patience_s
-        given_up_at = answered_by if probe else answered_by + self._reply_timeout_s
         self.turnaround_us = None
+        asked_at = answered_by = given_up_at = self._loop.time()
         try:
+            await self._line.write(frame)
+            asked_at = self._loop.time()
+            self._lengths.note(request, asked_at)
+            answered_by = asked_at + characters_s + patience_s
+            given_up_at = answered_by if probe else answered_by + self._reply_timeout_s
             reply = await self._receive(given_up_at)
             self._lengths.note(request, self._loop.time())
             if isinstance(reply, RegistersReply):  # others have no length that is known beforehand
@@ -112,6 +121,9 @@ class RtuLink:
             self._note_unanswered(request, answered_by)
             await self._drain(given_up_at)
             raise
+        except BaseException:  # the line is lost, or the task is ended: the meter may answer all the same
+            self._note_unanswered(request, answered_by)
+            raise
 
     def free_at(self, request: Request) -> float:
         """Return the loop's time from when on ``request`` can be asked without waiting for what may still come."""
@@ -121,6 +133,11 @@ class RtuLink:
         if self._lengths.rival(asked, now_s) is None:
             return free_s
         return max(free_s, self._lengths.doubled_until(asked, self._reply_timeout_s))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all that was asked was answered, or can be no more."""
+        return self._lengths.quiet_at(0.0) <= self._loop.time()
 
     def close(self) -> None:
         """Close the line."""

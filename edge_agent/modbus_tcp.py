@@ -40,7 +40,10 @@ class TcpLink:
     ) -> Reply:
         """Return the answer to ``request``; raise as :meth:`edge_agent.modbus_rtu.RtuLink.exchange` does."""
         if not self._client.connected and not await self._client.connect():
-            raise LineLostError(f"{self._place}: no connection")
+            raise LineLostError(
+                f"{self._place}: no connection; is the device on, is this its Modbus port (502 mostly), does another "
+                "master hold the only connection that it allows?"
+            )
         began_s = self._loop.time()
         try:
             answer: ModbusPDU = await self._ask(request)

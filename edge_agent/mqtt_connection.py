@@ -141,6 +141,7 @@ class MqttConnection:
             await self._client.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
             raise _translated(error) from error
+        _heed_cancellation()
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with quality of service 1; return at the acknowledgement."""
@@ -148,6 +149,7 @@ class MqttConnection:
             await self._client.publish(topic, payload, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise _translated(error) from error
+        _heed_cancellation()
 
     async def messages(self) -> AsyncIterator[Letter]:
         """Yield what comes."""
@@ -157,6 +159,16 @@ class MqttConnection:
                 yield Letter(str(message.topic), payload if isinstance(payload, bytes) else b"")
         except aiomqtt.MqttError as error:
             raise _translated(error) from error
+
+
+def _heed_cancellation() -> None:
+    """Raise what aiomqtt forgets, or a publisher that is told to stop goes on for ever.
+
+    It waits by ``asyncio.wait_for``, which until Python 3.12 drops a cancellation that comes with what is waited for.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _translated(error: Exception) -> BrokerLostError:

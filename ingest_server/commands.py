@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingest_server.civil_date import civil_date
+from ingest_server.civil_date import check_days, civil_date
 from ingest_server.commands_conflicts import add_conflicts_arguments, conflicts
 from ingest_server.commands_events import add_events_arguments, events
 from ingest_server.commands_policies import add_policies_arguments, policies
@@ -112,6 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _top(arguments: argparse.Namespace) -> int:
     from ingest_server.top import show
 
+    if arguments.seconds is not None and arguments.seconds < 1:
+        raise UsageError(f"--seconds {arguments.seconds}: expected 1 or more; without it until Ctrl-C")
     return show(arguments.metrics_port, arguments.seconds)
 
 
@@ -162,8 +164,9 @@ def _days(arguments: argparse.Namespace, now: datetime) -> tuple[date, date]:
 
     last_on = arguments.last_on or (now + CIVIL_OFFSET).date()
     first_on = arguments.first_on or last_on - timedelta(days=6)
-    if not 0 <= (last_on - first_on).days < DAYS_MAX:
-        raise UsageError(f"--from {first_on} --to {last_on}: expected 1 to {DAYS_MAX} days, the first before the last")
+    check_days(first_on, last_on)
+    if (last_on - first_on).days >= DAYS_MAX:
+        raise UsageError(f"--from {first_on} --to {last_on}: expected at most {DAYS_MAX} days")
     return first_on, last_on
 
 
@@ -185,12 +188,19 @@ def _gaps(arguments: argparse.Namespace) -> int:
         for gap in gaps:
             print(
                 f"{gap.gateway} {gap.meter} {gap.obis}: {gap.intervals} missing from {gap.first_at:%Y-%m-%dT%H:%MZ} "
-                f"to {gap.end_at:%Y-%m-%dT%H:%MZ}, for {gap.age}"
+                f"to {gap.end_at:%Y-%m-%dT%H:%MZ}, for {_age(gap.age)}"
             )
         for each in sequences:
             print(f"{each.gateway} spool {each.generation}: batches {each.first} to {each.last} never came")
         print(f"{len(gaps)} gaps in readings, {len(sequences)} in sequences")
     return 1 if gaps or sequences else 0
+
+
+def _age(age: timedelta) -> str:
+    """Return days, hours and minutes: more of it nobody can know, for a reading is due within its interval."""
+    hours, minutes = divmod(int(age.total_seconds()) // 60, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"
 
 
 def _completeness(arguments: argparse.Namespace) -> int:
@@ -203,6 +213,8 @@ def _completeness(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**each._asdict(), "share": each.share} for each in sums]))
         return 0
+    if not sums:
+        print("no reading is expected of these days: no meter hung anywhere, or was registered, before their end")
     for each in sums:
         print(f"{each.name:30} {each.found:10} of {each.expected:10} {each.share * 100:8.3f} %")
     return 0

@@ -5,15 +5,14 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ingest_server.civil_date import civil_date
+from ingest_server.civil_date import check_days, civil_date
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from
-from protocols.errors import UsageError
+from ingest_server.newest import add_newest_argument, newest_from
 from protocols.telemetry.event import EventKind
 
 if TYPE_CHECKING:
     from ingest_server.database.events import Event
 
-NEWEST, NEWEST_MAX = 200, 100_000
 DAYS = 7
 
 
@@ -32,9 +31,7 @@ def add_events_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="last civil day (default: whatever is told, a clock that is ahead included)",
     )
-    parser.add_argument(
-        "--newest", type=int, default=NEWEST, metavar="N", help="list at most so many (default: %(default)s)"
-    )
+    add_newest_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_dsn_arguments(parser)
 
@@ -42,16 +39,16 @@ def add_events_arguments(parser: argparse.ArgumentParser) -> None:
 def events(arguments: argparse.Namespace) -> int:
     """List events, the newest first; the status is 0."""
     from ingest_server.database.events import Asked, select_events
-    from ingest_server.database.readings import check_gateway
+    from ingest_server.database.readings import check_gateway, check_meter
 
-    if not 0 < arguments.newest <= NEWEST_MAX:
-        raise UsageError(f"--newest {arguments.newest}: expected 1 to {NEWEST_MAX}")
+    newest = newest_from(arguments)
     from_at, to_at = _span(arguments.first_on, arguments.last_on, datetime.now(UTC))
     asked = Asked(from_at, to_at, arguments.gateway, arguments.meter, arguments.kind)
     with connect(dsn_from(arguments)) as connection:
         check_gateway(connection, arguments.gateway)
-        rows = select_events(connection, asked, arguments.newest + 1)
-    more, rows = len(rows) > arguments.newest, rows[: arguments.newest]
+        check_meter(connection, arguments.meter)
+        rows = select_events(connection, asked, newest + 1)
+    more, rows = len(rows) > newest, rows[:newest]
     if arguments.json:
         print(json.dumps({"events": [_shown(each) for each in rows], "more": more}, ensure_ascii=False))
         return 0
@@ -65,11 +62,8 @@ def _span(first_on: date | None, last_on: date | None, now: datetime) -> tuple[d
     """Return both instants of the civil days asked for; without a last day there is no end."""
     from ingest_server.database.completeness import CIVIL_OFFSET
 
+    check_days(first_on, last_on)
     first_on = first_on or (last_on or (now + CIVIL_OFFSET).date()) - timedelta(days=DAYS - 1)
-    if last_on is not None and last_on < first_on:
-        raise UsageError(f"--from {first_on} --to {last_on}: expected the first day before the last")
-    if last_on == date.max or first_on == date.min:
-        raise UsageError(f"--from {first_on} --to {last_on}: no meter is that old; name days near the readings'")
 
     def begin_of(day: date) -> datetime:
         return datetime(day.year, day.month, day.day, tzinfo=UTC) - CIVIL_OFFSET

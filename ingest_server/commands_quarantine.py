@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from
+from ingest_server.newest import add_newest_argument, newest_from
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def add_quarantine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gateway", metavar="ID", help="only what came in this one's topics")
     parser.add_argument("--kind", choices=KINDS, help="only what was refused for this")
-    parser.add_argument(
-        "--newest", type=int, default=NEWEST, metavar="N", help="list at most so many (default: %(default)s)"
-    )
+    add_newest_argument(parser, NEWEST)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_dsn_arguments(parser)
 
@@ -67,8 +66,7 @@ def quarantine(arguments: argparse.Namespace) -> int:
     numbers = arguments.forget or ([] if arguments.payload is None else [arguments.payload])
     if not all(0 < number <= NUMBER_MAX for number in numbers):
         raise UsageError("--payload, --forget: expected numbers from 1 on, as `congto ingest quarantine` lists them")
-    if not 0 < arguments.newest <= NUMBER_MAX:
-        raise UsageError(f"--newest {arguments.newest}: expected 1 or more")
+    newest = newest_from(arguments)
     chosen = Choice(arguments.gateway, arguments.kind)
     if arguments.forget_all and chosen == Choice():
         raise UsageError("--forget-all: expected --gateway, --kind or both with it, for what is deleted is gone")
@@ -79,7 +77,7 @@ def quarantine(arguments: argparse.Namespace) -> int:
         if arguments.forget is not None or arguments.forget_all or arguments.clear_given_up:
             print(_change(connection, arguments, chosen))
             return 0
-        rows, together = kept(connection, chosen, arguments.newest), size(connection, chosen)
+        rows, together = kept(connection, chosen, newest), size(connection, chosen)
         filled = groups(connection, chosen)
     if arguments.json:
         shown = [{**each._asdict(), "first_at": str(each.first_at), "last_at": str(each.last_at)} for each in rows]

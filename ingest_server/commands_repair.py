@@ -61,6 +61,7 @@ def clocks(arguments: argparse.Namespace) -> int:
         print(json.dumps([dict(zip(keys, (*row[:3], row[3].isoformat()), strict=True)) for row in rows]))
     else:
         for what, name, ahead_ms, told_at in rows:
-            print(f"{what} {name}: {abs(ahead_ms) / 1000:g} s {'ahead' if ahead_ms > 0 else 'behind'}, at {told_at}")
+            way, at = "ahead" if ahead_ms > 0 else "behind", f"{told_at:%Y-%m-%dT%H:%M:%SZ}"
+            print(f"{what} {name}: {abs(ahead_ms) / 1000:g} s {way}, at {at}")
         print(f"{len(rows)} clocks are off by more than {arguments.limit:g} s")
     return 1 if rows else 0

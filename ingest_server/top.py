@@ -1,5 +1,6 @@
 """``congto ingest top``: what a running ingest does, second by second, from its own metrics."""
 
+import http.client
 import itertools
 import json
 import time
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from ingest_server.pipeline.metrics import parse_metrics
 from ingest_server.pipeline.observer import LOOPBACK
-from protocols.errors import UnavailableError
+from protocols.errors import UnavailableError, UsageError
 
 ANSWER_S_MAX = 5.0
 EVERY_S = 1.0
@@ -61,12 +62,27 @@ def make_table(before: dict[str, float], now: dict[str, float], took_s: float, r
 
 
 def _metrics(port: int) -> dict[str, float]:
-    return parse_metrics(_get(port, "metrics"))
+    try:
+        found = parse_metrics(_get(port, "metrics"))
+    except ValueError as error:
+        raise _other_program(port) from error
+    if not found.keys() >= {*RATES.values(), "store_seconds_total", "inbox_messages"}:
+        raise _other_program(port)
+    return found
 
 
 def _health(port: int) -> tuple[bool, list[str]]:
-    said = json.loads(_get(port, "health"))
-    return said["healthy"], said["reasons"]
+    try:
+        said = json.loads(_get(port, "health"))
+        return said["healthy"], said["reasons"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise _other_program(port) from error
+
+
+def _other_program(port: int) -> UsageError:
+    return UsageError(
+        f"--metrics-port {port}: something else answers there; expected the port that `congto ingest run` was given"
+    )
 
 
 def _get(port: int, what: str) -> str:
@@ -77,6 +93,8 @@ def _get(port: int, what: str) -> str:
     except urllib.error.HTTPError as answered:
         with answered:
             return answered.read().decode()
+    except http.client.HTTPException as error:
+        raise _other_program(port) from error
     except OSError as error:
         raise UnavailableError(
             f"nothing answers on {LOOPBACK}:{port}: {error}; start `congto ingest run --metrics-port {port}`"

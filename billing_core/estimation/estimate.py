@@ -21,6 +21,7 @@ from billing_core.estimation.counted import counted_around
 from billing_core.estimation.gaps import Gaps, Proposal, find_gaps
 from billing_core.estimation.like_days import e2_like_days
 from billing_core.estimation.provenance import SCALED, Method, Quality, Reason
+from billing_core.estimation.straight_line import e1_linear
 from billing_core.rounding import Int64Array
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import BoolArray
@@ -30,7 +31,7 @@ from billing_core.validation.validate import MeterData, Validation, validate
 
 ORDER: tuple[tuple[Method, Callable[[Context, Gaps], Proposal]], ...] = (
     (Method.E0_CHECK_METER, methods.e0_check_meter),
-    (Method.E1_LINEAR, methods.e1_linear),
+    (Method.E1_LINEAR, e1_linear),
     (Method.E2_NEAREST_DAYS, e2_like_days),
     (Method.E3_FIXED_DAY, methods.e3_fixed_day),
     (Method.E4_LAST_YEAR, methods.e4_last_year),
@@ -103,12 +104,13 @@ def _first_that_applies(context: Context, gaps: Gaps) -> tuple[Int64Array, NDArr
     value = np.zeros(gaps.slot.shape, dtype=np.int64)
     chosen = np.zeros(gaps.slot.shape, dtype=np.int8)
     for method, propose in ORDER:
-        if (chosen != 0).all():
+        left = np.flatnonzero(chosen == 0)
+        if not left.size:
             break
-        proposal = propose(context, gaps)
-        take = proposal.applies & (chosen == 0)
-        value = np.where(take, proposal.energy_wh, value)
-        chosen[take] = method
+        proposal = propose(context, gaps.only(left))
+        taken = left[proposal.applies]
+        value[taken] = proposal.energy_wh[proposal.applies]
+        chosen[taken] = method
     if context.night is not None:
         night = np.broadcast_to(context.night, context.intervals.energy_wh.shape)[gaps.meter, gaps.slot]
         value = np.where(night & np.isin(chosen, SCALED), 0, value)

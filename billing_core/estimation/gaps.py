@@ -3,7 +3,7 @@
 Methods work on whole gaps or on whole parts, many at once, so that one gap is not patched from several methods.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,11 @@ class Gaps:
     gap_length: NDArray[np.int64]  # [gaps]
     part_meter: NDArray[np.int64]  # [parts]
     part_day: NDArray[np.int64]  # [parts]
+
+    def only(self, places: NDArray[np.int64]) -> "Gaps":
+        """Return some of the slots, of whole gaps; gaps and parts keep their numbers."""
+        columns = {name: getattr(self, name)[places] for name in ("meter", "slot", "gap", "part")}
+        return replace(self, **columns)
 
 
 class Proposal(NamedTuple):

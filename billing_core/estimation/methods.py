@@ -1,6 +1,6 @@
-"""The methods E0, E1 and E3 to E8. Each returns values for the slots of gaps, and for which of them it has any.
+"""The methods E0 and E3 to E8. Each returns values for the slots of gaps, and for which of them it has any.
 
-E2 is in :mod:`billing_core.estimation.like_days`.
+E1 is in :mod:`billing_core.estimation.straight_line`, E2 in :mod:`billing_core.estimation.like_days`.
 """
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from billing_core.estimation.context import Context
 from billing_core.estimation.gaps import Gaps, Proposal, nothing, usable_days, whole_gaps
 
-LINEAR_HOURS_MAX = 2  # longer gaps are not straight; see the source in validation's parameters.toml
 TEMPERATURE_DAYS_LEAST = 14
 TEMPERATURE_FIT_LEAST = 0.5  # r²
 COOLING_BASE_DC = 240  # 24.0 °C: above it air conditioners run
@@ -21,26 +20,6 @@ def e0_check_meter(context: Context, gaps: Gaps) -> Proposal:
         return nothing(gaps)
     place = gaps.meter, gaps.slot
     return Proposal(context.check_wh[place], whole_gaps(gaps, context.check_valid[place]))
-
-
-def e1_linear(context: Context, gaps: Gaps) -> Proposal:
-    """Draw a straight line between both ends: short gaps, actual ends, no power failure, no sunrise or sunset."""
-    slots, per_day = context.intervals.energy_wh.shape[1], context.intervals.slots_per_day
-    start, length = gaps.gap_start[gaps.gap], gaps.gap_length[gaps.gap]
-    before, after = start - 1, start + length
-    applies = (length * 24 <= LINEAR_HOURS_MAX * per_day) & (before >= 0) & (after < slots)
-    left, right = before.clip(0), after.clip(0, slots - 1)
-    for day in (left // per_day, right // per_day):
-        applies &= ~context.outage[gaps.meter, day]
-    if context.night is not None:
-        night = np.broadcast_to(context.night, context.intervals.energy_wh.shape)
-        for end in (left, right):  # dark at the one end and light at the other, or in between: the sun rose or set
-            applies &= night[gaps.meter, end] == night[gaps.meter, gaps.slot]
-        applies = whole_gaps(gaps, applies)
-    low, high = context.intervals.energy_wh[gaps.meter, left], context.intervals.energy_wh[gaps.meter, right]
-    step = gaps.slot - before
-    value = low + (2 * (high - low) * step + length + 1) // (2 * (length + 1))  # rounded half up
-    return Proposal(np.where(applies, value, 0), applies)
 
 
 def e3_fixed_day(context: Context, gaps: Gaps) -> Proposal:

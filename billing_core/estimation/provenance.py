@@ -55,3 +55,16 @@ SCALED = (
     Method.E7_CLASS_PROFILE,
 )
 """Methods whose values are scaled to the registers; a check meter's and an agreed value stand as they are."""
+
+METHOD_VERSIONS: dict[Method, int] = {
+    Method.E0_CHECK_METER: 1,
+    Method.E1_LINEAR: 2,  # 2: drawn where lines have served the meter, as steep as they have
+    Method.E2_NEAREST_DAYS: 3,  # 2: the middle of like days; 3: as sharp as the meter's own days support
+    Method.E3_FIXED_DAY: 1,
+    Method.E4_LAST_YEAR: 1,
+    Method.E5_TEMPERATURE: 1,
+    Method.E6_AVERAGE_DAY: 1,
+    Method.E7_CLASS_PROFILE: 1,
+    Method.E8_AGREED: 1,
+}
+"""Counts the changes of what a method proposes. What was proposed before stays: a bill rests on stored readings."""

@@ -13,6 +13,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.estimation.provenance import METHOD_VERSIONS
 from billing_core.rounding import Int64Array
 from billing_core.tariff_entries import take_text
 from billing_core.validation.catalogue import RULES
@@ -129,7 +130,8 @@ def columns_on(
 
 
 def rule_set_hash(sets: Sequence[ParameterSet], day: date) -> str:
-    """Return what names the rules and parameters in force on a day: versions of a series carry it."""
+    """Return what names the rules, methods and parameters in force on a day: versions of a series carry it."""
     in_force = max((each for each in sets if each.effective_on <= day), key=lambda each: each.effective_on)
     text = repr([(rule.id, rule.version) for rule in RULES.values()]) + repr(sorted(in_force.values.items()))
+    text += repr([(method.name, version) for method, version in METHOD_VERSIONS.items()])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -24,6 +24,7 @@ BUSINESS_TOP = ("ge22", "22_110", "ge110")
 PEOPLE_PER_HOUSEHOLD = 4
 PLANNED_DAYS_MAX = 62
 SINGLE_PRICE = ("hospital_school", "lighting_admin")
+LIVING = ("residential", "prepaid")  # what is used for neither production nor business nor services
 
 
 def exact_bill(use: Use) -> ExactBill:
@@ -368,6 +369,8 @@ def _power_factor(use: Use, energy: Fraction) -> Fraction | None:
 
 def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, Any]) -> int:
     """Return the surcharge for reactive energy."""
+    if use.category in LIVING:
+        return 0
     rules = [rule for rule in table["table"] if rule["effective_on"] <= use.end_on]
     if cosphi is None or not rules or cosphi * 100 >= rules[-1]["required_percent"]:
         return 0

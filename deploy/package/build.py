@@ -36,6 +36,11 @@ GATEWAY = ("aiomqtt", "cffi", "cryptography", "markdown-it-py", "mdurl", "paho-m
 DEPENDS = ("adduser", "ca-certificates")
 CONFFILES = ("/etc/congto/agent.env", "/etc/congto/agent.toml")
 SCRIPTS = ("postinst", "prerm", "postrm")
+# What the guide and the configuration's contract lead to, so that an installer without a network has it all.
+DOCUMENTS = ("guides/gateway", "guides/meter-model", "guides/dlms", "contracts/agent-configuration", "contracts/world",
+             "meter-models", "dlms-support")  # fmt: skip
+LINK = re.compile(r"\]\((?:\.\./|[a-z]+/)*([\w-]+\.md)")  # in the package they lie in one directory
+SCHEMA = re.compile(r"\]\((?:\.\./)+(protocols/[\w./-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +128,24 @@ def _install_congto(library: Path, work: Path) -> None:
 
 
 def _lay_out(root: Path) -> None:
-    """Put the command, the unit, the configuration and the guide into their places."""
+    """Put the command, the unit, the configuration and the documents into their places."""
     for source, place, mode in (
         (PARTS / "congto", "usr/bin/congto", 0o755),
         (PARTS / "agent.toml", "etc/congto/agent.toml", 0o640),
         (PARTS / "agent.env", "etc/congto/agent.env", 0o640),
         (ROOT / "deploy/systemd/congto-agent.service", "usr/lib/systemd/system/congto-agent.service", 0o644),
-        (ROOT / "docs/guides/gateway.md", f"usr/share/doc/{NAME}/gateway.md", 0o644),
-        (ROOT / "docs/contracts/agent-configuration.md", f"usr/share/doc/{NAME}/agent-configuration.md", 0o644),
         (ROOT / "LICENSE", f"usr/share/doc/{NAME}/copyright", 0o644),
     ):
         path = root / place
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, path)
         path.chmod(mode)
+    for name in DOCUMENTS:
+        source = ROOT / f"docs/{name}.md"
+        text = LINK.sub(r"](\1", SCHEMA.sub(rf"](/{LIBRARY}/\1", source.read_text(encoding="utf-8")))
+        path = root / f"usr/share/doc/{NAME}" / source.name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
 
 
 def _write_control(root: Path, architecture: str, chosen: Architecture, python: str) -> None:

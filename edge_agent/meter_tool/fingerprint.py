@@ -2,6 +2,8 @@
 
 A model with an identification code is recognised by it. For the others there is only plausibility: the measurement
 that their identity names lies where it should, and the more of their registers answer with values, the better they fit.
+Of two that fit alike the one with more live registers comes first: makers' smaller meters have a part of the larger
+ones' table, and a larger one's first part is no smaller meter.
 """
 
 from collections.abc import Iterable
@@ -30,7 +32,7 @@ WORD_LETTERS_MIN = 4  # of a maker's name, to be found in a model's
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model, and the parts of its registers that answer with values and with other values than zero.
+    """A model, the part of its measurements that answer with values, and how many with other values than zero.
 
     ``certain`` says that a code or the meter's own words name it. Registers that a meter does not have are often zero.
     """
@@ -38,7 +40,7 @@ class Candidate:
     model: MeterModel
     certain: bool
     fits: float
-    lives: float
+    lives: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ async def fingerprint(link: Link, unit: int, models: Iterable[MeterModel]) -> Fi
     for model in (named or chosen)[:TRIED_MAX]:
         values = [each.value for each in values_of(await read_meter(link, unit, model, model.measurements, tries=1))]
         fits = sum(each is not None for each in values) / len(model.measurements)
-        lives = sum(bool(each) for each in values) / len(model.measurements)
+        lives = sum(bool(each) for each in values)
         if fits > 0:
             candidates.append(Candidate(model, bool(by_code or named), fits, lives))
-    candidates.sort(key=lambda each: (-each.fits, -each.lives, -len(each.model.measurements), each.model.key))
+    candidates.sort(key=lambda each: (-each.fits, -each.lives, len(each.model.measurements), each.model.key))
     return Fingerprint(words, tuple(candidates))
 
 

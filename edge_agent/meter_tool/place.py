@@ -1,12 +1,17 @@
 """Where a meter is reached, serial or TCP, and what to do when that place can't be opened."""
 
 import argparse
+import asyncio
+import logging
 import re
+import sys
+import time
 from pathlib import Path
 
 from edge_agent.failures import LineLostError
 from edge_agent.modbus_meter import Link
 from edge_agent.modbus_rtu import RtuLink
+from edge_agent.port_use import leave_quiet, owed_s
 from edge_agent.serial_line import LineSettings, SerialLine
 from protocols.errors import UnavailableError, UsageError
 
@@ -45,7 +50,27 @@ def open_link(tcp: str | None, settings: LineSettings, reply_timeout_s: float) -
         return RtuLink(open_port(settings), reply_timeout_s)
     from edge_agent.modbus_tcp import TcpLink  # noqa: PLC0415, pymodbus is not needed on a serial line
 
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it reports what we report
     return TcpLink(*parse_place(tcp), reply_timeout_s)
+
+
+async def hear_out(port: str) -> None:
+    """Wait for as long as an answer may come on ``port`` to what another program has asked; say so."""
+    left_s = owed_s(port, time.time())
+    if left_s > 0:
+        print(
+            f"{port}: somebody has asked there a moment ago, and an answer may still come: {left_s:.0f} s …",
+            file=sys.stderr,
+            flush=True,
+        )
+        await asyncio.sleep(left_s)
+
+
+def close_link(link: Link, port: str | None) -> None:
+    """Close a link; a port on which all was answered is left as a quiet one."""
+    if port is not None and isinstance(link, RtuLink) and link.is_quiet:
+        leave_quiet(port)
+    link.close()
 
 
 def _cure(port: str, reason: str) -> str:

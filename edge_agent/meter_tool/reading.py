@@ -41,7 +41,8 @@ class Value:
 def wanted_of(model: MeterModel, groups: Sequence[str], keys: Sequence[str]) -> tuple[Measurement, ...]:
     """Return the measurements of a Modbus model that are asked for; raise :class:`UsageError`."""
     if model.protocol is not Protocol.MODBUS:
-        raise UsageError(f"model {model.key} speaks {model.protocol.value}: use `congto dlms read` for it")
+        tool = "dlms" if model.protocol is Protocol.DLMS else "iec62056-21"
+        raise UsageError(f"model {model.key} speaks {model.protocol.value}: use `congto {tool} read` for it")
     known = {each.key: each for each in model.measurements}
     for key in keys:
         if key not in known:

@@ -74,13 +74,21 @@ class _Passing:
         self._silence_s = serial_cost(settings.baud, settings.bits_per_character, 0).silence_us / 1e6
 
     async def over(self, units: tuple[int, ...]) -> None:
+        due_s = self._loop.time()
         for place, unit in enumerate(units):
             if unit in self._known:
                 continue
-            octets = await self._ask(unit, self._pass.window_s)
+            due_s += self._pass.probe_s
+            octets = await self._ask(unit, self._window_s(due_s))
             if octets:
                 await self._go_back(units[max(0, place - self._back) : place + 1][::-1], octets)
+                due_s = self._loop.time()  # that takes what it takes
         await self._listen_for_late_ones(units)
+
+    def _window_s(self, due_s: float) -> float:
+        """Return how long to wait for an answer, for the next question to begin when it is due."""
+        left_s = due_s - self._loop.time() - self._pass.request_s
+        return min(self._pass.window_s, max(self._pass.window_min_s, left_s))
 
     async def _ask(self, unit: int, window_s: float) -> bytes:
         """Ask one unit; return what is heard, if an octet comes within the window."""

@@ -18,7 +18,15 @@ from rich.table import Table
 
 from edge_agent.dlms_tool import screen
 from edge_agent.meter_tool.explain import Piece, explain_reply, explain_request
-from edge_agent.meter_tool.place import BAUD_MAX, BAUD_MIN, PARITIES, add_place_arguments, open_link
+from edge_agent.meter_tool.place import (
+    BAUD_MAX,
+    BAUD_MIN,
+    PARITIES,
+    add_place_arguments,
+    close_link,
+    hear_out,
+    open_link,
+)
 from edge_agent.meter_tool.reading import Exchange, Value, in_unit, read_meter, registers_of, values_of, wanted_of
 from edge_agent.modbus_meter import Link
 from edge_agent.serial_line import LineSettings
@@ -175,15 +183,18 @@ def _asked(
         try:
             yield link, model, wanted, loop
         finally:
-            loop.run(_close(link))
+            loop.run(_close(link, arguments.serial))
 
 
 async def _open(tcp: str | None, settings: LineSettings, timeout_s: float) -> Link:
-    return open_link(tcp, settings, timeout_s)
+    link = open_link(tcp, settings, timeout_s)
+    if tcp is None:
+        await hear_out(settings.port)
+    return link
 
 
-async def _close(link: Link) -> None:
-    link.close()
+async def _close(link: Link, port: str | None) -> None:
+    close_link(link, port)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_agent.model_tool.frames import check_frame
 from edge_agent.model_tool.listing import add_models_argument
+from edge_agent.model_tool.skeleton import left_of
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model, model_keys, read_model_file
 from protocols.meters.counters import ENERGY, counter_of
@@ -68,6 +69,8 @@ def examine(model: MeterModel) -> Iterator[Finding]:
             quirks_of(model.dlms.quirks, f"{model.key}.toml: dlms.quirks")
         except UsageError as error:
             yield Finding(True, str(error))
+    if left := left_of(model):
+        yield Finding(False, f"{', '.join(left)}: as congto model new wrote it; say which meter this is and where from")
     if not model.frames:
         yield Finding(False, "no frames: nothing shows that the table is read as it is meant")
     elif all(frame.origin == "constructed" for frame in model.frames):
@@ -104,6 +107,8 @@ def _energies(model: MeterModel) -> Iterator[Finding]:
             yield Finding(True, f"{each.key}: 16 bits begin again too often to be billed")
     counter = next((found for each in energies if (found := counter_of(model, each))), None)
     if model.protocol is Protocol.MODBUS and counter is not None and counter.slope_max_w is None:
-        yield Finding(False, "[counters] power_max_w is not known: an impossible rise can't be told")
+        yield Finding(
+            False, "[counters] power_max_w is not known: an impossible rise can't be told unless agent.toml says it"
+        )
     if any(isinstance(each.at, ModbusRegister) and each.at.type is RegisterType.FLOAT32 for each in energies):
         yield Finding(False, "float32 energies: their step grows with the value (24 bits)")

@@ -47,6 +47,7 @@ def describe(model: MeterModel) -> Iterator[str]:
     yield from aligned([_HEAD, *(_row(each) for each in model.measurements)])
     yield ""
     yield from (f"{each.key}: {each.source}" for each in model.measurements if each.source != model.source)
+    yield from _entry(model)
     yield from _counters(model)
     if model.protocol is Protocol.MODBUS:
         yield from _questions(model)
@@ -55,6 +56,30 @@ def describe(model: MeterModel) -> Iterator[str]:
         for origin in ("captured", "vendor document", "constructed")
         if (count := sum(frame.origin == origin for frame in model.frames))
     )
+
+
+def _entry(model: MeterModel) -> Iterator[str]:
+    """Yield how a DLMS meter is entered, by what, and what it has beside its registers."""
+    settings = model.dlms
+    if settings is None:
+        return
+    ciphered = "" if settings.security == "none" else f", {settings.security} by suite {settings.suite}"
+    keys = []
+    if settings.mechanism == "high-ecdsa":
+        keys.append("signing keys")
+    elif settings.mechanism not in ("none", "high-gmac"):
+        keys.append("a secret (secret_env, secret_file or congto agent keys)")
+    if ciphered or settings.mechanism == "high-gmac":
+        keys.append("an encryption and an authentication key (congto agent keys)")
+    needs = f"; needs {', '.join(keys)}" if keys else ""
+    yield f"entered as client {settings.client_sap}, {settings.mechanism}{ciphered}{needs}"
+    if model.profile is not None:
+        minutes = model.profile.interval_ms // 60_000
+        yield f"load profile {model.profile.obis} each {minutes} min: holes are filled from it"
+    if settings.relay is not None:
+        yield f"relay {settings.relay}: can be switched by command"
+    if model.logs:
+        yield "event logs: " + ", ".join(f"{each.name} {each.obis}" for each in model.logs)
 
 
 _HEAD = ("measurement", "OBIS", "group", "where", "type", "unit")

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from protocols.errors import UsageError
 from protocols.meters.catalogue import KEY
+from protocols.meters.model import MeterModel
 
+NAME = "Maker and type as on the meter's plate"
+NOTE = "What an installer must know; where two sources disagree."
+SOURCE = "Maker, document, edition, page of"  # how each skeleton's source begins
 MODBUS = """\
 # Meter model {key}. Try it with: congto model test {key}.toml
 # Where you are not sure, say so in notes; a model that guesses bills somebody.
@@ -14,7 +18,7 @@ name = "Maker and type as on the meter's plate"
 version = 1            # count up when the table changes: readings name it
 protocol = "modbus"
 source = "Maker, document, edition, page of the register list; who else reads the same addresses"
-certainty = "public sources"  # "vendor document", "public sources" (several that agree) or "constructed"
+certainty = "constructed"  # until it is "vendor document" or "public sources" (several that agree)
 notes = ["What an installer must know; where two sources disagree."]
 # registers_per_read_max = 60  # if the meter's document allows fewer registers in one request than 125
 
@@ -74,7 +78,7 @@ name = "Maker and type as on the meter's plate"
 version = 1
 protocol = "dlms"
 source = "Maker, document, edition, page of the object list; or what congto dlms list showed, and of which firmware"
-certainty = "public sources"   # "vendor document", "public sources" (several that agree) or "constructed"
+certainty = "constructed"      # until it is "vendor document" or "public sources" (several that agree)
 notes = ["What an installer must know; where two sources disagree."]
 
 [serial]                       # as delivered
@@ -109,7 +113,36 @@ reply = "c4 01 c1 00 06 00 bc 61 4e"
 origin = "constructed"
 values = {{ import_active = 12_345_678 }}  # the number in the register, before its scaler
 """
-SKELETONS = {"modbus": MODBUS, "dlms": DLMS}
+IEC = """\
+# Meter model {key}, read out by IEC 62056-21. Try it with: congto model test {key}.toml
+name = "Maker and type as on the meter's plate"
+version = 1
+protocol = "iec62056_21"
+source = "Maker, document, edition, page of the readout; or what congto iec62056-21 read showed, and of which firmware"
+certainty = "constructed"      # until it is "vendor document" or "public sources" (several that agree)
+notes = ["What an installer must know; where two sources disagree."]
+
+[serial]
+baud = 9600                    # the fastest speed to agree on; the meter is signed on to at 300 baud
+parity = "E"                   # E is 7E1, as the standard has it; N for a meter that speaks 8N1
+stop_bits = 1
+
+[measurements.import_active]   # one table for each line of the readout that is wanted
+obis = "1.0.1.8.0"             # 1.8.0 in the readout
+unit = "kWh"                   # if the readout names no unit
+
+[measurements.voltage_l1]
+obis = "1.0.32.7.0"            # 32.7.0
+group = "instantaneous"        # read at its own interval; without this line: "billing"
+unit = "V"
+"""
+SKELETONS = {"modbus": MODBUS, "dlms": DLMS, "iec62056_21": IEC}
+
+
+def left_of(model: MeterModel) -> list[str]:
+    """Return the keys in which ``model`` still says what a skeleton does."""
+    found = {"name": model.name == NAME, "source": model.source.startswith(SOURCE), "notes": NOTE in model.notes}
+    return [key for key, left in found.items() if left]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -107,7 +107,8 @@ def prometheus(buses: Iterable[BusStatistics], spool: SpoolFigures, *, connected
 
     def add(name: str, value: float, **labels: str) -> None:
         words = ",".join(f'{key}="{label}"' for key, label in labels.items())  # identifiers need no escapes
-        samples[name].append(f"congto_agent_{name}{{{words}}} {value:g}" if words else f"congto_agent_{name} {value:g}")
+        number = repr(value) if isinstance(value, float) else str(int(value))  # all digits: a rate needs the last ones
+        samples[name].append(f"congto_agent_{name}{{{words}}} {number}" if words else f"congto_agent_{name} {number}")
 
     for bus in buses:
         add("bus_open", bus.line_open, bus=bus.bus)

@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def show(socket: Path, seconds: int | None, *, as_json: bool) -> int:
 def picture(before: Figures, now: Figures, took_s: float) -> Group:
     """Return buses, and the meters that do worst first; rates are since ``before``, ``took_s`` ago."""
     standing = now["configuration"]
-    buses = Table("bus", "line", "load", "meters", "silent", "a second", "answered", "timeouts", "CRC", "retries")
+    buses = _table(1, "bus", "line", "load", "meters", "silent", "a second", "answered", "timeouts", "CRC", "retries")
     asked = {each["bus"]: each["transactions"] for each in before["buses"]}
     for each in now["buses"]:
         rate = max(0, each["transactions"] - asked.get(each["bus"], 0)) / took_s
@@ -52,13 +53,14 @@ def picture(before: Figures, now: Figures, took_s: float) -> Group:
             _share(each),
             *(str(each[key]) for key in ("timeouts", "checksum_errors", "retries")),
         )
-    meters = Table("bus", "meter", "state", "answered", "p50", "p99", "timeouts", "CRC", "retries", "quarantine")
+    meters = _table(2, "bus", "meter", "state", "answered", "p50", "p99", "timeouts", "CRC", "retries", "quarantine")
+    closed = {each["bus"] for each in now["buses"] if not each["open"]}
     ordered = sorted(now["meters"], key=lambda each: (not each["silent"], -each["failures"], -each["timeouts"]))
     for each in ordered[:METERS_SHOWN]:
         meters.add_row(
             each["bus"],
             each["meter"],
-            "silent" if each["silent"] else "doubtful" if each["failures"] else "well",
+            _state(each, closed),
             _share(each),
             *(_milliseconds(each[f"latency_{key}_ms"]) for key in ("p50", "p99")),
             *(str(each[key]) for key in ("timeouts", "checksum_errors", "retries")),
@@ -70,6 +72,24 @@ def picture(before: Figures, now: Figures, took_s: float) -> Group:
     buses.title = "congto agent"
     buses.caption = f"configuration {standing['sha256']}, {standing['standing'].replace('_', ' ')}{reason}"
     return Group(buses, meters)
+
+
+def _table(names: int, *heads: str) -> Table:
+    """Return a table for 80 columns; the first ones are names, and what has no room is folded there."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True, title_style="bold", caption_justify="left")
+    for number, head in enumerate(heads):
+        if number < names:
+            table.add_column(head, overflow="fold")
+        else:
+            table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _state(meter: Figures, closed: Collection[str]) -> str:
+    """Return how a meter does; what it did before its line was lost says nothing of now."""
+    if meter["bus"] in closed:
+        return "no line"
+    return "silent" if meter["silent"] else "doubtful" if meter["failures"] else "well"
 
 
 def _share(row: Figures) -> str:

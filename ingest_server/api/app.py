@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from ingest_server.api import routes_bills, routes_events, routes_meters
+from ingest_server.api import routes_bills, routes_cases, routes_events, routes_meters
 from ingest_server.api.connections import Connections
 from ingest_server.api.door import Door
 from ingest_server.api.examples import JSON, example_of, problem_example
@@ -49,7 +49,7 @@ def create_app(connections: Connections, guard: Guard) -> ASGIApp:
     answer_with_problems(app)
     problem = {"model": ProblemShape, "description": "a problem"}
     refusals: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 404, 413, 414, 422, 503), problem)
-    for router in (routes_meters.router, routes_events.router, routes_bills.router):
+    for router in (routes_meters.router, routes_events.router, routes_bills.router, routes_cases.router):
         app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)], responses=refusals)
     app.include_router(_open_routes())
     schema = describe(app)

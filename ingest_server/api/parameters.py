@@ -171,6 +171,8 @@ class QuoteWords(BaseModel):
     demand_kw: Word | None = Field(None, description="highest half hour, two-component pilot")
     uses: Words | None = Field(None, description="other uses: CATEGORY=PERCENT or CATEGORY@VOLTAGE=PERCENT, …")
     quota_rounding: Word | None = Field(None, description="kwh or wh: to what tiers' widths are rounded")
+    plan_name: Word | None = Field(None, description="rate plan that was loaded, in force on the first day")
+    demand_before_kw: Word | None = Field(None, description="highest demand of the months the plan's ratchet reaches")
     language: Language = Field(Language.VI, description="language of the explanation")
 
 

@@ -8,6 +8,7 @@ from billing_core.explain import Language as Tongue
 from billing_core.explain import explain_line, line_name
 from billing_core.line import BillLine
 from billing_core.quote import quote
+from billing_core.request_plan import with_plan
 from billing_core.request_text import request_from_text
 from ingest_server.api.parameters import (
     LIMIT_DEFAULT,
@@ -26,6 +27,7 @@ from ingest_server.api.problems import not_found
 from ingest_server.api.shapes import BillDetail, BillShape, HoldShape, Page, QuoteShape
 from ingest_server.billing.explain import explain_bill
 from ingest_server.billing.period import Period
+from ingest_server.billing.rate_plans import rate_plans_named
 from ingest_server.billing.stored import list_bills, list_holds, load_bill
 
 router = APIRouter(prefix="/v1", tags=["bills"])
@@ -87,12 +89,18 @@ def list_holds_of_month(
 
 
 @router.get("/quote", response_model=QuoteShape, tags=["quote"])
-def get_quote(words: Annotated[QuoteWords, Query()]) -> Any:
+def get_quote(http: Request, words: Annotated[QuoteWords, Query()]) -> Any:
     """Say what an amount of energy costs, and why: the words of ``congto quote``, the same engine as the bills.
 
-    Both days are billed. ``explanation`` explains the lines in order, then the tax, then a purchase of solar energy.
+    Both days are billed. ``plan_name`` is one of the rate plans that were loaded with the registry. ``explanation``
+    explains the lines in order, then the tax, then a purchase of solar energy.
     """
-    answer = quote(request_from_text(words.model_dump(by_alias=True, exclude={"language"})))
+    request = request_from_text(words.model_dump(by_alias=True, exclude={"language", "plan_name", "demand_before_kw"}))
+    if words.plan_name is not None or words.demand_before_kw is not None:
+        with http.app.state.connections.take() as connection:
+            plans = rate_plans_named(connection, words.plan_name)
+        request = with_plan(request, plans, words.plan_name, words.demand_before_kw)
+    answer = quote(request)
     tongue = Tongue(words.language.value)
     lines = [*answer.lines, answer.vat_line, *([] if answer.purchase is None else [answer.purchase])]
     return {**answer.to_json(), "explanation": [explain_line(line, tongue) for line in lines]}

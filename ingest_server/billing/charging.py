@@ -84,6 +84,7 @@ def batch_of_points(
         settle_carry=terms.settle_carry[rows],
         solar=terms.solar[rows],
         reactive_varh=np.where(terms.reactive, used[:, REACTIVE], NOT_MEASURED)[rows],
+        exempt_surcharged=points.exempt_surcharged[rows],
         undeclared_rental=terms.undeclared_rental[rows],
         refused_three_rates=terms.refused_three_rates[rows],
         two_component=terms.two_component[rows],

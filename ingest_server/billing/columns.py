@@ -88,6 +88,12 @@ class Terms:
         """Return the terms as the database has them."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    @property
+    def plan_name(self) -> str | None:
+        """What the contract calls its rate plan; none without one."""
+        found = None if self.rate_plan is None else json.loads(self.rate_plan)
+        return found["name"] if isinstance(found, dict) else found
+
     def to_json(self) -> dict[str, Any]:
         """Return the terms as the inputs of a bill hold them; what few contracts have, only where they have it."""
         found = {name: value for name, value in self.columns.items() if name in ALWAYS or value != UNUSUAL[name]}
@@ -141,6 +147,9 @@ class Previous:
         [W]
     terms
         Place of its terms in the run's list, ``NONE`` for terms that nobody has any more.
+    unbilled_first, unbilled_last
+        Days before the period that are under contract and in no bill that stands, where a surplus or a ratchet asks for
+        them; ``NONE`` for none.
     daily_wh
         Energy a day of the periods before this one, newest first, ``NONE`` where there was none. [Wh, n × 12]
     """
@@ -149,6 +158,8 @@ class Previous:
     last_day: Int64Array
     carried_out_wh: Int64Array
     highest_w: Int64Array
+    unbilled_first: Int64Array
+    unbilled_last: Int64Array
     terms: Int64Array
     daily_wh: Int64Array
 
@@ -245,6 +256,9 @@ class Points:
         Customers of contracts that are not those of whom the points were first.
     start_us, end_us
         The instants at which the days of the span begin and end. [n]
+    exempt_surcharged
+        Whether it is a bill of when households in a mixed use bore the surcharge for reactive energy too: in a replay
+        alone. [n]
     """
 
     metering_point_id: tuple[str, ...]
@@ -257,6 +271,7 @@ class Points:
     issued: Issued
     previous: Previous
     parts: Parts
+    exempt_surcharged: BoolArray
 
     @property
     def first_day(self) -> Int64Array:

@@ -45,7 +45,6 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     add_dsn_arguments(ledger)
     for sub in (*of_month.values(), *of_bill.values(), ledger):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (of_month["status"], ledger):
         add_language_argument(sub)
 
 
@@ -67,6 +66,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _issue(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language, format_number
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.acts import issue
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
@@ -79,12 +80,14 @@ def _issue(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"period": str(period), "issued": issued})
     else:
-        print(f"{issued} bills of {period} issued by {actor.name}")
+        count = format_number(issued, Language(arguments.language))
+        print(said("issue", arguments.language, count=count, period=period, who=actor.name))
     return 0
 
 
 def _act(arguments: argparse.Namespace) -> int:
     from ingest_server.billing import acts
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
     from ingest_server.database.connection import connect, dsn_from, translated
 
@@ -98,13 +101,17 @@ def _act(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"bill_id": bill_id, "done": done, "by": actor.name})
     else:
-        print(f"bill {bill_id} {done} by {actor.name}")
+        print(said(arguments.action, arguments.language, bill=bill_id, who=actor.name))
     return 0
 
 
 def _rebill(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.reasons import reason_title
     from ingest_server.billing.rebill import rebill
+    from ingest_server.billing.sentences import text_of
     from ingest_server.database.connection import dsn_from
 
     bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
@@ -112,16 +119,21 @@ def _rebill(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"cancelled": bill_id, "bill_id": new_id, "holds": [hold.detail for hold in summary.holds]})
     elif new_id is None:
-        why = "; ".join(f"{hold.reason}: {hold.detail}" for hold in summary.holds)
-        print(f"congto: bill {bill_id} is cancelled, and can't be computed again yet: {why}", file=sys.stderr)
+        language = Language(arguments.language)
+        why = "; ".join(
+            f"{reason_title(each.reason, language)}: {text_of(each.sentences, language)}" for each in summary.holds
+        )
+        print(f"congto: {said('rebill_held', arguments.language, bill=bill_id, why=why)}", file=sys.stderr)
     else:
-        print(f"bill {bill_id} cancelled; bill {new_id} made in its place, to be issued")
+        print(said("rebill", arguments.language, bill=bill_id, new=new_id))
     return 0 if new_id is not None else 1
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from billing_core.explain import Language, format_number
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import number_from, print_json
     from ingest_server.billing.period import Period
     from ingest_server.billing.replay import replay
@@ -142,9 +154,12 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"replayed": replayed, "different": [asdict(each) for each in different]})
     else:
-        print(f"{replayed} bills computed again: {replayed - len(different)} are the same, {len(different)} are not")
+        counts = {"count": replayed, "same": replayed - len(different), "different": len(different)}
+        language = Language(arguments.language)
+        numbers = {name: format_number(count, language) for name, count in counts.items()}
+        print(said("replay", arguments.language, **numbers))
         for each in different:
-            print(f"bill {each.bill_id}: {each.why}")
+            print(said("replayed", arguments.language, bill=each.bill_id, why=each.why))
     return 1 if different else 0
 
 

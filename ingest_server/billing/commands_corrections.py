@@ -2,6 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from billing_core.explain import Language
 
 UNITS = {"kwh": "kWh", "kw": "kW", "kvarh": "kvarh"}  # of a line
 
@@ -10,6 +16,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     """Declare the arguments of these actions."""
     from ingest_server.billing.arguments import (
         add_actor_argument,
+        add_language_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -32,17 +39,18 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
         add_actor_argument(sub)
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
     listed.add_argument("--lines", action="store_true", help="list the lines of each difference too")
-    listed.add_argument("--language", choices=("vi", "en"), default="vi", help="language of the lines (default: vi)")
     for sub in (correct, listed, approve, reject):
+        add_language_argument(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _correct(arguments: argparse.Namespace) -> int:
-    from billing_core.explain import Language
+    from billing_core.explain import Language, format_number
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
-    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, progress_bar
+    from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, hold_text, progress_bar
     from ingest_server.billing.run import BILLS_KEPT_MAX, Plan, run_billing
     from ingest_server.database.connection import dsn_from
 
@@ -64,17 +72,20 @@ def _correct(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(
-            f"{summary.proposed} differences of {period} proposed by {actor.name}; "
-            f"{summary.differing} issued bills should be others, by {summary.difference:,} đ in all"
-        )
+        language = Language(arguments.language)
+        counts = {"count": summary.proposed, "differing": summary.differing, "difference": summary.difference}
+        numbers = {name: format_number(count, language) for name, count in counts.items()}
+        print(said("correct", arguments.language, period=period, who=actor.name, **numbers))
         for difference in summary.differences[:HOLDS_PRINTED_MAX]:
-            print(difference_text(difference, Language.EN))
+            print(difference_text(difference, language))
+        for hold in summary.holds[:HOLDS_PRINTED_MAX]:
+            print(hold_text(hold, language))
     return 0
 
 
 def _differences(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import print_json, selection_from
     from ingest_server.billing.corrections import correction_lines, differences_of
     from ingest_server.billing.documents import instant_text
@@ -85,37 +96,57 @@ def _differences(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         found = differences_of(connection, period, selection)
         if arguments.lines:
-            language = Language(arguments.language)
-            found = [row | {"lines": correction_lines(connection, row["difference_id"], language)} for row in found]
+            lines = correction_lines(connection, [row["difference_id"] for row in found], Language(arguments.language))
+            found = [row | {"lines": lines[row["difference_id"]]} for row in found]
     if arguments.json:
         dated = {"period_from": lambda day: day.isoformat(), "period_to": lambda day: day.isoformat()}
         dated["made_at"] = instant_text
         print_json([{name: dated.get(name, lambda own: own)(value) for name, value in row.items()} for row in found])
         return 0
     for row in found:
-        decided = {"propose": "waits for approval", "approve": "approved by", "reject": "rejected by"}[row["act"]]
-        print(
-            f"difference {row['difference_id']} of bill {row['bill_id']} ({row['metering_point_id']}): "
-            f"{_quantity(row['energy_wh'] / 1000)} kWh, {row['total']:+,} đ with tax; proposed by {row['actor']}: "
-            f"{row['note']}; {decided} {row['decided_by'] or ''}".rstrip()
-        )
-        if row["purchased_wh"] or row["purchased"]:
-            print(f"  purchase of solar energy {_quantity(row['purchased_wh'] / 1000)} kWh, {row['purchased']:+,} đ")
-        for line in row.get("lines", ()):
-            quantities = [f"{_quantity(line[key])} {unit}, " for key, unit in UNITS.items() if line.get(key)]
-            days = f"{line['from']} – {line['to']}"
-            print(f"  {line['name']}, {days}: {''.join(quantities)}{line['amount']:+,} đ ({line['act']})")
+        print("\n".join(_told(row, Language(arguments.language))))
     if not found:
-        print(f"no differences of {period}", file=sys.stderr)
+        print(said("no_differences", arguments.language, period=period), file=sys.stderr)
     return 0
 
 
-def _quantity(value: float) -> str:
-    """Return a difference with its sign, its thousands parted and all its digits."""
-    return f"{value:+,.15g}"
+def _told(row: dict[str, Any], language: "Language") -> Iterator[str]:
+    """Yield what is told of a difference: a line of its own, its purchase, and its lines if they were asked for."""
+    from billing_core.explain import act_in
+    from ingest_server.billing.act_words import said
+
+    outcome = {"propose": "propose", "approve": "approved", "reject": "rejected"}[row["act"]]
+    yield said(
+        "difference",
+        language.value,
+        number=row["difference_id"],
+        bill=row["bill_id"],
+        point=row["metering_point_id"],
+        energy=_signed(row["energy_wh"] / 1000, language),
+        total=_signed(row["total"], language),
+        who=row["actor"],
+        note=row["note"],
+        decided=said(outcome, language.value, by=row["decided_by"]),
+    )
+    if row["purchased_wh"] or row["purchased"]:
+        energy, amount = _signed(row["purchased_wh"] / 1000, language), _signed(row["purchased"], language)
+        yield "  " + said("purchase", language.value, energy=energy, amount=amount)
+    for line in row.get("lines", ()):
+        quantities = [f"{_signed(line[key], language)} {unit}, " for key, unit in UNITS.items() if line.get(key)]
+        days = f"{line['from']} – {line['to']}"
+        amount = _signed(line["amount"], language)
+        yield f"  {line['name']}, {days}: {''.join(quantities)}{amount} đ ({act_in(line['act'], language)})"
+
+
+def _signed(value: float, language: "Language") -> str:
+    """Return a difference with its sign, its thousands parted and all its digits, as the language writes them."""
+    from billing_core.explain import format_number
+
+    return ("+" if value >= 0 else "") + format_number(Fraction(str(value)), language)
 
 
 def _decide(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
     from ingest_server.billing.corrections import decide_difference
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -128,7 +159,7 @@ def _decide(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"difference_id": number, "bill_id": bill_id, "done": done, "by": actor.name})
     else:
-        print(f"difference {number} of bill {bill_id} {done} by {actor.name}")
+        print(said(arguments.action, arguments.language, number=number, bill=bill_id, who=actor.name))
     return 0
 
 

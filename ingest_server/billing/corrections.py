@@ -4,6 +4,7 @@ The bill stands as it went out. What is missing or too much is a document of its
 its prices; it is proposed by one person and enters the ledger once another has approved it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ SELECT_DIFFERENCE = """
 """
 # What a difference says line by line is what it says less what stood when it was made.
 SELECT_CORRECTED = """
-    select f.line_slot, f.line_wh, f.line_amount, own.line_slot, own.line_wh, own.line_amount
+    select f.difference_id, f.line_slot, f.line_wh, f.line_amount, own.line_slot, own.line_wh, own.line_amount
     from bill_difference f
     cross join lateral (
         select * from (
@@ -55,7 +56,7 @@ SELECT_CORRECTED = """
             union all
             (select b.line_slot, b.line_wh, b.line_amount from bill b where b.bill_id = f.bill_id)) as stood
         limit 1) own
-    where f.difference_id = %(difference)s
+    where f.difference_id = any (%(differences)s::bigint[])
 """
 SELECT_SLOTS = "select slot_id, slot from bill_slot where slot_id = any (%(slots)s::integer[])"
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
@@ -77,27 +78,35 @@ def differences_of(connection: Connection[Any], period: Period, selection: Selec
         return cursor.execute(SELECT_DIFFERENCES, selection.parameters | parameters).fetchall()
 
 
-def correction_lines(connection: Connection[Any], difference_id: int, language: Language) -> list[dict[str, Any]]:
-    """Return the lines of a difference: of each tier, rate or charge what is missing or too much, tax last. [kWh, đ]
+def correction_lines(
+    connection: Connection[Any], differences: Sequence[int], language: Language
+) -> dict[int, list[dict[str, Any]]]:
+    """Return the lines of differences: of each tier, rate or charge what is missing or too much, tax last. [kWh, đ]
 
-    Each is dated in the bill's own period and priced by its act; all of them sum to the difference.
+    Each is dated in the bill's own period and priced by its act; those of a difference sum to it.
     """
-    row = connection.execute(SELECT_CORRECTED, {"difference": difference_id}).fetchone()
-    if row is None:
-        raise UsageError(f"there is no difference {difference_id}; `congto bill differences` shows their numbers")
+    rows = connection.execute(SELECT_CORRECTED, {"differences": list(differences)}).fetchall()
+    wanted = {slot_id for row in rows for slot_id in (*row[1], *row[4])}
+    slots = dict(connection.execute(SELECT_SLOTS, {"slots": list(wanted)}).fetchall())
+    return {row[0]: _correction_lines(row[1:4], row[4:], slots, language) for row in rows}
+
+
+def _correction_lines(
+    found: Sequence[Sequence[int]], stood: Sequence[Sequence[int]], slots: dict[int, Any], language: Language
+) -> list[dict[str, Any]]:
+    """Return the lines of one difference, each of slots, energies and amounts as they should have been and as are."""
     energies: dict[int, int] = {}
     amounts: dict[int, int] = {}
-    for sign, columns in ((1, row[:3]), (-1, row[3:])):
+    for sign, columns in ((1, found), (-1, stood)):
         for slot_id, wh, amount in zip(*columns, strict=True):
             energies[slot_id] = energies.get(slot_id, 0) + sign * wh
             amounts[slot_id] = amounts.get(slot_id, 0) + sign * amount
-    slots = dict(connection.execute(SELECT_SLOTS, {"slots": list(amounts)}).fetchall())
-    found = []
+    lines = []
     for slot_id, amount in amounts.items():
         if not (amount or energies[slot_id]):
             continue
         line = BillLine.from_json({**slots[slot_id], "amount": amount})
-        found.append(
+        lines.append(
             {
                 "name": line_name(line, language),
                 "kind": line.kind.value,
@@ -109,7 +118,7 @@ def correction_lines(connection: Connection[Any], difference_id: int, language: 
                 "amount": amount,
             }
         )
-    return sorted(found, key=lambda each: each["kind"] == LineKind.VAT.value)
+    return sorted(lines, key=lambda each: each["kind"] == LineKind.VAT.value)
 
 
 def decide_difference(connection: Connection[Any], difference_id: int, act: str, actor: Actor) -> int:

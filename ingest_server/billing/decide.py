@@ -30,6 +30,7 @@ from ingest_server.billing.columns import (
     Parts,
     Points,
     chosen_parts,
+    day_of,
 )
 from ingest_server.billing.documents import PURCHASE_PREFIX, Hold
 from ingest_server.billing.holds import (
@@ -102,7 +103,13 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
     batch = batch_of_points(points, terms, used_wh, rows, generation_wh=generation_wh, tariffs=tariffs)
     charges = charge_points(batch, terms, rows, tariffs)
     for place in np.flatnonzero(charges.hold).tolist():
-        _hold_by_engine(holds, int(rows[place]), int(charges.hold[place]))
+        row, code = int(rows[place]), int(charges.hold[place])
+        changes = tariffs.changes_within(day_of(int(points.first_day[row])), day_of(int(points.last_day[row])))
+        if code == EngineHold.PRICE_CHANGE_NOT_READ.code and len(changes) > 1:
+            days = ", ".join(f"{day:%d/%m/%Y}" for day in changes)
+            holds.add(row, EngineHold.PRICE_CHANGE_NOT_READ.value, {"say": "several_price_changes", "days": days})
+        else:
+            _hold_by_engine(holds, row, code)
     places = np.flatnonzero(holds.free()[rows])
     # What a customer owes for import does not wait for a price of export: the bill goes out, its purchase is held.
     waiting = Holds(points)

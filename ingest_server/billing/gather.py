@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 import numpy as np
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
 from ingest_server.billing.columns import (
     MISSING,
@@ -25,6 +27,7 @@ from ingest_server.billing.history import gather_issued, gather_previous, gather
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
 from ingest_server.billing.spans import Contracts, billed_spans
+from ingest_server.billing.unbilled import with_unbilled
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 REACTIVE_NEVER_KW = 2**31 - 1  # where no table of surcharges is in force
@@ -98,19 +101,32 @@ class Frame:
             "refused": [each.refused_three_rates for each in self.terms],
             "two_component": [each.two_component for each in self.terms],
             "uses": [each.uses for each in self.terms],
-            "rate_plans": [each.rate_plan for each in self.terms],
+            "plan_names": [each.plan_name for each in self.terms],
             "places": list(range(len(self.terms))),
             "reactive_from_kw": self.reactive_from_kw,
+            "reactive_exempt": reactive_exempt(period.last_on),
             "ever_terms_ids": [number for number, _ in self.ever_terms],
             "ever_places": [place for _, place in self.ever_terms],
         }
+
+
+@cache
+def reactive_exempt(day: date) -> list[str]:
+    """Return the uses that pay no surcharge for reactive energy in a period that ends on ``day``."""
+    table = load_tariffs().power_factor_on(day)
+    return [] if table is None else [each.value for each in table.exempt]
 
 
 def terms_of_run(
     connection: Connection[Any], period: Period, reactive_from_kw: int = REACTIVE_NEVER_KW
 ) -> tuple[Terms, ...]:
     """Return all terms that contracts of the period have."""
-    span = {"first_on": period.first_on, "last_on": period.last_on, "reactive_from_kw": reactive_from_kw}
+    span = {
+        "first_on": period.first_on,
+        "last_on": period.last_on,
+        "reactive_from_kw": reactive_from_kw,
+        "reactive_exempt": reactive_exempt(period.last_on),
+    }
     with connection.cursor(row_factory=dict_row) as cursor:
         return tuple(Terms(**row) for row in cursor.execute(queries.SELECT_TERMS, span))
 
@@ -146,6 +162,9 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     issued = gather_issued(connection, parameters, spans)
     before = gather_previous_month(connection, parameters)
     connection.execute(queries.AS_PLANNED)
+    previous = gather_previous(connection, frame.period.first_on, parameters, spans, before)
+    months = ratchet_months(frame.terms)
+    previous = with_unbilled(connection, parameters, spans, previous, terms=frame.terms, months=months)
     return Points(
         metering_point_id=tuple(ids[point] for point in spans.point.tolist()),
         book=np.unique(book[spans.point], return_inverse=True)[1],
@@ -155,14 +174,9 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         start_us=start_us,
         end_us=end_us,
         issued=issued,
-        previous=with_demands(
-            connection,
-            parameters,
-            spans,
-            gather_previous(connection, frame.period.first_on, parameters, spans, before),
-            ratchet_months(frame.terms),
-        ),
+        previous=with_demands(connection, parameters, spans, previous, months),
         parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
+        exempt_surcharged=np.zeros(len(spans), dtype=np.bool_),
     )
 
 

@@ -123,6 +123,8 @@ def gather_previous(
         last_day=last_day,
         carried_out_wh=carried,
         highest_w=np.full(n, NONE, dtype=np.int64),
+        unbilled_first=np.full(n, NONE, dtype=np.int64),
+        unbilled_last=np.full(n, NONE, dtype=np.int64),
         terms=terms,
         daily_wh=daily,
     )

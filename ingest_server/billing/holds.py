@@ -6,7 +6,7 @@ The checks run in this order and the first reason of a point is the one told:
 2. a bill for other days that was issued;
 3. the meter: none hung there for a part of the days;
 4. the registers at both ends of each part: missing, received with two values, or suspect;
-5. the surplus of net metering, or the demand of a ratchet, where the period before was not billed.
+5. the surplus of net metering, or the demand of a ratchet, where days before were under contract and not billed.
 """
 
 import numpy as np
@@ -139,14 +139,13 @@ def hold_unread(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
 
 
 def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
-    """Hold points whose surplus of net metering, or highest demand, is not known: the period before was not billed."""
+    """Hold points whose surplus of net metering, or highest demand, is not known: days before were not billed."""
     previous = points.previous
-    late = (previous.bill_id != 0) & (previous.last_day != points.first_day - 1)
-    netted, ratcheted = terms.solar == Solar.NET_2017.code, terms.planned(lambda plan: plan.ratchet is not None)
-    for row in np.flatnonzero(late & (netted | ratcheted)).tolist():
-        last_on, first_on = day_of(int(previous.last_day[row])), day_of(int(points.first_day[row]))
-        say = "uncarried" if netted[row] else "unratcheted"
-        sentence = {"say": say, "last": f"{last_on:%d/%m/%Y}", "first": f"{first_on:%d/%m/%Y}"}
+    netted = terms.solar == Solar.NET_2017.code
+    for row in np.flatnonzero(previous.unbilled_first != NONE).tolist():
+        first_on, last_on = (day_of(int(days[row])) for days in (previous.unbilled_first, previous.unbilled_last))
+        say = "unbilled_surplus" if netted[row] else "unbilled_demand"
+        sentence = {"say": say, "first": f"{first_on:%d/%m/%Y}", "last": f"{last_on:%d/%m/%Y}"}
         holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, sentence)
 
 

@@ -29,6 +29,7 @@ INPUTS_MARK = b"congto bill inputs 2"  # another one makes other hashes, so it n
 DOCUMENT_MARK = b"congto bill 2"
 METERED = 9  # figures in a row of ``bill.metered``
 DIGITS_STEP = 100  # multiplier × 100 + digits
+EXEMPT = "reactive_exempt"  # uses of a bill that bear no surcharge; bills that lack it were made when all bore it
 OWN_KEYS = (
     *("kwh", "kvarh", "kw", "amount", "quota_kwh", "households", "base_amount", "power_factor"),
     *("drawn_kw", "before_kw", "least"),
@@ -225,8 +226,10 @@ def _more(computed: Computed) -> tuple[str, ...]:
     changed = has_change(batch)[places]
     customer = computed.points.spans.customer[computed.rows[places]]
     ratcheted = computed.terms.planned(lambda plan: plan.ratchet is not None)[computed.rows[places]]
+    exempt = _exempt(computed)
     more = [""] * len(places)
     unusual = netted | changed | measured[computed.rows[places]] | (customer != NONE) | ratcheted
+    unusual[list(exempt)] = True
     for bill in np.flatnonzero(unusual).tolist():
         place = int(places[bill])
         found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
@@ -236,10 +239,31 @@ def _more(computed: Computed) -> tuple[str, ...]:
             found["generation_meters"] = _generation_meters(computed, int(computed.rows[place]))
         if ratcheted[bill]:
             found["demand_before_w"] = max(int(batch.demand_before_w[place]), 0)
+        if bill in exempt:
+            found[EXEMPT] = exempt[bill]
         if customer[bill] != NONE:
             found["customer_id"] = computed.points.customers[int(customer[bill])]
         more[bill] = canonical_text(found)
     return tuple(more)
+
+
+def _exempt(computed: Computed) -> dict[int, list[str]]:
+    """Return of bills with a surcharge for reactive energy the uses that bear none of it, if there are any."""
+    surcharged = np.zeros(len(computed.rows), dtype=np.bool_)
+    for group in computed.charges.groups:
+        if group.surcharge_bp is not None:
+            surcharged[group.rows[group.surcharge_bp > 0]] = True
+    asked = surcharged & computed.terms.mixed[computed.rows] & ~computed.batch.exempt_surcharged
+    found = {}
+    for bill in np.flatnonzero(asked[computed.places]).tolist():
+        place = int(computed.places[bill])
+        table = computed.tariffs.power_factor_on(computed.batch.end_on[place].item())
+        own = computed.points.terms[int(computed.terms.place[computed.rows[place]])]
+        uses = [own.category, *(use["category"] for use in json.loads(own.uses or "[]"))]
+        assert table is not None, "without one there is no surcharge"
+        if names := [each.value for each in table.exempt if each.value in uses]:
+            found[bill] = names
+    return found
 
 
 def _changes_of_households(batch: Batch, place: int) -> dict[str, Any]:

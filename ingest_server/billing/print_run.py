@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from billing_core.explain import Language, format_number
-from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Difference, Line, Purchase
+from ingest_server.billing.documents import PURCHASE_PREFIX, Bill, Difference, Hold, Line, Purchase
 from ingest_server.billing.run import BILLS_KEPT_MAX, Summary
 from ingest_server.billing.run_words import RUN_WORDS
 from ingest_server.billing.sentences import text_of
@@ -102,14 +102,18 @@ def print_summary(summary: Summary, language: Language) -> None:
         table.add_row(escape(words[name]), format_number(getattr(summary, name), language))  # [Wh] is no style
     console.print(table)
     for hold in summary.holds[:HOLDS_PRINTED_MAX]:
-        say = words["one_purchase_held" if hold.reason.startswith(PURCHASE_PREFIX) else "one_held"]
-        detail = text_of(hold.sentences, language) if hold.sentences else hold.detail
-        told = say.format(point=hold.metering_point_id, reason=hold.reason, detail=detail)
-        console.print(Text(told), soft_wrap=True)
+        console.print(Text(hold_text(hold, language)), soft_wrap=True)
     if (more := summary.held + summary.purchases_held - HOLDS_PRINTED_MAX) > 0:
         console.print(words["more"].format(count=more, period=summary.period))
     for difference in summary.differences[:HOLDS_PRINTED_MAX]:
         console.print(Text(difference_text(difference, language)), soft_wrap=True)
+
+
+def hold_text(hold: Hold, language: Language) -> str:
+    """Return why a point, or its purchase alone, is held, in a sentence."""
+    say = "one_purchase_held" if hold.reason.startswith(PURCHASE_PREFIX) else "one_held"
+    detail = text_of(hold.sentences, language) if hold.sentences else hold.detail
+    return RUN_WORDS[say][language].format(point=hold.metering_point_id, reason=hold.reason, detail=detail)
 
 
 def difference_text(difference: Difference, language: Language) -> str:

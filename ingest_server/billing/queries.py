@@ -48,12 +48,11 @@ TERMS = (
 _TERMS_OF_CONTRACT = """
     category, voltage, coalesce(tenants, households) as households,
     case when tenants is null then 1 else 4 end as households_parts, three_rates, solar_regime,
-    (category <> 'residential' or uses is not null)
+    (category <> all (%(reactive_exempt)s::text[])
+     or exists (select from jsonb_array_elements(uses) as own
+                where own ->> 'category' <> all (%(reactive_exempt)s::text[])))
         and coalesce(contracted_kw >= %(reactive_from_kw)s, false) as reactive,
-    undeclared_rental, refused_three_rates, two_component, uses::text as uses,
-    case when rate_plan is not null then coalesce(
-        (select r.figures::text from rate_plan r where r.name = rate_plan and r.effective_on <= %(first_on)s
-         order by r.effective_on desc limit 1), to_json(rate_plan)::text) end as rate_plan
+    undeclared_rental, refused_three_rates, two_component, uses::text as uses, rate_plan as plan_name
 """
 
 _SELECT_LIKE_TERMS = """
@@ -75,12 +74,18 @@ INSERT_TERMS = f"""
     on conflict do nothing
 """
 
+# The figures of a plan are looked up once for all contracts that share its terms, and again for none.
 SELECT_TERMS = f"""
-    select distinct {TERMS} from (
-        select {_TERMS_OF_CONTRACT} from contract
+    with own as (
+        select distinct {_TERMS_OF_CONTRACT} from contract
         where valid_from <= %(last_on)s and (valid_to is null or valid_to >= %(first_on)s)
-    ) own
-    order by {TERMS}
+    ), figured as (
+        select own.*, case when plan_name is not null then coalesce(
+            (select r.figures::text from rate_plan r where r.name = plan_name and r.effective_on <= %(first_on)s
+             order by r.effective_on desc limit 1), to_json(plan_name)::text) end as rate_plan
+        from own
+    )
+    select {TERMS} from figured order by {TERMS}
 """
 
 CHOSEN = f"""
@@ -106,15 +111,15 @@ SELECT_CONTRACTS = f"""
     join unnest(%(categories)s::text[], %(voltages)s::text[], %(households)s::integer[],
                 %(households_parts)s::integer[], %(three_rates)s::boolean[], %(regimes)s::text[],
                 %(reactive)s::boolean[], %(undeclared)s::boolean[], %(refused)s::boolean[],
-                %(two_component)s::boolean[], %(uses)s::text[], %(rate_plans)s::text[], %(places)s::integer[])
+                %(two_component)s::boolean[], %(uses)s::text[], %(plan_names)s::text[], %(places)s::integer[])
          as terms (category, voltage, households, households_parts, three_rates, solar_regime, reactive,
-                   undeclared_rental, refused_three_rates, two_component, uses, rate_plan, place)
+                   undeclared_rental, refused_three_rates, two_component, uses, plan_name, place)
       on terms.category = own.category and terms.voltage is not distinct from own.voltage
      and terms.households = own.households and terms.households_parts = own.households_parts
      and terms.three_rates = own.three_rates and terms.solar_regime is not distinct from own.solar_regime
      and terms.reactive = own.reactive and terms.undeclared_rental = own.undeclared_rental
      and terms.refused_three_rates = own.refused_three_rates and terms.two_component = own.two_component
-     and terms.uses is not distinct from own.uses and terms.rate_plan is not distinct from own.rate_plan
+     and terms.uses is not distinct from own.uses and terms.plan_name is not distinct from own.plan_name
     order by row, first_day
 """
 
@@ -186,7 +191,7 @@ SELECT_CONFLICTS = """
 """
 
 # The place of a bill's customer in the chunk's list: -1 for whose the point was first, -2 for none of these.
-_CUSTOMER = """
+CUSTOMER_OF_BILL = """
     case when b.more ->> 'customer_id' is null then -1
          else coalesce(array_position(%(customers)s::text[], b.more ->> 'customer_id') - 1, -2) end
 """
@@ -203,7 +208,7 @@ SELECT_ISSUED = f"""
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
            st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh + st.purchased_wh_more, 0),
            coalesce(s.amount + st.purchased_more, 0), coalesce(s.carried_out_wh + st.carried_out_wh_more, 0),
-           {_CUSTOMER}, st.inputs_hash
+           {CUSTOMER_OF_BILL}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
     join lateral (select * from bill_standing own where own.bill_id = b.bill_id limit 1) st on true
@@ -220,7 +225,7 @@ _PREVIOUS = f"""
                   from bill_difference f join bill_difference_act a using (difference_id)
                   where f.bill_id = s.bill_id and a.act = 'approve')
               from solar_purchase s where s.bill_id = b.bill_id), 0),
-    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {_CUSTOMER},
+    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {CUSTOMER_OF_BILL},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 
@@ -261,7 +266,7 @@ SELECT_PREVIOUS_OLDER = f"""
 # The highest demand of past months, of the bills that stand and with the newest difference that was approved.
 SELECT_DEMANDS = f"""
     {CHOSEN}
-    select row, b.period_to - date '1970-01-01', {_CUSTOMER}, highest.w
+    select row, b.period_to - date '1970-01-01', {CUSTOMER_OF_BILL}, highest.w
     from chosen
     join bill b using (metering_point_id)
     join bill_state using (bill_id)

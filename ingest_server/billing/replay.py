@@ -31,7 +31,7 @@ from ingest_server.billing.columns import (
 )
 from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import midnights
-from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed, pack
+from ingest_server.billing.pack import DIGITS_STEP, EXEMPT, METERED, Packed, pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.unpack import changes_of_households
 
@@ -167,6 +167,7 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
         ),
         previous=_previous(rows),
         parts=_parts(rows, channels),
+        exempt_surcharged=np.array([EXEMPT not in row["more"] for row in rows], dtype=np.bool_),
     )
 
 
@@ -189,6 +190,8 @@ def _previous(rows: list[dict[str, Any]]) -> Previous:
         ),
         carried_out_wh=np.array([row["more"].get("carried_in_wh", 0) for row in rows], dtype=np.int64),
         highest_w=np.array([row["more"].get("demand_before_w", NONE) for row in rows], dtype=np.int64),
+        unbilled_first=np.full(n, NONE, dtype=np.int64),
+        unbilled_last=np.full(n, NONE, dtype=np.int64),
         terms=np.full(n, NONE, dtype=np.int64),
         daily_wh=np.full((n, PAST_PERIODS), NONE, dtype=np.int64),
     )

@@ -205,14 +205,15 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
     table = tariffs.power_factor_on(period.last_on)
     reactive_from_kw = REACTIVE_NEVER_KW if table is None else table.from_kw
     terms = terms_of_run(reader, period, reactive_from_kw)
+    terms_ids = _terms_ids(writer, terms, put_in=not plan.dry_run)
     frame = Frame(
         period,
         plan.selection,
         terms,
-        _terms_ids(writer, terms, put_in=not plan.dry_run),
+        terms_ids,
         tariffs.changes_within(period.first_on, period.last_on),
         reactive_from_kw,
-        _ever_terms(writer, terms),
+        _ever_terms(writer, terms, terms_ids),
     )
     chunks = chunks_of_run(reader, plan.selection, plan.chunk_points)
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
@@ -268,10 +269,15 @@ def _terms_ids(writer: Connection[Any], terms: tuple[Terms, ...], *, put_in: boo
     return tuple(found)
 
 
-def _ever_terms(writer: Connection[Any], terms: tuple[Terms, ...]) -> tuple[tuple[int, int], ...]:
+def _ever_terms(
+    writer: Connection[Any], terms: tuple[Terms, ...], terms_ids: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
     """Return the database's numbers that stand for each of the terms, and its place: several where a plan is dated."""
     found = []
-    for place, each in enumerate(terms):
-        select = queries.SELECT_TERMS_IDS if each.rate_plan is None else queries.SELECT_EVER_TERMS_IDS
-        found += [(number, place) for (number,) in writer.execute(select, each.columns)]
+    for place, (each, number) in enumerate(zip(terms, terms_ids, strict=True)):
+        if each.rate_plan is not None:
+            rows = writer.execute(queries.SELECT_EVER_TERMS_IDS, each.columns)
+            found += [(own, place) for (own,) in rows]
+        elif number:
+            found.append((number, place))
     return tuple(found)

@@ -73,7 +73,19 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "công tơ phải nối tiếp nhau từ {start} đến {end}, tìm thấy {found}: sửa lịch sử treo tháo",
         Language.EN: "meters must follow one another from {start} to {end}, found {found}: correct the installations",
     },
-    "uncarried": {
+    "unbilled_surplus": {
+        Language.VI: "từ {first} đến {last} có hợp đồng mà chưa có hóa đơn nào còn hiệu lực: lập hóa đơn cho những "
+        "ngày đó trước, điện dư của kỳ đó được chuyển sang kỳ này; nếu không cấp điện thì sửa ngày của hợp đồng",
+        Language.EN: "the days from {first} to {last} are under contract and in no bill that stands: bill them first, "
+        "their surplus is carried into this bill; if nothing was supplied, correct the contract's days",
+    },
+    "unbilled_demand": {
+        Language.VI: "từ {first} đến {last} có hợp đồng mà chưa có hóa đơn nào còn hiệu lực: lập hóa đơn cho những "
+        "ngày đó trước, công suất cực đại của kỳ đó được tính vào kỳ này; nếu không cấp điện thì sửa ngày của hợp đồng",
+        Language.EN: "the days from {first} to {last} are under contract and in no bill that stands: bill them first, "
+        "their demand counts in this bill; if nothing was supplied, correct the contract's days",
+    },
+    "uncarried": {  # this and the next: of holds stored before those above
         Language.VI: "hóa đơn trước đến hết {last}, hóa đơn này từ {first}: lập hóa đơn cho những ngày ở giữa trước, "
         "điện dư của kỳ đó được chuyển sang kỳ này",
         Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "
@@ -84,6 +96,14 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "công suất cực đại của kỳ đó được tính vào kỳ này",
         Language.EN: "the last bill ends on {last}, this one begins on {first}: bill the days between first, their "
         "demand counts in this bill",
+    },
+    "several_price_changes": {
+        Language.VI: "giá đổi nhiều lần trong kỳ ({days}), một hóa đơn chỉ chốt được chỉ số ở một lần: người giữ tệp "
+        "biểu giá kiểm tra ngày hiệu lực của các quyết định; nếu đúng, trưởng phòng tính từng phần theo chỉ số chốt "
+        "bằng congto quote và lập hóa đơn bằng tay",
+        Language.EN: "the price changes several times within the period ({days}), and a bill takes the reading at one "
+        "change: who keeps the tariff files checks the acts' first days; if they are right, the head of billing "
+        "computes each part by its readings with congto quote and bills it by hand",
     },
     "issued_otherwise": {
         Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}, hoặc cho khách hàng khác: "
@@ -108,7 +128,9 @@ _ENGINE_VI = {
     "no_vat_rate": "chưa có thuế suất GTGT cho ngày cuối kỳ: thêm vào vat.toml kèm nguồn",
     "no_solar_price": "chưa có giá mua điện mặt trời của năm đó: thêm vào solar.toml",
     "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng, hoặc nhập chỉ số của nó",
-    "net_metering_three_rates": "Quyết định 11/2017 không nói cách bù trừ ba giá: quyết toán bằng tay",
+    "net_metering_three_rates": "Quyết định 11/2017 không nói cách bù trừ ba giá: người giữ hợp đồng tìm hiểu hợp đồng "
+    "đã chuyển sang Quyết định 02/2019 chưa (separate_2019, tính được ba giá) và sửa; nếu chưa, trưởng phòng quyết "
+    "toán kỳ này bằng tay",
     "reactive_invalid": "điện năng phản kháng hơn 10 Tvarh: kiểm tra số chữ số và hệ số nhân",
     "index_fell": "chỉ số nhỏ hơn kỳ trước mà công tơ không quay vòng: phúc tra",
     "index_out_of_range": "chỉ số âm hoặc nhiều chữ số hơn công tơ có: phúc tra",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ from ingest_server.billing.sentences import Sentence
 Use: TypeAlias = tuple[Coded, Coded, int]
 """Category, voltage, share in percent."""
 
+PLANS_KEPT_MAX = 1_024  # figures of as many plans stay parsed from chunk to chunk; a company has a few dozen
 SURPLUS = (Solar.SURPLUS_2024, Solar.SURPLUS_2026)  # buy up to a share of what the panels generate
 
 
@@ -146,8 +148,14 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
 
 def plan_of(terms: Terms) -> RatePlan | None:
     """Return the rate plan of a contract; none without one, or where none of its name is in force."""
-    found = None if terms.rate_plan is None else json.loads(terms.rate_plan)
-    return None if found is None or isinstance(found, str) else rate_plan_from_json(found)
+    return None if terms.rate_plan is None else _parsed(terms.rate_plan)
+
+
+@lru_cache(maxsize=PLANS_KEPT_MAX)
+def _parsed(text: str) -> RatePlan | None:
+    """Return a plan from its JSON; none where that is a name alone."""
+    found = json.loads(text)
+    return None if isinstance(found, str) else rate_plan_from_json(found)
 
 
 def _uses(terms: Terms) -> tuple[tuple[Use, ...], Sentence]:

@@ -48,8 +48,10 @@ class Row:
 
 def lines_of(row: Row) -> tuple[Line, ...]:
     """Return the lines of a bill with the operands that explain them."""
-    found, before = [], 0
+    found, before, use = [], 0, ""
     for slot, *figures in zip(row.slots, row.line_wh, row.line_amount, row.line_extra, strict=True):
+        if slot["kind"] == LineKind.ENERGY.value and slot["clause"].partition(",")[0] != use:
+            before, use = 0, slot["clause"].partition(",")[0]  # of the next use, if there are several
         line = _line(row, slot, figures, before)
         price = None if line.kind in WITHOUT_QUANTITY else line.price  # of a month's charge the operands say it
         found.append(
@@ -63,7 +65,7 @@ def lines_of(row: Row) -> tuple[Line, ...]:
                 operands=line.to_json(),
             )
         )
-        before = 0 if line.kind is LineKind.REACTIVE else before + line.amount  # of the next use, if there are several
+        before += line.amount
     return tuple(found)
 
 

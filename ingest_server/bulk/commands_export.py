@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from ingest_server.civil_date import civil_date
+from ingest_server.civil_date import check_days, civil_date
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
 from protocols.errors import UsageError
 
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; it appears under its name when it is whole."""
+    check_days(arguments.first_on, arguments.last_on)
     dsn = dsn_from(arguments)
     try:
         if arguments.file == "-":
@@ -66,10 +67,11 @@ def _write(arguments: argparse.Namespace, dsn: str, out: TextIO | Path) -> int:
     from ingest_server.bulk.give import stored_rows
     from ingest_server.bulk.nem12 import LETTERS, write_nem12
     from ingest_server.bulk.parquet_file import write_parquet
-    from ingest_server.database.readings import check_gateway
+    from ingest_server.database.readings import check_gateway, check_meter
 
     with translated(), connect(dsn) as connection:
         check_gateway(connection, arguments.gateway)
+        check_meter(connection, arguments.meter)
         rows = stored_rows(
             connection,
             gateway=arguments.gateway,

@@ -6,7 +6,9 @@
     DIR/reading.copy.zst    PostgreSQL's binary COPY, compressed
 
 A backup is one snapshot of a running database. It appears under its name when it is whole. A restore goes into an empty
-database, in one transaction, after each file was found to be what the manifest says; then the newer migrations run.
+database, in one transaction, after each file was found to be what the manifest says; then the newer migrations run. One
+that was killed before that transaction has left tables without a row, and may be done again. That gateways are to be
+asked for what came since is noted in the same transaction, so it can't be forgotten after it.
 """
 
 import json
@@ -51,7 +53,7 @@ SELECT_IDENTITIES = """
     from information_schema.columns
     where table_schema = 'public' and is_identity = 'YES'
 """
-SELECT_ANY_TABLE = "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' limit 1"
+SELECT_RECORD = "select to_regclass('public.schema_migration')"
 
 
 def back_up(dsn: str, directory: Path, now: datetime) -> dict[str, int]:
@@ -87,7 +89,7 @@ def restore(dsn: str, directory: Path) -> dict[str, int]:
     Raises
     ------
     UsageError
-        If the database is not empty, the backup is damaged, or it is of a newer congto; nothing is then changed.
+        If the database holds anything, the backup is damaged, or it is of a newer congto; nothing is then changed.
     """
     manifest = _load_manifest(directory)
     tables: dict[str, dict[str, Any]] = manifest["tables"]
@@ -96,22 +98,50 @@ def restore(dsn: str, directory: Path) -> dict[str, int]:
             raise UsageError(f"{directory / table}.copy.zst: is not what {MANIFEST} says; take another backup")
     known = load_migrations()
     later = pending(known, [(version, name, digest) for version, name, digest in manifest["migrations"]])
+    then = [each for each in known if each not in later]
     with connect(dsn) as connection:
-        if connection.execute(SELECT_ANY_TABLE).fetchone() is not None:
+        if not _is_empty(connection, {each.version for each in then}):
             raise UsageError(
                 "database: is not empty; restore into a new one (`createdb`), and switch over when it is well"
             )
-    migrate(dsn, [each for each in known if each not in later])
+    migrate(dsn, then)
     with connect(dsn) as connection:
         for table in _in_order(connection):
             if table in tables:
                 _read_table(connection, table, tables[table], directory / f"{table}.copy.zst")
         for table, column in connection.execute(SELECT_IDENTITIES).fetchall():
             connection.execute(_set_identity(table, column))
+        noted = _note_what_came_since(connection)
     migrate(dsn)
-    with connect(dsn) as connection:
-        want_all(connection)  # what came after the backup was taken
+    if not noted:
+        with connect(dsn) as connection:
+            want_all(connection)
     return {table: each["rows"] for table, each in tables.items()}
+
+
+def _is_empty(connection: psycopg.Connection[TupleRow], versions: set[int]) -> bool:
+    """Return whether there is no table, or none with a row and no migration beyond ``versions``."""
+    tables = [table for table, _ in connection.execute(SELECT_TABLES).fetchall()]  # as of a restore that broke off
+    record = connection.execute(SELECT_RECORD).fetchone()
+    if record is None or record[0] is None:
+        return not tables
+    if any(version not in versions for version, _, _ in connection.execute(SELECT_APPLIED).fetchall()):
+        return False
+    return not any(_has_rows(connection, table) for table in tables)
+
+
+def _has_rows(connection: psycopg.Connection[TupleRow], table: str) -> bool:
+    return connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table))).fetchone() is not None
+
+
+def _note_what_came_since(connection: psycopg.Connection[TupleRow]) -> bool:
+    """Have gateways asked for what came after the backup was taken; return whether its schema can note that."""
+    try:
+        with connection.transaction():
+            want_all(connection)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return False
+    return True
 
 
 def _in_order(connection: psycopg.Connection[TupleRow]) -> list[str]:
@@ -149,7 +179,7 @@ def _write_table(
 def _read_table(connection: psycopg.Connection[TupleRow], table: str, each: dict[str, Any], path: Path) -> None:
     name = sql.Identifier(table)
     # What triggers have made of other tables meanwhile. Where there is nothing a table may refuse to forget.
-    if connection.execute(sql.SQL("select from {} limit 1").format(name)).fetchone() is not None:
+    if _has_rows(connection, table):
         connection.execute(sql.SQL("delete from {}").format(name))
     statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(name, _names(each["columns"]))
     with connection.cursor() as cursor:

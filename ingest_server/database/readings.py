@@ -15,6 +15,7 @@ FETCH_ROWS = 20_000
 DAY_MS = 86_400_000
 
 SELECT_GATEWAYS = "select gateway_id from gateway order by gateway_id"
+SELECT_METER = "select from meter where meter_id = %s"
 SELECT_READINGS = """
     select meter_id, obis, (extract(epoch from measured_at) * 1000)::bigint, value, quality
     from reading
@@ -41,6 +42,12 @@ def check_gateway(connection: psycopg.Connection[TupleRow], gateway: str | None)
     """Raise :class:`UsageError` if ``gateway`` is not registered; ``None`` stands for all of them."""
     if gateway is not None and gateway not in gateways(connection):
         raise UsageError(f"gateway {gateway!r} is not registered; `congto registry show` lists those that are")
+
+
+def check_meter(connection: psycopg.Connection[TupleRow], meter: str | None) -> None:
+    """Raise :class:`UsageError` if ``meter`` is not registered; ``None`` stands for all of them."""
+    if meter is not None and connection.execute(SELECT_METER, [meter]).fetchone() is None:
+        raise UsageError(f"meter {meter!r} is not registered; is it written as in the registry's file?")
 
 
 def reading_totals(connection: psycopg.Connection[TupleRow], gateway: str) -> list[ReadingTotal]:

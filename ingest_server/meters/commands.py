@@ -83,9 +83,10 @@ def _load(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.asked import print_json
     from ingest_server.database.connection import connect, dsn_from
-    from ingest_server.meters.store import load_meters, plain
+    from ingest_server.meters.store import check_meter_known, load_meters, plain
 
     with connect(dsn_from(arguments)) as connection:
+        check_meter_known(connection, arguments.meter)
         rows = load_meters(connection, arguments.meter)
     if arguments.json:
         print_json({kind: [{k: plain(v) for k, v in each.items()} for each in some] for kind, some in rows.items()})

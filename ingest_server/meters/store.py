@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, LiteralString
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from ingest_server.meters.file import CheckMeter, LogCode, MeterFile, Plate, Row, Transformer
 from protocols.errors import UsageError
@@ -70,6 +70,39 @@ SELECT_UNKNOWN: dict[str, LiteralString] = {
         where not exists (select from metering_point where metering_point_id = p)
     """,
 }
+SELECT_UNKNOWN_FEEDER = """
+    select f from unnest(%s::text[]) f where not exists (select from meter where feeder = f)
+"""
+# Check meters that are the point's own.
+SELECT_OWN = """
+    select u.point, u.meter from unnest(%s::text[], %s::text[]) u (point, meter)
+    join installation i on i.metering_point_id = u.point and i.meter_id = u.meter and i.removed_at is null
+"""
+# Two that look at the rows of others while they write their own would both find nothing.
+LOCK_TRANSFORMERS = "lock table transformer in share row exclusive mode"
+# Transformers with a feeder or a meter of another at the same time. A row holds until its last day, or until the next
+# row of the same transformer begins.
+SELECT_SHARED = """
+    with newest as (
+        select distinct on (transformer_id, valid_from) transformer_id, feeder, meter_id, valid_from, valid_to
+        from transformer order by transformer_id, valid_from, row_id desc
+    ), held as (
+        select transformer_id, feeder, meter_id, valid_from,
+               least(coalesce(valid_to, 'infinity'),
+                     coalesce(lead(valid_from) over (partition by transformer_id order by valid_from) - 1, 'infinity')
+               ) as until
+        from newest
+    )
+    select mine.transformer_id, mine.valid_from, case when mine.feeder = other.feeder then 'feeder' else 'meter' end,
+           case when mine.feeder = other.feeder then mine.feeder else mine.meter_id end,
+           other.transformer_id, other.valid_from, nullif(other.until, 'infinity')
+    from held mine
+    join held other on other.transformer_id <> mine.transformer_id
+     and (other.feeder = mine.feeder or other.meter_id = mine.meter_id)
+     and other.valid_from <= mine.until and mine.valid_from <= other.until
+    where mine.transformer_id = any (%s::text[])
+    order by 1, 2, 5 limit 1
+"""
 SELECT_PLATES = """
     select distinct on (meter_id, valid_from) meter_id, valid_from, digits, multiplier, interval_min, voltage_v,
            current_max_a, phases, class_e3, inverter_w, source, entered_by, entered_at
@@ -107,7 +140,8 @@ def store_meters(connection: Connection[Any], file: MeterFile, actor: str) -> di
     Raises
     ------
     UsageError
-        If a row names a meter or point that is not registered; then nothing is stored.
+        If a row names a meter, point or feeder that is not registered, a check meter is the point's own, or two
+        transformers have one feeder or one meter at the same time; then nothing is stored.
     """
     kinds: dict[str, tuple[LiteralString, Sequence[Row]]] = {
         "plate": (INSERT_PLATE, file.plates),
@@ -126,11 +160,52 @@ def store_meters(connection: Connection[Any], file: MeterFile, actor: str) -> di
                         f"{file.places[row]}.{field}: {identifier!r} is not in the registry; correct it or load it "
                         "first with `congto registry load`"
                     )
+        _refuse_own_as_check(cursor, file)
+        if file.transformers:
+            cursor.execute(LOCK_TRANSFORMERS)
         for kind, (query, rows) in kinds.items():
             if rows:
                 cursor.execute(query, [actor, *(list(column) for column in zip(*rows, strict=True))])
             stored[kind] = (len(rows), cursor.rowcount if rows else 0)
+        _refuse_shared(cursor, file)
     return stored
+
+
+def _refuse_own_as_check(cursor: Cursor[Any], file: MeterFile) -> None:
+    """Refuse a check meter that is the point's own: it would agree with itself."""
+    named = {(row.metering_point_id, row.meter_id): row for row in file.check_meters}
+    for point, meter in cursor.execute(SELECT_OWN, [[key[0] for key in named], [key[1] for key in named]]):
+        raise UsageError(
+            f"{file.places[named[point, meter]]}.meter: {meter!r} is the meter that {point} is billed by; expected a "
+            "second one beside it: correct one of them"
+        )
+
+
+def _refuse_shared(cursor: Cursor[Any], file: MeterFile) -> None:
+    """Refuse transformers of one feeder, or with one meter, at the same time: neither could be balanced."""
+    feeders = {row.feeder: row for row in file.transformers}
+    for (feeder,) in cursor.execute(SELECT_UNKNOWN_FEEDER, [list(feeders)]):
+        raise UsageError(
+            f"{file.places[feeders[feeder]]}.feeder: {feeder!r} is no meter's feeder in the registry; correct it, or "
+            "load the meters that hang on it first with `congto registry load`"
+        )
+    found = cursor.execute(SELECT_SHARED, [[row.transformer_id for row in file.transformers]]).fetchone()
+    if found is None:
+        return
+    name, valid_from, what, which, other, since, until = found
+    mine = [row for row in file.transformers if row.transformer_id == name]
+    row = next((each for each in mine if each.valid_from == valid_from), mine[0])
+    span = f"from {since} on" if until is None else f"from {since} to {until}"
+    raise UsageError(
+        f"{file.places[row]}.{what}: {which!r} is that of transformer {other!r} {span}; expected one transformer a "
+        f"{what}: give the other's last day (valid_to) or its own {what}, or enter both as one transformer"
+    )
+
+
+def check_meter_known(connection: Connection[Any], meter: str | None) -> None:
+    """Refuse a meter that is not registered."""
+    if meter is not None and connection.execute(SELECT_UNKNOWN["meter"], [[meter]]).fetchone() is not None:
+        raise UsageError(f"METER: {meter!r} is not in the registry; see `congto registry show`")
 
 
 def load_meters(connection: Connection[Any], meter: str | None) -> dict[str, list[dict[str, Any]]]:

@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest_server.journal import LOG, fact
+from ingest_server.pipeline.acknowledging import Unacknowledged
 from ingest_server.pipeline.back_off import LAST_S, back_off_s
 from ingest_server.pipeline.inbox import Inbox
 from ingest_server.pipeline.message import Message
@@ -38,6 +39,7 @@ from ingest_server.pipeline.settings import (
 )
 from ingest_server.pipeline.tls import Credentials, tls_context
 
+QOS = 1  # at least once; the broker sends nothing with more to who has asked for this, MQTT 5, section 3.8.4
 FILTERS_A_PACKET = 1000  # 100 kB at most, a tenth of what a packet may have
 TICK_S = 1.0  # paho's keep-alive wants to be asked about once a second
 REFUSED_SHOWN_MAX = 3
@@ -57,6 +59,7 @@ class Broker:
         self._inbox = inbox
         inbox.drained = self._watch
         self._connection = 0
+        self._unacknowledged = Unacknowledged()
         self._ready_s: float | None = None  # since when we have been subscribed
         self._failure_noted = False
         self._lost = asyncio.Event()
@@ -125,10 +128,13 @@ class Broker:
             self._flush()
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
-        """Tell the broker that it may forget ``messages``; those of an earlier connection come again by themselves."""
-        for message in messages:
-            if message.connection == self._connection and message.qos:
-                self._client.ack(message.packet, message.qos)
+        """Let the broker forget ``messages``, each once those before it are settled too.
+
+        Those of an earlier connection come again by themselves.
+        """
+        settled = [each.packet for each in messages if each.connection == self._connection and each.qos]
+        for packet in self._unacknowledged.settle(settled):
+            self._client.ack(packet, QOS)
         self._flush()
 
     async def publish(self, topic: str, payload: bytes) -> bool:
@@ -141,7 +147,7 @@ class Broker:
             await self._confirmed.wait()
         if self._lost.is_set() or not self._client.is_connected():
             return False
-        sent = self._client.publish(topic, payload, qos=1)
+        sent = self._client.publish(topic, payload, qos=QOS)
         self._flush()
         if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
             return False
@@ -225,6 +231,7 @@ class Broker:
             self._note_failure(str(reason))
             return
         self._connection += 1
+        self._unacknowledged.clear()
         LOG.info(fact("broker.connected", broker=self._address, session_present=flags.session_present))
         self._asked.clear()
         self._ask(self._filters)
@@ -242,7 +249,7 @@ class Broker:
 
     def _ask(self, filters: Sequence[str]) -> None:
         # What is retained is sent when the subscription is new; otherwise we have had it.
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        options = SubscribeOptions(qos=QOS, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         for at in range(0, len(filters), FILTERS_A_PACKET):
             part = list(filters[at : at + FILTERS_A_PACKET])
             _, number = self._client.subscribe([(each, options) for each in part])
@@ -275,6 +282,8 @@ class Broker:
         cut_from = len(payload) if len(payload) > KEPT_OCTETS_MAX else None
         if cut_from is not None:
             payload = payload[:KEPT_OCTETS_MAX]
+        if message.qos:
+            self._unacknowledged.came(message.mid)
         self._inbox.put(
             Message(message.topic, payload, message.qos, message.mid, self._connection, message.retain, cut_from)
         )

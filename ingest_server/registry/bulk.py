@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 from billing_core.codes import Category
 from ingest_server.database.binary_rows import Field, encode_rows
 from ingest_server.database.copy import HEADER, TRAILER, encode_readings
-from ingest_server.registry.contract import WITHOUT_VOLTAGE, Days, priced_voltages
+from ingest_server.registry.contract import WITHOUT_VOLTAGE, Combined, Days, contradiction, priced_voltages
 from protocols.errors import UsageError
 
 OCTETS_AT_ONCE = 1 << 22
@@ -90,6 +90,14 @@ SELECT_UNKNOWN_PLAN = """
       and rate_plan not in (select name from rate_plan)
     order by metering_point_id limit 1
 """
+# What new contracts say together, and the first point that says it; one household is what stands where none is given.
+SELECT_COMBINED = """
+    select min(metering_point_id), category, households <> 1, tenants is not null, three_rates, undeclared_rental,
+           refused_three_rates, two_component, uses is not null, rate_plan is not null
+    from contract
+    where xmin = pg_current_xact_id()::xid and ctid >= %(since)s::tid
+    group by 2, 3, 4, 5, 6, 7, 8, 9, 10 order by 1
+"""
 BEGIN, END = "(0,0)", "(4294967294,0)"
 VACUUM = ("customer", "metering_point", "meter", "channel", "installation", "contract", "daily_register", "reading")
 
@@ -131,6 +139,7 @@ def load_bulk(
             if "contract" in since:
                 _check_prices(connection, files["contract"], since["contract"])
                 _check_plans(connection, files["contract"], since["contract"])
+                _check_combined(connection, files["contract"], since["contract"])
     except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
         place = f"{error.diag.context or ''}".partition("\n")[0]
         raise UsageError(f"{directory}: {error.diag.message_primary} ({place}); nothing was loaded") from error
@@ -249,6 +258,13 @@ def _check_plans(connection: Connection[Any], path: Path, since: str) -> None:
             f"{path}: {unknown[0]}: rate plan {unknown[1]!r} is not there; load its [[rate_plan]] with congto registry "
             "load first, or correct the name; nothing was loaded"
         )
+
+
+def _check_combined(connection: Connection[Any], path: Path, since: str) -> None:
+    """Refuse contracts that say what contradicts itself, as the registry's file does."""
+    for point, *said in connection.execute(SELECT_COMBINED, {"since": since}).fetchall():
+        if found := contradiction(Combined(*said)):
+            raise UsageError(f"{path}: {point}: {': '.join(found)}; nothing was loaded")
 
 
 def _check_prices(connection: Connection[Any], path: Path, since: str) -> None:

@@ -84,5 +84,7 @@ def _show(arguments: argparse.Namespace) -> int:
     print(f"{overview['contracts']} contracts, {overview['installations']} meters installed now")
     for gateway in overview["gateways"]:
         models = ", ".join(f"{count} × {model}" for model, count in gateway["models"].items())
-        print(f"{gateway['gateway']:20} {gateway['state']:8} {gateway['last_contact_at'] or 'never':>32}  {models}")
+        heard_at = gateway["last_contact_at"]
+        heard = "never" if heard_at is None else f"{heard_at:%Y-%m-%dT%H:%M:%SZ}"
+        print(f"{gateway['gateway']:20} {gateway['state']:8} {heard:>20}  {models}")
     return 0

@@ -2,7 +2,7 @@
 
 import json
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from billing_core.codes import Category, Solar, Voltage
@@ -12,6 +12,7 @@ from protocols.strict_toml import Table
 
 HOUSEHOLDS_MAX = 1_000_000
 CONTRACTED_KW_MAX = 10_000_000
+KINDS_KEPT_MAX = 4_096  # of category and days, of which a file's millions of contracts have few
 SHARES_MAX = 99  # of other uses together; the rest is the contract's own
 WITHOUT_VOLTAGE = (Category.RESIDENTIAL, Category.PREPAID)  # their price list does not ask for it
 
@@ -84,19 +85,51 @@ def parse_contract(table: Table, metering_point_id: str) -> Contract:
 
 
 def _refuse_contradictions(table: Table, contract: Contract, category: Category) -> None:
-    residential = category is Category.RESIDENTIAL
     if contract.valid_to is not None and contract.valid_to < contract.valid_from:
         raise table.error("valid_to", f"{contract.valid_to} is before valid_from")
-    if contract.tenants is not None and (not residential or "households" in table):
-        raise table.error("tenants", "four tenants are one household of a residential contract; give one of the two")
-    if contract.undeclared_rental and (not residential or contract.tenants is not None or contract.uses is not None):
-        raise table.error("undeclared_rental", "is of a residential contract whose tenants are not known; remove one")
-    if contract.refused_three_rates and contract.three_rates:
-        raise table.error("refused_three_rates", "the meter tells three rates apart; remove one of the two")
-    if contract.rate_plan is not None and (contract.two_component or contract.uses is not None):
-        raise table.error("rate_plan", "a plan is for one use and has its own price of demand; remove one of the two")
-    if contract.two_component and category.value not in _piloted():
-        raise table.error("two_component", f"the pilot is for {', '.join(_piloted())}; found {category.value}")
+    combined = Combined(
+        category=category.value,
+        households="households" in table,
+        tenants=contract.tenants is not None,
+        three_rates=contract.three_rates,
+        undeclared_rental=contract.undeclared_rental,
+        refused_three_rates=contract.refused_three_rates,
+        two_component=contract.two_component,
+        uses=contract.uses is not None,
+        rate_plan=contract.rate_plan is not None,
+    )
+    if found := contradiction(combined):
+        raise table.error(*found)
+
+
+class Combined(NamedTuple):
+    """What a contract says together: of each whether it says it, and its category."""
+
+    category: str
+    households: bool
+    tenants: bool
+    three_rates: bool
+    undeclared_rental: bool
+    refused_three_rates: bool
+    two_component: bool
+    uses: bool
+    rate_plan: bool
+
+
+def contradiction(said: Combined) -> tuple[str, str] | None:
+    """Return what of a contract cannot stand beside the rest, and the cure; none where all can."""
+    residential = said.category == Category.RESIDENTIAL.value
+    if said.tenants and (not residential or said.households):
+        return "tenants", "four tenants are one household of a residential contract; give one of the two"
+    if said.undeclared_rental and (not residential or said.tenants or said.uses):
+        return "undeclared_rental", "is of a residential contract whose tenants are not known; remove one"
+    if said.refused_three_rates and said.three_rates:
+        return "refused_three_rates", "the meter tells three rates apart; remove one of the two"
+    if said.rate_plan and (said.two_component or said.uses):
+        return "rate_plan", "a plan is for one use and has its own price of demand; remove one of the two"
+    if said.two_component and said.category not in _piloted():
+        return "two_component", f"the pilot is for {', '.join(_piloted())}; found {said.category}"
+    return None
 
 
 def _voltage(table: Table, category: Category, days: Days) -> str | None:
@@ -140,7 +173,7 @@ def _uses(table: Table, category: Category, days: Days) -> str | None:
     return json.dumps(found)
 
 
-@cache
+@lru_cache(maxsize=KINDS_KEPT_MAX)
 def priced_voltages(category: Category, days: Days) -> tuple[Voltage, ...]:
     """Return the voltages of delivery at which some act in force on one of the days prices a category."""
     classes, acts = VOLTAGE_CLASSES[category], _tariffs().acts

@@ -1,12 +1,13 @@
 """Balances of transformers over a month: what one gives less what the meters behind it counted (V43, by days V15).
 
-A month is told only if the transformer's meter and every meter of its feeder was read at both ends of it, or at its
-exchange. Earlier months are those that earlier runs wrote. A balance that a run finds again is not written again.
+The loss of a month is told only if the transformer's meter and every meter of its feeder was read at both ends of it,
+or at its exchange; how many transformers it can't be told of is. Days are balanced even so, with what is believed of
+each meter. Earlier months are those that earlier runs wrote. A balance that a run finds again is not written again.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,66 +15,21 @@ from psycopg import Connection
 
 from billing_core.validation import screening
 from billing_core.validation.catalogue import RULES
-from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
-from ingest_server.billing.queries import SELECTION
-from ingest_server.vee.transformer_days import Fed, Suspect, suspects_of
-from protocols.telemetry.reading import Quality
+from ingest_server.vee.feeders import REGISTERS_ASKED, SELECT_DELIVERED, SELECT_TRANSFORMERS, Fed
+from ingest_server.vee.transformer_days import Suspect, suspects_of
 
 HISTORY_LEAST, HISTORY_MOST = 3, 24  # months; a median of fewer says nothing
-TRANSFORMERS_MAX = 100_000
+TRANSFORMERS_MAX = 1_000_000
+POINTS_AT_ONCE = 5_000  # with nine weeks of midnights: 50 MB
 
-# Transformers that hung on one meter for all of the period, and behind which a point of the selection is.
-SELECT_TRANSFORMERS = f"""
-    with now as (
-        select distinct on (transformer_id) * from transformer
-        where valid_from <= %(first_on)s order by transformer_id, valid_from desc, row_id desc
-    )
-    select t.transformer_id, t.feeder, t.meter_id, t.multiplier, (e.value - s.value) * t.multiplier
-    from now t
-    join channel c on c.meter_id = t.meter_id and c.obis = %(total)s
-    join billing_reading s on s.channel_id = c.channel_id and s.measured_at = %(start_at)s
-    join billing_reading e on e.channel_id = c.channel_id and e.measured_at = %(end_at)s
-    where (t.valid_to is null or t.valid_to >= %(last_on)s) and e.value >= s.value
-      and (s.quality | e.quality) & {int(Quality.SUSPECT)} = 0
-      and exists (
-          select from meter m join installation i using (meter_id) join metering_point p using (metering_point_id)
-          where m.feeder = t.feeder and {SELECTION}
-      )
-    order by t.transformer_id limit %(rows_max)s
-"""  # noqa: S608 - put together from constants
-# What each feeder's meters counted, import less export; how many registers of import are not known; how many points.
-# An export register that is not read at all is no export.
-SELECT_DELIVERED = f"""
-    with hung as (
-        select m.feeder, i.metering_point_id, i.multiplier, c.channel_id, c.obis,
-               greatest(i.installed_at, %(start_at)s) as from_at,
-               least(coalesce(i.removed_at, %(end_at)s), %(end_at)s) as to_at
-        from meter m
-        join installation i using (meter_id)
-        join channel c on c.meter_id = m.meter_id and c.obis in (%(total)s, %(export)s)
-        where m.feeder = any (%(feeders)s::text[]) and m.meter_id <> all (%(meters)s::text[]) and i.role = 'supply'
-          and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)
-    )
-    select h.feeder,
-           coalesce(sum((e.value - s.value) * h.multiplier * case h.obis when %(total)s then 1 else -1 end), 0)::bigint,
-           count(*) filter (where (h.obis = %(total)s or s.value is not null or e.value is not null)
-                            and (s.value is null or e.value is null or e.value < s.value)),
-           count(distinct h.metering_point_id)
-    from hung h
-    left join billing_reading s on s.channel_id = h.channel_id and s.measured_at = h.from_at
-      and s.quality & {int(Quality.SUSPECT)} = 0
-    left join billing_reading e on e.channel_id = h.channel_id and e.measured_at = h.to_at
-      and e.quality & {int(Quality.SUSPECT)} = 0
-    group by h.feeder
-"""  # noqa: S608 - put together from constants
 SELECT_EARLIER = """
     select transformer_id, supplied_wh, delivered_wh from (
         select distinct on (transformer_id, period_from) *
         from transformer_balance where transformer_id = any (%(transformers)s::text[]) and period_from < %(first_on)s
         order by transformer_id, period_from, version desc
-    ) newest order by transformer_id, period_from
+    ) newest where not evidence ? 'unknown' order by transformer_id, period_from
 """
 SELECT_WRITTEN = """
     select distinct on (transformer_id) transformer_id, version, supplied_wh, delivered_wh, points, rule_version,
@@ -91,7 +47,8 @@ INSERT_BALANCE = """
 class Balance(NamedTuple):
     """A month's balance of a transformer; ``evidence`` has loss, usual loss and their distance in σ, if they are known.
 
-    ``severity`` is that of V43, that of V15 if days contradict a meter (``evidence["meters"]`` says which), or 0.
+    ``severity`` is that of V43, that of V15 if days contradict a meter (``evidence["meters"]`` says which), or 0. Where
+    the month is not known as a whole ``evidence["unknown"]`` says what lacks, and the energies are what is known.
     """
 
     transformer: str
@@ -102,17 +59,35 @@ class Balance(NamedTuple):
     evidence: Mapping[str, Any]
 
 
+class Delivered(NamedTuple):
+    """What a feeder's meters counted in a month; registers that are not known; points; meters without a register."""
+
+    counted_wh: int = 0
+    not_read: int = 0
+    points: int = 0
+    without_register: int = 0
+
+
 def balance_transformers(
     connection: Connection[Any], run_id: int, period: Period, selection: Selection
-) -> dict[str, int]:
-    """Compute and write the balances of a month, in one transaction; return how often a rule minds a new one."""
+) -> tuple[dict[str, int], int]:
+    """Compute and write the balances of a month, in one transaction.
+
+    Returns
+    -------
+    How often a rule minds a new one, and of how many transformers no month's balance can be told.
+    """
     with connection.transaction():
         balances = _balances(connection, period, selection)
         names = [each.transformer for each in balances]
         asked = {"transformers": names, "first_on": period.first_on}
         written = {name: told for name, *told in connection.execute(SELECT_WRITTEN, asked)}
-        rule, minded = RULES["V43"], Counter[str]()
+        rule, minded, left = RULES["V43"], Counter[str](), 0
         for each in balances:
+            unknown = "unknown" in each.evidence
+            left += unknown
+            if unknown and not each.severity and each.transformer not in written:
+                continue
             version, *before = written.get(each.transformer, [0])
             now = [each.supplied_wh, each.delivered_wh, each.points, rule.version, each.severity, each.evidence]
             if before == now:
@@ -122,43 +97,68 @@ def balance_transformers(
             evidence = json.dumps(each.evidence)
             row = (run_id, each.transformer, period.first_on, version + 1, *now[:-1], evidence)
             connection.execute(INSERT_BALANCE, row)
-    return {name: count for name, count in minded.items() if count}
+    return {name: count for name, count in minded.items() if count}, left
 
 
 def _balances(connection: Connection[Any], period: Period, selection: Selection) -> list[Balance]:
-    asked = selection.parameters | {
+    asked = selection.parameters | REGISTERS_ASKED
+    asked |= {
         "first_on": period.first_on,
         "last_on": period.last_on,
-        "start_at": period.start_at,
-        "end_at": period.end_at,
-        "total": MeterRegister.SG.value,
-        "export": MeterRegister.EXPORT.value,
+        "from_at": period.start_at,
+        "to_at": period.end_at,
         "rows_max": TRANSFORMERS_MAX,
     }
-    transformers = connection.execute(SELECT_TRANSFORMERS, asked).fetchall()
+    rows = connection.execute(SELECT_TRANSFORMERS, asked).fetchall()
+    transformers = [(Fed(*told), supplied) for *told, supplied in rows]
     if not transformers:
         return []
     asked |= {
-        "feeders": sorted({row[1] for row in transformers}),
-        "meters": sorted({row[2] for row in transformers}),
-        "transformers": [row[0] for row in transformers],
+        "feeders": sorted({fed.feeder for fed, _ in transformers}),
+        "meters": sorted({fed.meter for fed, _ in transformers}),
+        "transformers": [fed.transformer for fed, _ in transformers],
     }
-    delivered = {feeder: told for feeder, *told in connection.execute(SELECT_DELIVERED, asked)}
+    delivered = {feeder: Delivered(*told) for feeder, *told in connection.execute(SELECT_DELIVERED, asked)}
     earlier: dict[str, list[tuple[int, int]]] = {}
     for name, supplied, counted in connection.execute(SELECT_EARLIER, asked):
         earlier.setdefault(name, []).append((supplied, counted))
-    balances = []
-    whole = [row for row in transformers if not delivered.get(row[1], (0, 1, 0))[1]]
-    suspects = suspects_of(connection, [Fed(*row[:-1]) for row in whole], period)
-    for name, feeder, _, _, supplied in whole:
-        counted, _, points = delivered[feeder]
-        evidence = _against_earlier((supplied, counted), earlier.get(name, [])[-HISTORY_MOST:])
+    suspects: dict[str, list[Suspect]] = {}
+    for some in _some_at_once([fed for fed, _ in transformers], delivered):
+        suspects |= suspects_of(connection, some, period)
+    balances, sharing = [], Counter(fed.feeder for fed, _ in transformers)
+    for fed, supplied in transformers:
+        told = delivered.get(fed.feeder, Delivered())
+        unknown = _unknown(told, read=supplied is not None, sharing=sharing[fed.feeder])
+        evidence: dict[str, Any] = {"unknown": unknown}
+        if not unknown:
+            evidence = _against_earlier((supplied, told.counted_wh), earlier.get(fed.transformer, [])[-HISTORY_MOST:])
         severity = int(RULES["V43"].severity) if evidence.get("minded") else 0
-        if name in suspects:
+        if fed.transformer in suspects:
             severity = int(RULES["V15"].severity)
-            evidence["meters"] = [_told(each) for each in suspects[name]]
-        balances.append(Balance(name, supplied, counted, points, severity, evidence))
+            evidence["meters"] = [_told(each) for each in suspects[fed.transformer]]
+        balances.append(Balance(fed.transformer, supplied or 0, told.counted_wh, told.points, severity, evidence))
     return balances
+
+
+def _some_at_once(fed: list[Fed], delivered: Mapping[str, Delivered]) -> Iterator[list[Fed]]:
+    """Part transformers so that not too many points are looked at by the day at once."""
+    some: list[Fed] = []
+    points = 0
+    for each in fed:
+        some.append(each)
+        points += delivered.get(each.feeder, Delivered()).points
+        if points >= POINTS_AT_ONCE:
+            yield some
+            some, points = [], 0
+    if some:
+        yield some
+
+
+def _unknown(told: Delivered, *, read: bool, sharing: int) -> dict[str, int]:
+    """Return what a month's balance lacks, or what there is too much of: nothing if it is known."""
+    lacks = {"registers": told.not_read, "meters_without_register": told.without_register}
+    lacks |= {"transformer": int(not read), "points": int(not told.points), "transformers_beside": sharing - 1}
+    return {name: count for name, count in lacks.items() if count}
 
 
 def _against_earlier(now: tuple[int, int], earlier: list[tuple[int, int]]) -> dict[str, Any]:
@@ -172,7 +172,8 @@ def _against_earlier(now: tuple[int, int], earlier: list[tuple[int, int]]) -> di
 
 def _told(suspect: Suspect) -> dict[str, Any]:
     days = {"from": suspect.first_on.isoformat(), "to": suspect.last_on.isoformat()}
-    return {"metering_point_id": suspect.point, **days, **_rounded(suspect.evidence)}
+    rule = {"rule_version": RULES["V15"].version}
+    return {"metering_point_id": suspect.point, **days, **rule, **_rounded(suspect.evidence)}
 
 
 def _rounded(evidence: Mapping[str, float]) -> dict[str, float]:

@@ -73,8 +73,9 @@ def check_profile(
         read[:first] = False
         if valid_to is not None:
             read[max(0, (valid_to - profile.first_on).days + 1) * profile.slots_per_day + 1 :] = False
-        counted = np.diff(index) * multiplier
-        known = read[1:] & read[:-1] & (counted >= 0) & (counted <= ENERGY_WH_MAX)
+        counted = np.diff(index)
+        known = read[1:] & read[:-1] & (counted >= 0) & (counted <= ENERGY_WH_MAX // multiplier)
+        counted = np.where(known, counted, 0) * multiplier
         for row in rows:
             if profile.channels[row].point == point:
                 energy[row, known], valid[row] = counted[known], valid[row] | known

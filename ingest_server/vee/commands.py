@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     edit.add_argument(
         "--read-by-hand", action="store_true", help="somebody read the meter: the reading is a manual one"
     )
+    edit.add_argument(
+        "--agreed", action="store_true", help="customer and company agreed on it (E8): a reading, a value or no use"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,21 +101,23 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json({"period": str(period), **outcome_json(outcome)})
     else:
         print_outcome(period, outcome, arguments.language)
-    return 1 if outcome.proposed or outcome.gaps_left or outcome.ends_left else 0
+    return 1 if outcome.proposed or outcome.gaps_left or outcome.ends_left or outcome.balances_left else 0
 
 
 def _cases(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.asked import print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
-    from ingest_server.vee.cases import cases_of
+    from ingest_server.vee.cases import queue_of
     from ingest_server.vee.display import case_json, print_cases
+    from ingest_server.vee.gather import check_points
 
     period, selection = Period.of_month(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
-        cases = cases_of(connection, period, selection)
+        check_points(connection, selection)
+        queue = queue_of(connection, period, selection)
     if arguments.json:
-        print_json({"period": str(period), "cases": [case_json(case) for case in cases]})
+        print_json({"period": str(period), "cases": [case_json(case) for case in queue.cases], "more": queue.more})
     else:
-        print_cases(period, cases, arguments.language)
-    return 1 if cases else 0
+        print_cases(period, queue, arguments.language)
+    return 1 if queue.cases else 0

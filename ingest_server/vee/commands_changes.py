@@ -66,7 +66,7 @@ def _edit(arguments: argparse.Namespace) -> int:
         connection.autocommit = True
         number = propose_edit(
             connection, arguments.point, arguments.obis, at, int(text), by_hand=arguments.read_by_hand,
-            actor=_actor(arguments), now=datetime.now(UTC),
+            agreed=arguments.agreed, actor=_actor(arguments), now=datetime.now(UTC),
         )  # fmt: skip
     if arguments.json:
         print_json({"changes": [number], "left": 0})
@@ -150,12 +150,16 @@ def _number(text: str) -> int:
 
 
 def _instant(text: str) -> datetime:
+    from ingest_server.billing.period import YEAR_MAX, YEAR_MIN
+
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"--at {text!r}: expected an instant like 2026-11-01T00:00:00+07:00 ({error})") from error
     if at.tzinfo is None:
         raise UsageError(f"--at {text!r}: found no offset; give it, like 2026-11-01T00:00:00+07:00")
+    if not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise UsageError(f"--at {text!r}: expected a year from {YEAR_MIN} to {YEAR_MAX}; correct it")
     return at
 
 

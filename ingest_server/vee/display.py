@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from billing_core.explain import Language, format_number
 from billing_core.validation.catalogue import RULES
 from ingest_server.billing.documents import instant_text
 from ingest_server.billing.period import Period, civil_text
-from ingest_server.vee.cases import Case
+from ingest_server.vee.cases import Case, Queue
 from ingest_server.vee.changes import Version
 from ingest_server.vee.decisions import Amount, Effect
 from ingest_server.vee.run import Outcome
@@ -40,7 +41,17 @@ def print_outcome(period: Period, outcome: Outcome, language: str) -> None:
     table = Table(title=f"{words['validation']} {period}", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
-    for name in ("readings", "channels", "judged", "unchanged", "proposed", "values", "gaps_left", "ends_left"):
+    for name in (
+        "readings",
+        "channels",
+        "judged",
+        "unchanged",
+        "proposed",
+        "values",
+        "gaps_left",
+        "ends_left",
+        "balances_left",
+    ):
         table.add_row(words[name], format_number(getattr(outcome, name), own))
     for rule, count in sorted(outcome.findings.items()):
         table.add_row(f"{rule} {rule_text(rule, language)}", format_number(count, own))
@@ -62,15 +73,19 @@ def case_json(case: Case) -> dict[str, Any]:
         "meter_id": case.meter,
         "obis": case.obis,
         "score_wh": case.score_wh,
-        "reasons": [{"rule": rule, "on": day.isoformat(), "evidence": what} for rule, day, what in case.reasons],
+        "reasons": [
+            {"rule": rule, "rule_version": case.rules[rule][0], "on": day.isoformat(), "evidence": what}
+            for rule, day, what in case.reasons
+        ],
         "waiting": [
             {"change_id": number, "kind": kind, "made_by": who, "why": why} for number, kind, who, why in case.waiting
         ],
     }
 
 
-def print_cases(period: Period, cases: Sequence[Case], language: str) -> None:
+def print_cases(period: Period, queue: Queue, language: str) -> None:
     """Print the queue, a row each, the riskiest first."""
+    cases = queue.cases
     words = WORDS[language]
     console = _console()
     if not cases:
@@ -80,22 +95,36 @@ def print_cases(period: Period, cases: Sequence[Case], language: str) -> None:
     for name in ("point", "register", "score", "reasons", "waiting"):
         table.add_column(words[name], justify="right" if name == "score" else "left")
     for case in cases:
-        rules: dict[str, int] = {}
-        for rule, _, _ in case.reasons:
-            rules[rule] = rules.get(rule, 0) + 1
-        told = [
-            f"{rule}{f' ×{count}' if count > 1 else ''} {rule_text(rule, language)}" for rule, count in rules.items()
-        ]
-        more = [f"… +{len(told) - REASONS_SHOWN}"] if len(told) > REASONS_SHOWN else []
+        told = _reason_lines(case, language)
         waits = [f"{number} {KIND_WORDS[language][kind]} ({who})" for number, kind, who, _ in case.waiting]
         table.add_row(
             Text(case.point),
             Text(case.obis or words["transformer"]),
             format_number(case.score_wh // 1000, Language(language)),
-            Text("\n".join([*told[:REASONS_SHOWN], *more])),
+            Text("\n".join(told)),
             Text("\n".join(waits)),
         )
     console.print(table)
+    if queue.more:
+        console.print(words["more_cases"].format(more=format_number(queue.more, Language(language))))
+
+
+def _reason_lines(case: Case, language: str) -> list[str]:
+    """Return the rules of a case, each with how often it spoke and the numbers of its first day."""
+    found: dict[str, list[tuple[date, dict[str, Any]]]] = {}
+    for rule, day, evidence in case.reasons:
+        found.setdefault(rule, []).append((day, evidence))
+    lines = []
+    for rule, days in list(found.items())[:REASONS_SHOWN]:
+        times = f" ×{len(days)}" if len(days) > 1 else ""
+        day, evidence = days[0]
+        numbers = ", ".join(f"{name} {_number_text(value)}" for name, value in evidence.items())
+        lines += [f"{rule}{times} {rule_text(rule, language)}", f"  {day:%d/%m}: {numbers}"]
+    return [*lines, *([f"… +{len(found) - REASONS_SHOWN}"] if len(found) > REASONS_SHOWN else [])]
+
+
+def _number_text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def change_json(change: Mapping[str, Any], effects: Sequence[Effect] | None) -> dict[str, Any]:

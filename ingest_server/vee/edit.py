@@ -32,6 +32,7 @@ def propose_edit(
     value_wh: int,
     *,
     by_hand: bool,
+    agreed: bool = False,
     actor: Actor,
     now: datetime,
 ) -> int:
@@ -41,6 +42,8 @@ def propose_edit(
     ----------
     by_hand
         Whether somebody read the meter (flag MANUAL); otherwise it is a substitute (flag SUBSTITUTED).
+    agreed
+        Whether customer and company agreed on the substitute (E8): the customer's own reading, a value, or no use.
 
     Raises
     ------
@@ -55,7 +58,12 @@ def propose_edit(
         raise UsageError(f"--at: {civil_text(at)} is still to come; a reading is of the past")
     if value_wh >= 10**digits * 1_000:
         raise UsageError(f"--value-wh: found {value_wh}; the register has {digits} digits of kWh: give what it shows")
+    if by_hand and agreed:
+        raise UsageError("found --read-by-hand and --agreed; give one: a reading needs no agreement")
     quality = Quality.MANUAL if by_hand else Quality.SUBSTITUTED
+    method, reason = Method.EDITED, Reason.EDITED_BY_HAND
+    if agreed:
+        method, reason = Method.E8_AGREED, Reason.AGREED_WITH_CUSTOMER
     return propose(
         connection,
         Change(
@@ -66,6 +74,6 @@ def propose_edit(
             made_at=now,
             why=actor.note,
             rule_set=rule_set_hash(load_parameters(), now.date()),
-            versions=(Version(at, value_wh, int(quality), int(Method.EDITED), int(Reason.EDITED_BY_HAND)),),
+            versions=(Version(at, value_wh, int(quality), int(method), int(reason)),),
         ),
     )

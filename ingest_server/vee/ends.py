@@ -13,7 +13,7 @@ from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee.boundary import estimate_of, missing_at_ends
 from ingest_server.vee.changes import Change, Kind, propose
-from ingest_server.vee.gather import Channel, channels_of
+from ingest_server.vee.gather import Channel, channels_of, check_points
 
 POINTS_PER_CHUNK = 5_000
 
@@ -32,6 +32,7 @@ def propose_ends(dsn: str, period: Period, selection: Selection, *, actor: str, 
     values = left = 0
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
+        check_points(connection, selection)
         for chunk in chunks_of_run(connection, selection, POINTS_PER_CHUNK):
             with connection.transaction():
                 channels = channels_of(connection, period, selection, chunk)

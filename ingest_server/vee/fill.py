@@ -2,21 +2,28 @@
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY, Context
-from billing_core.estimation.estimate import estimate
+from billing_core.estimation.estimate import Estimate, estimate
+from billing_core.estimation.gaps import usable_days
 from billing_core.estimation.profile import Filled, RegisterProfile, between, readings_in_gaps
-from billing_core.estimation.provenance import Reason
+from billing_core.estimation.provenance import Method, Reason
 from billing_core.estimation.suspects import slots_to_replace
+from billing_core.tariff import Tariffs
+from billing_core.tariff_files import load_tariffs
 from billing_core.validation.catalogue import Severity
-from billing_core.validation.parameters import Columns
-from billing_core.validation.series import Intervals, Registers
-from billing_core.validation.validate import MeterData, Validation, validate
+from billing_core.validation.series import Intervals, Registers, Status
+from billing_core.validation.validate import MeterData, Validation
+from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
+from ingest_server.vee.class_days import class_days
 from ingest_server.vee.gather import Profile
+from ingest_server.vee.last_year import season_permille
+from ingest_server.vee.terms_by_day import TermsByDay
 from protocols.telemetry.reading import Quality
 
 
@@ -58,7 +65,8 @@ def fill(
     end = begin + period.days * per_day
     at_point = profile.at_point()
     active = at_point[:, 1:] & at_point[:, :-1]
-    failed = slots_to_replace(result, intervals) & active
+    decided = profile.overridden[:, 1:] | profile.overridden[:, :-1]  # people did: nobody is asked the same again
+    failed = slots_to_replace(result, intervals) & active & ~decided
     wanted = (intervals.missing & active) | failed
     later = believed[:, end:].any(axis=1)
     wanted[~later, end:] = False
@@ -72,9 +80,8 @@ def fill(
         missing=intervals.missing[rows] | ~active[rows],
         slots_per_day=per_day,
     )
-    days = np.array([profile.first_on + timedelta(days=day) for day in range(profile.days)])
-    weekday = np.array([day.weekday() for day in days.tolist()], dtype=np.int64)
-    day_type = np.select([weekday == 5, weekday == 6], [SATURDAY, SUNDAY], WORKDAY).astype(np.int64)
+    weekday, day_type = day_types(profile.first_on, profile.days)
+    sells = _sells(profile, rows)
     context = Context(
         intervals=own,
         registers=replace(
@@ -89,12 +96,13 @@ def fill(
         replace=failed[rows],
         weekday=weekday,
         day_type=day_type,
-        outage=np.zeros((rows.size, profile.days), dtype=np.bool_),
+        outage=_outages(data, rows),
+        night=None if data.night is None else sells[:, None] & data.night,
         check_wh=None if profile.check_wh is None else profile.check_wh[rows] // registers.multiplier[rows, None],
         check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
-    made = estimate(context)
+    made = _estimate(profile, data, result, rows, context)
     filled = readings_in_gaps(
         RegisterProfile(profile.index_wh[rows], believed[rows] & ~inside[rows], registers.range_wh()[rows]),
         wanted[rows],
@@ -104,12 +112,61 @@ def fill(
     return Gaps(rows, filled, wanted[rows], begin, end)
 
 
+def _estimate(
+    profile: Profile, data: MeterData, result: Validation, rows: NDArray[np.int64], context: Context
+) -> Estimate:
+    """Estimate, with the year before in long gaps (E4), and with a day of its class where a meter has none (E7)."""
+    if profile.last_year_wh is not None and profile.last_year_known is not None:
+        then, known = profile.last_year_wh[rows], profile.last_year_known[rows]
+        own = context.intervals
+        season = season_permille(own.energy_wh, ~context.wanted, then, known, profile.slots_per_day)
+        context = replace(
+            context,
+            last_year_wh=then,
+            last_year_valid=known & (season >= 0)[:, None],
+            season_permille=season.clip(0),
+        )
+    if usable_days(context).any(axis=1).all():
+        return estimate(context)
+    of_class = class_days(profile, data.intervals, result, rows)
+    made = estimate(replace(context, class_profile=of_class.weights, class_daily_wh=of_class.daily_wh))
+    without = (made.method == int(Method.E7_CLASS_PROFILE)) & ~of_class.known[:, None]
+    made.method[without], made.intervals.energy_wh[without] = int(Method.NONE), 0
+    return made
+
+
+def day_types(first_on: date, days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the weekday of each day, Monday 0, and its type; a public holiday is a Sunday. [days]"""
+    window = [first_on + timedelta(days=day) for day in range(days)]
+    weekday = np.array([day.weekday() for day in window], dtype=np.int64)
+    holidays = _tariffs().holidays_between(window[0], window[-1])
+    off = (weekday == 6) | np.array([day in holidays for day in window])
+    return weekday, np.select([off, weekday == 5], [SUNDAY, SATURDAY], WORKDAY).astype(np.int64)
+
+
+def _sells(profile: Profile, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which rows are registers of export: nothing comes between sunset and sunrise."""
+    return np.array([profile.channels[row].obis == MeterRegister.EXPORT.value for row in rows.tolist()], dtype=np.bool_)
+
+
+def _outages(data: MeterData, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the days on which the meter said that power failed. [rows × days]"""
+    if data.status is None:
+        return np.zeros((rows.size, data.intervals.days), dtype=np.bool_)
+    return np.asarray((data.status[rows] & int(Status.POWER_FAIL)) != 0)
+
+
+@cache
+def _tariffs() -> Tariffs:
+    return load_tariffs()
+
+
 def propose(
     profile: Profile,
     data: MeterData,
     gaps: Gaps,
     believed: NDArray[np.bool_],
-    parameters: Columns,
+    terms: TermsByDay,
 ) -> tuple[list[Proposed], NDArray[np.int64]]:
     """Return the proposals per channel for the month, judged again by the rules, and how many slots of each row of the
     gaps stay empty.
@@ -119,7 +176,7 @@ def propose(
     index, read = profile.index_wh[gaps.rows].copy(), believed[gaps.rows].copy()
     index[filled.row, filled.instant] = filled.index_wh
     read[filled.row, filled.instant] = True
-    again = _judged_again(data, gaps, index, read, parameters)
+    again = _judged_again(profile, data, gaps, terms, (index, read))
     left: NDArray[np.int64] = (~(read[:, 1:] & read[:, :-1]) & gaps.wanted)[:, begin:end].sum(axis=1)
     there = profile.read[gaps.rows]
     taken = (filled.instant >= begin) & (filled.instant <= end)
@@ -154,10 +211,16 @@ def propose(
 
 
 def _judged_again(
-    data: MeterData, gaps: Gaps, index: NDArray[np.int64], read: NDArray[np.bool_], parameters: Columns
+    profile: Profile,
+    data: MeterData,
+    gaps: Gaps,
+    terms: TermsByDay,
+    filled: tuple[NDArray[np.int64], NDArray[np.bool_]],
 ) -> NDArray[np.bool_]:
-    """Return the days that hold something estimated and still fail. [rows of the gaps × days]"""
+    """Return the days that hold something estimated and still fail by what holds on them. [rows of the gaps × days]"""
     rows, whole = gaps.rows, data.registers
+    read = filled[1]
+    index = np.where(read, filled[0], 0)
     per_day = data.intervals.slots_per_day
     registers = Registers(
         index_wh=np.ascontiguousarray(index[:, ::per_day]),
@@ -176,6 +239,9 @@ def _judged_again(
         two_way=data.two_way[rows],
         estimated=gaps.wanted,
     )
-    result = validate(one, {name: column[rows] for name, column in parameters.items()})
+    if data.export is not None and data.solar is not None and data.inverter_w is not None:
+        sold = replace(again, energy_wh=np.where(_sells(profile, rows)[:, None], again.energy_wh, 0))
+        one = replace(one, export=sold, night=data.night, solar=data.solar[rows], inverter_w=data.inverter_w[rows])
+    result = terms.chosen(rows).validate(one)
     touched = gaps.wanted.reshape(len(rows), -1, per_day).any(axis=2)
     return touched & result.verdict.at_least(Severity.FAIL)

@@ -14,12 +14,15 @@ from ingest_server.billing.approved import PUT_IN
 from ingest_server.billing.columns import ENERGIES, REGISTERS
 from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period, midnight_of, us_of
+from ingest_server.billing.queries import UNKNOWN_POINTS
 from ingest_server.database.binary_rows import Field, fetch_columns
 from ingest_server.vee import queries
 from ingest_server.vee.check_profiles import check_profile
 from ingest_server.vee.circumstances import Circumstances, gather_circumstances
+from ingest_server.vee.last_year import last_year
 from ingest_server.vee.settings import load_settings
 from ingest_server.vee.terms_by_day import Setting
+from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
 
 STEPS_PER_DAY = (24, 48, 96, 144, 288)  # the coarsest first; see billing_core.validation.series
@@ -83,6 +86,9 @@ class Profile:
         Parameters that somebody set.
     check_wh, check_valid
         What check meters counted, and where; none if no point has one. [Wh; channels × slots]
+    last_year_wh, last_year_known
+        What the registers counted in the same slots a year ago, before the multiplier, and where; none if no row has a
+        gap that asks for it. [Wh; channels × slots]
     """
 
     channels: tuple[Channel, ...]
@@ -96,6 +102,8 @@ class Profile:
     settings: tuple[Setting, ...] = ()
     check_wh: NDArray[np.int64] | None = None
     check_valid: NDArray[np.bool_] | None = None
+    last_year_wh: NDArray[np.int64] | None = None
+    last_year_known: NDArray[np.bool_] | None = None
 
     @property
     def days(self) -> int:
@@ -133,6 +141,14 @@ class Gathered:
     settings: tuple[Setting, ...] = ()
 
 
+def check_points(connection: Connection[Any], selection: Selection) -> None:
+    """Refuse points that are not there: whoever mistypes one would be told that it has no case."""
+    unknown = connection.execute(UNKNOWN_POINTS, selection.parameters).fetchall() if selection.points else []
+    if unknown:
+        names = ", ".join(repr(row[0]) for row in unknown)
+        raise UsageError(f"--point: there is no metering point {names}; check the registry (congto registry show)")
+
+
 def channels_of(connection: Connection[Any], period: Period, selection: Selection, chunk: Chunk) -> list[Channel]:
     """Return the billing registers of a chunk's meters, cut to the period."""
     parameters = selection.parameters | {
@@ -161,7 +177,7 @@ def gather(connection: Connection[Any], period: Period, selection: Selection, ch
     around = gather_circumstances(connection, channels, period, first_on, days)
     settings = load_settings(connection, channels, period)
     profiles = tuple(
-        _with_checks(connection, replace(each, settings=settings))
+        _with_more(connection, replace(each, settings=settings))
         for each in _profiles(channels, stored, overlay, (first_on, days), around)
     )
     profiled = {each for profile in profiles for each in profile.channels}
@@ -176,9 +192,14 @@ def gather(connection: Connection[Any], period: Period, selection: Selection, ch
     )
 
 
-def _with_checks(connection: Connection[Any], profile: Profile) -> Profile:
-    found = check_profile(connection, profile)
-    return profile if found is None else replace(profile, check_wh=found[0], check_valid=found[1])
+def _with_more(connection: Connection[Any], profile: Profile) -> Profile:
+    """Add what estimates may lean on beside the profile: check meters, and the year before."""
+    checks, before = check_profile(connection, profile), last_year(connection, profile)
+    if checks is not None:
+        profile = replace(profile, check_wh=checks[0], check_valid=checks[1])
+    if before is not None:
+        profile = replace(profile, last_year_wh=before[0], last_year_known=before[1])
+    return profile
 
 
 _LAYOUT = {"channel": Field("i4"), "at": Field("i8"), "value": Field("i8"), "quality": Field("i2")}

@@ -16,7 +16,7 @@ from billing_core.validation.finding import Finding, found
 from billing_core.validation.parameters import Columns
 from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.sum_check import v31_rates
-from billing_core.validation.validate import MeterData, Validation, validate
+from billing_core.validation.validate import MeterData, Validation
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.before import history_peak, usual_week
@@ -24,6 +24,7 @@ from ingest_server.vee.circumstances import SHIFT_PART, Circumstances
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
+    countable,
     hash_of_month,
     month_energy,
     month_findings,
@@ -34,13 +35,13 @@ from ingest_server.vee.plates import INVERTER, UNKNOWN, limit_wh, master_data
 from ingest_server.vee.terms_by_day import (
     Setting,
     Stretch,
-    chosen_rows,
+    TermsByDay,
     class_of,
     days_served,
     parameters_of,
     stretches_of,
-    validate_by_day,
 )
+from protocols.telemetry.reading import Quality
 
 UNIT_WH = 1_000  # digits of a register count kWh
 MONTH_DAYS = 30
@@ -84,8 +85,12 @@ def hash_of(profile: Profile, row: int, period: Period) -> str:
     digest.update(profile.quality[row].astype("<i2").tobytes())
     digest.update(np.packbits(profile.read[row]).tobytes())
     digest.update(profile.around.hash_of(row))
-    if profile.check_wh is not None and profile.check_valid is not None and profile.check_valid[row].any():
-        digest.update(np.where(profile.check_valid[row], profile.check_wh[row], -1).astype("<i8").tobytes())
+    for energy, known in (
+        (profile.check_wh, profile.check_valid),
+        (profile.last_year_wh, profile.last_year_known),
+    ):
+        if energy is not None and known is not None and known[row].any():
+            digest.update(np.where(known[row], energy[row], -1).astype("<i8").tobytes())
     return digest.hexdigest()
 
 
@@ -104,7 +109,9 @@ def judge(profile: Profile, period: Period) -> Judged:
     parameters = parameters_of(last_ones, period)
     wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
     at_point = profile.at_point()
-    believed = profile.read & ~wrong & at_point
+    shown = profile.read & ~wrong & at_point
+    multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
+    believed = shown & countable(profile.index_wh, multiplier)
     registers = _registers(profile, believed)
     energy, missing = between(RegisterProfile(profile.index_wh, believed, registers.range_wh()))
     primary = energy * registers.multiplier[:, None]
@@ -113,7 +120,8 @@ def judge(profile: Profile, period: Period) -> Judged:
     intervals = Intervals(energy_wh=primary, missing=missing, slots_per_day=profile.slots_per_day)
     limit = limit_wh(channels, profile.around.plate, parameters, profile.slots_per_day)
     data = _meter_data(profile, intervals, registers, limit, parameters)
-    result = _by_stretch(profile, data, validate(data, parameters), stretches, period)
+    terms = TermsByDay(stretches, profile.around.plate, profile.first_on, period)
+    result = terms.validate(data)
     first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
     hung = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1)
     whole_day = np.asarray(hung.all(axis=2))
@@ -125,14 +133,14 @@ def judge(profile: Profile, period: Period) -> Judged:
         *_of_period(profile, result, parameters, (first, last)),
         *_rates_against_total(profile, registers),
         _siblings(profile),
-        master_data(channels, profile.around.plate, np.where(believed, profile.index_wh, 0).max(axis=1)),
+        master_data(channels, profile.around.plate, np.where(shown, profile.index_wh, 0).max(axis=1)),
         meter_rules.v04_use_without_service(result.scan, days_served(stretches, profile.first_on, profile.days)),
         *month_findings(channels, profile.around, parameters, period, by_register=False),
     ]
     listed = _with_support(_listed(findings, profile, asked, period))
     gaps = fill(profile, data, believed, result, period)
     proposed, left = (
-        propose(profile, data, gaps, believed, parameters) if gaps is not None else ([], np.zeros(0, dtype=np.int64))
+        propose(profile, data, gaps, believed, terms) if gaps is not None else ([], np.zeros(0, dtype=np.int64))
     )
     gaps_left = np.zeros(len(channels), dtype=np.int64)
     if gaps is not None:
@@ -189,6 +197,7 @@ def _meter_data(
         clock_offset_s=around.offset_ms // 1_000,
         history_peak_wh=history_peak(intervals),
         band=usual_week(profile, intervals, parameters),
+        estimated=_estimated(profile),
     )
     if not export.any():
         return data
@@ -204,26 +213,10 @@ def _meter_data(
     )
 
 
-def _by_stretch(
-    profile: Profile, data: MeterData, result: Validation, stretches: list[list[Stretch]], period: Period
-) -> Validation:
-    """Judge the days before a contract or a parameter changed by what held then."""
-    for number in range(max(map(len, stretches), default=1) - 1):
-        rows = [row for row, mine in enumerate(stretches) if number < len(mine) - 1]
-        held = [stretches[row][number] for row in rows]
-        where = np.zeros((len(stretches), profile.days), dtype=np.bool_)
-        for row, each in zip(rows, held, strict=True):
-            where[row, (each.first_on - profile.first_on).days : (each.last_on - profile.first_on).days + 1] = True
-        place = np.array(rows, dtype=np.int64)
-        channels, parameters = [each.channel for each in held], parameters_of(held, period)
-        part = chosen_rows(data, place)
-        part = replace(
-            part,
-            limit_wh=limit_wh(channels, profile.around.plate[place], parameters, profile.slots_per_day),
-            solar=None if part.solar is None else np.array([each.solar for each in channels]),
-        )
-        result = validate_by_day(data, result, part, parameters, where)
-    return result
+def _estimated(profile: Profile) -> NDArray[np.bool_] | None:
+    """Say which slots begin or end with an approved estimate; none if no row has one. [rows × slots]"""
+    made = profile.overridden & ((profile.quality & int(Quality.ESTIMATED)) != 0)
+    return np.asarray(made[:, 1:] | made[:, :-1]) if made.any() else None
 
 
 def _siblings(profile: Profile) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.rounding import ENERGY_WH_MAX
 from billing_core.validation import meter_rules, period_rules, screening
 from billing_core.validation.catalogue import RULES
 from billing_core.validation.finding import Finding
@@ -22,11 +23,21 @@ from protocols.telemetry.reading import Quality
 UNIT_WH = 1_000  # digits of a register count kWh
 LITTLE_RESOLUTION_WH = 1
 HOURS = 24
+POWER_W_MAX = 10**10  # ten gigawatts
+PRODUCT_MAX = 2**62  # of index and multiplier; see billing_core.validation.series.Registers
 
 
 def hash_of_month(channel: Channel, around: Circumstances, row: int, period: str) -> str:
     """Return what names everything that a register without a profile is judged by; ``period`` with what was set."""
     return hashlib.sha256(repr((*channel, period)).encode() + around.hash_of(row)).hexdigest()
+
+
+def countable(index_wh: NDArray[np.int64], multiplier: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which readings can be computed with: not negative, and index × multiplier fits into 64 bits.
+
+    Rows are computed together, so the largest multiplier counts for all; what is beyond is told by V03. [rows × …]
+    """
+    return np.asarray((index_wh >= 0) & (index_wh <= PRODUCT_MAX // int(multiplier.max(initial=1))))
 
 
 def own_total(channels: Sequence[Channel]) -> NDArray[np.bool_]:
@@ -48,9 +59,19 @@ def usual_daily_wh(channels: Sequence[Channel]) -> NDArray[np.int64]:
 def month_energy(channels: Sequence[Channel], around: Circumstances) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the energy between the registers at the month's ends, and where both are known and in order. [Wh]"""
     multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
-    known = ((around.quality[:, -2:] != UNKNOWN) & (around.quality[:, -2:] & int(Quality.SUSPECT) == 0)).all(axis=1)
-    energy = (around.value[:, -1] - around.value[:, -2]) * multiplier
+    read = _read(around, multiplier)
+    known = read.all(axis=1)
+    shown = np.where(read, around.value[:, -2:], 0)
+    energy = (shown[:, 1] - shown[:, 0]) * multiplier
+    known &= np.abs(energy) <= ENERGY_WH_MAX
     return np.where(known, energy, 0), known & (energy >= 0)
+
+
+def _read(around: Circumstances, multiplier: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which of the registers at both ends of the month were read and are not doubted. [rows × 2]"""
+    quality = around.quality[:, -2:]
+    read = (quality != UNKNOWN) & (quality & int(Quality.SUSPECT) == 0)
+    return np.asarray(read & countable(around.value[:, -2:], multiplier))
 
 
 def month_findings(
@@ -76,11 +97,11 @@ def month_findings(
     daily = np.where(own, usual_daily_wh(channels), 0)
     multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
     estimated = (around.quality != UNKNOWN) & ((around.quality & int(Quality.ESTIMATED)) != 0)
-    reactive = np.where(around.reactive_varh == UNKNOWN, 0, around.reactive_varh) * multiplier
+    reactive = np.where(around.reactive_varh == UNKNOWN, 0, around.reactive_varh).clip(0, ENERGY_WH_MAX) * multiplier
     findings = [
         _digit_error(channels, around, daily * days, parameters, by_register=by_register),
         meter_rules.v38_estimates(estimated, parameters),
-        period_rules.v39_hours_of_use(energy, around.peak_w.clip(0) * multiplier, days * HOURS),
+        period_rules.v39_hours_of_use(energy, around.peak_w.clip(0, POWER_W_MAX) * multiplier, days * HOURS),
         _only(period_rules.v40_reactive(energy, reactive, parameters), known & (around.reactive_varh != UNKNOWN)),
         check_meters(energy, known & own, around.plate, around.check),
         _last_digits(around),
@@ -103,13 +124,15 @@ def _digit_error(
     by_register: bool,
 ) -> Finding:
     rows = len(channels)
+    multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
+    read = _read(around, multiplier)
     registers = Registers(
-        index_wh=np.ascontiguousarray(around.value[:, -2:]),
-        actual=(around.quality[:, -2:] != UNKNOWN) & (around.quality[:, -2:] & int(Quality.SUSPECT) == 0),
+        index_wh=np.ascontiguousarray(np.where(read, around.value[:, -2:], 0)),
+        actual=read,
         digits=np.array([each.digits for each in channels], dtype=np.int64),
         unit_wh=np.full(rows, UNIT_WH, dtype=np.int64),
         resolution_wh=np.full(rows, LITTLE_RESOLUTION_WH, dtype=np.int64),
-        multiplier=np.array([each.multiplier for each in channels], dtype=np.int64),
+        multiplier=multiplier,
     )
     keyed = (around.quality[:, -1] != UNKNOWN) & ((around.quality[:, -1] & int(Quality.MANUAL)) != 0)
     return _only(period_rules.v37_digit_error(registers, usual_wh, parameters), keyed | by_register)

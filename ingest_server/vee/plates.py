@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from billing_core.rounding import ENERGY_WH_MAX
 from billing_core.validation import meter_rules, period_rules
 from billing_core.validation.finding import Finding
 from billing_core.validation.parameters import Columns
@@ -52,8 +53,8 @@ SELECT_CHECKS = f"""
         select class_e3 from meter_plate p where p.meter_id = k.meter_id and p.valid_from <= %(last_on)s
         order by p.valid_from desc, p.plate_id desc limit 1
     ) p on true
-    where (k.valid_to is null or k.valid_to >= %(last_on)s) and e.value >= s.value
-      and (s.quality | e.quality) & {int(Quality.SUSPECT)} = 0
+    where (k.valid_to is null or k.valid_to >= %(last_on)s) and s.value >= 0 and e.value >= s.value
+      and e.value - s.value <= {ENERGY_WH_MAX} / k.multiplier and (s.quality | e.quality) & {int(Quality.SUSPECT)} = 0
 """  # noqa: S608 - put together from constants
 SELECT_LOG_CODES = """
     select distinct on (model, code) model, code, status from meter_log_code order by model, code, log_code_id desc

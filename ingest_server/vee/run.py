@@ -25,9 +25,9 @@ from ingest_server.vee.balances import balance_transformers
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
-from ingest_server.vee.gather import Gathered, gather
+from ingest_server.vee.gather import Gathered, check_points, gather
 from ingest_server.vee.judge import Judged, hash_of, judge, judge_months
-from ingest_server.vee.write import instants_proposed, left_alone, write_judgements
+from ingest_server.vee.write import left_alone, readings_proposed, write_judgements
 from protocols.errors import UnavailableError
 
 POINTS_PER_CHUNK = 500  # some 1.6 million half-hourly readings of one register with the days around a month: 90 MB
@@ -63,10 +63,12 @@ class Outcome:
     values: int = 0
     gaps_left: int = 0
     ends_left: int = 0
+    balances_left: int = 0
 
     def add(self, other: "Outcome") -> None:
         """Add another chunk's counts."""
-        for name in ("readings", "channels", "judged", "unchanged", "proposed", "values", "gaps_left", "ends_left"):
+        for name in ("readings", "channels", "judged", "unchanged", "proposed", "values", "gaps_left", "ends_left",
+                     "balances_left"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for rule, count in other.findings.items():
             self.findings[rule] = self.findings.get(rule, 0) + count
@@ -104,6 +106,7 @@ def run_vee(
     try:
         with translated(), connect(dsn) as connection:
             connection.autocommit = True
+            check_points(connection, selection)
             month = period.first_on.year * 100 + period.first_on.month
             connection.execute(LOCK_PERIOD, {"class": LOCK_CLASS, "month": month})
             chunks = chunks_of_run(connection, selection, chunk_points)
@@ -116,7 +119,8 @@ def run_vee(
                 for job, outcome in zip(jobs, in_order(executor, carry_out, jobs, ahead=ahead), strict=True):
                     total.add(outcome)
                     progress(job.chunk.points_so_far, chunks[-1].points_so_far)
-            total.add(Outcome(findings=balance_transformers(connection, row[0], period, selection)))
+            findings, left = balance_transformers(connection, row[0], period, selection)
+            total.add(Outcome(findings=findings, balances_left=left))
     except BrokenProcessPool as error:
         raise UnavailableError(
             f"validation of {period}: a worker died ({error}); run again: it goes on there"
@@ -175,17 +179,19 @@ def _propose_profile(
 ) -> None:
     """Propose readings for a channel's gaps, but for those that are proposed already."""
     channel = judged.channels[proposal.row]
-    waiting = instants_proposed(connection, channel.channel_id)
+    waiting = readings_proposed(connection, channel.channel_id)
     columns = (proposal.instants_us, proposal.index_wh, proposal.quality, proposal.method, proposal.reason)
     versions = [Version(instant_of(us), *rest) for us, *rest in zip(*(each.tolist() for each in columns), strict=True)]
-    fresh = tuple(each for each in versions if (each.measured_at, each.value) not in waiting)
+    fresh = tuple(each for each in versions if each.value not in waiting.get(each.measured_at, {}))
     if not fresh:
         return
+    older = sorted({change for each in fresh for change in waiting.get(each.measured_at, {}).values()})
+    beside = f"; instead of change {', '.join(map(str, older))}: reject that" if older else ""
     kept = (
         "between the readings around each gap" if proposal.bounded else "after the last reading: no later one fixes it"
     )
     again = f"; fails again on {', '.join(map(str, proposal.again))}" if proposal.again else ""
-    why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{again}"
+    why = f"{len(fresh)} readings of {job.period} missing or failed; {kept}{beside}{again}"
     change = Change(
         point=channel.point, channel_id=channel.channel_id, kind=Kind.ESTIMATE, made_by=job.actor, made_at=job.now,
         why=why[:WHY_MAX], rule_set=job.rule_set, versions=fresh,

@@ -82,10 +82,14 @@ def propose_setting(connection: Connection[Any], setting: Setting, *, why: str, 
         raise UsageError(f"--class: found {setting.meter_class!r}; expected one of {', '.join(METER_CLASSES)}")
     if setting.point is not None and setting.end_on == FOREVER:
         raise UsageError(f"{setting.point}: found no --until; a customer's own parameter ends: give its last day")
-    ParameterException(
-        meter=0, name=setting.name, value=setting.value, start_on=setting.start_on, end_on=setting.end_on,
-        reason=why, approved_by=made_by,
-    )  # fmt: skip
+    try:
+        ParameterException(
+            meter=0, name=setting.name, value=setting.value, start_on=setting.start_on, end_on=setting.end_on,
+            reason=why, approved_by=made_by,
+        )  # fmt: skip
+    except UsageError as error:
+        whom = setting.point or setting.meter_class
+        raise UsageError(f"{setting.name} of {whom}: {str(error).partition(': ')[2]}") from error
     with connection.transaction():
         if setting.point is not None and connection.execute(SELECT_POINT, [setting.point]).fetchone() is None:
             raise UsageError(f"--point: {setting.point!r} is not in the registry; see `congto registry show`")

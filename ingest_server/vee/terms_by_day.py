@@ -6,7 +6,7 @@ rules about days are applied to each with what held in it; rules about the month
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from billing_core.validation.series import METER_CLASSES, Intervals, Registers
 from billing_core.validation.validate import MeterData, Validation, validate
 from billing_core.validation.verdict import judge
 from ingest_server.billing.period import Period
+from ingest_server.vee.plates import limit_wh
 
 if TYPE_CHECKING:
     from ingest_server.vee.gather import Channel
@@ -30,6 +31,8 @@ CLASSES = {"residential": HOUSEHOLD, "prepaid": HOUSEHOLD, "business": SHOP, "li
 FOREVER = date.max
 TERMS_KEPT = 4_096  # texts of contracts, of a chunk and its neighbours
 ONE_DAY = timedelta(days=1)
+COUNTED_RULES = ("V26", "V28")  # stuck, or copied
+COMPUTED_PART = 4  # a quarter of a day: what V28 needs at least to call it a copy
 
 
 class Setting(NamedTuple):
@@ -160,7 +163,69 @@ def _rows_of(value: Any, rows: NDArray[np.int64]) -> Any:
     return value
 
 
-def validate_by_day(
+@dataclass(frozen=True, slots=True)
+class TermsByDay:
+    """What holds on which day for the meters of a profile: by it their days are judged, as often as is needed.
+
+    Parameters
+    ----------
+    stretches
+        Of each meter, in order.
+    plate
+        What the meters say of themselves, as :mod:`ingest_server.vee.plates` has it. [meters × columns]
+    first_on
+        The first day of the window; days outside the month are judged by the last stretch.
+    """
+
+    stretches: Sequence[Sequence[Stretch]]
+    plate: NDArray[np.int64]
+    first_on: date
+    period: Period
+
+    def chosen(self, rows: NDArray[np.int64]) -> "TermsByDay":
+        """Return those of some meters."""
+        return replace(self, stretches=[self.stretches[row] for row in rows], plate=self.plate[rows])
+
+    def validate(self, data: MeterData) -> Validation:
+        """Apply the rules about days, each by the contract and the parameters in force on it.
+
+        The limits and contracts that ``data`` has are those of the last stretches.
+        """
+        result = validate(data, parameters_of([each[-1] for each in self.stretches], self.period))
+        for number in range(max(map(len, self.stretches), default=1) - 1):
+            rows = [row for row, mine in enumerate(self.stretches) if number < len(mine) - 1]
+            held = [self.stretches[row][number] for row in rows]
+            where = np.zeros((len(self.stretches), data.intervals.days), dtype=np.bool_)
+            for row, each in zip(rows, held, strict=True):
+                where[row, (each.first_on - self.first_on).days : (each.last_on - self.first_on).days + 1] = True
+            place = np.array(rows, dtype=np.int64)
+            channels, parameters = [each.channel for each in held], parameters_of(held, self.period)
+            part = chosen_rows(data, place)
+            part = replace(
+                part,
+                limit_wh=limit_wh(channels, self.plate[place], parameters, data.intervals.slots_per_day),
+                solar=None if part.solar is None else np.array([each.solar for each in channels]),
+            )
+            result = _validate_by_day(data, result, part, parameters, where)
+        return result if data.estimated is None else _as_counted(result, data.estimated)
+
+
+def _as_counted(result: Validation, estimated: NDArray[np.bool_]) -> Validation:
+    """Leave out what asks whether a meter counted a day, of days that are estimates and say so.
+
+    Average days are alike, and a straight line is straight: that is how they were made.
+    """
+    shape = result.verdict.severity.shape
+    made = estimated.reshape(*shape, -1)
+    computed = made.sum(axis=2) * COMPUTED_PART >= made.shape[2]
+    findings = {
+        name: replace(each, mask=each.mask & ~computed) if name in COUNTED_RULES else each
+        for name, each in result.findings.items()
+    }
+    return Validation(judge(findings.values(), *shape), findings, result.scan, result.sums)
+
+
+def _validate_by_day(
     data: MeterData, result: Validation, part: MeterData, parameters: Columns, where: NDArray[np.bool_]
 ) -> Validation:
     """Apply the rules to some meters with other terms and parameters, and take what they find on some days.

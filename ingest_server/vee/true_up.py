@@ -25,6 +25,7 @@ from ingest_server.billing.run import Plan, run_billing
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
 from ingest_server.vee.changes import Change, Kind, Version, propose
+from ingest_server.vee.gather import check_points
 from protocols.telemetry.reading import Quality
 
 # Approved estimates at the beginning of a month or at a change of price that the meter's own reading has not come for,
@@ -123,6 +124,7 @@ def true_up(
     }
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
+        check_points(connection, selection)
         found = [_Open(*row) for row in connection.execute(SELECT_OPEN, about)]
         changes, still_open = [], 0
         for _, estimates in groupby(found, key=lambda each: each.channel_id):

@@ -14,7 +14,7 @@ from ingest_server.vee.gather import Channel
 from ingest_server.vee.judge import Judged
 
 SELECT_WAITING = """
-    select measured_at, value from reading_version v
+    select measured_at, value, change_id from reading_version v
     where channel_id = %(channel)s
       and not exists (select from reading_change_act a where a.change_id = v.change_id)
 """
@@ -97,6 +97,9 @@ def write_judgements(
     return set(fresh)
 
 
-def instants_proposed(connection: Connection[Any], channel_id: int) -> set[tuple[datetime, int | None]]:
-    """Return the readings of a channel that are proposed and not decided."""
-    return set(connection.execute(SELECT_WAITING, {"channel": channel_id}).fetchall())
+def readings_proposed(connection: Connection[Any], channel_id: int) -> dict[datetime, dict[int | None, int]]:
+    """Return the readings of a channel that are proposed and not decided: by instant, each value with its change."""
+    waiting: dict[datetime, dict[int | None, int]] = {}
+    for at, value, change in connection.execute(SELECT_WAITING, {"channel": channel_id}):
+        waiting.setdefault(at, {})[value] = change
+    return waiting

@@ -4,7 +4,9 @@ A read is planned once, which measurement's octets go where, and the plan is kep
 again and again. A master may ask for half a value; it gets that half.
 
 Registers between a model's known ones are holes. What real meters do there differs: many answer zero, some refuse.
-Beyond the first and last known register of a table every meter here refuses with exception 2.
+Beyond the first and last known register of a table every meter here refuses with exception 2. Asked for just the
+registers of its model's identity, a meter says its code; in a longer question they hold what else lies there, as
+Carlo Gavazzi's do.
 
 Source: Modbus Application Protocol Specification V1.1b3, sections 6 and 7.
 """
@@ -18,7 +20,7 @@ from functools import partial
 from typing import NamedTuple
 
 from protocols.errors import UsageError
-from protocols.meters.model import Measurement, ModbusRegister, RegisterType
+from protocols.meters.model import Measurement, MeterModel, ModbusRegister, RegisterType
 from protocols.modbus.values import exponent_octets, reorder
 from protocols.obis import UNIT_FACTORS
 from simulators.meter import SimulatedMeter
@@ -75,7 +77,8 @@ class ModbusSlave:
             if each.at.exponent_at is not None:  # several measurements may share it
                 octets = exponent_octets(_exponent(each))
                 fields[each.at.exponent_at] = _Field(each.at.exponent_at, 1, each, partial(_constant, octets))
-        self._plans: dict[bytes, tuple[_Piece, ...] | int] = {}
+        self._identity = _identity(meter.model)
+        self._plans: dict[bytes, tuple[_Piece, ...] | int | bytes] = {}
 
     def answer(self, request: bytes, at_ms: int) -> bytes:
         """Return the reply to a request, both without address and check; a refusal is a reply too."""
@@ -86,6 +89,8 @@ class ModbusSlave:
             plan = self._plans[request] = self._plan(request)
         if isinstance(plan, int):
             return bytes((request[0] | 0x80, plan))
+        if isinstance(plan, bytes):
+            return plan
         reply = bytearray(2 + 2 * int.from_bytes(request[3:5], "big"))
         reply[0], reply[1] = request[0], len(reply) - 2
         for piece in plan:
@@ -93,8 +98,10 @@ class ModbusSlave:
             reply[piece.at : piece.at + piece.end - piece.start] = octets[piece.start : piece.end]
         return bytes(reply)
 
-    def _plan(self, request: bytes) -> tuple[_Piece, ...] | int:
-        """Return what a reply consists of, or the exception code."""
+    def _plan(self, request: bytes) -> tuple[_Piece, ...] | int | bytes:
+        """Return what a reply consists of, or the exception code, or the reply that is always the same."""
+        if self._identity is not None and request == self._identity[0]:
+            return self._identity[1]
         fields = self._fields.get(TABLES.get(request[0], ""))
         if fields is None:
             return ILLEGAL_FUNCTION
@@ -117,6 +124,21 @@ class ModbusSlave:
         if held < count and self._holes is Holes.REFUSE:
             return ILLEGAL_ADDRESS
         return tuple(pieces)
+
+
+def _identity(model: MeterModel) -> tuple[bytes, bytes] | None:
+    """Return the question for the model's code, and the reply; ``None`` if the model has no code."""
+    identity = model.identity
+    if identity is None or identity.table is None:
+        return None
+    size = 2 * identity.registers
+    if identity.starts_with is not None:
+        octets = identity.starts_with.upper().encode("ascii").ljust(size, b"\0")
+    else:
+        octets = identity.equals[0].to_bytes(size, "big")
+    function = next(code for code, table in TABLES.items() if table == identity.table)
+    question = struct.pack(">BHH", function, identity.address, identity.registers)
+    return question, bytes((function, size)) + octets
 
 
 def _constant(octets: bytes, _value: int) -> bytes:

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.run import run_billing
+from ingest_server.vee.edit import propose_edit
 from protocols.telemetry.reading import Quality
 from tests.api.server import Api, serving
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, Customer, District, household
@@ -46,6 +48,11 @@ def district(module_database: str) -> Iterator[District]:
         [OCTOBER.start_at, SCRIPT, OCTOBER.start_at],
     )
     run_billing(found.dsn, OCTOBER)
+    agreed = Actor("Lan", Role.BILLER, "khách hàng đọc")
+    propose_edit(
+        found.connection, customers[5].point, IMPORT, OCTOBER.end_at, 1_100_000, by_hand=False, agreed=True,
+        actor=agreed, now=OCTOBER.end_at + timedelta(days=1),
+    )  # fmt: skip
     yield found
     found.close()
 

@@ -2,19 +2,23 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from billing_core.commands import FLAGS, OPTIONS
 from billing_core.quote import quote
 from billing_core.request_text import request_from_text
 from ingest_server.api.parameters import QuoteWords
+from ingest_server.registry.store import load_registry
 from tests.api.conftest import SCRIPT
 from tests.api.server import Api
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, District
 
 pytestmark = pytest.mark.integration
+UTILITY_ELSEWHERE = Path(__file__).parents[1] / "billing_core" / "utility_elsewhere.toml"
 FROM, TO = "2026-09-30T17:00:00Z", "2026-10-31T17:00:00Z"
 
 
@@ -131,7 +135,8 @@ def test_what_is_held_is_listed_with_its_reason(api: Api):
 def test_every_word_of_the_command_is_one_of_the_api_and_the_other_way_round():
     of_command = {option.removeprefix("--").replace("-", "_") for option, _, _ in OPTIONS} | set(FLAGS)
     of_api = {field.alias or name for name, field in QuoteWords.model_fields.items()}
-    assert of_api - {"language"} == of_command
+    of_plan = {"plan_name", "demand_before_kw"}  # of the command's own options for a file of plans
+    assert of_api - {"language"} == of_command | of_plan
 
 
 def test_many_changes_of_households_are_quoted(api: Api):
@@ -147,6 +152,25 @@ def test_a_demand_and_several_uses_are_quoted(api: Api):
     assert any(line["kind"] == "demand" for line in api.get("/v1/quote", **pilot, **days)["lines"])
     mixed = api.get("/v1/quote", category="residential", kwh="700", uses="business@lt6=40", **days)
     assert {line["clause"] for line in mixed["lines"]} >= {"business, lt6, normal rate"}
+
+
+def test_a_rate_plan_that_was_loaded_is_quoted_as_the_command_does_from_its_file(api: Api, district: District):
+    """10 kWh at 400 with 5,000 fixed; workshop: 80 % of 100 kW at 30,000."""
+    with psycopg.connect(district.dsn) as connection:
+        load_registry(connection, UTILITY_ELSEWHERE.read_text(), "plans.toml")
+    october = {"from": "2026-10-01", "to": "2026-10-31"}
+    home = api.get("/v1/quote", category="residential", kwh="10", plan_name="home", **october)
+    assert [line["amount"] for line in home["lines"]] == [4_000, 5_000, 16_000]
+    shop = {"category": "business", "rates": "BT=1,CD=1,TD=1", "plan_name": "workshop", "demand_kw": "30"}
+    workshop = api.get("/v1/quote", **shop, demand_before_kw="100", **october)
+    assert [line["amount"] for line in workshop["lines"] if line["kind"] == "demand"] == [2_400_000]
+    for words, told in (
+        ({"plan_name": "palace"}, "plan-name: found 'palace' and no such plan on 2026-10-01"),
+        ({"plan_name": "home", "uses": "business=40"}, "a plan is for one use"),
+        ({"demand_before_kw": "3"}, "expected plan-name with it"),
+    ):
+        asked = {"category": "residential", "kwh": "10", **october, **words}
+        assert told in api.client.get("/v1/quote", params=asked).text
 
 
 def test_a_quote_is_what_the_engine_says(api: Api):
@@ -172,7 +196,16 @@ def test_the_page_holds_no_data_and_lets_nothing_in_from_elsewhere(api: Api, dis
         "/docs",
         *(
             f"/static/{name}"
-            for name in ("page.js", "meter.js", "chart.js", "daybars.js", "events.js", "words.js", "style.css")
+            for name in (
+                "page.js",
+                "meter.js",
+                "chart.js",
+                "cases.js",
+                "daybars.js",
+                "events.js",
+                "words.js",
+                "style.css",
+            )
         ),
     ]
     for path in pages:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from ingest_server.api import routes_bills, routes_events, routes_meters
+from ingest_server.api import routes_bills, routes_cases, routes_events, routes_meters
 from ingest_server.api.app import create_app
 from ingest_server.api.connections import Connections
 from ingest_server.api.problems import MEDIA_TYPE, PROBLEMS
@@ -32,7 +32,7 @@ OPERATIONS = [
 ]
 SHAPES = {
     route.path: route.response_model
-    for router in (routes_meters.router, routes_events.router, routes_bills.router)
+    for router in (routes_meters.router, routes_events.router, routes_bills.router, routes_cases.router)
     for route in router.routes
     if isinstance(route, APIRoute)
 } | {"/health": Health}

@@ -12,10 +12,11 @@ from tests.billing_runs.district import District
 
 pytestmark = pytest.mark.integration
 LIBRARY_WORDS = re.compile("Value error|Assertion failed|isoformat|fromisoformat|pydantic", re.IGNORECASE)
-EXAMPLES = {"meter_id": "M-0001", "bill_id": "1"}
+EXAMPLES = {"meter_id": "M-0001", "bill_id": "1", "change_id": "1"}
 NEEDED: dict[str, dict[str, str]] = {
     "/v1/bills": {"period": "2026-10"},
     "/v1/holds": {"period": "2026-10"},
+    "/v1/cases": {"period": "2026-10"},
     "/v1/quote": {"category": "residential", "kwh": "1", "from": "2025-12-01", "to": "2025-12-31"},
     "/v1/meters/{meter_id}/daily": {"from": "2026-10-01", "to": "2026-10-31"},
     "/v1/meters/{meter_id}/chart": {"from": "2026-10-01T00:00:00Z", "to": "2026-10-02T00:00:00Z"},
@@ -62,7 +63,9 @@ def test_no_file_is_served_but_those_of_the_page(api: Api, name: str):
     problem_of(api.stranger.get(f"/static/{name}"), 404)
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/meters/nobody", "/v1/bills/999999", "/v1/meters/nobody/readings"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "/v1/meters/nobody", "/v1/bills/999999", "/v1/changes/999999", "/v1/meters/nobody/readings"]
+)
 def test_what_is_not_there_is_a_problem(api: Api, path: str):
     assert api.problem(path, 404)["type"] == "/docs#not-found"
 

@@ -2,10 +2,12 @@
 
 ``python -m tests.bench._paced_line BAUD BITS TURNAROUND_US`` prints the port, answers every question with registers
 that hold their own addresses, and when its input ends prints what it has seen: for each question the silence before it
-since the last octet of the answer before, the time since the question before, and when it was heard.
+since the last octet of the answer before, the time since the question before, when it was heard, and by how much this
+process had handed over that last octet too late.
 
 The octets of a question are on the line from the moment they are written; each octet of an answer is handed over when
-its last bit would have come, and waking up late only makes that later.
+its last bit would have come, and waking up late only makes that later. A wire is never late: what this process is,
+it measures itself, so that it need not be laid to the master.
 """
 
 import json
@@ -33,20 +35,24 @@ class PacedLine:
         self.port = os.ttyname(self._slave)
         self.silences_us: list[float] = []
         self.periods_us: list[float] = []
+        self.lateness_us: list[float] = []
         self.heard_at: list[float] = []
 
     def serve(self, stop: int) -> None:
         """Answer until ``stop``, a descriptor, ends."""
-        answered_at = asked_at = 0.0
+        answered_at = asked_at = due_at = 0.0
         while (frame := self._hear(stop)) is not None:
             now = self._heard_at
             if answered_at:
                 self.silences_us.append(1e6 * (now - answered_at))
                 self.periods_us.append(1e6 * (now - asked_at))
+                self.lateness_us.append(1e6 * (answered_at - due_at))
             asked_at = now
             self.heard_at.append(time.time() - (time.monotonic() - now))
             begins_at = now + REQUEST_OCTETS * self._character_s + self._silence_s + self._turnaround_s
-            answered_at = self._say(self._answer(frame), begins_at)
+            answer = self._answer(frame)
+            due_at = begins_at + len(answer) * self._character_s
+            answered_at = self._say(answer, begins_at)
 
     def _hear(self, stop: int) -> bytes | None:
         frame = b""
@@ -92,8 +98,8 @@ def main() -> None:
     line = PacedLine(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
     print(line.port, flush=True)
     line.serve(sys.stdin.fileno())
-    seen = {"silences_us": line.silences_us, "periods_us": line.periods_us, "heard_at": line.heard_at}
-    print(json.dumps(seen), flush=True)
+    seen = {"silences_us": line.silences_us, "periods_us": line.periods_us, "lateness_us": line.lateness_us}
+    print(json.dumps(seen | {"heard_at": line.heard_at}), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,19 @@ from tests.billing_core.exact_around import (
     first_corrected_day,
     highest_half_hour_kw,
 )
-from tests.billing_core.random_uses import FIRST_DAY, VOLTAGES, as_batch, random_use, with_reading_at_change
+from tests.billing_core.random_uses import (
+    FIRST_DAY,
+    VOLTAGES,
+    as_batch,
+    as_rate_plan,
+    plans_of,
+    random_use,
+    with_own_plan,
+    with_reading_at_change,
+)
 
 DAY = timedelta(days=1)
+PLANNED = 0.2  # of those billed at a wrong price have a utility's own plan
 
 
 def tenure_differences(rng: Random, cycles: int) -> tuple[list[str], list[Use]]:
@@ -95,11 +105,22 @@ def correction_differences(rng: Random, bills: int) -> tuple[list[str], int]:
     while len(uses) < bills:
         use = _near(random_use(rng), found_on, rng)
         if not use.uses and not use.meters and use.demand_kw is None:
-            uses.append(with_reading_at_change(use, rng))
+            read = with_reading_at_change(use, rng)
+            uses.append(with_own_plan(read, rng) if rng.random() < PLANNED else read)
     right, columns = _right(rng)
+    plans = plans_of(uses)
+    if plans and rng.random() < PLANNED:  # the plan itself was the wrong one
+        right, columns = {"plan": plans[0]}, {"rate_plan": 0}
     first_on = first_corrected_day(found_on, since_on)
     found = [] if first_on == corrected_from(found_on, since_on) else [f"{found_on} {since_on}: {first_on}"]
-    engine = correct_bills(as_batch(uses)[0], columns, load_tariffs(), found_on=found_on, since_on=since_on)
+    engine = correct_bills(
+        as_batch(uses)[0],
+        columns,
+        load_tariffs(),
+        found_on=found_on,
+        since_on=since_on,
+        plans=[as_rate_plan(plan) for plan in plans],
+    )
     places = {bill: place for place, bill in enumerate(engine.bill.tolist())}
     computed = 0
     for number, use in enumerate(uses):

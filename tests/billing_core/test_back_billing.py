@@ -7,8 +7,9 @@ import pytest
 
 from billing_core.back_billing import correct_bills, corrected_from
 from billing_core.batch import batch_of
-from billing_core.codes import Category, Hold
+from billing_core.codes import Category, Certainty, Hold
 from billing_core.engine import charge
+from billing_core.rate_plan import RatePlan
 from billing_core.tariff_files import load_tariffs
 
 TARIFFS = load_tariffs()
@@ -95,6 +96,39 @@ def test_of_a_meter_read_at_a_change_of_price_only_the_part_with_the_limit_is_sh
         assert (found.hold.tolist(), found.right.billed_wh.tolist()) == ([0], [wanted])
     last = correct_bills(billed, SHOP, TARIFFS, found_on=date(2025, 6, 1), since_on=date(2025, 5, 21))
     assert last.right.billed_wh.tolist() == [110_000]
+
+
+def test_a_shop_billed_by_the_plan_of_homes_owes_the_difference_of_what_the_plans_charge():
+    """From 21 June on 10 of 30 days: 67 of 200 kWh at 400 or 700, a fixed charge of 5,000 or 9,000, 10 % tax."""
+    of_homes, of_shops = (
+        RatePlan(
+            name=name,
+            effective_on=date(2020, 1, 1),
+            source="invented",
+            certainty=Certainty.UNVERIFIED,
+            single=price,
+            fixed_monthly=fixed,
+            tax_permille=100,
+        )
+        for name, price, fixed in (("home", 400, 5_000), ("shop", 700, 9_000))
+    )
+    billed = batch_of(
+        energy_wh=[200_000],
+        start_on="2025-06-01",
+        end_on="2025-06-30",
+        category=Category.RESIDENTIAL.code,
+        rate_plan=0,
+    )
+    found = correct_bills(
+        billed,
+        {"rate_plan": 1},
+        TARIFFS,
+        found_on=date(2025, 7, 1),
+        since_on=date(2025, 6, 21),
+        plans=(of_homes, of_shops),
+    )
+    assert found.subtotal.tolist() == [67 * 300 + 3_000 - 1_667]
+    assert found.vat.tolist() == [4_990 - 2_847]
 
 
 def test_a_period_that_has_no_right_price_is_held():

@@ -90,3 +90,33 @@ def test_a_use_of_an_unknown_category_holds_its_bill():
 def test_a_bill_without_a_use_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="without a use"):
         charge_uses(december([100_000] * 2), uses_of([(0, Category.RESIDENTIAL, WHOLE_BP)]), TARIFFS)
+
+
+def test_the_surcharge_for_reactive_energy_lies_on_the_shop_and_not_on_the_household():
+    """cosφ of the whole meter is 0.80, so k is 12.5 % of the shop's 500 kWh at 3,152 đ; the household pays none of it.
+
+    Circular 15/2014/TT-BCT is about who uses electricity for production, business and services.
+    """
+    rows = [(0, Category.RESIDENTIAL, 5_000), (0, Category.BUSINESS, 5_000)]
+    plain, surcharged = (
+        charge_uses(december([1_000_000], **columns), uses_of(rows), TARIFFS)
+        for columns in ({}, {"reactive_varh": 750_000})
+    )
+    assert surcharged.subtotal[0] - plain.subtotal[0] == 500 * 3152 * 125 // 1000
+    as_before = december([1_000_000], reactive_varh=750_000, exempt_surcharged=True)
+    both = charge_uses(as_before, uses_of(rows), TARIFFS)
+    assert both.subtotal[0] - plain.subtotal[0] == 374_563  # 12.5 % of 1,420,500 đ too, half up
+
+
+@pytest.mark.parametrize("category", [Category.RESIDENTIAL, Category.PREPAID])
+def test_a_household_alone_pays_no_surcharge_whatever_its_power_factor(category: Category):
+    plain, asked = (
+        charge(
+            batch_of(
+                energy_wh=[100_000], start_on="2025-12-01", end_on="2025-12-31", category=category.code, **columns
+            ),
+            TARIFFS,
+        )
+        for columns in ({}, {"power_factor_percent": 50})
+    )
+    assert plain.total.tolist() == asked.total.tolist()

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 
+from billing_core.codes import LineKind
 from billing_core.explain import Language, explain_line
 from billing_core.line import BillLine
 from billing_core.quote import quote
@@ -35,6 +36,12 @@ def test_a_power_factor_may_be_given_instead_of_the_reactive_energy():
     assert lines(factory) == [(360_000, 1572, 565_920_000), (0, None, 70_740_000)]
     said = explain_line(quote(request_from_text(factory)).lines[1], Language.EN)
     assert "power factor 0.8 is under" in said
+
+
+def test_a_quote_says_which_use_pays_no_surcharge_for_reactive_energy():
+    found = quote(request_from_text(HOUSE | {"uses": "business=40", "cosphi": "0.80"}))
+    assert [line.amount for line in found.lines if line.kind is LineKind.REACTIVE] == [31_520]
+    assert "no surcharge for reactive energy on residential use: Circular 15/2014/TT-BCT exempts it" in found.notes
 
 
 def test_the_pilot_prices_the_highest_half_hour_and_energy_by_rate():

@@ -68,8 +68,9 @@ class Agreement:
 
     @property
     def reactive(self) -> bool:
-        """Whether reactive energy is charged: of enough power, and not of a household alone."""
-        return (self.category != "residential" or bool(self.uses)) and (self.contracted_kw or 0) >= REACTIVE_FROM_KW
+        """Whether reactive energy is charged: of enough power, and not of a household alone, prepaid or not."""
+        used = {self.category, *(category for category, _, _ in self.uses)}
+        return bool(used - {"residential", "prepaid"}) and (self.contracted_kw or 0) >= REACTIVE_FROM_KW
 
 
 @dataclass(slots=True, kw_only=True)

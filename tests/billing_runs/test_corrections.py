@@ -8,7 +8,7 @@ import pytest
 from billing_core.explain import Language
 from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role, cancel
-from ingest_server.billing.commands_corrections import _quantity
+from ingest_server.billing.commands_corrections import _signed
 from ingest_server.billing.corrections import correction_lines, decide_difference, differences_of
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
@@ -131,14 +131,23 @@ def test_the_commands_propose_list_and_decide(
         return said.out + said.err
 
     october = ("--period", "2026-10")
-    assert "no differences of 2026-10" in say("differences", *october)
-    assert "1 differences of 2026-10 proposed by Lan" in say("correct", *october, "--as", "Lan", "--note", "đến muộn")
+    english = ("--language", "en")
+    assert "no differences of 2026-10" in say("differences", *october, *english)
+    assert "2026-10 không có điều chỉnh nào" in say("differences", *october)
+    lan = ("--as", "Lan", "--note", "đến muộn")
+    assert "1 differences of 2026-10 proposed by Lan" in say("correct", *october, *lan, *english)
+    assert "Lan đã đề nghị 0 điều chỉnh của 2026-10; 1 hóa đơn đã phát hành lẽ ra phải khác" in (
+        say("correct", *october, *lan)
+    )
     assert "+35 kWh" in say("differences", *october)
+    assert "chờ duyệt" in say("differences", *october)
     assert json.loads(say("differences", *october, "--json"))[0]["act"] == "propose"
     words = ("--as", "Minh", "--role", "head", "--note", "đúng")
-    assert "difference 1 of bill 2 approved by Minh" in say("approve", "1", *words)
-    assert "approved by Minh" in say("differences", *october)
+    assert "điều chỉnh 1 của hóa đơn 2 đã được Minh duyệt" in say("approve", "1", *words)
+    assert "approved by Minh" in say("differences", *october, *english)
     assert "--note: missing" in say("correct", *october, "--as", "Lan", "--note", " ", status=2)
+    district.forget(household(1).meter, IMPORT, OCTOBER.end_at)
+    assert "held PD01000000001001: missing_register_reading" in say("correct", *october, *lan, *english)
     assert "BILL_ID" in say("approve", "x", *words, status=2)
 
 
@@ -167,13 +176,13 @@ def test_the_lines_of_a_difference_are_dated_in_its_own_period_and_sum_to_it(dis
     ):
         read_again(district, energy)
         found = approved(district)
-        lines = correction_lines(district.connection, found["difference_id"], Language.EN)
+        lines = correction_lines(district.connection, [found["difference_id"]], Language.EN)[found["difference_id"]]
         assert [(line["name"], line["kwh"], line["amount"]) for line in lines[:-1]] == wanted
         assert (lines[-1]["name"], lines[-1]["amount"]) == ("VAT", found["vat"])
         assert sum(line["amount"] for line in lines) == found["total"]
         assert {(line["from"], line["to"]) for line in lines} == {("2026-10-01", "2026-10-31")}
-    with pytest.raises(UsageError, match="there is no difference 9"):
-        correction_lines(district.connection, 9, Language.EN)
+    listed = [1, 2, 9]
+    assert list(correction_lines(district.connection, listed, Language.EN)) == [1, 2]
 
 
 def test_a_late_reading_of_export_corrects_the_purchase_and_not_the_bill(district: District) -> None:
@@ -239,4 +248,8 @@ def test_the_command_lists_lines_and_the_purchase(
     assert "  purchase of solar energy +10 kWh, +" in told
     assert "  Tier 3, 2025-10-01 – 2025-10-31: +20 kWh, +47,600 đ (Decision 1279/QĐ-BCT" in told
     assert "  VAT, 2025-10-01 – 2025-10-31: +3,808 đ" in told
-    assert _quantity(1_234_567.8) == "+1,234,567.8"
+    assert main(["bill", "differences", "--period", "2025-10", "--lines"]) == 0
+    told = capsys.readouterr().out
+    assert "  mua điện mặt trời +10 kWh, +" in told
+    assert "  Bậc 3, 2025-10-01 – 2025-10-31: +20 kWh, +47.600 đ (Quyết định 1279/QĐ-BCT" in told
+    assert _signed(1_234_567.8, Language.EN) == "+1,234,567.8"

@@ -105,6 +105,45 @@ def test_files_with_a_mistake_are_told_and_nothing_is_loaded(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(
+    ("columns", "row", "told"),
+    [
+        (
+            "rate_plan\ttwo_component\tvoltage",
+            "production\thome\ttrue\tlt6",
+            "rate_plan: a plan is for one use and has its own price of demand; remove one of the two",
+        ),
+        (
+            "rate_plan\tuses",
+            'residential\thome\t[{"category": "business", "voltage": "lt6", "share_percent": 40}]',
+            "rate_plan: a plan is for one use",
+        ),
+        ("tenants\tvoltage", "business\t4\tlt6", "tenants: four tenants are one household of a residential contract"),
+        ("three_rates\trefused_three_rates\tvoltage", "business\ttrue\ttrue\tlt6", "refused_three_rates: the meter"),
+    ],
+)
+def test_contracts_that_contradict_themselves_are_refused_as_in_a_registrys_file(
+    database: str, tmp_path: Path, columns: str, row: str, told: str
+) -> None:
+    migrate(database)
+    write_customers(tmp_path / "tables", 5, AUGUST)
+    more = tmp_path / "more"
+    more.mkdir()
+    header = f"metering_point_id\tvalid_from\tcategory\t{columns}\n"
+    (more / "contract.tsv").write_text(f"{header}PA00000000002001\t2026-01-01\t{row}\n", encoding="utf-8")
+    with psycopg.connect(database) as connection:
+        load_bulk(connection, tmp_path / "tables")
+        connection.execute("insert into rate_plan (name, effective_on, figures) values ('home', '2020-01-01', '{}')")
+        connection.commit()
+        with pytest.raises(UsageError) as refused:
+            load_bulk(connection, more)
+        assert f"contract.tsv: PA00000000002001: {told}" in str(refused.value)
+        assert "nothing was loaded" in str(refused.value)
+        connection.rollback()
+        assert connection.execute("select count(*) from contract").fetchone() == (5,)
+
+
+@pytest.mark.integration
 def test_a_company_is_loaded_part_by_part_and_a_part_that_was_refused_leaves_no_trace(
     database: str, tmp_path: Path
 ) -> None:

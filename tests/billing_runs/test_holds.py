@@ -1,13 +1,20 @@
 """What cannot be billed is held with its reason, what can be is billed beside it, and nothing is guessed."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
+import psycopg
 import pytest
 
 from billing_core.codes import Category
+from billing_core.control.thresholds import load_thresholds
 from billing_core.explain import Language
 from billing_core.quote import QuoteRequest, quote
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.decide import decide
 from ingest_server.billing.documents import Hold
+from ingest_server.billing.gather import Chunk, Frame, Selection, gather, terms_of_run
+from ingest_server.billing.period import midnight_of
 from ingest_server.billing.run import Summary, run_billing
 from ingest_server.billing.sentences import text_of
 from ingest_server.billing.stored import every_hold
@@ -214,5 +221,47 @@ def test_net_metering_is_held_when_the_month_before_was_not_billed(district: Dis
     district.read([solar], december)
     hold = only_hold(run_billing(district.dsn, december), billed=0)
     assert hold.reason == "previous_period_not_billed"
-    assert "31/10/2026" in hold.detail
+    assert "from 01/11/2026 to 30/11/2026 are under contract" in hold.detail
     assert NOVEMBER.last_on < december.first_on
+
+
+def test_net_metering_is_billed_again_after_a_month_without_a_contract(district: District):
+    """The surplus was bought when the contract ended; none is carried over the month nobody had a contract for."""
+    solar = Customer(number=1, registers={IMPORT: (0, 300_000), EXPORT: (0, 400_000)}, solar_regime="net_2017")
+    district.add([solar])
+    december = OCTOBER.of_month("2026-12")
+    district.connection.execute("update contract set valid_to = %s", [OCTOBER.last_on])
+    run_billing(district.dsn, OCTOBER)
+    district.connection.execute(
+        "insert into contract (metering_point_id, valid_from, category, solar_regime) values (%s, %s, %s, %s)",
+        [solar.point, december.first_on, "residential", "net_2017"],
+    )
+    district.read([solar], december)
+    district.forget(solar.meter, EXPORT, december.end_at)
+    district.store(solar.meter, EXPORT, december.end_at, 100_000)
+    [bill] = run_billing(district.dsn, december).bills
+    assert (bill.energy_wh, bill.inputs["carried_in_wh"]) == (200_000, 0)
+
+
+def test_a_price_that_changes_twice_within_a_month_is_held_with_who_does_what(district: District):
+    """No acts came twice in a month; two made up here do. Who is read by hand is shared out by days all the same."""
+    remote, by_hand = household(1), household(2)
+    district.add([remote, by_hand])
+    district.forget(by_hand.meter, IMPORT, OCTOBER.end_at)
+    district.store(by_hand.meter, IMPORT, OCTOBER.end_at, 1_165_000, Quality.MANUAL)
+    tariffs = load_tariffs()
+    days = (date(2026, 10, 11), date(2026, 10, 21))
+    acts = tuple(replace(tariffs.acts[-1], effective_on=day) for day in days)
+    for customer in (remote, by_hand):
+        for day in days:
+            district.store(customer.meter, IMPORT, midnight_of(day), 1_000_000 + 5_000 * day.day)
+    with psycopg.connect(district.dsn) as connection:
+        terms = terms_of_run(connection, OCTOBER)
+        frame = Frame(OCTOBER, Selection(), terms, (0,) * len(terms), days)
+        points = gather(connection, frame, Chunk("", "PD99", 2))
+    decision = decide(points, replace(tariffs, acts=(*tariffs.acts, *acts)), load_thresholds())
+    [hold] = decision.holds
+    assert (hold.metering_point_id, hold.reason) == (remote.point, "price_change_not_read")
+    assert "several times within the period (11/10/2026, 21/10/2026)" in hold.detail
+    assert "the head of billing computes each part by its readings" in hold.detail
+    assert decision.computed.charges.billed_wh[decision.computed.places].tolist() == [165_000]

@@ -170,6 +170,42 @@ def test_a_ratchet_waits_for_the_bill_before_and_follows_what_was_cancelled_or_c
     ]
 
 
+def test_a_ratchet_does_not_forget_a_month_that_was_cancelled_and_not_billed_again(district: District):
+    """July's 100 kW are two months back in September: without them its demand would be 30 kW and not 80."""
+    workshop(district, (100_000, 30_000, 30_000, 30_000))
+    for period in MONTHS[:3]:
+        bill(district, period, Plan(issue_as="An"))
+    cancel(district.connection, 1, Actor("Minh", Role.CONTROLLER, "sai"))
+    [hold] = run_billing(district.dsn, MONTHS[3]).holds
+    assert hold.reason == "previous_period_not_billed"
+    assert "the days from 01/07/2026 to 31/07/2026 are under contract and in no bill that stands" in hold.detail
+    bill(district, MONTHS[0], Plan(issue_as="An"))
+    assert demand_lines(bill(district, MONTHS[3])) == [(80, 2_400_000)]
+    cancel(district.connection, 2, Actor("Minh", Role.CONTROLLER, "sai"))
+    assert run_billing(district.dsn, MONTHS[4], Plan(dry_run=True)).held == 1
+
+
+def test_a_month_out_of_a_ratchets_reach_may_be_cancelled(district: District):
+    workshop(district, (100_000, 30_000, 30_000), plan="press")
+    for period in MONTHS[:2]:
+        bill(district, period, Plan(issue_as="An"))
+    cancel(district.connection, 1, Actor("Minh", Role.CONTROLLER, "sai"))
+    assert demand_lines(bill(district, MONTHS[2])) == [(30, 900_000)]
+
+
+def test_who_comes_back_after_months_without_a_contract_is_billed_and_his_demand_of_then_counts(district: District):
+    own = workshop(district, (100_000, 30_000, 30_000))
+    bill(district, MONTHS[0], Plan(issue_as="An"))
+    again: Any = """
+        insert into contract (metering_point_id, valid_from, category, voltage, three_rates, rate_plan)
+        select metering_point_id, %s, category, voltage, three_rates, rate_plan from contract
+    """
+    district.connection.execute(again, [MONTHS[2].first_on])
+    ended = "update contract set valid_to = %s where valid_from < %s and metering_point_id = %s"
+    district.connection.execute(ended, [MONTHS[0].last_on, MONTHS[0].first_on, own.point])
+    assert demand_lines(bill(district, MONTHS[2])) == [(80, 2_400_000)]
+
+
 def test_each_ratchet_goes_back_as_far_as_its_own_plan_says(district: District):
     """July's 100 kW count three months in one plan, one month in the other."""
     workshop(district, (100_000, 30_000, 30_000))

@@ -218,3 +218,36 @@ def test_a_wrong_configuration_ends_with_status_2_and_opens_nothing(
 def test_check_says_what_the_gateway_will_do(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["agent", "check", "--config", str(config)]) == 0
     assert f"3 meters, {3 * 2 * 86_400} readings a day" in capsys.readouterr().out
+
+
+def test_after_a_kill_the_lines_are_listened_to_and_after_a_tidy_stop_they_are_not(
+    config: Path, meters: Program, server: Server, agents: list[Program]
+) -> None:
+    """An answer to what the killed agent has asked may still come."""
+    agent = start(config, agents)
+    agent.wait_for("bus.cycle_finished")
+    agent.kill()
+    agent = start(config, agents)
+    told = agent.wait_for("bus.listening")
+    assert 8.0 < float(told.partition("bus=rs485-1 for_s=")[2]) <= 10.0
+    agent.wait_for("bus.cycle_finished")
+    _, said = agent.end()
+    assert "meter.not_read" not in said
+    agent = start(config, agents)
+    agent.wait_for("bus.cycle_finished")
+    _, said = agent.end()
+    assert "bus.listening" not in said
+
+
+def test_an_agent_that_can_not_note_that_it_asks_says_so_listens_and_goes_on(
+    config: Path, meters: Program, server: Server, agents: list[Program]
+) -> None:
+    """As on a card that has become read-only: nothing can be written there, and nothing be removed."""
+    (config.parent / "spool.sqlite.unheard").mkdir()
+    agent = start(config, agents)
+    assert "spool.sqlite.unheard" in agent.wait_for("lines.not_noted")
+    agent.wait_for("bus.listening")
+    agent.wait_for("bus.cycle_finished")
+    status, said = agent.end()
+    assert status == 0
+    assert "lines.not_noted" in said

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.check import describe, readings_a_day
+from edge_agent.check import describe, readings_a_day, unusable_ports
 from edge_agent.config import AgentConfig, load_config, parse_config
 from edge_agent.serial_line import LineSettings
 from protocols.errors import UsageError
+from protocols.meters.counters import counter_of
+from protocols.meters.glitch import Sample, Verdict, judge
 from protocols.meters.model import Group
 
 GOOD = """
@@ -53,6 +55,45 @@ def test_the_example_of_the_contract_holds(tmp_path: Path) -> None:
     assert first.meters[1].every_ms == {Group.BILLING: 1_800_000, Group.INSTANTANEOUS: 10_000}
     assert readings_a_day(first.meters[1]) == 2 * 48 + 3 * 8640
     assert "3 meters" in describe(config)
+
+
+def test_counters_and_what_is_learned_lie_beside_the_spool_wherever_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "var").mkdir()
+    apart = GOOD.replace('"spool.sqlite"', f'"{tmp_path / "var/spool.sqlite"}"')
+    config = parse(apart, tmp_path / "etc")
+    assert config.counters == tmp_path / "var/spool.sqlite.counters"
+    assert config.learned == tmp_path / "var/spool.sqlite.learned"
+    named = parse(apart.replace("[broker]", 'counters = "own"\n[broker]'), tmp_path / "etc")
+    assert named.counters == tmp_path / "etc/own"
+
+
+def test_counters_that_lie_beside_the_file_are_not_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "spool.sqlite.counters").mkdir()
+    config = parse(GOOD.replace('"spool.sqlite"', '"var/spool.sqlite"'), tmp_path)
+    assert config.counters == tmp_path / "spool.sqlite.counters"
+    assert config.learned == tmp_path / "var/spool.sqlite.learned"
+
+
+def test_the_greatest_power_behind_transformers_is_said_at_the_meter(tmp_path: Path) -> None:
+    """Without it a rise of any size is taken, as no model knows the transformers."""
+    text = GOOD.replace('model = "eastron_sdm120"', 'model = "schneider_pm5110"')
+    text = text.replace("address = 2", "address = 2\npower_max_w = 400_000")
+    unknown, known = parse(text, tmp_path).buses[0].meters
+    energy = unknown.model.measurements[0]
+    sample = Sample(0, 10**9, bytes(8)), Sample(1_800_000, 10**9 + 300_000, bytes(8))
+    for meter, verdict in ((unknown, Verdict.FINE), (known, Verdict.IMPOSSIBLE_SLOPE)):
+        counter = counter_of(meter.model, energy)
+        assert counter is not None
+        assert judge(counter, energy, *sample).verdict is verdict
+    assert "power_max_w: found 0; expected 1 to 1000000000" in str(refusal(text.replace("400_000", "0"), tmp_path))
+
+
+def refusal(text: str, directory: Path) -> UsageError:
+    with pytest.raises(UsageError) as refused:
+        parse(text, directory)
+    return refused.value
 
 
 def test_a_secret_is_in_no_repr(tmp_path: Path) -> None:
@@ -122,6 +163,15 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert meter.access is not None
     assert meter.access.secret is not None
     assert meter.access.secret.octets == b"00000000"
+
+
+def test_a_port_that_is_not_there_is_told_though_the_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "tty").touch()
+    text = GOOD.replace("/dev/ttyUSB0", str(tmp_path / "tty")).replace("/dev/ttyUSB1", str(tmp_path / "none"))
+    (told,) = unusable_ports(parse(text, tmp_path))
+    assert told.startswith(f"bus hdlc-1: {tmp_path / 'none'} is not there; is the adapter plugged in")
+    simulated = text.replace("[broker]", '[clock]\nworld = "world.sock"\n[broker]')
+    assert list(unusable_ports(parse(simulated, tmp_path))) == []
 
 
 def test_no_bus_and_no_meter_are_refused(tmp_path: Path) -> None:

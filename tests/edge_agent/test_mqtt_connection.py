@@ -133,3 +133,41 @@ def test_a_message_does_not_wait_for_the_acknowledgement_of_the_one_before(tmp_p
                 return ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     assert asyncio.run(go())
+
+
+ROUNDS_MAX = 12  # of the loop, from the acknowledgement's coming to the publisher's going on
+
+
+def test_who_is_cancelled_just_when_the_acknowledgement_comes_ends(tmp_path: Path) -> None:
+    """Until Python 3.12 ``asyncio.wait_for`` forgets that it was cancelled then, and a tidy stop waits for ever."""
+    acknowledged = asyncio.Event()
+
+    async def acknowledge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(CONNACK)
+        while message := await reader.read(1000):  # one at a time: the next is sent when this one is answered
+            if message[0] >> 4 == 3:
+                writer.write(bytes((0x40, 2)) + message[5:7])  # PUBACK with the number behind a topic of one letter
+                acknowledged.set()
+        writer.close()
+
+    async def go() -> list[bool]:
+        server = await asyncio.start_server(acknowledge, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        config = parse_config(CONFIG.format(port=port), "agent.toml", tmp_path, {})
+        ended: list[bool] = []
+        async with server, MqttConnector(config.gateway, config.broker)(WILL) as connection:
+            for rounds in [*range(ROUNDS_MAX)] * 10:
+                acknowledged.clear()
+                publishing = asyncio.create_task(connection.publish("t", b""))
+                await acknowledged.wait()
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                if publishing.cancel():
+                    await asyncio.wait([publishing])
+                    ended.append(publishing.cancelled())
+        return ended
+
+    ended = asyncio.run(go())
+    assert len(ended) > ROUNDS_MAX
+    assert all(ended)

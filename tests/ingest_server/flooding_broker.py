@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 
 CONNACK = bytes.fromhex("2003000000")  # MQTT 5, section 3.2: no session, success, no properties
-CONNECT, SUBSCRIBE, PUBLISH, PINGREQ = 1, 8, 3, 12
+CONNECT, SUBSCRIBE, PUBLISH, PUBACK, PINGREQ = 1, 8, 3, 4, 12
 PINGRESP = bytes.fromhex("d000")
 RECEIVE_OCTETS = 1 << 16
 
@@ -15,7 +15,8 @@ RECEIVE_OCTETS = 1 << 16
 class FloodingBroker:
     """Sends ``messages``, pairs of topic and payload, over and over to whoever subscribes; or only ``once``.
 
-    One that is ``mute`` acknowledges nothing.
+    One that is ``mute`` acknowledges nothing. ``acknowledged`` are the numbers of its own messages that it was told to
+    forget, in the order in which it was told.
     """
 
     def __init__(self, messages: Sequence[tuple[str, bytes]], *, once: bool = False, mute: bool = False) -> None:
@@ -25,6 +26,7 @@ class FloodingBroker:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.sent = 0
         self.sent_octets = 0
+        self.acknowledged: list[int] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -69,6 +71,8 @@ class FloodingBroker:
                         topic = int.from_bytes(packet[begin : begin + 2])
                         if not self._mute:
                             send(b"\x40\x02" + packet[begin + 2 + topic : begin + 4 + topic])
+                    elif packet[0] >> 4 == PUBACK:
+                        self.acknowledged.append(int.from_bytes(packet[2:4]))
                     elif packet[0] >> 4 == PINGREQ:
                         send(PINGRESP)
         except OSError:

@@ -2,17 +2,20 @@
 
 import json
 import uuid
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 from psycopg import conninfo, sql
 
 from deploy.cli import main
+from ingest_server.database import backup as backup_module
 from ingest_server.database import connect, migrate
-from ingest_server.database.backup import SELECT_TABLES
+from ingest_server.database.backup import SELECT_TABLES, back_up, restore
 from ingest_server.registry import load_registry
+from protocols.errors import UsageError
 from tests.ingest_server.processes import READY, Gateway, Ingest
-from tests.ingest_server.stored_directly import registry
+from tests.ingest_server.stored_directly import message, registry, store_transactions
 from tests.ingest_server.test_ingest import half_hours, stored
 
 pytestmark = pytest.mark.integration
@@ -82,6 +85,8 @@ def test_after_a_restore_gateways_bring_what_came_since_and_nothing_is_doubled(
 
 def test_a_damaged_backup_or_a_database_in_use_is_refused(database, empty, tmp_path, monkeypatch, capsys):
     migrate(database)
+    with connect(database) as connection:
+        load_registry(connection, registry("gw-1", 1), "test.toml")
     monkeypatch.setenv("CONGTO_DSN", database)
     backup = tmp_path / "backup"
     assert main(["ingest", "backup", str(backup)]) == 0
@@ -101,3 +106,50 @@ def test_a_damaged_backup_or_a_database_in_use_is_refused(database, empty, tmp_p
     assert main(["ingest", "restore", str(backup)]) == 2
     manifest.write_text(said)
     assert main(["ingest", "restore", str(backup)]) == 0
+
+
+@pytest.fixture
+def backed_up(database, tmp_path):
+    """Return a backup of a gateway with a meter and some readings."""
+    migrate(database)
+    with connect(database) as connection:
+        load_registry(connection, registry("gw-1", 1), "test.toml")
+    store_transactions(database, [[message("gw-1", 1, half_hours("gw-1", 0, 20))]])
+    back_up(database, tmp_path / "backup", datetime.now(UTC))
+    return tmp_path / "backup"
+
+
+def test_a_restore_that_was_killed_before_its_rows_were_committed_is_done_again(backed_up, empty):
+    migrate(empty)  # all that it can have left
+    assert restore(empty, backed_up)["reading"] == 20
+    with pytest.raises(UsageError, match="is not empty"):
+        restore(empty, backed_up)
+
+
+def test_a_database_of_a_newer_schema_than_the_backups_is_not_empty(backed_up, empty):
+    manifest = backed_up / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["migrations"].pop()
+    manifest.write_text(json.dumps(said))
+    migrate(empty)
+    with pytest.raises(UsageError, match="is not empty"):
+        restore(empty, backed_up)
+
+
+def test_killed_once_its_rows_are_committed_a_restore_has_noted_what_gateways_are_to_be_asked(
+    backed_up, empty, monkeypatch
+):
+    whole = backup_module.migrate
+
+    def killed(dsn, migrations=None):
+        if migrations is None:
+            raise KeyboardInterrupt
+        return whole(dsn, migrations)
+
+    monkeypatch.setattr(backup_module, "migrate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore(empty, backed_up)
+    with connect(empty) as connection:
+        asked = connection.execute("select gateway_id, watermark from resend_request").fetchall()
+        assert asked == [("gw-1", 1)]
+        assert connection.execute("select count(*) from reading").fetchone() == (20,)

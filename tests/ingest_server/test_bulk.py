@@ -257,3 +257,17 @@ def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
     assert main(["import", str(tmp_path / "nothing")]) == 2
     assert main(["export", str(tmp_path / "no" / "where")]) == 2
     assert "expected a text file in UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--meter", "nobody"],
+        ["--gateway", "nobody"],
+        ["--from", "2025-10-02", "--to", "2025-10-01"],
+        ["--to", "9999-12-31"],
+    ],
+)
+def test_an_export_of_what_is_not_there_to_be_asked_for_is_refused_and_leaves_no_file(dsn, tmp_path, words):
+    assert main(["export", str(tmp_path / "out.csv"), *words]) == 2
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -116,3 +117,35 @@ def test_sequences_that_never_came_are_shown_until_they_come(dsn, capsys, monkey
 def test_a_gateway_that_is_not_registered_is_refused(dsn):
     with connect(dsn) as connection, pytest.raises(UsageError, match="not registered"):
         reading_gaps(connection, FIRST_ON, LAST_ON, "g9", AFTER)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--from", "0001-01-01", "--to", "0001-01-02"],
+        ["--to", "9999-12-31"],
+        ["--from", "2024-01-01", "--to", "2025-10-01"],
+    ],
+)
+@pytest.mark.parametrize("action", ["gaps", "completeness"])
+def test_days_of_which_no_reading_can_be_are_a_usage_error(dsn, capsys, monkeypatch, action, words):
+    monkeypatch.setenv("CONGTO_DSN", dsn)
+    assert main(["ingest", action, *words]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_a_gap_tells_its_age_in_days_hours_and_minutes(dsn, capsys, monkeypatch):
+    monkeypatch.setenv("CONGTO_DSN", dsn)
+    with connect(dsn) as connection:
+        put(connection, range(10, SLOTS))
+    assert main(["ingest", "gaps", "--gateway", "g1", "--from", "2025-10-01", "--to", "2025-10-02"]) == 1
+    shown = capsys.readouterr().out.splitlines()[0]
+    assert re.search(
+        r"g1-M0 1\.0\.1\.8\.0: 10 missing from 2025-09-30T17:00Z to 2025-09-30T22:00Z, for \d+ d \d+ h$", shown
+    )
+
+
+def test_where_nothing_is_expected_completeness_says_so(dsn, capsys, monkeypatch):
+    monkeypatch.setenv("CONGTO_DSN", dsn)
+    assert main(["ingest", "completeness", "--from", "2020-10-01", "--to", "2020-10-02"]) == 0
+    assert "no reading is expected" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_civil_days_are_from_midnight_to_midnight_and_the_newest_event_is_first(
 
 @pytest.mark.parametrize(
     ("words", "count"),
-    [(["--meter", "g1-M0"], 2), (["--kind", "push"], 1), (["--gateway", "g2"], 0), (["--meter", "nobody"], 0)],
+    [(["--meter", "g1-M0"], 2), (["--kind", "push"], 1), (["--gateway", "g2"], 0), (["--meter", "g2-M0"], 0)],
 )
 def test_events_are_chosen_by_meter_gateway_and_kind(dsn, capsys, words, count):
     assert len(listed(capsys, *DAYS, *words)["events"]) == count
@@ -87,7 +87,13 @@ def test_a_list_that_is_cut_says_so_and_a_terminal_only_shows(dsn, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["--newest", "0"], ["--from", "2025-10-02", "--to", "2025-10-01"], ["--gateway", "g9"], ["--to", "9999-12-31"]],
+    [
+        ["--newest", "0"],
+        ["--from", "2025-10-02", "--to", "2025-10-01"],
+        ["--gateway", "g9"],
+        ["--meter", "nobody"],
+        ["--to", "9999-12-31"],
+    ],
 )
 def test_what_cannot_be_listed_is_a_usage_error(dsn, words):
     assert main(["ingest", "events", *words]) == 2

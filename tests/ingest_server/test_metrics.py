@@ -1,5 +1,7 @@
 import asyncio
 import re
+import socket
+import threading
 import urllib.request
 import uuid
 
@@ -96,6 +98,36 @@ def test_a_running_ingest_tells_what_it_does(database, runtime, capsys):
         assert main(["ingest", "top", "--metrics-port", port, "--seconds", "1"]) == 3
     finally:
         program.clear()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+        b"220 mail.example.org ESMTP\r\n",
+    ],
+)
+def test_top_at_another_programs_port_says_so(answer, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def respond_once():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=respond_once)
+        thread.start()
+        assert main(["ingest", "top", "--metrics-port", str(server.getsockname()[1]), "--seconds", "1"]) == 2
+        thread.join()
+    assert "something else answers there" in capsys.readouterr().err
+
+
+def test_top_looks_at_least_for_a_second(capsys):
+    assert main(["ingest", "top", "--metrics-port", "9100", "--seconds", "0"]) == 2
+    assert "expected 1 or more" in capsys.readouterr().err
 
 
 def test_clocks_and_declared_losses_are_metrics():

@@ -138,6 +138,10 @@ def test_the_command_loads_and_shows(database, tmp_path, capsys, monkeypatch):
     assert re.search(r"meter +1 given +1 new or changed", capsys.readouterr().out)
     assert main(["registry", "show"]) == 0
     assert re.search(r"gw-01 +unknown +never +1 × eastron_sdm120", capsys.readouterr().out)
+    with connect(database) as connection:
+        connection.execute("update gateway set last_contact_at = '2026-05-01T17:30:00+07:00'")
+    assert main(["registry", "show"]) == 0
+    assert re.search(r"gw-01 +unknown +2026-05-01T10:30:00Z +1 × eastron_sdm120", capsys.readouterr().out)
     assert main(["registry", "load", str(tmp_path / "absent.toml")]) == 2
 
 

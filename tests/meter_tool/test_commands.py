@@ -107,7 +107,14 @@ def test_a_port_that_another_program_has_is_left_alone_and_the_program_named(tmp
     [
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm120"), 3, "is the adapter plugged in"),
         (("read", "--serial", "/nowhere", "--model", "eastron_sdm999"), 2, "known models"),
+        (("read", "--serial", os.devnull, "--model", "landis_gyr_zmd"), 2, "use `congto iec62056-21 read`"),
+        (("read", "--serial", os.devnull, "--model", "dlms_residential"), 2, "use `congto dlms read`"),
         (("read", "--tcp", "nowhere", "--model", "eastron_sdm120"), 2, "HOST:PORT"),
+        (
+            ("read", "--tcp", "127.0.0.1:1", "--model", "eastron_sdm120"),
+            3,
+            "congto: 127.0.0.1:1: no connection; is the",
+        ),
         (("scan", "--serial", "/nowhere", "--within", "9"), 2, "allow more time"),
         (("scan", "--serial", os.devnull, "--address", "0"), 2, "1 to 247"),
     ],
@@ -116,4 +123,6 @@ def test_an_error_says_what_to_do(words: tuple[str, ...], status: int, cure: str
     refused = congto("meter", *words)
     assert refused.returncode == status
     assert cure in refused.stderr
+    assert "pymodbus" not in refused.stderr
+    assert "Failed to connect" not in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -37,6 +37,19 @@ def test_a_meter_without_a_code_is_among_the_plausible_and_all_its_registers_ans
     assert found.candidates[0].fits == 1.0
 
 
+@pytest.mark.parametrize("key", ["eastron_sdm120", "eastron_sdm220", "eastron_sdm630", "schneider_iem3155"])
+def test_of_models_that_fit_alike_the_one_with_more_live_registers_is_proposed(key: str) -> None:
+    assert who_is(key).candidates[0].model.key == key
+
+
+@pytest.mark.parametrize("key", [key for key in RECOGNISED if question_of(load_model(key)).strong])  # type: ignore[union-attr]
+def test_a_meter_with_a_code_is_recognised_for_certain(key: str) -> None:
+    found = who_is(key)
+    assert found.candidates[0].model.key == key
+    assert found.candidates[0].certain
+    assert found.candidates[0].fits == 1.0
+
+
 def test_a_meters_own_words_decide_among_the_plausible() -> None:
     words = {0: b"Eastron", 1: b"SDM120", 2: b"V2.4"}
     found = who_is("eastron_sdm120", words)

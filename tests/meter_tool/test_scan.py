@@ -1,6 +1,7 @@
 """A line is searched in the time that is given for it, and slow or noisy meters are told."""
 
 import asyncio
+import contextvars
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.meter_tool import scan as scan_module
 from edge_agent.meter_tool.scan import Heard, answering_unit, scan
 from edge_agent.meter_tool.scan_plan import PASS_S, STARTING_S, TURNAROUND_MAX_S, TURNAROUND_MIN_S, plan_scan
-from edge_agent.meter_tool.scanning import parse_addresses
+from edge_agent.meter_tool.scanning import WITHIN_S, parse_addresses
 from edge_agent.serial_line import LineSettings
 from protocols.errors import UsageError
 from protocols.modbus.messages import ExceptionReply, Function, ReadRegisters, RegistersReply
@@ -21,14 +23,17 @@ from simulators.modbus.slave import ModbusSlave
 from simulators.serial_line import LineSettings as MetersSettings
 from simulators.serial_line import SerialLine as MetersLine
 from tests.meter_tool.meters import NOON_MS, meter
+from tests.simulation.line import SimulatedLine, Wires
+from tests.simulation.loop import VirtualLoop
 
 SIX = [LineSettings("/dev/ttyUSB0", baud, parity, 1) for baud in (9600, 19_200, 2400) for parity in "NE"]
 
 
-def test_all_addresses_at_three_speeds_and_two_parities_take_a_minute() -> None:
-    plan = plan_scan(SIX, 247, 60.0)
-    assert plan.takes_s <= 60.0 + 1e-6
-    assert plan.turnaround_s > 2 * TURNAROUND_MIN_S
+def test_all_addresses_at_three_speeds_and_two_parities_take_less_than_a_minute() -> None:
+    """Five seconds less: they are for a machine that is busy and for noise that is gone back on."""
+    plan = plan_scan(SIX, 247, WITHIN_S)
+    assert plan.takes_s <= 55.0 + 1e-6
+    assert plan.turnaround_s > 1.4 * TURNAROUND_MIN_S
     assert "247 addresses" in str(plan)
 
 
@@ -49,7 +54,8 @@ def test_a_plan_keeps_to_its_time_or_says_how_much_it_needs(bauds: list[int], co
     assert TURNAROUND_MIN_S <= plan.turnaround_s <= TURNAROUND_MAX_S
     for each in plan.passes:
         silence_s = 0.001_75 if each.settings.baud > 19_200 else 3.5 * each.settings.character_s
-        assert each.window_s >= silence_s + each.settings.character_s + TURNAROUND_MIN_S
+        assert each.window_s >= each.window_min_s
+        assert each.window_min_s >= silence_s + each.settings.character_s + TURNAROUND_MIN_S - 1e-9
 
 
 async def search(
@@ -126,3 +132,25 @@ def test_addresses_may_be_written_singly_or_as_ranges(units: set[int]) -> None:
 def test_an_address_that_can_not_be_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--address"):
         parse_addresses(text)
+
+
+def test_a_machine_that_is_late_waits_less_and_keeps_to_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four milliseconds for each question, of which two are planned: the window gives the others."""
+    loop = VirtualLoop()
+    settings = SIX[0]
+
+    class LateLine(SimulatedLine):
+        async def write(self, data: bytes) -> None:
+            await asyncio.sleep(0.004)
+            await super().write(data)
+
+    async def go() -> float:
+        wires = Wires(loop, contextvars.copy_context(), settings, [])
+        monkeypatch.setattr(scan_module, "open_port", lambda _settings: LateLine(wires))
+        plan = plan_scan([settings], 247, STARTING_S + PASS_S + 247 * 0.0225)
+        began_s = loop.time()
+        assert await scan(plan, range(1, 248), lambda _: None) == Heard()
+        assert wires.silence_violations == 0
+        return plan.takes_s - STARTING_S - (loop.time() - began_s)
+
+    assert 0 <= loop.run_until_complete(go()) < PASS_S

@@ -1,5 +1,6 @@
 """The package is built, unpacked into a directory and run there, with its own packages and no others."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,17 @@ def test_the_configuration_that_comes_with_it_holds(root: Path, tmp_path: Path) 
     (tmp_path / "agent.toml").write_text(text.replace("/var/lib/congto", str(tmp_path)), encoding="utf-8")
     checked = run_from(root, "agent", "check", "--config", str(tmp_path / "agent.toml"))
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.integration
+def test_whatever_its_documents_lead_to_is_in_the_package(root: Path) -> None:
+    documents = root / "usr/share/doc/congto-agent"
+    links = {
+        (document.name, link)
+        for document in documents.glob("*.md")
+        for link in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
+        if "://" not in link
+    }
+    assert ("gateway.md", "meter-model.md") in links
+    missing = [each for each in links if not (documents / each[1]).exists() and not (root / each[1][1:]).exists()]
+    assert missing == []

@@ -20,8 +20,10 @@ from edge_agent.log import EventLog
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.modbus_rtu import RtuLink
 from edge_agent.publisher import Publisher
+from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool, open_spool
 from edge_agent.store import Store
+from edge_agent.unheard import SUFFIX, Unheard
 from protocols.errors import UnavailableError, UsageError
 from protocols.telemetry.reading import Reading
 from tests.simulation.line import SimulatedLine
@@ -81,6 +83,8 @@ class AgentProcess:
         self.life = Life(0)
         self.life.alive = False
         self.store: Store | None = None
+        self._unheard: Unheard
+        self.pause_s = RESTART_PAUSE_S
         self.stop = asyncio.Event()
         self.failures: list[BaseException] = []
 
@@ -144,11 +148,13 @@ class AgentProcess:
                 self.failures.append(_first(group))
         self._end(notice=True)
         if not self._world.over:
-            self.start_later(RESTART_PAUSE_S)
+            self.start_later(self.pause_s)
 
     async def _run(self) -> None:
         world = self._world
         log = WatchedLog(world)
+        path = self._config.spool
+        is_new = not path.exists()
         spool, damaged = open_spool(self._config.spool, self._config.gateway, self._config.spool_octets_max)
         if damaged is not None:
             world.spool_set_aside(spool.generation)
@@ -156,11 +162,14 @@ class AgentProcess:
         if spool.renewed is not None:
             log.error("spool.renewed", reason=spool.renewed, generation=spool.generation)
         world.spool_opened(spool)
+        spool.heals = frozenset(meter.id for bus in self._config.buses for meter in bus.meters if meter.heal)
         store = world.parts.store(spool)
+        self._unheard = Unheard(path.with_name(f"{path.name}{SUFFIX}"), world.boot(), is_new=is_new)
         self.spools.append(spool)
         self.store, self.stop = store, asyncio.Event()
         try:
             await self._run_tasks(store, log)
+            self._unheard.close()
         finally:
             if self.life.alive:
                 store.close()
@@ -184,7 +193,9 @@ class AgentProcess:
                 tasks.create_task(
                     self._supervise(
                         bus.id,
-                        lambda bus=bus: world.parts.bus(bus, clock, store, log, self._open_line).run(self.stop),
+                        lambda bus=bus: world.parts.bus(
+                            bus, clock, store, log, self._open_line, listen_s=self._unheard.listen_s
+                        ).run(self.stop),
                         self.stop,
                     )
                 )
@@ -195,7 +206,9 @@ class AgentProcess:
 
     async def _open_line(self, bus: BusConfig) -> Line:
         if bus.id == "modbus":
-            link = self._world.parts.link(SimulatedLine(self._world.wires), bus.reply_timeout_s)
+            assert isinstance(bus.place, LineSettings)
+            lengths = self._unheard.lengths(bus.place, bus.reply_timeout_s)
+            link = self._world.parts.link(SimulatedLine(self._world.wires), bus.reply_timeout_s, lengths)
             return RtuBusLine(link, bus)
         return ProfileBusLine(self._world.profile_meters)
 

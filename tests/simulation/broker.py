@@ -69,7 +69,7 @@ class Broker:
     def look_for_gaps(self) -> None:
         """Let the server look for what is missing, now and then."""
         if self.server_up and self.up and self.connection is not None and not (self.cut_to_agent or self.cut_to_broker):
-            self.server.ask_again()  # else it would be in vain, and it asks a few times only
+            self.server.ask_again(self._loop.time())  # else it would be in vain, and it asks a few times only
         self._loop.call_later(ASK_EVERY_S, self.look_for_gaps, context=self._context)
 
     def restart(self, *, empty: bool) -> None:

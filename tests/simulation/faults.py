@@ -44,6 +44,7 @@ class Kind(Enum):
     RESET = "connection reset"
     SERVER_DOWN = "server down"
     SERVER_RESTORED = "server restored from a backup"
+    LATE_AND_GONE = "an answer late, the agent or the line gone meanwhile"
 
 
 WEIGHTS: dict[Kind, int] = {
@@ -81,6 +82,7 @@ WEIGHTS: dict[Kind, int] = {
     Kind.RESET: 2,
     Kind.SERVER_DOWN: 2,
     Kind.SERVER_RESTORED: 2,
+    Kind.LATE_AND_GONE: 0,  # beside the others, by LATE_AND_GONE_PART: what older seeds draw stays as it was
 }
 NEEDS: dict[str, frozenset[Kind]] = {  # what touches nothing without a certain bus
     "modbus": frozenset(
@@ -92,12 +94,14 @@ NEEDS: dict[str, frozenset[Kind]] = {  # what touches nothing without a certain 
             Kind.METER_ROLLS_OVER,
             Kind.UNPLUGGED,
             Kind.ECHO,
+            Kind.LATE_AND_GONE,
         }
     ),
     "profiles": frozenset({Kind.PROFILE_BROKEN}),
 }
 FAULTS_MIN, FAULTS_MAX = 2, 7
 CALM_PART = 0.1  # so many schedules have one fault only: a cause is easier seen alone
+LATE_AND_GONE_PART = 0.2  # of the schedules with such meters have it too
 TROUBLES_MAX = 3
 
 
@@ -121,13 +125,16 @@ def draw_faults(
     absent = {kind for bus, needed in NEEDS.items() if bus not in buses for kind in needed}
     kinds = [kind for kind in only or WEIGHTS if kind not in absent]
     count = 1 if rng.random() < CALM_PART and not only else rng.randint(FAULTS_MIN, FAULTS_MAX)
-    chosen = rng.choices(kinds, [WEIGHTS[each] for each in kinds], k=count)
+    chosen = rng.choices(kinds, [WEIGHTS[each] or len(only) for each in kinds], k=count)
     faults = [
         Fault(
             kind, rng.uniform(0.05, 0.9) * length_s, length_s * rng.choice((0.01, 0.05, 0.2, 0.4)), rng.getrandbits(32)
         )
         for kind in chosen
     ]
+    own = Random(faults[0].seed)
+    if not only and Kind.LATE_AND_GONE not in absent and own.random() < LATE_AND_GONE_PART:
+        faults.append(Fault(Kind.LATE_AND_GONE, own.uniform(0.0, 0.9) * length_s, 0.0, own.getrandbits(32)))
     return sorted(faults, key=lambda each: each.at_s)
 
 

@@ -1,5 +1,5 @@
 """All planted bugs."""
 
-from tests.simulation import planted_bus, planted_line, planted_spool, planted_uplink
+from tests.simulation import planted_bus, planted_line, planted_spool, planted_unheard, planted_uplink
 
-BUGS = (*planted_line.BUGS, *planted_bus.BUGS, *planted_spool.BUGS, *planted_uplink.BUGS)
+BUGS = (*planted_line.BUGS, *planted_bus.BUGS, *planted_spool.BUGS, *planted_unheard.BUGS, *planted_uplink.BUGS)

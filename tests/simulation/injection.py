@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.disk import Loss, Refusal
 from tests.simulation.faults import Fault, Kind, draw_troubles
+from tests.simulation.line import LATE_S_MAX, Trouble
 from tests.simulation.meters import Glitch
 from tests.simulation.vfs import VFS
 
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 UNSET_CLOCK_MS = 3_600_000  # an hour after 1970
 STEPS_AHEAD_MAX = 400
 OPERATIONS_AHEAD_MAX = 60
-REBOOT_S = 20.0
+REBOOTS_S = (20.0, 5.0)  # until the agent starts again: a computer with a file system to mend, and a small one
+PAUSES_S = (5.0, 1.0, 0.2)  # until a supervisor starts the agent again
+GONE_S_MAX = 3.0  # within a cycle, or when it was committed with something missing
+ANSWERS_BEFORE_MAX = 6  # of a cycle
+ASKED_S_MAX = 1.2  # most of a cycle
+LATE_PART, LATE_FOR_S = 0.5, 10.0
+UP_S = 3.0
+UP_PART = 0.6  # of that the computer is on
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 REFUSALS = {Kind.DISK_FULL: Refusal.FULL, Kind.DISK_WRITE: Refusal.WRITE, Kind.DISK_SYNC: Refusal.SYNC}
@@ -47,7 +55,7 @@ class Injector:
             meter.silent, meter.glitch, meter.frozen_s = False, None, None
         for profile_meter in world.profile_meters.values():
             profile_meter.fails_in = 0
-        world.wires.trouble, world.wires.echo, world.wires.unplugged = {}, False, False
+        world.wires.trouble, world.wires.echo, world.wires.unplugged, world.wires.delay = {}, False, False, None
         if world.record.jumps[-1].ahead_ms:
             world.set_clock(0)
         broker = world.broker
@@ -56,7 +64,7 @@ class Injector:
         broker.cut(to_broker=False, to_agent=False)
         broker.start_server()
         if world.power_off:
-            self._power_on()
+            self._power_on(UP_S)
         elif world.process.store is not None and world.process.store.disk_failed:
             world.process.kill_and_restart()  # what the alarm spool.disk_failed asks for, when the disk is replaced
 
@@ -108,6 +116,29 @@ class Injector:
         self._world.wires.unplug()
         return lambda: setattr(self._world.wires, "unplugged", False)
 
+    def _late_and_gone(self, _fault: Fault, rng: Random) -> None:
+        """An answer comes late, others too; who has asked is gone, and asks again when it comes."""
+        wires, process = self._world.wires, self._world.process
+        gone_s, pause_s = rng.uniform(0, GONE_S_MAX), rng.choice(PAUSES_S)
+
+        def restart() -> None:
+            process.pause_s = pause_s
+            process.stop.set()
+
+        end: Callable[[], None]
+        end = rng.choice((lambda: process.kill_and_restart(pause_s), restart, wires.lose_contact))
+        if end == wires.lose_contact:
+            pause_s = 0.0
+
+        late_s = min(gone_s + pause_s + rng.uniform(0, ASKED_S_MAX), LATE_S_MAX)
+
+        def begin() -> None:
+            wires.trouble = {Trouble.TOO_LATE: LATE_PART}
+            self._at(self._loop.now_s + gone_s, end)
+            self._at(self._loop.now_s + LATE_FOR_S, lambda: setattr(wires, "trouble", {}))
+
+        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), late_s, begin)
+
     def _echo(self, _fault: Fault, _rng: Random) -> Callable[[], None]:
         self._world.wires.echo = True
         return lambda: setattr(self._world.wires, "echo", False)
@@ -117,15 +148,16 @@ class Injector:
         meter.fails_in = rng.choice((2, 4))
         return lambda: setattr(meter, "fails_in", 0)
 
-    def _restart(self, _fault: Fault, _rng: Random) -> None:
+    def _restart(self, _fault: Fault, rng: Random) -> None:
+        self._world.process.pause_s = rng.choice(PAUSES_S)
         self._world.process.stop.set()
 
-    def _kill(self, _fault: Fault, _rng: Random) -> None:
-        self._kill_now()
+    def _kill(self, _fault: Fault, rng: Random) -> None:
+        self._kill_now(rng)
 
-    def _kill_now(self) -> None:
+    def _kill_now(self, rng: Random) -> None:
         self._world.note("killed")
-        self._world.process.kill_and_restart()
+        self._world.process.kill_and_restart(rng.choice(PAUSES_S))
 
     def _kill_at_step(self, _fault: Fault, rng: Random) -> None:
         left = rng.randrange(STEPS_AHEAD_MAX)
@@ -135,7 +167,7 @@ class Injector:
             left -= 1
             if left < 0:
                 self._loop.on_step = None
-                self._kill_now()
+                self._kill_now(rng)
 
         self._loop.on_step = count
 
@@ -152,7 +184,7 @@ class Injector:
         VFS.on_operation = count
 
     def _kill_at_disk(self, _fault: Fault, rng: Random) -> None:
-        self._on_disk_operation(rng, self._kill_now)
+        self._on_disk_operation(rng, lambda: self._kill_now(rng))
 
     def _power(self, fault: Fault, rng: Random) -> None:
         self._power_cut(fault, rng)
@@ -170,10 +202,12 @@ class Injector:
         world.disk.lose_power(loss, rng)
         if unset:
             world.set_clock(UNSET_CLOCK_MS - self._epoch_ms - round(self._loop.now_s * 1000))
-        self._at(self._loop.now_s + REBOOT_S, self._power_on)
+        reboot_s = REBOOTS_S[world.boots % 2 - 1]
+        self._at(self._loop.now_s + reboot_s, lambda: self._power_on(UP_PART * reboot_s))
 
-    def _power_on(self) -> None:
+    def _power_on(self, up_s: float) -> None:
         self._world.power_off = False
+        self._world.boots_anew(up_s)
         self._world.process.start_if_dead()
 
     def _clock_unset(self, fault: Fault, rng: Random) -> Callable[[], None]:

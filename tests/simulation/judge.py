@@ -31,7 +31,20 @@ Key = tuple[str, str, int]
 
 def judge(world: World) -> list[str]:
     """Return what is wrong, in words; nothing if all holds."""
-    checks = (_crashes, _delivery, _truth, _glitches, _one_key, _conflicts, _drain, _healing, _bounds, _told, _line)
+    checks = (
+        _crashes,
+        _delivery,
+        _truth,
+        _glitches,
+        _one_key,
+        _conflicts,
+        _drain,
+        _healing,
+        _days,
+        _bounds,
+        _told,
+        _line,
+    )
     return [found for check in checks for found in check(world)]
 
 
@@ -181,6 +194,21 @@ def _healing(world: World) -> Iterator[str]:
         return
     if missing := world.unhealed():
         yield f"I5: C lacks {len(missing)} slots from {missing[0] - EPOCH_MS} ms on, which its load profile has"
+
+
+def _days(world: World) -> Iterator[str]:
+    """What the agent says of each day is what the server has, unless a loss, a damage or a second value excuses it.
+
+    What was in memory only, and sent, before a life ended is excused too: the disk was full until then.
+    """
+    server = world.broker.server
+    if world.record.damages or server.losses or server.database.conflicts or not world.record.days:
+        return
+    if any(not claim.durable and claim.life < world.process.life.number for claim in world.record.claims):
+        return
+    said = {day: counts for day, counts in world.record.days.items() if counts[0]}
+    if said != world.record.days_stored:
+        yield f"I7: the agent says {said} of its days, and the server has {world.record.days_stored}"
 
 
 def _bounds(world: World) -> Iterator[str]:

@@ -68,8 +68,9 @@ class Wires:
         self.note: Callable[[str], None] = lambda _what: None
         self.silence_violations = 0
         self._held = b""
+        self.delay: tuple[int, float, Callable[[], None]] | None = None
         self._line: SimulatedLine | None = None
-        self._last_octet_s = -1.0
+        self._last_octet_s = self._cut_s = -1.0
         self._on_wires: list[Transmission] = []
 
     def attach(self, line: "SimulatedLine") -> None:
@@ -77,6 +78,25 @@ class Wires:
         if self.unplugged:
             raise LineLostError("unplugged")
         self._line = line
+
+    def delay_one(self, after: int, late_s: float, then: Callable[[], None]) -> None:
+        """Let an answer come ``late_s`` late when ``after`` others have come; ``then`` is called when it should."""
+        self.delay = after, late_s, then
+
+    def _delayed_s(self) -> float | None:
+        if self.delay is None:
+            return None
+        left, late_s, then = self.delay
+        self.delay = (left - 1, late_s, then) if left else None
+        if left:
+            return None
+        then()
+        return late_s
+
+    def lose_contact(self) -> None:
+        """Take the adapter away and put it back."""
+        self.unplug()
+        self.unplugged = False
 
     def detach(self, line: "SimulatedLine") -> None:
         """Let it hear no more."""
@@ -90,6 +110,8 @@ class Wires:
     def unplug(self) -> None:
         """Take the adapter away."""
         self.unplugged = True
+        self._cut_s = self._loop.time()
+        self._last_octet_s = min(self._last_octet_s, self._cut_s)  # what was being sent goes no further
         if self._line is not None:
             self._line.lose()
             self._line = None
@@ -118,7 +140,7 @@ class Wires:
     def _answer(self, frame: bytes, sent: Transmission) -> None:
         if self.echo:
             self._hear(frame)
-        if self._is_garbled(sent):
+        if self._is_garbled(sent) or sent.begin_s < self._cut_s < sent.end_s:
             return
         found = self._slaves.get(frame[0])
         if found is None or len(frame) < 4 or crc16(frame[:-2]) != frame[-2:] or found[0].silent:
@@ -132,6 +154,9 @@ class Wires:
         rng = self.rng
         kind = next((each for each, share in self.trouble.items() if rng.random() < share), None)
         begin_s = self.turnaround_s * (0.5 + rng.random())
+        delayed_s = self._delayed_s()
+        if delayed_s is not None:
+            kind = Trouble.TOO_LATE
         if kind is not None:
             self.note(f"line {kind.value}")
         if kind is Trouble.DROP:
@@ -140,7 +165,7 @@ class Wires:
             self._held += reply
             return
         if kind in (Trouble.LATE, Trouble.TOO_LATE):
-            begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else rng.uniform(0.3, LATE_S_MAX)
+            begin_s = rng.uniform(0.05, 0.45) if kind is Trouble.LATE else delayed_s or rng.uniform(0.3, LATE_S_MAX)
         reply = _spoiled(reply, kind, rng)
         if kind is Trouble.DUPLICATE_LATE:
             self._later(begin_s + len(reply) * self.settings.character_s + rng.uniform(0, DUPLICATE_S_MAX), reply)

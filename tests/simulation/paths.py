@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from edge_agent import spool_file, spool_log, spool_swap
-from tests.simulation.disk import Disk, File
+from edge_agent.unheard import SUFFIX
+from tests.simulation.disk import Disk, File, Refusal
 from tests.simulation.loop import LIFE
 
 FRAMES_REMEMBERED = 2000
@@ -58,6 +59,8 @@ class DiskPath(type(Path())):  # type: ignore[misc]  # pathlib's class for this 
 
     def write_text(self, data: str, *_words: Any, **_options: Any) -> int:
         self._check_alive()
+        if self.suffix == SUFFIX and self.disk.refuse in (Refusal.FULL, Refusal.WRITE):  # others' are SQLite's
+            raise OSError(28, "simulated: refused", str(self))
         file = self.disk.file(str(self))
         file.truncate(0)
         file.write(0, data.encode())

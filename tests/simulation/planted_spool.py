@@ -106,6 +106,11 @@ BUGS = (
         FULL,
         schedules_max=400,
     ),
+    PlantedBug(
+        "a day's count begins anew with each cycle",
+        _instead("select readings, digest from day where day = ?", "select 0, '0' from day where day = ?"),
+        (Kind.RESTART,),
+    ),
     PlantedBug("what the disk gives back is not checked", _no_checksum, FLIPS, schedules_max=400),
     PlantedBug("a damaged spool is thrown away", replacing(rescue, "rescue", _thrown_away), FLIPS, schedules_max=400),
     PlantedBug(

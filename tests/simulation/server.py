@@ -4,7 +4,9 @@ It stores a reading once by its key, keeps a conflict beside it, and never overw
 that it watches the agent: one sequence of a generation never means two batches, one key never two values.
 
 After a restore, and whenever numbers are missing below the highest it has seen, it asks for them again, and again,
-until they have come or are declared lost.
+until they have come or are declared lost: fifteen times and with waits that double up to two minutes, as the real one
+does with waits up to a day (``ingest_server/pipeline/asking.py``). After a restore all above what the backup has is
+asked for, until something above it has come.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +24,18 @@ from protocols.telemetry.resend import Resend
 from protocols.telemetry.sequences import SEQUENCE_MAX, Ranges, ranges
 
 Key = tuple[str, str, int]
-ASKS_AFTER_RESTORE = 3
+ASKS_MAX = 15  # ingest_server.pipeline.asking.TIMES_MAX
+ASK_FIRST_S, ASK_LAST_S = 15.0, 120.0
+
+
+@dataclass(slots=True)
+class Request:
+    """Of a generation something is to be asked for: how often that was done, when last, when again."""
+
+    watermark: int | None = None  # all above it, until something above it comes
+    times: int = 0
+    asked_s: float = -1.0
+    due_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,7 +68,8 @@ class Server:
         self.reused: list[tuple[str, Ranges]] = []
         self.refused: list[str] = []
         self._contents: dict[tuple[str, Ranges], tuple[Reading, ...]] = {}
-        self._generations: dict[str, int] = {}  # and how often it is still asked for all that a restore may have lost
+        self._generations: dict[str, None] = {}  # those known, in the order of their coming
+        self.requests: dict[str, Request] = {}
 
     def take(self, payloads: Iterable[bytes]) -> None:
         """Commit what these messages of readings and losses carry, in one transaction, and say so."""
@@ -67,7 +81,7 @@ class Server:
             except RemoteProtocolError as error:
                 self.refused.append(str(error))
                 continue
-            self._generations.setdefault(generation, 0)
+            self._generations.setdefault(generation)
             numbers = {number for first, last in settles for number in range(first, last + 1)}
             self.database.settled.setdefault(generation, set()).update(numbers)
             done.setdefault(generation, set()).update(numbers)
@@ -93,7 +107,7 @@ class Server:
         if any(known.encode() in payload for known in self._generations):
             return
         with suppress(RemoteProtocolError):  # before its clock is set a gateway says a time that the contract has not
-            self._generations.setdefault(decode_status(payload).generation, 0)
+            self._generations.setdefault(decode_status(payload).generation)
 
     def back_up(self) -> None:
         """Keep the present state."""
@@ -102,28 +116,42 @@ class Server:
     def restore(self) -> None:
         """Go back to the backup."""
         self.database = self.backup.copy()
-        self._generations = dict.fromkeys(self._generations, ASKS_AFTER_RESTORE)
+        self.requests = {generation: Request(self._highest(generation)) for generation in self._generations}
 
-    def lacks(self) -> dict[str, Ranges]:
-        """Return what is missing of each generation, as far as one knows."""
-        found = {}
-        for generation, asks in self._generations.items():
-            settled = self.database.settled.get(generation, set())
-            highest = max(settled, default=0)
-            missing: Ranges = ()
-            if asks or self.asks_for_gaps:
-                missing = ranges(set(range(1, highest + 1)) - settled)
-            if asks:
-                missing = (*missing, (highest + 1, SEQUENCE_MAX))
-            if missing:
-                found[generation] = missing
-        return found
+    def gaps(self, generation: str) -> Ranges:
+        """Return which numbers are missing below the highest that has come."""
+        settled = self.database.settled.get(generation, set())
+        return ranges(set(range(1, max(settled, default=0) + 1)) - settled)
 
-    def ask_again(self) -> None:
-        """Ask for what is missing."""
-        for generation, missing in self.lacks().items():
-            self._send(Resend(self._gateway, generation, missing).encode())
-        self._generations = {generation: max(asks - 1, 0) for generation, asks in self._generations.items()}
+    def lacks(self) -> set[str]:
+        """Return the generations that have gaps for which it asks, or will."""
+        asked = self._generations if self.asks_for_gaps else self.requests
+        return {each for each in asked if self.requests.get(each, Request()).times < ASKS_MAX and self.gaps(each)}
+
+    def ask_again(self, now_s: float) -> None:
+        """Ask for what is missing and due."""
+        for generation in self._generations:
+            request, gaps = self.requests.get(generation), self.gaps(generation)
+            if request is not None and request.watermark is not None and request.watermark < self._highest(generation):
+                request.watermark = None
+            if request is None and gaps and self.asks_for_gaps:
+                request = self.requests[generation] = Request()
+            if request is None:
+                continue
+            if request.watermark is None and not gaps:
+                del self.requests[generation]
+            elif request.times < ASKS_MAX and request.due_s <= now_s:
+                self._ask(generation, request, gaps, now_s)
+
+    def _ask(self, generation: str, request: Request, gaps: Ranges, now_s: float) -> None:
+        if request.watermark is not None:
+            gaps += ((request.watermark + 1, SEQUENCE_MAX),)
+        request.due_s = now_s + min(ASK_FIRST_S * 2**request.times, ASK_LAST_S)
+        request.times, request.asked_s = request.times + 1, now_s
+        self._send(Resend(self._gateway, generation, gaps).encode())
+
+    def _highest(self, generation: str) -> int:
+        return max(self.database.settled.get(generation, set()), default=0)
 
     def _receipt(self, receipt: Receipt) -> None:
         if self.rng.random() >= self.receipts_lost:

@@ -7,17 +7,21 @@ from random import Random
 
 import pytest
 
+from edge_agent import unheard
+from tests.simulation import injection
+from tests.simulation.agent import RESTART_PAUSE_S
 from tests.simulation.campaign import judged
 from tests.simulation.disk import Disk, File, Loss
 from tests.simulation.faults import WEIGHTS, Kind, draw_faults
 from tests.simulation.hunting import BUGS
 from tests.simulation.judge import judge
-from tests.simulation.planted import PlantedBug, hunt
+from tests.simulation.planted import PlantedBug, hunt, replaced
 
 SCHEDULES = 20_000
 FEW = 100
 SEED = 1
-FOUND_BEFORE = (1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737)  # mended since
+FOUND_BEFORE = (1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738)  # mended since
+LATE_OVER_A_KILL = 1140582
 PLANTED_BADLY = ("crash: AttributeError", "crash: TypeError", "crash: NameError")
 
 
@@ -30,6 +34,14 @@ def test_a_few_schedules_hold() -> None:
 @pytest.mark.parametrize("seed", FOUND_BEFORE)
 def test_a_schedule_that_found_something_once_holds(seed: int) -> None:
     assert not judged(seed)[1]
+
+
+def test_the_answer_that_came_late_over_a_kill_is_heard_out() -> None:
+    """It came just when the next process asked, five seconds after the kill: as long as each waited then."""
+    with replaced(injection, "PAUSES_S", (RESTART_PAUSE_S,) * len(injection.PAUSES_S)):
+        assert not judged(LATE_OVER_A_KILL)[1]
+        with replaced(unheard, "_read", lambda *_, **__: 0.0):
+            assert any("was not said at that time" in each for each in judged(LATE_OVER_A_KILL)[1])
 
 
 def test_an_answer_that_stands_at_two_times_is_found() -> None:

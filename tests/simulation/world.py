@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,10 +10,12 @@ from pathlib import Path
 from random import Random
 
 from edge_agent.config import AgentConfig, parse_config
+from edge_agent.policy import DAY_MS
 from edge_agent.serial_line import LineSettings
 from edge_agent.spool import Spool
 from edge_agent.spool_file import PAGE_OCTETS
-from protocols.telemetry.reading import Reading
+from edge_agent.unheard import Boot
+from protocols.telemetry.reading import DIGEST_MODULUS, Reading, reading_digest
 from tests.simulation.agent import AgentProcess, Parts, watching
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
@@ -23,6 +25,7 @@ from tests.simulation.line import Trouble, Wires
 from tests.simulation.loop import NothingLeftError, VirtualLoop
 from tests.simulation.meters import ProfileMeter, TrueMeter
 from tests.simulation.paths import DiskPath, seed_names
+from tests.simulation.server import ASKS_MAX
 from tests.simulation.vfs import VFS
 
 HERE = Path(__file__).parent
@@ -35,6 +38,8 @@ DRAIN_S_MAX = (
 AGAIN_S_MAX = 2400.0  # for every meter to be read again: one long silent is probed each half hour only
 SETTLE_S = 12.0  # at least: until then late answers are on their way
 STEP_S = 10.0
+ANSWERED_S = 20.0  # a question of the server's is
+UP_BEFORE_S = 3600.0  # the computer, before a schedule begins
 FAREWELL_S = 12.0
 SMALL_SPOOL_PAGES = (33, 34)  # the empty tables are 16, and so many are kept free: some cycles fill the rest
 LONG_PART = 0.01  # of the schedules; those that look for a planted bug are all long
@@ -109,6 +114,8 @@ class Record:
     spooled_octets_max: int = 0
     drained_after_s: float | None = None
     spooled_at_end: int = -1
+    days: dict[int, tuple[int, int]] = field(default_factory=dict)  # readings and digest by day, as the agent says
+    days_stored: dict[int, tuple[int, int]] = field(default_factory=dict)  # the same, as the server has it then
 
 
 class World:
@@ -120,6 +127,7 @@ class World:
         self.rng = Random(seed)
         self.record = Record()
         self.power_off = self.over = False
+        self.boots, self.booted_s = 1, -UP_BEFORE_S
         self.healed_s = 0.0
         self.trace: list[str] | None = [] if trace else None
         self._hash = hashlib.blake2b(digest_size=8)
@@ -170,6 +178,16 @@ class World:
         }
         self.process = AgentProcess(self, self.loop, self.context, self.config)
         self.broker.process = self.process
+
+    def boot(self) -> Boot:
+        """Return the computer since it was switched on."""
+        booted_s = self.booted_s
+        return Boot(f"boot {self.boots}", lambda: self.loop.now_s - booted_s)
+
+    def boots_anew(self, age_s: float) -> None:
+        """Note that the computer was switched on ``age_s`` ago."""
+        self.boots += 1
+        self.booted_s = self.loop.now_s - age_s
 
     def time_ns(self) -> int:
         """Return what the computer's clock says."""
@@ -256,17 +274,42 @@ class World:
             if self._is_drained() and (late or not (self.unread() or self.unhealed())):
                 break
             self._run_until(self.loop.now_s + STEP_S)
+        self._note_days()
         self.over = True
         self.process.stop.set()
         self._run_until(self.loop.now_s + FAREWELL_S)
         self.record.spooled_at_end = self.process.spools[-1].batches if self.process.spools else -1
         self.note(f"end: {self.record.spooled_at_end} spooled, {len(self.broker.server.database.readings)} stored")
 
+    def _note_days(self) -> None:
+        """Note what the agent would say of its days, on disk and in memory, and what the server has of them."""
+        store = self.process.store
+        if store is None or store.waiting:
+            return
+        stored: dict[int, list[Reading]] = defaultdict(list)
+        for key, value in self.broker.server.database.readings.items():
+            stored[key[2] // DAY_MS].append(Reading(*key, *value))
+        self.record.days_stored = {day: (len(found), reading_digest(found)) for day, found in stored.items()}
+        for spool in (store.spool, store.ring):
+            for each in spool.days(60) if spool is not None else ():
+                readings, digest = self.record.days.get(each.day, (0, 0))
+                self.record.days[each.day] = (readings + each.readings, (digest + each.digest) % DIGEST_MODULUS)
+
     def _is_drained(self) -> bool:
         store = self.process.store
         if store is None or store.spool.batches:
             return False
-        return self.broker.server.lacks().keys().isdisjoint(store.spool.generations.values())
+        generations = set(store.spool.generations.values())
+        return self.broker.server.lacks().isdisjoint(generations) and not any(map(self._is_owed, generations))
+
+    def _is_owed(self, generation: str) -> bool:
+        """Say whether a restored server was above its watermark once, and has not asked in vain since all is well."""
+        request = self.broker.server.requests.get(generation)
+        if request is None or request.watermark is None or request.times >= ASKS_MAX:
+            return False
+        taken = max((each.last for each in self.record.claims if each.generation == generation), default=0)
+        well_s = self.healed_s + SETTLE_S
+        return taken > request.watermark and not well_s < request.asked_s < self.loop.now_s - ANSWERED_S
 
     def unhealed(self) -> list[int]:
         """Return the slots between its first and its last that the server lacks of the meter with a load profile.

@@ -5,8 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from billing_core.validation.catalogue import RULES
 from deploy.cli import main
+from ingest_server.billing.gather import Selection
 from ingest_server.billing.run import Plan, run_billing
+from ingest_server.vee.cases import queue_of
+from ingest_server.vee.display import print_cases
 from tests.billing_runs.district import IMPORT, OCTOBER, District, household
 from tests.vee.village import HALF_HOUR, install, lose, registers
 
@@ -133,6 +137,73 @@ def test_words_that_make_no_sense_are_refused_with_what_to_do(district: District
         ),
         (("edit", "--point", "p", "--at", MIDNIGHT, "--value-wh", "1", "--as", "L", "--note", "x"), "no meter with"),
         (("approve", "1", "--as", "L", "--note", "x", "--limits", "/nowhere"), "expected a file like"),
+        (
+            (
+                "edit",
+                "--point",
+                "p",
+                "--at",
+                "0001-01-01T00:00:00+14:00",
+                "--value-wh",
+                "1",
+                "--as",
+                "L",
+                "--note",
+                "x",
+            ),
+            "expected a year from 2000",
+        ),
+        (("run", *OCTOBER_WORDS, "--as", "Lan", "--point", "PD0"), "there is no metering point 'PD0'"),
+        (("cases", *OCTOBER_WORDS, "--point", "PD0"), "there is no metering point 'PD0'"),
+        (("estimate", *OCTOBER_WORDS, "--as", "Lan", "--point", "PD0"), "there is no metering point 'PD0'"),
+        (("true-up", "--as", "Lan", "--note", "x", "--point", "PD0"), "there is no metering point 'PD0'"),
     ):
         assert told in say(*words, status=2)
     assert registers(1)[0][1] == 1_001_000
+
+
+def test_the_queue_tells_each_rules_numbers_and_how_many_cases_it_leaves_out(
+    district: District, say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one in install(district, [1, 2, 3]):
+        lose(district, one, OCTOBER.start_at + timedelta(days=one.number, hours=3), 9)
+    say("run", *OCTOBER_WORDS, "--as", "Lan", status=1)
+    assert "04/10: missing 10, expected 48" in say("cases", *OCTOBER_WORDS, "--language", "en", status=1)
+    [case, *_] = json.loads(say("cases", *OCTOBER_WORDS, "--json", status=1))["cases"]
+    assert (case["reasons"][0]["rule"], case["reasons"][0]["rule_version"]) == ("V06", RULES["V06"].version)
+    queue = queue_of(district.connection, OCTOBER, Selection(), most=2)
+    assert (len(queue.cases), queue.more) == (2, 1)
+    scores = [each.score_wh for each in queue_of(district.connection, OCTOBER, Selection()).cases]
+    assert scores == sorted(scores, reverse=True)
+    print_cases(OCTOBER, queue, "en")
+    assert "and 1 more with less at risk" in capsys.readouterr().out
+
+
+def test_a_meter_that_was_moved_is_a_case_at_each_of_its_points(district: District, say) -> None:
+    one, two = install(district, [1, 2])
+    moved_at = OCTOBER.start_at + timedelta(days=15)
+    district.connection.execute("delete from installation where metering_point_id = %s", [two.point])
+    district.connection.execute("update installation set removed_at = %s", [moved_at])
+    district.connection.execute(
+        "insert into installation (metering_point_id, meter_id, installed_at, multiplier) values (%s, %s, %s, 1)",
+        [two.point, one.meter, moved_at],
+    )
+    for day in (5, 25):
+        lose(district, one, OCTOBER.start_at + timedelta(days=day, hours=3), 9)
+    say("run", *OCTOBER_WORDS, "--as", "Lan", status=1)
+    cases = json.loads(say("cases", *OCTOBER_WORDS, "--json", status=1))["cases"]
+    days = {case["metering_point_id"]: {each["on"] for each in case["reasons"]} for case in cases}
+    assert days == {one.point: {"2026-10-06"}, two.point: {"2026-10-26"}}
+
+
+def test_a_value_that_customer_and_company_agreed_on_is_told_as_such(district: District, say) -> None:
+    one = household(1)
+    district.add([one])
+    district.forget(one.meter, IMPORT, OCTOBER.end_at)
+    edit = ("edit", "--point", one.point, "--at", MIDNIGHT, "--as", "Lan", "--note", "khách hàng đọc", "--agreed")
+    assert "a reading needs no agreement" in say(*edit, "--value-wh", "1", "--read-by-hand", status=2)
+    say(*edit, "--value-wh", "1120000")
+    [reading] = json.loads(say("show", "1", "--json"))["readings"]
+    assert (reading["method"], reading["reason"], reading["quality"]) == ("E8_AGREED", "AGREED_WITH_CUSTOMER", 32)
+    say("approve", "1", *MINH)
+    assert run_billing(district.dsn, OCTOBER).energy_wh == 120_000

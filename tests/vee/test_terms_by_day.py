@@ -20,7 +20,7 @@ from ingest_server.vee.judge import judge
 from ingest_server.vee.run import run_vee
 from ingest_server.vee.terms_by_day import Setting, class_of, days_served, stretches_of
 from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District, household
-from tests.vee.village import HALF_HOUR, NOW, install, registers
+from tests.vee.village import HALF_HOUR, NOW, install, lose, registers
 
 DAY = timedelta(days=1)
 OCTOBER_DAYS = st.dates(date(2026, 9, 20), date(2026, 11, 10))
@@ -138,6 +138,9 @@ def test_a_parameter_holds_once_another_person_approves_it_and_until_its_last_da
     assert standstills(district) == []
     asked = ("set", "zero_hours", "4", "--point", one.point, "--from", "2026-10-01", "--as", "Lan", "--note", "seen")
     assert "a customer's own parameter ends" in say(*asked, status=2)
+    assert f"zero_hours of {one.point}: ends 2026-09-01 before it begins" in say(
+        *asked, "--until", "2026-09-01", status=2
+    )
     assert "expected one of clock_warn_s" in say("set", "zero_hour", *asked[2:], "--until", "2026-10-14", status=2)
     assert "waits for another person" in say(*asked, "--until", "2026-10-14")
     assert standstills(district) == []
@@ -215,3 +218,23 @@ def test_a_month_is_not_held_against_the_bills_of_who_lived_there_before(distric
         "select metering_point_id from vee_finding join vee_judgement using (judgement_id) where rule = 'V34'"
     )
     assert held == [(stays.point,)]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("before_kw", "after_kw", "told"), [(1, 20, True), (20, 1, False)])
+def test_an_estimate_is_judged_again_by_the_connection_of_its_own_day(
+    district: District, before_kw: int, after_kw: int, told: bool
+) -> None:
+    [one] = install(district, [1])
+    district.connection.execute("update contract set valid_to = '2026-10-14', contracted_kw = %s", [before_kw])
+    district.connection.execute(
+        "insert into contract (metering_point_id, valid_from, category, households, contracted_kw)"
+        " values (%s, '2026-10-15', 'residential', 1, %s)",
+        [one.point, after_kw],
+    )
+    begin = OCTOBER.start_at + timedelta(days=5, hours=10)
+    lose(district, one, begin, 10)  # and 15 kWh are used meanwhile: about three kW
+    district.connection.execute("update reading set value = value + 15000 where measured_at > %s", [begin])
+    run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    [[why]] = district.rows("select why from reading_change")
+    assert ("fails again on 2026-10-06" in why) == told, why

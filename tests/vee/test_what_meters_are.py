@@ -96,6 +96,7 @@ def test_a_file_is_stored_once_and_an_unknown_meter_stores_nothing(district: Dis
         (6, "Lan"), (7, "Lan"), (6, "Lan"),
     ]  # fmt: skip
     assert main(["meters", "show", "M-0001", "--json"]) == 0
+    assert main(["meters", "show", "M-0404"]) == 2
 
 
 @pytest.mark.integration

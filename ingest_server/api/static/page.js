@@ -1,5 +1,6 @@
 // The first page: gateways and meters; a meter's month as a chart, and its bill explained.
 
+import { casesSection } from "./cases.js";
 import { element } from "./elements.js";
 import { meterView } from "./meter.js";
 import { Refused, forgetToken, get, getAll, hasToken, setToken, takeTokenFromAddress } from "./server.js";
@@ -92,6 +93,7 @@ async function overview() {
     element("section", { class: "section" },
       element("div", { class: "row spread" }, element("h2", { text: word("meters") }), monthPicker()),
       metersTable(page, states)),
+    casesSection(month),
   ];
 }
 

@@ -25,6 +25,7 @@ const WORDS = {
       glitch: "Thanh ghi báo trị số vô lý", counter: "Thanh ghi đứng ở trị số khác", "0.0.99.98.0": "nhật ký sự kiện chuẩn", "0.0.99.98.1": "nhật ký gian lận", "0.0.99.98.2": "nhật ký đóng cắt",
     },
     state_ready: "chờ phát hành", state_held: "giữ lại kiểm soát", state_issued: "đã phát hành", state_cancelled: "đã hủy", state_superseded: "đã thay thế", noMeters: "Chưa có công tơ nào được đăng ký.",
+    cases: "Cần xem xét trong tháng", noCases: "Không có gì cần xem xét.", stake: "kWh/tháng có rủi ro", why: "Lý do", waits: "Chờ duyệt", transformer: "Trạm biến áp",
     noGateways: "Chưa có thiết bị tập trung nào.", failed: "Không lấy được số liệu", retry: "Thử lại", installed: "lắp từ", cure: "Chi tiết",
     parameters: "Tham số", required: "bắt buộc", answer: "Ví dụ trả lời", problems: "Các lỗi", docsTitle: "API của congto", loading: "Đang tải…",
     reasons: {
@@ -68,6 +69,7 @@ const WORDS = {
       glitch: "Register said an impossible value", counter: "Register stands at another value", "0.0.99.98.0": "standard event log", "0.0.99.98.1": "fraud log", "0.0.99.98.2": "disconnect control log",
     },
     state_ready: "to be issued", state_held: "held by control", state_issued: "issued", state_cancelled: "cancelled", state_superseded: "superseded", noMeters: "No meters are registered yet.",
+    cases: "To be looked at this month", noCases: "Nothing to look at.", stake: "kWh a month at risk", why: "Why", waits: "Waits for approval", transformer: "Transformer",
     noGateways: "There are no gateways yet.", failed: "The data could not be fetched", retry: "Try again", installed: "installed", cure: "Detail",
     parameters: "Parameters", required: "required", answer: "Example answer", problems: "Problems", docsTitle: "congto's API", loading: "Loading…",
     reasons: {

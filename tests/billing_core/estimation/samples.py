@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,8 @@ class Sample:
     """Series of known values, ten weeks each. [Wh, series × slots]
 
     ``present`` says on which days all values are known; on others they are 0 and no gap is made. [series × days]
-    ``first_weekday`` is one per series, Monday 0.
+    ``first_weekday`` is one per series, Monday 0. ``expected_wh`` is what somebody would expect of each interval who
+    knows the weather and all of the series, the gaps too; None if no weather is known. [Wh, series × slots]
     """
 
     name: str
@@ -44,6 +45,7 @@ class Sample:
     present: np.ndarray
     per_day: int
     first_weekday: np.ndarray
+    expected_wh: np.ndarray | None = None
 
 
 def fetch(folder: Path) -> dict[str, zipfile.ZipFile]:
@@ -61,8 +63,9 @@ def read_column(wheel: zipfile.ZipFile, name: str, column: str) -> tuple[list[da
     """Return the instants and values of a file of eemeter's samples."""
     text = gzip.decompress(wheel.read(f"eemeter/eemeter/samples/{name}.csv.gz")).decode()
     rows = list(csv.reader(text.splitlines()))
-    place = rows[0].index(column)
-    return [datetime.fromisoformat(row[0]) for row in rows[1:]], np.array([float(row[place]) for row in rows[1:]])
+    place, first = rows[0].index(column), rows[0].index("dt") if "dt" in rows[0] else 0
+    at = [datetime.fromisoformat(row[first]).replace(tzinfo=UTC) for row in rows[1:]]
+    return at, np.array([float(row[place]) for row in rows[1:]])
 
 
 def of_eemeter(wheel: zipfile.ZipFile, name: str, per_day: int, half: int) -> Sample:
@@ -71,18 +74,57 @@ def of_eemeter(wheel: zipfile.ZipFile, name: str, per_day: int, half: int) -> Sa
     begin = at[0].replace(hour=0, minute=0)
     step = timedelta(days=1) / per_day
     places = np.array([round((each - begin) / step) for each in at])
-    energy = np.full((places[-1] // per_day + 1) * per_day, np.nan)
-    energy[places] = value * 1_000
-    days = energy.reshape(-1, per_day)
-    rows, present, weekdays = [], [], []
+    expect = _by_the_line if name in ILLINOIS else _by_hour_weather_and_season
+    energy = np.full(((places[-1] // per_day + 1) * per_day, 2), np.nan)
+    energy[places, 0] = value * 1_000
+    energy[places, 1] = expect(at, value, _temperature_of(wheel, name, at), per_day) * 1_000
+    days = energy.reshape(-1, per_day, 2)
+    rows, expected, present, weekdays = [], [], [], []
     for first in range(half * 7 * WEEKS, days.shape[0] - 7 * WEEKS + 1, 2 * 7 * WEEKS):
         some = days[first : first + 7 * WEEKS]
-        known = ~np.isnan(some).any(axis=1)
+        known = ~np.isnan(some[:, :, 0]).any(axis=1)
         if known.sum() >= PRESENT_DAYS_LEAST:
-            rows.append(np.rint(np.where(known[:, None], some, 0)).astype(np.int64).ravel())
+            filled = np.where(known[:, None, None], some, 0)
+            rows.append(np.rint(filled[:, :, 0]).astype(np.int64).ravel())
+            expected.append(filled[:, :, 1].ravel())
             present.append(known)
             weekdays.append((begin.weekday() + first) % 7)
-    return Sample(name, np.array(rows), np.array(present), per_day, np.array(weekdays))
+    return Sample(name, np.array(rows), np.array(present), per_day, np.array(weekdays), np.array(expected))
+
+
+def _temperature_of(wheel: zipfile.ZipFile, name: str, at: list[datetime]) -> np.ndarray:
+    """Return the temperature of the hour of each interval."""
+    if name in ILLINOIS:
+        return read_column(wheel, "il-tempF", "tempF")[1]
+    hours, degrees = read_column(wheel, "uk-tempC-sample-" + ("0" if name.endswith("0") else "1_2"), "tempC")
+    known = dict(zip(hours, degrees.tolist(), strict=True))
+    nearest = np.array([known.get(each.replace(minute=0), np.nan) for each in at])
+    return np.where(np.isnan(nearest), np.nanmean(nearest), nearest)
+
+
+def _fitted(columns: list[np.ndarray], value: np.ndarray) -> np.ndarray:
+    stacked = np.stack(columns, axis=1).astype(float)
+    return (stacked @ np.linalg.lstsq(stacked, value, rcond=None)[0]).clip(1e-9)
+
+
+def _by_the_line(at: list[datetime], value: np.ndarray, fahrenheit: np.ndarray, per_day: int) -> np.ndarray:
+    """Return what the line expects that a series of Illinois was made from, fitted to all of its hours."""
+    heating = np.maximum(BALANCE_HEATING_F - fahrenheit, 0)
+    return _fitted([np.ones(len(at)), np.maximum(fahrenheit - BALANCE_COOLING_F, 0), heating], value)
+
+
+def _by_hour_weather_and_season(at: list[datetime], value: np.ndarray, celsius: np.ndarray, per_day: int) -> np.ndarray:
+    """Return a line for each time of day over Saturday, Sunday, temperature and season, fitted to all of the series."""
+    slot = np.array([(each.hour * 60 + each.minute) * per_day // 1440 for each in at])
+    weekday = np.array([each.weekday() for each in at])
+    angle = np.array([each.timetuple().tm_yday for each in at]) * (2 * np.pi / 365.25)
+    season = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
+    columns = [np.ones(len(at)), weekday == 5, weekday == 6, celsius, *season]
+    expected = np.zeros(len(at))
+    for place in range(per_day):
+        mine = slot == place
+        expected[mine] = _fitted([column[mine] for column in columns], value[mine])
+    return expected
 
 
 def standard_profiles(wheel: zipfile.ZipFile, half: int) -> Sample:
@@ -124,19 +166,3 @@ def simulated(meters: int, seed: int) -> list[Sample]:
         for place, kind in enumerate(KINDS)
         if (district.kind == place).any()
     ]
-
-
-def knowing_the_weather(wheel: zipfile.ZipFile, name: str) -> float:
-    """Return the error, over a flat day's, of somebody who knows each day's energy and each hour's expected value.
-
-    The expected value is the line that a series of Illinois was made from, fitted to all of its hours.
-    """
-    _, value = read_column(wheel, name, "value")
-    _, fahrenheit = read_column(wheel, "il-tempF", "tempF")
-    hours = value.size // 24 * 24
-    heating = np.maximum(BALANCE_HEATING_F - fahrenheit, 0)
-    columns = np.stack([np.ones(value.size), np.maximum(fahrenheit - BALANCE_COOLING_F, 0), heating], axis=1)[:hours]
-    days = value[:hours].reshape(-1, 24)
-    expected = (columns @ np.linalg.lstsq(columns, value[:hours], rcond=None)[0]).clip(1e-9).reshape(-1, 24)
-    expected *= (days.sum(axis=1) / expected.sum(axis=1))[:, None]
-    return float(np.abs(days - expected).sum() / np.abs(days - days.mean(axis=1, keepdims=True)).sum())

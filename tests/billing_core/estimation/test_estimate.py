@@ -35,6 +35,31 @@ def test_two_hours_between_actual_values_are_a_straight_line():
     assert set(made.method[0, 50:52].tolist()) == {Method.E1_LINEAR}
 
 
+def test_no_line_is_drawn_where_like_days_show_a_switch():
+    lamps = np.tile(np.repeat([0, 500, 0], [6, 12, 6]), 35)  # on at six
+    rng = np.random.default_rng(3)
+    series = lamps * np.repeat(rng.integers(80, 120, 35), PER_DAY) // 100
+    gone = slice(14 * PER_DAY + 5, 14 * PER_DAY + 7)
+    for actual in (True, False):
+        made = estimate(context_of(series, gap(gone), actual=actual))
+        assert set(made.method[0, gone].tolist()) == {Method.E2_NEAREST_DAYS}
+        assert made.intervals.energy_wh[0, gone][0] == 0
+    made = estimate(context_of(series[: 3 * PER_DAY], gap(slice(5, 7))[: 3 * PER_DAY]))
+    assert set(made.method[0, 5:7].tolist()) == {Method.E1_LINEAR}  # nothing to compare with
+
+
+def test_a_line_between_values_of_chance_is_drawn_flat():
+    chance = np.random.default_rng(9).exponential(400, (30, 56 * PER_DAY)).astype(np.int64)
+    missing = np.zeros(chance.shape, dtype=bool)
+    missing[:, 28 * PER_DAY + 9 : 28 * PER_DAY + 11] = True
+    made = estimate(context_of(chance, missing))
+    one, two = made.intervals.energy_wh[:, 28 * PER_DAY + 9 : 28 * PER_DAY + 11].T
+    flat = abs(one - two) <= 1
+    assert flat.mean() > 0.3  # never before
+    off = np.abs(one - chance[:, 28 * PER_DAY + 9]).sum()
+    assert off < 1.1 * np.abs((one + two) / 2 - chance[:, 28 * PER_DAY + 9]).sum()
+
+
 def test_beside_a_power_failure_nothing_is_interpolated():
     outage = np.zeros((1, 35), dtype=bool)
     outage[0, 2] = True
@@ -71,6 +96,36 @@ def test_days_of_like_energy_weigh_more_where_the_registers_say_what_the_day_too
         assert off[0] * 3 < off[1]
 
 
+def test_where_like_days_do_not_predict_the_estimate_is_flat_and_where_they_do_it_is_as_sharp_as_they_are():
+    rng = np.random.default_rng(7)
+    chance = rng.exponential(400, 56 * PER_DAY).astype(np.int64)
+    switched = np.tile(np.repeat([20, 900, 20], [6, 10, 8]), 56)
+    series = np.stack([chance, switched + rng.integers(0, 3, switched.size)])
+    missing = np.zeros(series.shape, dtype=bool)
+    missing[:, day(28)] = True
+    made = estimate(context_of(series, missing)).intervals.energy_wh[:, day(28)]
+    assert made[0].max() - made[0].min() <= 1
+    assert abs(made[1] - series[1, day(28)]).max() <= 3
+    assert (made.sum(axis=1) == series[:, day(28)].sum(axis=1)).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32))
+def test_a_meter_is_estimated_alone_as_among_others(seed):
+    rng = np.random.default_rng(seed)
+    series = rng.integers(0, 40, (6, 35 * PER_DAY)) * rng.integers(0, 40, (6, 1))
+    missing = np.zeros(series.shape, dtype=bool)
+    for meter in range(6):
+        for _ in range(int(rng.integers(1, 4))):
+            begin = int(rng.integers(0, series.shape[1]))
+            missing[meter, begin : begin + int(rng.integers(1, 60))] = True
+    together = estimate(context_of(series, missing, actual=False))
+    for meter in range(6):
+        alone = estimate(context_of(series[meter], missing[meter], actual=False))
+        assert (alone.intervals.energy_wh[0] == together.intervals.energy_wh[meter]).all(), f"seed {seed}"
+        assert (alone.method[0] == together.method[meter]).all()
+
+
 def test_with_two_like_days_only_the_average_day_is_taken():
     short = WEEKS[: 7 * PER_DAY].copy()
     made = estimate(context_of(short, gap(day(1, 3))[: 7 * PER_DAY], actual=False))
@@ -81,11 +136,11 @@ def test_with_two_like_days_only_the_average_day_is_taken():
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_middle_half_lies_between_the_quartiles_and_does_not_know_the_order(seed, models):
     rng = np.random.default_rng(seed)
-    values, weight = rng.integers(0, 900, (2, models, 3)).astype(float), np.ones((2, models))
+    values, weight = rng.integers(-90, 900, (2, 3, models)), np.ones((2, models))
     middle, order = middle_half(values, weight), rng.permutation(models)
-    assert np.allclose(middle, middle_half(values[:, order], weight), rtol=1e-12)
-    assert (middle >= np.quantile(values, 0.25, axis=1, method="lower") - 1e-9).all()
-    assert (middle <= np.quantile(values, 0.75, axis=1, method="higher") + 1e-9).all()
+    assert np.allclose(middle, middle_half(values[:, :, order], weight), rtol=1e-12)
+    assert (middle >= np.quantile(values, 0.25, axis=2, method="lower") - 1e-9).all()
+    assert (middle <= np.quantile(values, 0.75, axis=2, method="higher") + 1e-9).all()
 
 
 def test_a_chosen_day_is_taken_where_the_gap_is_longer_than_a_week():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing_core.validation.balance import v15_balance
-from billing_core.validation.believed import believed_daily
+from billing_core.validation.believed import believed_daily, believed_of_registers
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.validate import validate
 from tests.billing_core.validation.population import copy_of, make_district
@@ -157,3 +159,51 @@ def test_the_believed_energy_of_a_day_is_near_the_truth_where_its_intervals_or_i
     off = np.abs(believed - true)[:40, 9:13]
     assert np.median(off) <= 1_000
     assert (off <= np.maximum(3_000, 3 * true[:40, 9:13])).all()
+
+
+@st.composite
+def registers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a meter takes a day, and at which midnights it was read: at the first and the last among others."""
+    days = draw(st.integers(2, 30))
+    energy = np.array(draw(st.lists(st.integers(0, 50_000), min_size=days, max_size=days)))
+    read = np.array(draw(st.lists(st.booleans(), min_size=days - 1, max_size=days - 1)), dtype=bool)
+    return energy, np.concatenate([[True], read, [True]])
+
+
+@given(registers(), st.integers(0, 999_999))
+def test_what_is_believed_of_a_sound_register_adds_up_to_it_and_is_the_days_own_where_both_midnights_are(taken, begin):
+    energy, read = taken
+    index = (begin * 1_000 + np.concatenate([[0], np.cumsum(energy)])) % 1_000_000_000
+    whole, sound = np.array([1_000_000_000]), np.zeros((1, energy.size), dtype=bool)
+    figure, told = believed_of_registers(np.where(read, index, 0)[None], read[None], whole, sound)
+    assert told.all()
+    assert 0 <= energy.sum() - figure.sum() < energy.size  # each window's share is rounded down
+    known = read[1:] & read[:-1]
+    assert (figure[0, known] == energy[known]).all()
+
+
+def test_a_day_that_failed_and_is_far_from_usual_counts_as_the_usual_one_of_its_weekday():
+    energy = np.tile([7_000, 7_000, 7_000, 7_000, 7_000, 2_000, 1_000], 4)
+    energy[9], energy[19] = 90_000, 3_000
+    failed = np.zeros((1, 28), dtype=bool)
+    failed[0, [9, 19]] = True
+    index = np.concatenate([[0], np.cumsum(energy)])[None]
+    read = np.ones((1, 29), dtype=bool)
+    figure, told = believed_of_registers(index, read, np.array([10**9]), failed)
+    assert (figure[0, 9], figure[0, 19], told.tolist()) == (7_000, 3_000, [True])
+    kept = np.flatnonzero(~failed[0])
+    assert (figure[0, kept] == energy[kept]).all()
+    _, none_told = believed_of_registers(index, read & (np.arange(29) == 3), np.array([10**9]), failed)
+    assert none_told.tolist() == [False]
+
+
+def test_registers_alone_and_with_sound_intervals_are_believed_alike():
+    district = make_district(40, 28, 3)
+    data = district.data
+    data.registers.actual[:] = True
+    result = validate(data, district.parameters)
+    failed = np.zeros((40, 28), dtype=bool)
+    daily = np.diff(data.registers.index_wh, axis=1) * data.registers.multiplier[:, None]
+    figure, _ = believed_of_registers(data.registers.index_wh, data.registers.actual, data.registers.range_wh(), failed)
+    assert (figure * data.registers.multiplier[:, None] == daily).all()
+    assert (believed_daily(result.scan, result.sums, failed) == result.scan.total).all()

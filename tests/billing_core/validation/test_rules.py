@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing_core.estimation.provenance import METHOD_VERSIONS, Method
 from billing_core.validation.cases import queue
 from billing_core.validation.catalogue import RULES, Grain, Severity
 from billing_core.validation.day_scan import scan_days
@@ -176,6 +177,12 @@ def test_the_parameters_in_force_are_the_last_that_began():
     assert rule_set_hash(sets, date(2027, 1, 1)) != rule_set_hash(sets, date(2026, 1, 1))
     with pytest.raises(UsageError, match="none in force on 2014-12-31"):
         columns_on(sets, date(2014, 12, 31), HOUSEHOLD)
+
+
+def test_a_changed_method_of_estimation_is_another_rule_set(monkeypatch):
+    before = rule_set_hash(load_parameters(), date(2026, 1, 1))
+    monkeypatch.setitem(METHOD_VERSIONS, Method.E2_NEAREST_DAYS, METHOD_VERSIONS[Method.E2_NEAREST_DAYS] + 1)
+    assert rule_set_hash(load_parameters(), date(2026, 1, 1)) != before
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from billing_core.estimation.provenance import Method
+from billing_core.estimation.provenance import METHOD_VERSIONS, Method
 from billing_core.validation.catalogue import RULES
 
 PAGE = Path(__file__).parents[3] / "docs/domain/validation.md"
@@ -31,3 +31,11 @@ def test_every_rule_is_explained_and_shown(rule):
 @pytest.mark.parametrize("method", [method for method in Method if method.name[1].isdigit()])
 def test_every_method_of_estimation_is_explained(method):
     assert f"| {method.name[:2]} |" in ESTIMATION.read_text("utf-8")
+
+
+def test_the_versions_of_methods_are_those_on_the_page():
+    page = ESTIMATION.read_text("utf-8").split("### Versions of the methods", 1)[1]
+    for method, version in METHOD_VERSIONS.items():
+        found = re.search(rf"^\| {method.name[:2]} \| (\d+) \|", page, flags=re.MULTILINE)
+        assert int(found[1] if found else 1) == version, method
+    assert set(METHOD_VERSIONS) == {method for method in Method if re.match(r"E\d_", method.name)}

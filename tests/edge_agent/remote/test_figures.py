@@ -3,13 +3,17 @@
 import asyncio
 import json
 import stat
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from edge_agent.meter import Answer, Fault
 from edge_agent.remote import figures, metrics_socket
 from edge_agent.remote.metrics_socket import CALLERS_MAX, REQUEST_OCTETS_MAX
+from edge_agent.remote.top import picture
 from edge_agent.statistics import BusStatistics, MeterTally, bus_statistics
 from protocols.errors import UnavailableError
 from protocols.telemetry.command import Kind
@@ -61,6 +65,37 @@ def test_prometheus_reads_each_meter_once_and_each_metric_has_its_type() -> None
     assert 'congto_agent_meter_checksum_errors_total{bus="b",meter="b-0001"} 1' in text
     names = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {sample.partition("{")[0] for sample in samples} <= names
+
+
+def test_a_counter_is_told_with_its_last_digit_however_high_it_is() -> None:
+    spool = figures.SpoolFigures(batches=2, taken=12_345_678_901, octets=1_234_567)
+    text = figures.prometheus([bus("b", 1, 0)], spool, connected=True)
+    assert "congto_agent_spool_readings_total 12345678901\n" in text
+    assert "congto_agent_spool_octets 1234567\n" in text
+    assert "congto_agent_broker_connected 1\n" in text
+    assert 'congto_agent_meter_latency_seconds{bus="b",meter="b-0000",quantile="0.5"} 0.05\n' in text
+
+
+def test_top_shows_names_and_figures_whole_on_a_terminal_of_80_columns() -> None:
+    rows, meters = figures.rows([bus("rs485-1", 2, 1)])
+    meters = [row | {"meter": f"M-{number:04}"} for number, row in enumerate(meters)]
+    figures_now = {"buses": rows, "meters": meters, "configuration": {"sha256": "cf0cb89dc7bba2fe", "standing": "good"}}
+    console = Console(width=80, file=StringIO())
+    console.print(picture(figures_now, figures_now, 1.0))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    for word in ("rs485-1 ", "M-0000 ", "M-0002 ", "100.0 %", "timeouts", "quarantine", "cf0cb89dc7bba2fe, good"):
+        assert word in shown
+
+
+def test_top_calls_no_meter_well_whose_line_is_lost() -> None:
+    rows, meters = figures.rows([bus("a", 1, 0), replace(bus("b", 1, 0), line_open=False)])
+    figures_now = {"buses": rows, "meters": meters, "configuration": {"sha256": "cf0c", "standing": "good"}}
+    console = Console(width=80, file=StringIO())
+    console.print(picture(figures_now, figures_now, 1.0))
+    states = {line.split()[1]: line for line in console.file.getvalue().splitlines() if "-0000" in line}
+    assert " well " in states["a-0000"]
+    assert " no line " in states["b-0000"]
 
 
 async def say(path: Path, octets: bytes) -> bytes:

@@ -61,16 +61,32 @@ def test_show_names_every_measurement_and_its_place(key: str, capsys: pytest.Cap
     assert all(f"{each.key} " in shown and str(each.obis) in shown for each in model.measurements)
 
 
+def test_show_says_which_keys_a_dlms_meter_needs_and_what_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "show", "dlms_secured"]) == 0
+    shown = capsys.readouterr().out
+    assert "entered as client 1, high-gmac, authenticated and encrypted by suite 0; needs an encryption and" in shown
+    assert "load profile 1.0.99.1.0 each 30 min" in shown
+    assert "relay 0.0.96.3.10" in shown
+    assert "event logs: standard 0.0.99.98.0" in shown
+    assert main(["model", "show", "dlms_residential"]) == 0
+    assert "low; needs a secret (secret_env, secret_file or" in capsys.readouterr().out
+
+
 def test_no_built_in_model_has_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "test", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("protocol", ["modbus", "dlms"])
-def test_a_new_model_holds_as_it_is_written(protocol: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("protocol", "frames"), [("modbus", 1), ("dlms", 1), ("iec62056_21", 0)])
+def test_a_new_model_holds_as_it_is_written_and_is_told_to_be_filled_in(
+    protocol: str, frames: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["model", "new", "a1", "--protocol", protocol, "--models", str(tmp_path)]) == 0
     assert main(["model", "test", str(tmp_path / "a1.toml")]) == 0
-    assert "a1: 1 frames, 0 faults" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"a1: {frames} frames, 0 faults" in shown
+    assert "name, source, notes: as congto model new wrote it" in shown
+    assert "the table is constructed" in shown
     assert main(["model", "new", "a1", "--models", str(tmp_path)]) == 2  # never over a file that is there
     assert "is there already" in capsys.readouterr().err
 

@@ -1,0 +1,83 @@
+"""The case queue of a month, and the changes of readings that it names."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from ingest_server.api.parameters import (
+    BIGINT_MAX,
+    LIMIT_DEFAULT,
+    Cursor,
+    InLanguage,
+    Language,
+    Limit,
+    Month,
+    OptionalPoint,
+    Pages,
+)
+from ingest_server.api.problems import not_found
+from ingest_server.api.shapes import Page
+from ingest_server.api.shapes_cases import CaseShape, ChangeShape
+from ingest_server.billing.gather import Selection
+from ingest_server.billing.period import Period
+from ingest_server.vee.cases import cases_of
+from ingest_server.vee.changes import load_change
+from ingest_server.vee.display import case_json, change_json, rule_text
+from protocols.errors import UsageError
+from protocols.telemetry.reading import Quality
+
+router = APIRouter(prefix="/v1", tags=["cases"])
+BEFORE_ALL = [-(2**63), "", ""]  # sorts before every case
+
+
+@router.get("/cases", response_model=Page[CaseShape])
+def list_cases(
+    request: Request,
+    *,
+    period: Month,
+    metering_point_id: OptionalPoint = None,
+    language: InLanguage = Language.VI,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: Cursor = None,
+) -> Any:
+    """List what failed, what is suspected and what waits for a decision in a month, the riskiest first.
+
+    The thousand riskiest at most; choose a point to see its own.
+    """
+    month = Period.of_month(period)
+    pages = Pages.of(request)
+    after = tuple(pages.after(cursor, BEFORE_ALL))
+    selection = Selection() if metering_point_id is None else Selection((metering_point_id,))
+    with request.app.state.connections.take() as connection:
+        cases = cases_of(connection, month, selection)
+    rest = [case for case in cases if (-case.score_wh, case.point, case.obis) > after]
+    rows = [_told(case_json(case), language.value) for case in rest[: limit + 1]]
+    return pages.page(rows, limit, _key)
+
+
+def _key(row: dict[str, Any]) -> list[Any]:
+    return [-row["score_wh"], row["metering_point_id"] or row["transformer_id"], row["obis"] or ""]
+
+
+def _told(row: dict[str, Any], language: str) -> dict[str, Any]:
+    reasons = [{**each, "text": rule_text(each["rule"], language)} for each in row["reasons"]]
+    names = {"metering_point_id": None, "transformer_id": None}
+    return {**names, **row, "obis": row["obis"] or None, "reasons": reasons}
+
+
+@router.get("/changes/{change_id}", response_model=ChangeShape)
+def get_change(request: Request, change_id: Annotated[int, Path(ge=1, le=BIGINT_MAX, examples=[1])]) -> Any:
+    """Return a change of readings with its provenance, its readings, and how it was decided.
+
+    What it would do to bills `congto vee show` computes.
+    """
+    with request.app.state.connections.take() as connection:
+        try:
+            change = load_change(connection, change_id)
+        except UsageError as error:
+            raise not_found("change", change_id) from error
+    told = change_json(change, None)
+    del told["effects"]
+    for reading in told["readings"]:
+        reading["quality"] = [flag.name for flag in Quality(reading["quality"])]
+    return told

@@ -1,0 +1,68 @@
+"""What people's acts on bills say on a terminal, in Vietnamese and English."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing_core.explain import Language
+
+ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
+    "hold": {Language.VI: "hóa đơn {bill} đã bị {who} giữ lại", Language.EN: "bill {bill} held by {who}"},
+    "release": {
+        Language.VI: "hóa đơn {bill} đã được {who} ký duyệt cho phát hành",
+        Language.EN: "bill {bill} released by {who}",
+    },
+    "cancel": {Language.VI: "hóa đơn {bill} đã bị {who} hủy", Language.EN: "bill {bill} cancelled by {who}"},
+    "issue": {
+        Language.VI: "{who} đã phát hành {count} hóa đơn của {period}",
+        Language.EN: "{count} bills of {period} issued by {who}",
+    },
+    "rebill": {
+        Language.VI: "đã hủy hóa đơn {bill}; hóa đơn {new} thay thế đã lập, chờ phát hành",
+        Language.EN: "bill {bill} cancelled; bill {new} made in its place, to be issued",
+    },
+    "rebill_held": {
+        Language.VI: "hóa đơn {bill} đã hủy, nhưng chưa lập lại được: {why}",
+        Language.EN: "bill {bill} is cancelled, and can't be computed again yet: {why}",
+    },
+    "replay": {
+        Language.VI: "đã tính lại {count} hóa đơn: {same} giống hệt, {different} khác",
+        Language.EN: "{count} bills computed again: {same} are the same, {different} are not",
+    },
+    "replayed": {Language.VI: "hóa đơn {bill}: {why}", Language.EN: "bill {bill}: {why}"},
+    "correct": {
+        Language.VI: "{who} đã đề nghị {count} điều chỉnh của {period}; {differing} hóa đơn đã phát hành lẽ ra phải "
+        "khác, tổng cộng chênh {difference} đ",
+        Language.EN: "{count} differences of {period} proposed by {who}; {differing} issued bills should be others, by "
+        "{difference} đ in all",
+    },
+    "no_differences": {
+        Language.VI: "{period} không có điều chỉnh nào",
+        Language.EN: "no differences of {period}",
+    },
+    "difference": {
+        Language.VI: "điều chỉnh {number} của hóa đơn {bill} ({point}): {energy} kWh, {total} đ gồm thuế; {who} đề "
+        "nghị: {note}; {decided}",
+        Language.EN: "difference {number} of bill {bill} ({point}): {energy} kWh, {total} đ with tax; proposed by "
+        "{who}: {note}; {decided}",
+    },
+    "propose": {Language.VI: "chờ duyệt", Language.EN: "waits for approval"},
+    "approved": {Language.VI: "{by} đã duyệt", Language.EN: "approved by {by}"},
+    "rejected": {Language.VI: "{by} đã bác", Language.EN: "rejected by {by}"},
+    "purchase": {
+        Language.VI: "mua điện mặt trời {energy} kWh, {amount} đ",
+        Language.EN: "purchase of solar energy {energy} kWh, {amount} đ",
+    },
+    "approve": {
+        Language.VI: "điều chỉnh {number} của hóa đơn {bill} đã được {who} duyệt",
+        Language.EN: "difference {number} of bill {bill} approved by {who}",
+    },
+    "reject": {
+        Language.VI: "điều chỉnh {number} của hóa đơn {bill} đã bị {who} bác",
+        Language.EN: "difference {number} of bill {bill} rejected by {who}",
+    },
+}
+
+
+def said(act: str, language: str, **operands: Any) -> str:
+    """Return the sentence about an act in ``vi`` or ``en``."""
+    return ACT_WORDS[act][Language(language)].format(**operands)

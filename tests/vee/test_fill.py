@@ -1,0 +1,157 @@
+"""What a run knows of a gap when it fills it: night, power failures, holidays, what the meter's like take."""
+
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
+from billing_core.estimation.provenance import Method
+from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.gather import Selection
+from ingest_server.vee.cases import cases_of
+from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.edit import propose_edit
+from ingest_server.vee.fill import day_types
+from ingest_server.vee.run import run_vee
+from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
+from tests.vee.village import HALF_HOUR, NOW, install, lose, registers, usage
+
+LAN, MINH = Actor("Lan", Role.BILLER, "phúc tra"), Actor("Minh", Role.DIRECTOR, "đúng")
+
+
+def test_a_public_holiday_is_a_sunday_and_the_day_after_it_is_not():
+    weekday, kind = day_types(date(2026, 8, 28), 8)  # the second of September is a Wednesday
+    assert weekday.tolist() == [4, 5, 6, 0, 1, 2, 3, 4]
+    assert kind.tolist()[:3] == [WORKDAY, SATURDAY, SUNDAY]
+    assert (kind[5], kind[7]) == (SUNDAY, WORKDAY)
+
+
+def proposed(district: District) -> dict[datetime, tuple[int, int]]:
+    run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    return {
+        at: (value, method)
+        for at, value, method in district.rows("select measured_at, value, method from reading_version")
+    }
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("power_failed", [False, True])
+def test_no_straight_line_is_drawn_on_a_day_on_which_the_power_failed(district: District, power_failed: bool) -> None:
+    [one] = install(district, [1])
+    begin = OCTOBER.start_at + timedelta(days=9, hours=15)
+    lost = lose(district, one, begin, 2)
+    if power_failed:
+        district.connection.execute(
+            "insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, gateway_id)"
+            " values (%s, %s, 'p', 'log', '0.0.99.98.0.255', 1, %s)",
+            [one.meter, begin, GATEWAY],
+        )
+    found = proposed(district)
+    assert set(found) == set(lost)
+    straight = {method == Method.E1_LINEAR for _, method in found.values()}
+    assert straight == {not power_failed}
+
+
+@pytest.mark.integration
+def test_nothing_is_exported_after_sunset_in_a_gap_across_it(district: District) -> None:
+    one = Customer(number=1, registers=dict.fromkeys((IMPORT, EXPORT), (0, 0)), solar_regime="net_2017")
+    district.add([one])
+    district.connection.execute("delete from reading")
+    [[channel]] = district.rows("select channel_id from channel where obis = %s", [EXPORT])
+    shown, sunset = 0, OCTOBER.start_at + timedelta(days=9, hours=19)
+    with district.connection.cursor().copy("copy reading from stdin") as copy:
+        for slot in range(-28 * 48, 38 * 48 + 1):
+            at = OCTOBER.start_at + slot * HALF_HOUR
+            if not sunset - HALF_HOUR <= at <= sunset + HALF_HOUR:
+                copy.write_row((channel, at, shown, 0))
+            shown += (800 + slot % 7) * (13 <= slot % 48 < 37)  # until half past six
+    found = proposed(district)
+    assert sorted(found) == [sunset - HALF_HOUR, sunset, sunset + HALF_HOUR]
+    assert found[sunset][0] == found[sunset + HALF_HOUR][0]
+    after = district.value(
+        "select value from reading where channel_id = %s and measured_at = %s", [channel, sunset + 2 * HALF_HOUR]
+    )
+    assert found[sunset][0] == after
+
+
+@pytest.mark.integration
+def test_an_approved_estimate_of_many_days_is_not_called_a_copy_and_nobody_is_asked_again(district: District) -> None:
+    one, _ = install(district, [1, 2])
+    lose(district, one, OCTOBER.start_at + timedelta(days=3), 500)
+    assert len(proposed(district)) == 500  # average days: each is like the others
+    [[why]] = district.rows("select why from reading_change")
+    assert "fails again" not in why
+    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    again = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    assert (again.judged, again.proposed) == (1, 0)
+    assert not {"V26", "V28"} & set(again.findings)
+    assert cases_of(district.connection, OCTOBER, Selection()) == []
+
+
+@pytest.mark.integration
+def test_a_reading_that_somebody_keyed_is_told_when_it_fails_and_not_proposed_away(district: District) -> None:
+    [one] = install(district, [1])
+    district.connection.execute("update contract set contracted_kw = 2")
+    at = OCTOBER.start_at + timedelta(days=9, hours=15)
+    lost = lose(district, one, at, 1)
+    district.connection.execute("update reading set value = value + 4000 where measured_at > %s", [at])
+    propose_edit(district.connection, one.point, IMPORT, at, lost[at] + 3_900, by_hand=True, actor=LAN, now=NOW)
+    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    outcome = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
+    assert (outcome.findings["V21"], outcome.proposed) == (1, 0)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("peers", [5, 4])
+def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_enough_like_it(
+    district: District, peers: int
+) -> None:
+    *_, new = install(district, list(range(1, peers + 2)))
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and civil_day(measured_at + interval '1 hour') <> civil_day(measured_at)",
+        [new.meter],
+    )  # nothing of it from eleven to midnight
+    lost = lose(district, new, OCTOBER.start_at + timedelta(days=9, hours=5), 26)
+    found = proposed(district)
+    methods = {found[at][1] for at in lost}
+    assert methods == ({Method.E7_CLASS_PROFILE} if peers == 5 else {Method.E1_LINEAR})
+    off = max(abs(found[at][0] - value) for at, value in lost.items())
+    assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
+
+
+@pytest.mark.integration
+def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(district: District) -> None:
+    [one] = install(district, [1])
+    [[channel]] = district.rows("select channel_id from channel")
+    district.connection.execute("update installation set installed_at = installed_at - interval '1 year'")
+    begin, year = OCTOBER.start_at + timedelta(days=5), timedelta(weeks=52)
+    with district.connection.cursor().copy("copy reading from stdin") as copy:
+        shown = 0
+        for at, _ in registers(one.number):
+            copy.write_row((channel, at - year, shown, 0))
+            days = (at - begin).days  # half of what is taken now, and three times as much on the gap's third day
+            shown += (
+                usage(one.number, round((at - registers(one.number)[0][0]) / HALF_HOUR)) * (3 if days == 2 else 1) // 2
+            )
+    lost = lose(district, one, begin, 400)
+    found = proposed(district)
+    assert {found[at][1] for at in lost} == {Method.E4_LAST_YEAR}
+    edges = [found[begin + day * timedelta(days=1)][0] for day in range(1, 8)]
+    taken = [late - early for early, late in pairwise(edges)]
+    assert taken[1] > 2 * max(taken[0], taken[2])
+    assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).judged == 0
+
+
+@pytest.mark.integration
+def test_a_proposal_that_a_late_reading_overtakes_is_named_by_the_next_one(district: District) -> None:
+    [one] = install(district, [1])
+    begin = OCTOBER.start_at + timedelta(days=9, hours=3)
+    lost = lose(district, one, begin, 20)
+    assert set(proposed(district)) == set(lost)
+    middle = begin + 9 * HALF_HOUR
+    district.store(one.meter, IMPORT, middle, lost[middle] + 150)
+    assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).proposed == 1
+    [_, why] = [row[0] for row in district.rows("select why from reading_change order by change_id")]
+    assert "; instead of change 1: reject that" in why
