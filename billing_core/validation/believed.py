@@ -19,6 +19,7 @@ from billing_core.validation.finding import BoolArray
 from billing_core.validation.sum_check import ROLLOVER_TENTHS, SumCheck, windows
 
 WEEK = 7
+AROUND = 2  # days before and after
 FAR_TIMES = 3  # from the usual day in either direction
 
 
@@ -90,14 +91,27 @@ def believed_days(figures: DayFigures, failed: BoolArray) -> Int64Array:
 
     A day counts with its own total, or with its share of the registers' energy where the day is not whole or denied and
     the share is nearer to what the meter usually takes. Where the day failed and the figure is far from what is usual,
-    or there is none, the usual day of that weekday counts.
+    or there is none, the usual day of that weekday counts; but not where registers deny the intervals for days in a
+    row: one that was misread is wrong on two, and holidays last.
     """
     total, whole, share, counted, denied = figures
     usual = _usual_days(np.where(whole | ~counted, total, share), [whole & ~failed, whole | counted])
     nearer = counted & (~whole | (np.abs(share - usual) < np.abs(total - usual)))
     chosen = np.where(nearer & (denied | ~whole), share, total)
-    far = (chosen > FAR_TIMES * usual) | (chosen * FAR_TIMES < usual)
+    lasting = nearer & denied & ~_far(chosen, _lately(share, counted))
+    far = _far(chosen, usual) & ~lasting
     return np.where((failed & far) | (~whole & ~counted), usual, chosen)
+
+
+def _far(figure: Int64Array, usual: Int64Array) -> BoolArray:
+    return (figure > FAR_TIMES * usual) | (figure * FAR_TIMES < usual)
+
+
+def _lately(share: Int64Array, counted: BoolArray) -> Int64Array:
+    """Return the median of the registers' days around each day, 0 where a day is not known. [Wh]"""
+    around = np.pad(np.where(counted, share, 0), ((0, 0), (AROUND, AROUND)))
+    median: Int64Array = np.sort(np.lib.stride_tricks.sliding_window_view(around, 2 * AROUND + 1, axis=1), axis=2)
+    return median[:, :, AROUND]
 
 
 def _counted(old: Int64Array, new: Int64Array, whole: Int64Array) -> Int64Array:

@@ -56,8 +56,13 @@ class _Best(NamedTuple):
     likelihood: Floats
 
 
-def v14_clock_shift(intervals: Intervals) -> Finding:
-    """Find days in a row that have the meter's shape, moved by hours.
+def v14_clock_shift(intervals: Intervals, late_slots: Int64Array | None = None) -> Finding:
+    """Find days in a row that have the meter's shape, moved by hours, and days whose switchings moved.
+
+    Parameters
+    ----------
+    late_slots
+        See :func:`billing_core.validation.schedules.moved_schedules`. [slots, meters × days]
 
     Returns
     -------
@@ -72,11 +77,19 @@ def v14_clock_shift(intervals: Intervals) -> Finding:
         for begin in range(0, intervals.meters, BLOCK_METERS):
             block = slice(begin, begin + BLOCK_METERS)
             days, known, daily = _logarithmic_days(intervals, block)
-            _look((days, known, daily), lag[block], moved[block], unmoved[block])
+            _look((days, known, daily), intervals.energy_wh[block], lag[block], moved[block], unmoved[block])
+    if late_slots is not None:
+        lag = np.where(lag == 0, np.sign(late_slots) * (np.abs(late_slots) * HOURS // intervals.slots_per_day), lag)
     return found("V14", lag != 0, lag_h=lag, fit_moved_permille=moved, fit_unmoved_permille=unmoved)
 
 
-def _look(block: tuple[Floats, BoolArray, Floats], lag: Int64Array, moved: Int64Array, unmoved: Int64Array) -> None:
+def _look(
+    block: tuple[Floats, BoolArray, Floats],
+    energy_wh: Int64Array,
+    lag: Int64Array,
+    moved: Int64Array,
+    unmoved: Int64Array,
+) -> None:
     days, known, daily = block
     rows = np.flatnonzero(_unsteady(days, known))
     if rows.size:
@@ -98,8 +111,12 @@ def _look(block: tuple[Floats, BoolArray, Floats], lag: Int64Array, moved: Int64
         if fits is None or _another_life(daily[row], inside & there[place], ~inside & there[place]):
             continue
         signed = late - HOURS if late > HOURS // 2 else late
+        if abs(signed) == 1 and _is_the_sun(energy_wh[row], inside & there[place], ~inside & there[place], signed):
+            continue
         suspected = inside & there[place] & nearer
-        if first == 0:  # the earlier days are taken for right
+        if (
+            int(there[place, :first].sum()) < DAYS_LEAST and end < there.shape[1]
+        ):  # the earlier days are taken for right
             signed, suspected = -signed, ~inside & there[place] & ~nearer
         lag[row, suspected] = signed
         moved[row, suspected], unmoved[row, suspected] = fits
@@ -182,6 +199,17 @@ def _another_life(daily: Floats, inside: BoolArray, outside: BoolArray) -> bool:
     spread = MAD_TO_SIGMA * max(float(np.median(np.abs(part - np.median(part)))) for part in (one, other))
     error = 1.25 * spread * np.sqrt(1 / one.size + 1 / other.size)  # 1.25: of a median, not a mean
     return bool(change > max(ENERGY_SIGMAS * error, ENERGY_LEAST))
+
+
+def _is_the_sun(row: Int64Array, inside: BoolArray, outside: BoolArray, late_h: int) -> bool:
+    """Tell whether half an hour explains the days better than the hour does: street lighting follows the season."""
+    days = np.sqrt(np.maximum(row.reshape(inside.size, -1), 0).astype(np.float64))
+    per_hour = days.shape[1] // HOURS
+    if per_hour % 2:
+        return False
+    one, other = days[inside].mean(axis=0), days[outside].mean(axis=0)
+    hour, half = (float(((one - np.roll(other, late_h * slots)) ** 2).sum()) for slots in (per_hour, per_hour // 2))
+    return half < hour
 
 
 def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolArray, Floats]:

@@ -10,6 +10,7 @@ Each is held against how often intervals of this very meter are equal, so that s
 that count in few steps are not called copies. What stands still is not a copy (V26), nor is a stretch of zeros.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ STEPS_LEAST = 10  # a load that counts in fewer steps repeats its days by itself
 STEPS_CHANCE = 0.6  # over the root of the steps: how often values that scatter as counts do are equal
 LIKE_PAIRS_LEAST = 8
 STRETCH = 12
+WHOLE_PERCENT = 96  # of a day's intervals that are not zero, for the day to be one copy: an edge may be cut
 STRETCH_SURPRISE = 10  # powers of ten; a window has a million pairs of stretches
 BLOCK_METERS = 128
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)  # odd, from SplitMix64
@@ -112,17 +114,37 @@ def _days_with_repeats(scan: DayScan, meter: int, marks: Int64Array, row: Int64A
     later = np.zeros(marks.shape, dtype=np.bool_)
     later[order[1:]] = marks[order[1:]] == marks[order[:-1]]
     places = np.flatnonzero(later)
+    originals = np.zeros(marks.shape, dtype=np.int64)
+    originals[order[1:]] = order[:-1]
     ends = (places + STRETCH - 1) // per_day
     step = profile_step(row) if places.size else 1
     for day in np.unique(ends):
         mine = places[ends == day]
         length = min(mine.size + STRETCH - 1, int(mine[-1] - mine[0]) + STRETCH)
+        if length < per_day:
+            length = max(length, _equal_at_one_distance(row, int(day), per_day, mine - originals[mine]))
         steps = max(1.0, float(row[mine[0] : mine[-1] + STRETCH].mean()) / step)
         by_steps = STEPS_CHANCE / np.sqrt(steps)
         if length * -np.log10(by_steps) >= STRETCH_SURPRISE:
             chance = max(_chance(scan, meter, int(day), step), by_steps)
             days[day] = length * -np.log10(chance) >= STRETCH_SURPRISE
     return days
+
+
+def _equal_at_one_distance(row: Int64Array, day: int, per_day: int, distances: Int64Array) -> int:
+    """Return how many intervals of a day equal those at the distance that its stretches have most, if all but zeros do.
+
+    A lamp's evening and its morning are two stretches, and one copy.
+    """
+    counted = Counter(distances.tolist())
+    most = max(counted.values())
+    distance = min(each for each, count in counted.items() if count == most)
+    begin = max(day * per_day, distance)
+    today = row[begin : (day + 1) * per_day]
+    before = row[begin - distance : begin - distance + today.size]
+    there = int(np.count_nonzero(today))
+    equal = int(np.count_nonzero((today == before) & (today != 0)))
+    return equal if equal * 100 >= WHOLE_PERCENT * there else 0
 
 
 def _chance(scan: DayScan, meter: int, day: int, step: int) -> float:

@@ -20,8 +20,7 @@ OCCURRENCES_LEAST = 5  # how often a value must occur elsewhere before its own r
 DAYS_BETWEEN_ZEROS = 7
 SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeats itself every other time
 RATE_LEAST = 1e-6
-FILLED_SLOTS = 6  # equal values between a meter's steps, from which on nobody asks how often others repeat
-MULTIPLES_PERCENT = 99  # of the other values
+FILLED_SLOTS = 6  # equal values between a meter's steps, from which on nobody asks how often they repeat
 LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
 
 
@@ -85,24 +84,31 @@ def v25_zero_run(scan: DayScan, parameters: Columns, outage: BoolArray) -> Findi
 
 
 def v26_stuck(
-    scan: DayScan, parameters: Columns, sums: SumCheck, energy_wh: Int64Array, lines: Runs | None = None
+    scan: DayScan,
+    parameters: Columns,
+    sums: SumCheck,
+    energy_wh: Int64Array,
+    drawn: tuple[Int64Array, Runs] | None = None,
 ) -> Finding:
     """A value repeats more often than this meter, at its resolution, ever would by chance.
 
     The chance that a value repeats is measured on the meter itself: over the window but for its three most repetitious
     days, and for the very value where it occurs often enough elsewhere (a refrigerator alone takes one of two values).
     Where the intervals sum to the register the values are probably right, so more is asked, and more still if the run
-    stands out from what is before and after it: a heater at constant power does, a value that stuck does not. ``lines``
-    are runs on a slanting line (:func:`billing_core.validation.filled.straight_runs`).
+    stands out from what is before and after it: a heater at constant power does, a value that stuck does not. ``drawn``
+    are each meter's step (:func:`billing_core.validation.filled.steps_of`; nobody asks how often a value between two
+    steps repeats) and runs on a slanting line (:func:`billing_core.validation.filled.straight_runs`).
     """
     runs = scan.stuck
     general = _repeat_rate(scan)[runs.meter]
     exponent = parameters["stuck_exponent"][runs.meter]
     candidate = (runs.length - 1) * -np.log10(general) >= exponent
-    candidate |= (runs.length >= FILLED_SLOTS) & (energy_wh[runs.meter, runs.start] % 10 != 0)
-    runs, general = chosen(runs, candidate), general[candidate]
-    here = _rate_here(energy_wh, runs)
-    rate = np.where(here > 0, np.maximum(general, here), RATE_LEAST)
+    between = np.zeros(candidate.shape, dtype=np.bool_)
+    if drawn is not None:
+        between = (runs.length >= FILLED_SLOTS) & (energy_wh[runs.meter, runs.start] % drawn[0][runs.meter] != 0)
+    candidate |= between
+    runs, general, between = chosen(runs, candidate), general[candidate], between[candidate]
+    rate = np.where(between, RATE_LEAST, np.maximum(general, _rate_here(energy_wh, runs)))
     surprise = (runs.length - 1) * -np.log10(rate)
     day = np.minimum(runs.start, scan.missing.shape[1] * scan.slots_per_day - 1) // scan.slots_per_day
     last = (runs.start + runs.length - 1) // scan.slots_per_day
@@ -112,8 +118,8 @@ def v26_stuck(
     needed = np.where(fine, proven, parameters["stuck_exponent"][runs.meter])
     sure = surprise >= needed
     runs = chosen(runs, sure)
-    if lines is not None:
-        runs = Runs(*(np.concatenate(pair) for pair in zip(runs, lines, strict=True)))
+    if drawn is not None:
+        runs = Runs(*(np.concatenate(pair) for pair in zip(runs, drawn[1], strict=True)))
     mask, length = days_of(scan, runs)
     return found("V26", mask, slots=length)
 
@@ -157,8 +163,6 @@ def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
         value = row[start]
         places = np.flatnonzero(row == value)
         elsewhere = places[(places < start) | (places >= end)]
-        if length >= FILLED_SLOTS and _is_between_steps(row, int(value), places.size):
-            continue  # no meter shows it twice: its rate is 0
         rates = [SMALL_RATE if value <= SMALL_QUANTA * profile_step(row) else 0.0]
         if elsewhere.size >= OCCURRENCES_LEAST:
             rates.append(int((np.diff(elsewhere) == 1).sum()) / elsewhere.size)
@@ -167,14 +171,6 @@ def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
             rates.append((int(((part[1:] == part[:-1]) & some).sum()) + 1) / (int(some.sum()) + LOCAL_SLOTS // 2))
         rate[number] = min(max(rates), 0.999)
     return rate
-
-
-def _is_between_steps(row: Int64Array, value: int, occurrences: int) -> bool:
-    """Tell whether a value is no multiple of ten although nearly all others of the meter are."""
-    if value % 10 == 0:
-        return False
-    multiples = int((row % 10 == 0).sum())
-    return multiples * 100 >= MULTIPLES_PERCENT * (row.size - occurrences)
 
 
 def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:

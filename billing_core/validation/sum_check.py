@@ -7,9 +7,14 @@ Between two registers that were read the intervals must sum to the difference,
 A register that was not read makes the window longer, so that a day always belongs to one window: from the last register
 read before it to the first after it. A window with missing intervals cannot pass, but it fails when what is there is
 already too much.
+
+Each window may pass and their sum not: a register that counts twice what the intervals do shows it on no single day of
+a small load with coarse steps, but its tolerance does not grow with the days while its error does. So where all windows
+pass, the days from which on the sums since the first register differ by more than the whole span may, fail too.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +32,8 @@ ROLLOVER_TENTHS = 9  # a register rolls over from the last tenth of its range on
 class SumCheck:
     """What registers and intervals say of each other. [meters × days]
 
-    ``interval_wh`` and ``register_wh`` are the two sums over the day's window, ``tolerance_wh`` their allowed distance.
+    ``interval_wh`` and ``register_wh`` are the two sums over the day's window, ``tolerance_wh`` their allowed distance;
+    where only the long run fails, over all days since the first register.
     ``caught_up`` marks days whose register stood still and the days that caught up.
     """
 
@@ -71,17 +77,38 @@ def check_sums(scan: DayScan, registers: Registers, parameters: Columns, limit_w
     tolerance = np.maximum(least, parameters["sum_permille"][:, None] * np.abs(register_wh) // 1000)
     fell &= ~rolled
     failed = known & ~fell & ((distance > tolerance) | (~gaps & (distance < -tolerance)))
+    passed = known & ~fell & ~failed & ~gaps
+    since = _SinceFirst(*(_running(each, known, last) for each in (interval_wh, register_wh, span)))
+    allowed = np.maximum(least, parameters["sum_permille"][:, None] * np.abs(since.register_wh) // 1000)
+    drifts = known & (np.abs(since.interval_wh - since.register_wh) > allowed)
+    drifts &= (passed | ~known).all(axis=1, keepdims=True) & (drifts | ~known)[:, -1:]
     return SumCheck(
-        passed=known & ~fell & ~failed & ~gaps,
-        failed=failed,
-        interval_wh=interval_wh,
-        register_wh=register_wh,
-        tolerance_wh=tolerance,
-        window_days=span,
+        passed=passed & ~drifts,
+        failed=failed | drifts,
+        interval_wh=np.where(drifts, since.interval_wh, interval_wh),
+        register_wh=np.where(drifts, since.register_wh, register_wh),
+        tolerance_wh=np.where(drifts, allowed, tolerance),
+        window_days=np.where(drifts, since.days, span),
         rolled_over=rolled & (last - 1 == np.arange(days)),
         fell=fell & (last - 1 == np.arange(days)),
         caught_up=_caught_up(failed, distance, register_wh, tolerance),
     )
+
+
+class _SinceFirst(NamedTuple):
+    """Sums since the first register that was read, to the end of each day's window. [meters × days]"""
+
+    interval_wh: Int64Array
+    register_wh: Int64Array
+    days: Int64Array
+
+
+def _running(of_window: Int64Array, known: BoolArray, last: NDArray[np.int64]) -> Int64Array:
+    """Return the sum of all windows up to each day's, each counted once."""
+    days = np.arange(known.shape[1])
+    total = np.cumsum(np.where(known & (last - 1 == days), of_window, 0), axis=1)
+    running: Int64Array = np.take_along_axis(total, (last - 1).clip(0, days.size - 1), 1)
+    return running
 
 
 def v30_sum(sums: SumCheck) -> Finding:

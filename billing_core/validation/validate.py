@@ -17,6 +17,7 @@ from billing_core.validation.day_scan import DayScan, WeeklyBand, scan_days
 from billing_core.validation.filled import straight_runs, v16_between_steps
 from billing_core.validation.finding import BoolArray, Finding
 from billing_core.validation.parameters import Columns
+from billing_core.validation.schedules import moved_schedules
 from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.solar_rules import v42_solar
 from billing_core.validation.stale import v27_stale
@@ -125,12 +126,14 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
     findings += [
         interval_rules.v06_missing(scan),
         between,
-        v14_clock_shift(data.intervals),
+        v14_clock_shift(data.intervals, moved_schedules(scan)),
         interval_rules.v20_negative(scan, data.two_way),
         interval_rules.v21_limit(scan, data.limit_wh),
         interval_rules.v23_jump(scan, parameters),
         interval_rules.v25_zero_run(scan, parameters, outage),
-        interval_rules.v26_stuck(scan, parameters, sums, energy, straight_runs(counted, steps, scan.slots_per_day)),
+        interval_rules.v26_stuck(
+            scan, parameters, sums, energy, (steps, straight_runs(counted, steps, scan.slots_per_day))
+        ),
         v27_stale(scan, sums, energy, outage, data.repeated_clock),
         v28_copied(scan, parameters, energy),
         interval_rules.v29_load_factor(scan, parameters),

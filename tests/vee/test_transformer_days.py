@@ -101,7 +101,7 @@ def test_a_meter_that_counts_two_thirds_is_named_although_no_day_has_all_of_its_
     assert (rule, evidence["metering_point_id"], evidence["to"]) == ("V15", customers[WRONG].point, "2026-10-31")
     assert abs((day - date(2026, 10, 13)).days) <= 2
     assert abs(evidence["factor"] - 2 / 3) < 0.1
-    assert case.rules == {"V15": (1, 4)}
+    assert case.rules == {"V15": (2, 4)}
     again = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert "V15" not in again.findings
     assert district.value("select count(*) from transformer_balance") == 1

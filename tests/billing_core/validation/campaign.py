@@ -35,8 +35,17 @@ from tests.billing_core.validation.materiality import is_material
 from tests.billing_core.validation.population import MIXES, District, copy_of, make_district
 from tests.billing_core.validation.second_faults import SECOND
 from tests.billing_core.validation.spoiling import Recipe
+from tests.billing_core.validation.unseen_faults import UNSEEN
 
-RECIPES = {"tuned": TUNED, "varied": VARIED, "second": SECOND, "final": FINAL, "fresh": FRESH, "hidden": HIDDEN}
+RECIPES = {
+    "tuned": TUNED,
+    "varied": VARIED,
+    "second": SECOND,
+    "final": FINAL,
+    "fresh": FRESH,
+    "unseen": UNSEEN,
+    "hidden": HIDDEN,
+}
 FIRST_SIX = ("gap", "negative", "spike", "rollover", "copied day", "stuck")
 FAULT_SHARE = 0.05  # far more than life has, but a transformer's neighbours are mostly right
 BATCH = 1_000  # meters judged at once
@@ -71,12 +80,18 @@ def _of(counter: Counter[tuple[str, str]], kind: str) -> int:
     return sum(count for (name, _), count in counter.items() if name == kind)
 
 
-def given_daily_wh(district: District, failed: BoolArray) -> Int64Array:
-    """Return what each meter gave, the usual day's where a solar meter's failed. [Wh; meters × days]"""
+def read_as_given_wh(district: District) -> Int64Array:
+    """Return what was read as given. [Wh; meters × days]"""
     export = district.data.export
     assert export is not None
+    given: Int64Array = export.energy_wh.reshape(export.meters, export.days, -1).sum(axis=2)
+    return given
+
+
+def given_daily_wh(district: District, failed: BoolArray) -> Int64Array:
+    """Return what each meter gave, the usual day's where a solar meter's failed. [Wh; meters × days]"""
     assert district.data.solar is not None
-    given = export.energy_wh.reshape(*failed.shape, -1).sum(axis=2)
+    given = read_as_given_wh(district)
     usual = np.median(given, axis=1).astype(np.int64)[:, None]
     return np.where(failed & district.data.solar[:, None], usual, given)
 
@@ -99,6 +114,7 @@ def look(district: District) -> Validation:
         transformer=district.transformer,
         supplied_wh=district.supplied_wh,
         supplied=np.ones(district.supplied_wh.shape, dtype=bool),
+        read_wh=(daily, read_as_given_wh(district)),
     )
     findings = {
         **result.findings,

@@ -1,9 +1,10 @@
 """Faults on purpose: what is read of a district is spoilt, the truth stays.
 
-Each kind of fault has recipes, in four rounds. ``TUNED`` and ``VARIED`` were in view when thresholds were chosen;
-:mod:`tests.billing_core.validation.second_faults` was judged once and then learnt from;
-:mod:`tests.billing_core.validation.final_faults` was only judged. A recipe takes the district's readings and spoils one
-meter's; it returns the days it touched.
+Each kind of fault has recipes, in six rounds. ``TUNED`` and ``VARIED`` were in view when thresholds were chosen;
+:mod:`tests.billing_core.validation.second_faults`, :mod:`tests.billing_core.validation.final_faults` and
+:mod:`tests.billing_core.validation.fresh_faults` were judged and then learnt from;
+:mod:`tests.billing_core.validation.unseen_faults` was written before the rules were last changed and only judged. A
+recipe takes the district's readings and spoils one meter's; it returns the days it touched.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ shape of a recipe.
 
 import numpy as np
 
-from tests.billing_core.validation.interval_faults import copy_back, serve_again, stick
+from tests.billing_core.validation.interval_faults import copy_back, midnights_served_again, serve_again, stick
 from tests.billing_core.validation.meter_faults import roll_over, rolling_day, scale, shift_clock
 from tests.billing_core.validation.population import PER_DAY
 from tests.billing_core.validation.spoiling import (
@@ -139,11 +139,7 @@ def stale_three_hours(district, meter, rng):
 
 
 def stale_three_midnights(district, meter, rng):
-    day = some_day(district, rng, 8, 5)
-    registers = district.data.registers
-    registers.actual[meter, day - 1 : day + 4] = True
-    registers.index_wh[meter, day : day + 3] = registers.index_wh[meter, day - 1]
-    return day - 1, day + 2
+    return midnights_served_again(district, meter, some_day(district, rng, 8, 5), 3)
 
 
 def clock_ninety_minutes(district, meter, rng):

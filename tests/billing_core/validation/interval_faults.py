@@ -203,10 +203,14 @@ def stale_silent_longer(district, meter, rng):
     return days_of(slot, length + 1)
 
 
+def midnights_served_again(district, meter, day, midnights):
+    """Let the registers of so many midnights, from ``day`` on, be the one of the midnight before."""
+    registers = district.data.registers
+    registers.actual[meter, day - 1 : day + midnights + 1] = True
+    registers.index_wh[meter, day : day + midnights] = registers.index_wh[meter, day - 1]
+    return day - 1, day + midnights - 1
+
+
 def stale_midnight(district, meter, rng):
     """The register of one midnight is the one of the midnight before."""
-    day = some_day(district, rng)
-    registers = district.data.registers
-    registers.actual[meter, day - 1 : day + 2] = True
-    registers.index_wh[meter, day] = registers.index_wh[meter, day - 1]
-    return day - 1, day
+    return midnights_served_again(district, meter, some_day(district, rng), 1)

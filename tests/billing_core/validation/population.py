@@ -39,6 +39,7 @@ class Mix:
 MIXES = {
     "town": Mix((0.58, 0.12, 0.08, 0.10, 0.06, 0.06), 0.01),
     "country": Mix((0.66, 0.10, 0.05, 0.07, 0.08, 0.04), 0.03),
+    "harbour": Mix((0.54, 0.14, 0.09, 0.13, 0.05, 0.05), 0.02),  # with the recipes "unseen" only
 }
 
 

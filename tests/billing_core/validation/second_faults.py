@@ -6,7 +6,7 @@ below 1.3 as cases, so they are no longer unseen. See :mod:`tests.billing_core.v
 
 import numpy as np
 
-from tests.billing_core.validation.interval_faults import serve_again
+from tests.billing_core.validation.interval_faults import midnights_served_again, serve_again
 from tests.billing_core.validation.meter_faults import roll_over, rolling_day, scale, shift_clock
 from tests.billing_core.validation.population import PER_DAY
 from tests.billing_core.validation.spoiling import (
@@ -147,11 +147,7 @@ def stale_thrice(district, meter, rng):
 
 
 def stale_two_midnights(district, meter, rng):
-    day = some_day(district, rng, 8, 4)
-    registers = district.data.registers
-    registers.actual[meter, day - 1 : day + 3] = True
-    registers.index_wh[meter, day : day + 2] = registers.index_wh[meter, day - 1]
-    return day - 1, day + 1
+    return midnights_served_again(district, meter, some_day(district, rng, 8, 4), 2)
 
 
 def clock_time_zone(district, meter, rng):

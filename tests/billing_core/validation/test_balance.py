@@ -52,6 +52,88 @@ def test_a_dead_meter_is_told_from_an_empty_flat(seed):
     assert not balance(shown, empty).mask.any()
 
 
+def school(rng: np.random.Generator) -> np.ndarray:
+    """Return the days of a school: all have the same week, and each its own luck. [Wh]"""
+    week = np.array([1, 1, 1, 1, 1, 0.45, 0.12])
+    return (90_000 * np.resize(week, DAYS) * rng.normal(1, 0.04, DAYS)).astype(np.int64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("up", "down"), [(5, 4), (4, 5), (6, 5)])
+def test_of_two_schools_with_one_week_the_one_whose_ratio_is_wrong_is_blamed(seed, up, down):
+    taken, supplied = homes(seed)
+    rng = np.random.default_rng([seed, 1])
+    taken[:2] = school(rng), school(rng)
+    supplied = (taken.sum(axis=0) * 1.02 + rng.normal(0, 150, DAYS)).astype(np.int64)[None, :]
+    shown = taken.copy()
+    shown[1, 12:] = shown[1, 12:] * up // down
+    found = balance(shown, supplied)
+    assert np.flatnonzero(found.mask.any(axis=1)).tolist() == [1]
+    assert abs(int(found.mask[1].argmax()) - 12) <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_phase_that_is_lost_for_ten_days_is_told_by_these_days(seed):
+    taken, supplied = homes(seed)
+    shown = taken.copy()
+    shown[3, 9:20] = shown[3, 9:20] * 1 // 3
+    days = np.flatnonzero(balance(shown, supplied).mask[3])
+    assert abs(int(days[0]) - 9) <= 1
+    assert abs(int(days[-1]) - 19) <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_somebody_who_begins_to_take_past_all_meters_is_no_customers_fault(seed):
+    taken, supplied = homes(seed)
+    supplied = supplied.copy()
+    supplied[0, 11:] += 9_000
+    assert not balance(taken, supplied).mask.any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_transformers_own_meter_that_steps_is_no_customers_fault(seed):
+    rng = np.random.default_rng(seed)
+    alone = np.stack([school(rng), 0 * school(rng)])
+    supplied = (alone.sum(axis=0) * 1.01 + rng.normal(0, 100, DAYS)).astype(np.int64)
+    supplied[14:] = supplied[14:] * 4 // 5
+    known = np.ones(alone.shape, dtype=bool)
+    found = v15_balance(
+        alone,
+        0 * alone,
+        known,
+        transformer=np.zeros(2, dtype=np.int64),
+        supplied_wh=supplied[None, :],
+        supplied=known[:1],
+    )
+    assert not found.mask[0].any()
+
+
+def test_a_neighbour_whose_export_is_a_guess_is_no_reason_to_blame_anybody():
+    taken, _ = homes(2)
+    rng = np.random.default_rng(3)
+    given = np.zeros_like(taken)
+    given[7] = rng.normal(60_000, 25_000, DAYS).clip(0).astype(np.int64)
+    supplied = ((taken - given).sum(axis=0) * 1.02 + rng.normal(0, 80, DAYS)).astype(np.int64)[None, :]
+    read_taken, read_given = taken.copy(), given.copy()
+    read_taken[7, 13:] += given[7, 13:]  # its sign was lost
+    read_given[7, 13:] = 0
+    believed_given = given.copy()
+    believed_given[7, 13:] = int(np.median(given[7, :13]))
+    place = np.zeros(HOMES, dtype=np.int64)
+    shown = taken.copy()
+    shown[3, 16:] = shown[3, 16:] // 2
+    found = v15_balance(
+        shown,
+        believed_given,
+        ONES,
+        transformer=place,
+        supplied_wh=supplied,
+        supplied=ONES[:1],
+        read_wh=(np.where(np.arange(HOMES)[:, None] == 7, read_taken, shown), read_given),
+    )
+    assert np.flatnonzero(found.mask.any(axis=1)).tolist() == [3]
+
+
 def test_a_meter_without_a_transformer_and_a_transformer_without_readings_say_nothing():
     taken, supplied = homes(1)
     taken[3, 14:] //= 2

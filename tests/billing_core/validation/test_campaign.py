@@ -22,9 +22,9 @@ def test_recipes_that_no_threshold_was_chosen_on_are_found_in_another_population
     total = run(3_000, 35, 4243, FRESH, mix="country")
     material, found = total.material.total(), total.material_found.total()
     assert material > 110
-    assert found >= 0.94 * material, total.missed
-    alone = total.false_days - total.by_rule["V15"]  # of a few transformers, each a month of days
-    assert alone <= 16, total.by_rule  # 0.1 per 1,000 in 100,000 days are 10; chance allows some more
+    assert found >= 0.96 * material, total.missed
+    assert total.material_recall("CT ratio") >= 0.9, total.missed  # 0.95, and one of some twenty
+    assert total.false_days <= 16, total.by_rule  # 0.1 per 1,000 in 100,000 days are 10; chance allows some more
 
 
 def test_hidden_kinds_that_leave_a_mark_are_found():
