@@ -13,7 +13,7 @@ from edge_agent.series import Finished, Got, Polled, Series
 from edge_agent.spool import Cycle, Hole, SlotDone
 from edge_agent.statistics import MeterTally
 from edge_agent.store import Store
-from protocols.meters.glitch import Judgement
+from protocols.meters.glitch import Judgement, Verdict
 from protocols.meters.model import Group
 from protocols.telemetry.event import EventKind, MeterEvent
 from protocols.telemetry.fields import TEXT_CHARACTERS_MAX
@@ -39,6 +39,7 @@ class Gathering:
         self._cycle = Cycle()
         self._asked: dict[str, bool] = {}
         self._began_s: float | None = None
+        self._repeating: set[str] = set()  # registers that repeat a snapshot, whose octets have been told
 
     @property
     def is_empty(self) -> bool:
@@ -85,12 +86,17 @@ class Gathering:
             fields = {"bus": self._bus, "meter": meter, "measurement": measurement.key}
             subject = f"{meter} {measurement.key}"
             doubt = doubts.get(measurement.key)
+            repeats = doubt is not None and doubt.verdict is Verdict.REPEATED_SNAPSHOT
+            told = repeats and subject in self._repeating
+            (self._repeating.add if repeats else self._repeating.discard)(subject)
             if doubt is None:
                 self._recurring.recovered(subject, "meter.glitch", "meter.counts", **fields)
                 continue
             raw = answer.raw.get(measurement.key, b"")
             self._tallies[meter].count("glitches")
             self._recurring.failed(subject, "meter.glitch", **fields, reason=doubt, raw=raw.hex())
+            if told:
+                continue  # it may last for days, and its octets are the same
             self._cycle.events.append(
                 MeterEvent(
                     EventKind.GLITCH,

@@ -47,7 +47,8 @@ class Answer:
     ``failure`` is set if the meter could not be read, in whole or in part, ``fault`` says of which kind that was;
     ``refusals`` are correct answers that say no (a register that does not exist, a value that is not available).
     ``raw`` has the octets of values by their measurements' keys, where the protocol shows them. ``instead`` are
-    questions to ask in place of this one, which the meter refused as a whole.
+    questions to ask in place of this one, which the meter refused as a whole. ``meter_at_ms`` is what the meter's own
+    clock showed, where that was asked for with the values.
     """
 
     values: tuple[tuple[Measurement, int], ...]
@@ -57,6 +58,7 @@ class Answer:
     raw: Mapping[str, bytes] = field(default_factory=dict)
     instead: tuple[Question, ...] = ()
     quarantine_s: float = 0.0
+    meter_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 
 from edge_agent.accepted import Accepted, decode_accepted, encode_accepted
 from edge_agent.meter import Answer
+from edge_agent.snapshots import Snapshots
 from protocols.meters.counters import counter_of
-from protocols.meters.glitch import Judgement, Sample, judge
+from protocols.meters.glitch import Judgement, Sample, Verdict, judge
 from protocols.meters.model import MeterModel
 
 REBASED_AFTER = 3
@@ -46,6 +47,7 @@ class Watch:
         }
         self._model = model
         self._registers: dict[str, _Register] = {}
+        self._snapshots = Snapshots(model)
         self.changed = False  # since :meth:`kept` was asked for
 
     def restore(self, octets: bytes, now_ms: int, at_ms: int) -> None:
@@ -76,13 +78,13 @@ class Watch:
 
     def doubts(self, answer: Answer, at_ms: int) -> dict[str, Judgement]:
         """Return why values of ``answer`` are doubtful, by their measurements' keys. ``at_ms`` never goes back."""
-        found: dict[str, Judgement] = {}
+        found = self._snapshots.doubts(answer, at_ms)
         for measurement, value in answer.values:
             counter = self._counters.get(measurement.key)
             register = self._of(measurement.key)
             before = register.accepted or (register.doubtful[-1] if register.doubtful else None)
-            if counter is not None and before is not None:
-                now = Sample(at_ms, value, answer.raw.get(measurement.key, b""))
+            if counter is not None and before is not None and measurement.key not in found:
+                now = Sample(at_ms, value, answer.raw.get(measurement.key, b""), answer.meter_at_ms)
                 judgement = judge(counter, measurement, before, now)
                 if not judgement.is_fine:
                     found[measurement.key] = judgement
@@ -93,16 +95,19 @@ class Watch:
 
         ``now_ms`` is the gateway's clock, which may be set; ``at_ms`` never goes back.
         """
+        self._snapshots.take(answer, at_ms)
         rebased: list[str] = []
         for measurement, value in answer.values:
             counter = self._counters.get(measurement.key)
             if counter is None:
                 continue
             register = self._of(measurement.key)
-            now = Sample(at_ms, value, answer.raw.get(measurement.key, b""))
+            now = Sample(at_ms, value, answer.raw.get(measurement.key, b""), answer.meter_at_ms)
             if measurement.key not in doubts:
                 self._accept(register, now, now_ms)
                 continue
+            if doubts[measurement.key].verdict is Verdict.REPEATED_SNAPSHOT:
+                continue  # it is the value of before: no other base
             if register.doubtful and not judge(counter, measurement, register.doubtful[-1], now).is_fine:
                 register.doubtful = []
             register.doubtful.append(now)

@@ -32,6 +32,8 @@ class SimulatedMeter:
         When its registers left their start values.
     silent
         Half-open windows of time [ms] in which it answers nothing.
+    repeats
+        Half-open windows of time [ms] in which it repeats what it said at their beginning.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class SimulatedMeter:
         *,
         installed_at_ms: int,
         silent: tuple[tuple[int, int], ...] = (),
+        repeats: tuple[tuple[int, int], ...] = (),
     ) -> None:
         self.name = name
         self.model = model
         self.address = address
         self.silent = silent
+        self.repeats = repeats
         self.installed_at_ms = installed_at_ms
         self.serial = f"{key_of(consumer.seed, 'serial') % 10**10:010}"
         self._registers = Registers(consumer, installed_at_ms)
@@ -59,10 +63,15 @@ class SimulatedMeter:
                 raise UsageError(f"meter {name}, model {model.key}: the simulator has no value for {each.obis}")
 
     def value(self, obis: Obis, at_ms: int) -> int:
-        """Return a register or an instantaneous value at a time, in the base unit of ``obis``."""
+        """Return what it says of a register or an instantaneous value at a time, in the base unit of ``obis``."""
+        at_ms = self.shown_ms(at_ms)
         if obis.d == 8:
             return self._registers.value(obis, at_ms)
         return self._instantaneous.value(obis, at_ms)
+
+    def shown_ms(self, at_ms: int) -> int:
+        """Return of which time the registers are that it shows at a time."""
+        return next((first for first, end in self.repeats if first <= at_ms < end), at_ms)
 
     def true_wh(self, obis: Obis | str, at_ms: int) -> int:
         """Return a register at a time [Wh, varh]; raise :class:`UsageError` for what is no register.

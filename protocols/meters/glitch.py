@@ -68,7 +68,8 @@ class Judgement:
 
     ``rise`` is how much the value rose, beyond the rollover if there was one (negative: it fell) and ``rise_max`` the
     most it could have, both in the base unit; ``rise_max`` is ``None`` if the model tells no greatest power.
-    ``would_be`` is what swapped words would say in the right order: evidence, not a reading.
+    ``would_be`` is what swapped words would say in the right order: evidence, not a reading. ``due`` is what an energy
+    register should have risen by at the power that a repeated snapshot tells [Wh].
     """
 
     verdict: Verdict
@@ -78,6 +79,7 @@ class Judgement:
     rise: int
     rise_max: int | None
     would_be: int | None = None
+    due: int | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -87,9 +89,10 @@ class Judgement:
     def __str__(self) -> str:
         most = "" if self.rise_max is None else f", at most {self.rise_max} is possible"
         other = "" if self.would_be is None else f"; in the other order of words it is {self.would_be}"
+        power = "" if self.due is None else f"; at the power that it tells, {self.due} Wh have passed"
         return (
             f"{self.verdict.value}: from {self.before} to {self.now}, {self.rise:+} in {self.elapsed_ms / 1000:.1f} s"
-            f"{most}{other}"
+            f"{most}{other}{power}"
         )
 
 
