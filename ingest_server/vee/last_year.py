@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from billing_core.estimation.like_days import LIKE_GAP_DAYS_MAX
-from billing_core.estimation.profile import RegisterProfile, between
+from billing_core.estimation.profile import RegisterProfile, between, lone_misreadings
+from billing_core.rounding import ENERGY_WH_MAX
 from ingest_server.billing.period import instant_of, us_of
 from ingest_server.database.binary_rows import Field, fetch_columns
 from ingest_server.vee import queries
@@ -32,7 +33,8 @@ LAYOUT = {"channel": Field("i4"), "at": Field("i8"), "value": Field("i8"), "qual
 def last_year(connection: Connection[Any], profile: "Profile") -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
     """Return what the registers counted a year ago, before the multiplier, and where that is known.
 
-    None if no row has a long gap, or nothing was read then. [Wh; rows × slots]
+    None if no row has a long gap, or nothing was read then. A reading out of line with its neighbours does not count.
+    [Wh; rows × slots]
     """
     rows = np.flatnonzero(_longest_gap(profile) > LIKE_GAP_DAYS_MAX * profile.slots_per_day)
     if not rows.size:
@@ -55,11 +57,13 @@ def last_year(connection: Connection[Any], profile: "Profile") -> tuple[NDArray[
     index[cells], read[cells] = stored["value"][kept], True
     digits = {each.channel_id: each.digits for each in profile.channels}
     range_wh = 10 ** np.array([digits[each] for each in ids.tolist()], dtype=np.int64) * 1_000
+    read &= ~lone_misreadings(index, read)
     energy, missing = between(RegisterProfile(index, read, range_wh))
+    usable = (energy >= 0) & (energy <= ENERGY_WH_MAX)
     shape = (len(profile.channels), count - 1)
     taken, known = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
     place = np.searchsorted(ids, [profile.channels[row].channel_id for row in rows.tolist()])
-    taken[rows], known[rows] = energy[place].clip(0), ~missing[place] & (energy[place] >= 0)
+    taken[rows], known[rows] = energy[place].clip(0, ENERGY_WH_MAX), (usable & ~missing)[place]
     return taken, known
 
 

@@ -17,6 +17,7 @@ from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers, usage
 
+YEAR = timedelta(weeks=52)
 LAN, MINH = Actor("Lan", Role.BILLER, "phúc tra"), Actor("Minh", Role.DIRECTOR, "đúng")
 
 
@@ -121,20 +122,24 @@ def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_e
     assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
 
 
-@pytest.mark.integration
-def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(district: District) -> None:
-    [one] = install(district, [1])
+def copy_to_last_year(district: District, one: Customer, begin: datetime, third_day: int) -> None:
+    """Give the registers of a year ago: half of what is taken now, and so much of it on the gap's third day."""
     [[channel]] = district.rows("select channel_id from channel")
     district.connection.execute("update installation set installed_at = installed_at - interval '1 year'")
-    begin, year = OCTOBER.start_at + timedelta(days=5), timedelta(weeks=52)
+    first = registers(one.number)[0][0]
     with district.connection.cursor().copy("copy reading from stdin") as copy:
         shown = 0
         for at, _ in registers(one.number):
-            copy.write_row((channel, at - year, shown, 0))
-            days = (at - begin).days  # half of what is taken now, and three times as much on the gap's third day
-            shown += (
-                usage(one.number, round((at - registers(one.number)[0][0]) / HALF_HOUR)) * (3 if days == 2 else 1) // 2
-            )
+            copy.write_row((channel, at - YEAR, shown, 0))
+            times = third_day if (at - begin).days == 2 else 1
+            shown += usage(one.number, round((at - first) / HALF_HOUR)) * times // 2
+
+
+@pytest.mark.integration
+def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(district: District) -> None:
+    [one] = install(district, [1])
+    begin = OCTOBER.start_at + timedelta(days=5)
+    copy_to_last_year(district, one, begin, 3)
     lost = lose(district, one, begin, 400)
     found = proposed(district)
     assert {found[at][1] for at in lost} == {Method.E4_LAST_YEAR}
@@ -142,6 +147,21 @@ def test_a_gap_too_long_for_like_days_takes_the_same_weeks_of_the_year_before(di
     taken = [late - early for early, late in pairwise(edges)]
     assert taken[1] > 2 * max(taken[0], taken[2])
     assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).judged == 0
+
+
+@pytest.mark.integration
+def test_a_reading_of_the_year_before_that_is_out_of_line_does_not_make_the_estimates_small(district: District) -> None:
+    [one] = install(district, [1])
+    begin = OCTOBER.start_at + timedelta(days=20)
+    copy_to_last_year(district, one, begin, 1)
+    district.connection.execute(
+        "update reading set value = value + 50000000 where measured_at = %s", [begin - YEAR - timedelta(days=3)]
+    )
+    lost = lose(district, one, begin, 18 * 48 + 1)  # and no reading follows
+    found = proposed(district)
+    assert {method for _, method in found.values()} == {Method.E4_LAST_YEAR}
+    last = OCTOBER.start_at + timedelta(days=31)
+    assert abs(found[last][0] - lost[last]) < (lost[last] - lost[begin]) // 10
 
 
 @pytest.mark.integration
