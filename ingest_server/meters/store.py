@@ -93,15 +93,16 @@ SELECT_SHARED = """
                ) as until
         from newest
     )
-    select mine.transformer_id, mine.valid_from, case when mine.feeder = other.feeder then 'feeder' else 'meter' end,
-           case when mine.feeder = other.feeder then mine.feeder else mine.meter_id end,
+    select mine.transformer_id, mine.valid_from, shared.what, shared.which,
            other.transformer_id, other.valid_from, nullif(other.until, 'infinity')
     from held mine
-    join held other on other.transformer_id <> mine.transformer_id
-     and (other.feeder = mine.feeder or other.meter_id = mine.meter_id)
-     and other.valid_from <= mine.until and mine.valid_from <= other.until
-    where mine.transformer_id = any (%s::text[])
-    order by 1, 2, 5 limit 1
+    cross join lateral (values ('feeder', mine.feeder), ('meter', mine.meter_id)) shared (what, which)
+    join (
+        select 'feeder' as what, feeder as which, held.* from held union all select 'meter', meter_id, held.* from held
+    ) other using (what, which)
+    where mine.transformer_id = any (%s::text[]) and other.transformer_id <> mine.transformer_id
+      and other.valid_from <= mine.until and mine.valid_from <= other.until
+    order by 1, 2, 5, 3 limit 1
 """
 SELECT_PLATES = """
     select distinct on (meter_id, valid_from) meter_id, valid_from, digits, multiplier, interval_min, voltage_v,
