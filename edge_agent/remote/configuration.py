@@ -32,6 +32,8 @@ PROBED_MAX = 32  # meters of a bus that are asked; beyond it what they last did 
 DIGEST_SHOWN = 16
 REASON_CHARACTERS_MAX = 300  # in the status
 PROBLEMS_MAX = 20
+TAKE_BACK_TRIES = 5
+TAKE_BACK_PAUSE_S = 2
 FIXED = ("gateway", "spool", "spool_octets_max", "world", "counters", "learned", "push", "metrics")
 
 
@@ -183,10 +185,15 @@ class Configuration:
     async def _try(self, config: AgentConfig, text: str, watch_s: float) -> tuple[tuple[str, ...], list[str]]:
         before = self._stood()
         self._standing, self._reason = Standing.TRIED, None
-        changed = await self._running.follow(config)
-        self._log.info("configuration.tried", sha256=digest_of(text)[:DIGEST_SHOWN], changed=",".join(changed))
-        await self._pause(watch_s)
-        return changed, await self._problems(config, changed, before)
+        changed: tuple[str, ...] = ()
+        try:
+            changed = await self._running.follow(config)
+            self._log.info("configuration.tried", sha256=digest_of(text)[:DIGEST_SHOWN], changed=",".join(changed))
+            await self._pause(watch_s)
+            return changed, await self._problems(config, changed, before)
+        except Exception as error:  # whatever it is, the gateway is not well by this configuration
+            self._log.crash("configuration.failed", sha256=digest_of(text)[:DIGEST_SHOWN], reason=error)
+            return changed, [f"{type(error).__name__}: {error}"]
 
     def _stood(self) -> _Before:
         found = [self._running.bus(bus.id) for bus in self._config.buses]
@@ -222,7 +229,14 @@ class Configuration:
         return problems
 
     async def _take_back(self, problems: list[str]) -> None:
-        await self._running.follow(self._config)
+        for left in reversed(range(TAKE_BACK_TRIES)):  # what has failed the new one may be over in a moment
+            try:
+                await self._running.follow(self._config)
+                break
+            except Exception:
+                if not left:
+                    raise
+                await self._pause(TAKE_BACK_PAUSE_S)
         self._standing, self._reason = Standing.TAKEN_BACK, "; ".join(problems)
         self._log.error("configuration.taken_back", reason=self._reason)
 

@@ -15,6 +15,8 @@ from edge_agent.remote.config_file import ConfigFile
 from edge_agent.remote.configuration import Configuration
 from protocols.errors import UnavailableError, UsageError
 from protocols.strict_toml import parse_toml
+from protocols.telemetry.command import Configure
+from protocols.telemetry.reply import Outcome
 
 TEXT = """
 [gateway]
@@ -49,6 +51,20 @@ class FakeRunning:
 
     def connected(self) -> bool:
         return self.well(self.followed[-1] if self.followed else 1883)
+
+
+class FailingRunning(FakeRunning):
+    """Can't follow the first few times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self._failures = failures
+
+    async def follow(self, config: AgentConfig) -> tuple[str, ...]:
+        await super().follow(config)
+        if len(self.followed) <= self._failures:
+            raise UnavailableError("no world answers")
+        return ()
 
 
 async def at_once(_seconds: float) -> None:
@@ -87,6 +103,34 @@ def test_one_that_fails_is_put_aside_and_the_file_is_the_old_one_again(tmp_path:
     assert files(tmp_path) == {"agent.toml": TEXT, "agent.toml.failed": OTHER}
     assert running.followed == [1884, 1883]
     assert configuration.status()["reason"] == "the broker is not connected"
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_one_that_can_not_even_be_begun_is_taken_back_by_itself(tmp_path: Path, failures: int) -> None:
+    """Opening a clock fails, and perhaps the old one's too for a moment."""
+    running = FailingRunning(failures)
+    _, configuration = site(tmp_path, running)
+    (tmp_path / "agent.toml").write_text(OTHER)
+    asyncio.run(configuration.reload())
+    assert files(tmp_path) == {"agent.toml": TEXT, "agent.toml.failed": OTHER}
+    assert running.followed == [1884] + failures * [1883]
+    assert configuration.status()["standing"] == "taken_back"
+    assert "no world answers" in configuration.status()["reason"]
+
+
+def test_a_command_whose_configuration_can_not_be_begun_is_answered_with_why(tmp_path: Path) -> None:
+    running = FailingRunning(1)
+    _, configuration = site(tmp_path, running)
+    other = TEXT.replace('id = "M-1"', 'id = "M-2"')
+
+    async def begin() -> None:
+        return None
+
+    done = asyncio.run(configuration.change(Configure(other, 1), begin))
+    assert done.outcome is Outcome.FAILED
+    assert "no world answers" in str(done.reason)
+    assert running.followed == [1883, 1883]
+    assert files(tmp_path) == {"agent.toml": TEXT}
 
 
 def test_one_that_does_not_hold_is_left_as_it_is(tmp_path: Path) -> None:
