@@ -61,8 +61,9 @@ class ScanPlan:
             f"{each.settings.baud} 8{each.settings.parity}{each.settings.stop_bits} ({1000 * each.probe_s:.0f} ms each)"
             for each in self.passes
         )
+        addresses = "1 address" if self.addresses == 1 else f"{self.addresses} addresses"
         return (
-            f"{self.addresses} addresses × {shown}: {self.takes_s:.0f} s if nobody answers; "
+            f"{addresses} × {shown}: {self.takes_s:.0f} s if nobody answers; "
             f"meters that answer within {1000 * self.turnaround_s:.0f} ms are met at once"
         )
 

@@ -10,13 +10,14 @@ import json
 import secrets
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest_server.database.connection import add_dsn_arguments, connect, dsn_from, translated
 from protocols.errors import LocalProtocolError, UsageError
 from protocols.telemetry.command import (
     LIMIT_S_MAX,
+    RANGE_MS_MAX,
     WATCH_S_MAX,
     Arm,
     Asked,
@@ -38,6 +39,7 @@ STATUS_NO_ANSWER = 4
 KEY_OCTETS = 8
 SPARE_S = 30  # a configuration's answer comes when it was watched; meters are asked then
 LIFE_S_MAX = 86_400
+DAY_MS = 86_400_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -192,7 +194,7 @@ def _asked(arguments: argparse.Namespace, armed: object, by: str) -> Asked:
         case "read":
             return Read(arguments.meter, tuple(arguments.object))
         case "profile":
-            return Profile(arguments.meter, arguments.from_at, arguments.to_at)
+            return _profile(arguments.meter, arguments.from_at, arguments.to_at)
         case "clock":
             return SetClock(arguments.meter, arguments.limit)
         case "resend":
@@ -203,6 +205,16 @@ def _asked(arguments: argparse.Namespace, armed: object, by: str) -> Asked:
             return Tell()
         case _:
             return _switching(arguments, armed, by)
+
+
+def _profile(meter: str, from_ms: int, to_ms: int) -> Profile:
+    """Return the question for a range of a load profile; one that can't be is refused in dates."""
+    first, last = (datetime.fromtimestamp(each / 1000, UTC).isoformat(timespec="seconds") for each in (from_ms, to_ms))
+    if from_ms > to_ms:
+        raise UsageError(f"--from {first} is after --to {last}; the earlier one comes first")
+    if to_ms - from_ms > RANGE_MS_MAX:
+        raise UsageError(f"--from {first} --to {last}: expected {RANGE_MS_MAX // DAY_MS} days at most; ask in parts")
+    return Profile(meter, from_ms, to_ms)
 
 
 def _switching(arguments: argparse.Namespace, armed: object, by: str) -> Asked:

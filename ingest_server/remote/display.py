@@ -1,11 +1,12 @@
 """Replies for people: tables on the terminal."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from protocols.errors import UsageError
 from protocols.obis import Obis, base_unit
@@ -14,12 +15,13 @@ from protocols.telemetry.reply import Outcome, Reply
 
 BUS_COLUMNS = ("bus", "open", "load_permille", "meters", "silent", "transactions", "answered", "timeouts", "garbled")
 METER_COLUMNS = ("bus", "meter", "silent", "transactions", "answered", "timeouts", "checksum_errors", "latency_p99_ms")
+WIDTH_PIPED = 400  # characters of a line in a file or a pipe, where nothing needs to be cut
 CONTROL = ("disconnected", "connected", "ready for reconnection")
 
 
 def display(reply: Reply) -> None:
     """Print what became of a command."""
-    console = Console()
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_PIPED)
     if reply.result:
         _SHOW[reply.kind](console, reply.result)
     told = f"{reply.outcome.value} by {reply.gateway} at {_time(reply.at_ms)}"
@@ -28,8 +30,13 @@ def display(reply: Reply) -> None:
         console.print("What was done is not known: look at the meter before asking anew.")
 
 
+def _table(*headers: str, title: str | None = None) -> Table:
+    """Return a table that wraps what is too long for its column: half a number would be another number."""
+    return Table(*(Column(each, overflow="fold") for each in headers), title=title)
+
+
 def _values(console: Console, result: Mapping[str, Any]) -> None:
-    table = Table("object", "value", "unit", title=f"{result.get('meter')} at {_time(result.get('at', 0))}")
+    table = _table("object", "value", "unit", title=f"{result.get('meter')} at {_time(result.get('at', 0))}")
     for obis, value in result.get("values", []):
         table.add_row(obis, f"{value:,}", _unit(obis))
     console.print(table)
@@ -42,14 +49,14 @@ def _profile(console: Console, result: Mapping[str, Any]) -> None:
     rows: dict[int, list[str]] = {}
     for channel, at_ms, value in zip(result["channel"], result["at"], result["value"], strict=True):
         rows.setdefault(at_ms, [""] * len(channels))[channel] = f"{value:,}"
-    table = Table("time", *channels, title=f"{result.get('meter')}: {len(rows)} rows")
+    table = _table("time", *channels, title=f"{result.get('meter')}: {len(rows)} rows")
     for at_ms, cells in sorted(rows.items()):
         table.add_row(_time(at_ms), *cells)
     console.print(table)
 
 
 def _rows(console: Console, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(*(each.replace("_", " ") for each in columns))
+    table = _table(*(each.replace("_", " ") for each in columns))
     for row in rows:
         table.add_row(*("" if row.get(each) is None else str(row[each]) for each in columns))
     console.print(table)

@@ -35,6 +35,7 @@ def test_all_addresses_at_three_speeds_and_two_parities_take_less_than_a_minute(
     assert plan.takes_s <= 55.0 + 1e-6
     assert plan.turnaround_s > 1.4 * TURNAROUND_MIN_S
     assert "247 addresses" in str(plan)
+    assert str(plan_scan(SIX, 1, WITHIN_S)).startswith("1 address × ")
 
 
 speeds = st.lists(st.sampled_from([1200, 2400, 4800, 9600, 19_200, 38_400, 115_200]), min_size=1, max_size=4)

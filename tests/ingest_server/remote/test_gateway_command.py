@@ -224,6 +224,28 @@ def test_what_can_not_be_asked_is_refused_before_anything_is_sent(
     assert gateway.asked == []
 
 
+def test_a_range_that_can_not_be_is_refused_in_dates(
+    gateway: PlayedGateway, ask: Callable[..., tuple[int, str, str]]
+) -> None:
+    late, early = "2026-09-30T07:00+07:00", "2026-06-29T07:00+07:00"
+    for first, last, said in ((late, early, "--from 2026-09-30T00:00:00+00:00 is after"), (early, late, "62 days")):
+        status, _, told = ask("profile", gateway.name, "M-1", "--from", first, "--to", last)
+        assert (status, said in told) == (2, True), told
+    assert gateway.asked == []
+
+
+def test_a_profile_is_printed_with_all_its_digits(
+    gateway: PlayedGateway, ask: Callable[..., tuple[int, str, str]]
+) -> None:
+    channels = [f"1.0.{number}.8.0" for number in range(1, 9)]
+    result = {"meter": "M-1", "channels": channels, "channel": list(range(8)), "at": 8 * [AT_MS]}
+    values = [8_860_612_345 + number for number in range(8)]
+    gateway.answer = lambda _command: (Outcome.DONE, {**result, "value": values})
+    times = ("--from", "2025-09-30T00:00+00:00", "--to", "2025-10-01T00:00+00:00")
+    status, said, _ = ask("profile", gateway.name, "M-1", *times)
+    assert (status, [each for each in values if f"{each:,}" not in said]) == (0, [])
+
+
 def test_a_broker_that_is_not_there_is_told(gateway: PlayedGateway, ask: Callable[..., tuple[int, str, str]]) -> None:
     status, _, told = ask("status", gateway.name, "--broker", "mqtt://127.0.0.1:1")
     assert (status, "broker mqtt://127.0.0.1:1" in told) == (3, True)
