@@ -9,6 +9,7 @@ from edge_agent.meter import Answer, ProfileValue, Question, fault_of
 from edge_agent.serial_line import LineSettings
 from protocols.dlms import profile
 from protocols.dlms.codes import DataAccessResult
+from protocols.dlms.cosem_time import date_time_of
 from protocols.dlms.data import Data, integer_of
 from protocols.dlms.objects import ScalerUnit, scaler_unit_of, to_base
 from protocols.dlms.plan import read_attributes, read_profile, results_of
@@ -26,6 +27,7 @@ REGISTER_CLASSES = (3, 4)  # Blue Book 4.3.2 and 4.3.3: attribute 2 value, 3 sca
 SCALER_ATTRIBUTE = 3
 QUESTIONS_OF_IDENTITY = 2  # logical device name and firmware, before what is kept of a meter is believed
 PROFILE_CLASS = 7  # Blue Book 4.3.6: attribute 2 buffer, 3 capture objects, 4 capture period in seconds
+METER_CLOCK = Attribute(CLOCK.class_id, CLOCK.obis, CLOCK.index)
 DEVIATION_MINUTES = -420  # Vietnam is UTC+7 all year; for meters whose clock does not say its deviation
 
 
@@ -41,6 +43,7 @@ class DlmsMeter:
         self._quirks = session.quirks
         self._scalers: dict[Attribute, ScalerUnit] = {}
         self._keeps: bool | None = None
+        self._hides_clock = self._tells_clock = False
         self._shape: tuple[tuple[CaptureObject, ...], int] | None = None
 
     def questions(self, wanted: Sequence[Measurement]) -> tuple[Question, ...]:
@@ -63,13 +66,22 @@ class DlmsMeter:
         return await self.ask(question, probe=probe)
 
     async def _read(self, wanted: Sequence[Measurement], *, probe: bool) -> Answer:
+        asks_clock = False
         try:
             granted = await self._session.open(0 if probe else RETRIES)
             refusals = await self._learn_scalers([_attribute(each) for each in wanted], granted)
-            results = await self._get([_attribute(each) for each in wanted], granted)
+            attributes = [_attribute(each) for each in wanted]
+            asks_clock = self._asks_clock(attributes, granted)
+            if asks_clock:
+                *results, clock = await self._get([*attributes, METER_CLOCK], granted)
+                meter_at_ms = self._note_clock(clock)
+            else:
+                results, meter_at_ms = await self._get(attributes, granted), None
             await self._session.leave()
         except FAILURES as error:
             await self._session.abandon()
+            # Some refuse a whole list for one object: until the clock was told once, it may be that.
+            self._hides_clock |= asks_clock and not self._tells_clock and isinstance(error, RemoteProtocolError)
             return Answer((), failure=str(error), fault=fault_of(error))
         values: list[tuple[Measurement, int]] = []
         for measurement, result in zip(wanted, results, strict=True):
@@ -78,7 +90,34 @@ class DlmsMeter:
                 values.append((measurement, value))
             else:
                 refusals[measurement.key] = value
-        return Answer(tuple(values), tuple(f"{key}: {reason}" for key, reason in refusals.items()))
+        told = tuple(f"{key}: {reason}" for key, reason in refusals.items())
+        return Answer(tuple(values), told, meter_at_ms=meter_at_ms)
+
+    def _asks_clock(self, attributes: Sequence[Attribute], granted: Associated) -> bool:
+        """Return whether the meter's clock is asked for with its values: where that takes no question more."""
+        if self._hides_clock or not self._session.lists(METER_CLOCK):
+            return False
+        alone, both = (
+            len(read_attributes(each, granted.conformance, list_items_max=self._list_items_max))
+            for each in (attributes, [*attributes, METER_CLOCK])
+        )
+        return alone == both
+
+    def _note_clock(self, result: GetResult | DataAccessError) -> int | None:
+        """Return what the clock shows [ms]; one that is refused or shows nothing is not asked for again."""
+        try:
+            said = date_time_of(_data(result, "the clock"))
+            at = said.at(
+                DEVIATION_MINUTES, inverted=self._quirks.inverted_deviation, winter=self._quirks.winter_deviation
+            )
+        except RemoteProtocolError:
+            self._hides_clock = True
+            return None
+        if said.second is None:  # minutes are too coarse to tell two readings apart
+            self._hides_clock = True
+            return None
+        self._tells_clock = True
+        return int(at.timestamp()) * 1000
 
     async def read_profile(self, from_ms: int, to_ms: int) -> tuple[ProfileValue, ...] | str:
         """Return what the load profile holds from ``from_ms`` to ``to_ms``, or why it can't be read."""

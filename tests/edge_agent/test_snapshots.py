@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from edge_agent.bus import Bus
 from edge_agent.config import parse_config
+from edge_agent.dlms_meter import METER_CLOCK
+from edge_agent.lines import OpenLine
 from edge_agent.log import EventLog
 from edge_agent.meter import Answer
 from edge_agent.modbus_meter import ModbusMeter
 from edge_agent.suspicion import Watch
+from protocols.dlms.codes import DataAccessResult
+from protocols.dlms.xdlms.references import Attribute
 from protocols.meters.catalogue import load_model
 from protocols.meters.glitch import Verdict
 from protocols.modbus.messages import ReadRegisters, RegistersReply, Reply, Request
@@ -21,14 +25,18 @@ from protocols.modbus.plan import LineCost, serial_cost
 from protocols.telemetry.event import EventKind
 from protocols.telemetry.reading import Quality
 from simulators.chance import key_of
+from simulators.dlms.objects import CosemObjects
 from simulators.loads import Consumer, Kind
 from simulators.meter import SimulatedMeter
 from simulators.modbus.slave import ModbusSlave
 from tests.edge_agent.fakes import FakeLine, StoppingClock
 from tests.edge_agent.keeping_store import KeepingStore
-from tests.simulators.meters import INSTALLED, days
+from tests.edge_agent.test_dlms_short_names import BILLING, device_of, with_agent
+from tests.edge_agent.test_dlms_short_names import MODEL as DLMS_MODEL
+from tests.simulators.meters import INSTALLED, NOW, days
 
 MODEL = load_model("eastron_sdm120")
+REFUSED = DataAccessResult.OBJECT_UNAVAILABLE
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 NOON = INSTALLED + days(30) + 12 * HOUR
@@ -148,3 +156,42 @@ def test_a_meters_clock_that_stands_still_with_its_registers_tells_at_the_second
     assert not verdicts(watch, answer(said, 1_000 + HOUR), HOUR)
     assert verdicts(watch, answer(said, 1_000 + HOUR), 2 * HOUR) == {Verdict.REPEATED_SNAPSHOT}
     assert not verdicts(watch, answer(said, 1_000 + 3 * HOUR), 3 * HOUR)
+
+
+@pytest.mark.parametrize("naming", ["short_names = false", "short_names = true"])
+def test_a_dlms_meter_tells_its_clock_with_its_registers_and_is_found_out_when_both_stand_still(
+    tmp_path: Path, naming: str
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "by_short_names.toml").write_text(DLMS_MODEL.replace("short_names = true", naming))
+    device = device_of(tmp_path)
+
+    async def twice(line: OpenLine, _objects: CosemObjects) -> list[Answer]:
+        return [await line.meters["M-0001"].read(BILLING, probe=False) for _ in range(2)]
+
+    first, second = with_agent(tmp_path, device, twice)  # the simulated meter's time stands
+    assert first.meter_at_ms == second.meter_at_ms == NOW // 1000 * 1000
+    assert (first.failure, first.refusals, len(first.values)) == (None, (), 3)
+    watch = Watch(device.model)
+    assert not verdicts(watch, first, 0)
+    assert verdicts(watch, second, HOUR) == {Verdict.REPEATED_SNAPSHOT}
+
+
+def test_a_dlms_meter_that_refuses_its_clock_is_read_without_it(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "by_short_names.toml").write_text(DLMS_MODEL.replace("short_names = true", ""))
+    asked: list[Attribute] = []
+
+    async def twice(line: OpenLine, objects: CosemObjects) -> list[Answer]:
+        get = objects.get
+
+        def without_clock(client_sap, attribute, selection):  # type: ignore[no-untyped-def]
+            asked.append(attribute)
+            return REFUSED if attribute == METER_CLOCK else get(client_sap, attribute, selection)
+
+        objects.get = without_clock  # type: ignore[method-assign]
+        return [await line.meters["M-0001"].read(BILLING, probe=False) for _ in range(3)]
+
+    for each in with_agent(tmp_path, device_of(tmp_path), twice):
+        assert (each.failure, each.refusals, each.meter_at_ms, len(each.values)) == (None, (), None, 3)
+    assert asked.count(METER_CLOCK) == 1
