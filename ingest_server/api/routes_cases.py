@@ -27,7 +27,7 @@ from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
 
 router = APIRouter(prefix="/v1", tags=["cases"])
-BEFORE_ALL = [-(2**63), "", ""]  # sorts before every case
+BEFORE_ALL = [-(2**63), "", "", ""]  # sorts before every case
 
 
 @router.get("/cases", response_model=Page[CaseShape])
@@ -50,13 +50,13 @@ def list_cases(
     selection = Selection() if metering_point_id is None else Selection((metering_point_id,))
     with request.app.state.connections.take() as connection:
         cases = cases_of(connection, month, selection)
-    rest = [case for case in cases if (-case.score_wh, case.point, case.obis) > after]
+    rest = [case for case in cases if case.rank > after]
     rows = [_told(case_json(case), language.value) for case in rest[: limit + 1]]
     return pages.page(rows, limit, _key)
 
 
 def _key(row: dict[str, Any]) -> list[Any]:
-    return [-row["score_wh"], row["metering_point_id"] or row["transformer_id"], row["obis"] or ""]
+    return [-row["score_wh"], row["metering_point_id"] or row["transformer_id"], row["obis"] or "", row["meter_id"]]
 
 
 def _told(row: dict[str, Any], language: str) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class Case:
     waiting: list[tuple[int, str, str, str]] = field(default_factory=list)
     rules: dict[str, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def rank(self) -> tuple[int, str, str, str]:
+        """Where it stands in the queue: no two are alike, though a point may have had two meters in the month."""
+        return -self.score_wh, self.point, self.obis, self.meter
+
     def add(self, rule: str, version: int, severity: int, day: date, evidence: dict[str, Any]) -> None:
         """Add a reason."""
         self.reasons.append((rule, day, evidence))
@@ -136,7 +141,7 @@ def queue_of(connection: Connection[Any], period: Period, selection: Selection, 
         lacks = {"meter_id": without} | ({} if point is None else {"metering_point_id": point})
         case = balances.setdefault(name, Case(name, NO_CHANNEL, "", meter))
         case.add(lack.id, lack.version, int(lack.severity), period.first_on, lacks)
-    ranked = sorted([*cases.values(), *balances.values()], key=lambda case: (-case.score_wh, case.point, case.obis))
+    ranked = sorted([*cases.values(), *balances.values()], key=lambda case: case.rank)
     return Queue(ranked[:most], max(0, len(ranked) - most))
 
 

@@ -1,6 +1,6 @@
 """The case queue and its changes over HTTP, as a run of validation and a clerk leave them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,14 +8,15 @@ from billing_core.validation.catalogue import RULES
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.vee.changes import load_change
 from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.run import run_vee
 from tests.api.server import Api
 from tests.api.test_answers import every_item
-from tests.billing_runs.district import IMPORT, OCTOBER, District, household
+from tests.billing_runs.district import GATEWAY, IMPORT, OCTOBER, District, household
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-MINH = Actor("Minh", Role.HEAD, "đúng")
+LAN, MINH = Actor("Lan", Role.BILLER, "phúc tra"), Actor("Minh", Role.HEAD, "đúng")
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,21 @@ def test_a_change_is_told_with_its_provenance_before_and_after_it_is_decided(jud
         "approve", "Minh", "head", "đúng",
     )  # fmt: skip
     assert api.get("/v1/cases", period="2026-10", metering_point_id=household(6).point)["items"] == []
+
+
+def test_no_page_leaves_out_a_meter_that_was_exchanged_in_the_month(judged: District, api: Api) -> None:
+    one, exchanged_at = household(4), OCTOBER.start_at + timedelta(days=14)
+    old, new = one.meter, f"{one.meter}-B"
+    judged.copy("meter (meter_id, gateway_id, model, digits)", [(new, GATEWAY, "test", 6)])
+    judged.copy("channel (meter_id, obis, unit)", [(new, IMPORT, "Wh")])
+    judged.connection.execute("update installation set removed_at = %s where meter_id = %s", [exchanged_at, old])
+    judged.connection.execute(
+        "insert into installation (metering_point_id, meter_id, installed_at, multiplier) values (%s, %s, %s, 1)",
+        [one.point, new, exchanged_at],
+    )
+    for days, index_wh in ((5, 1_050_000), (20, 50_000)):
+        at = OCTOBER.start_at + timedelta(days=days)
+        propose_edit(judged.connection, one.point, IMPORT, at, index_wh, by_hand=True, actor=LAN, now=NOW)
+    for limit in (200, 1):
+        found = every_item(api, "/v1/cases", limit, period="2026-10", metering_point_id=one.point)[0]
+        assert [case["meter_id"] for case in found] == [old, new]
