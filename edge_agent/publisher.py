@@ -122,7 +122,7 @@ class Publisher:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            self._store.go_offline()
+            await self._store.go_offline()
         if work.done() and not work.cancelled() and (error := work.exception()) is not None:
             raise error
         await self._publish_status(connection, State.OFFLINE)

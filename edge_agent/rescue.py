@@ -23,7 +23,6 @@ from edge_agent.spool_file import (
     connect_file,
     draw_generation,
     is_damage,
-    is_gone,
     is_of_unknown_format,
     mark_begun,
     mark_torn,
@@ -82,11 +81,8 @@ def open_spool(
         if not suspect.exists() and log is not LogState.CUT and not _is_emptied(path):
             if log is LogState.TORN:
                 mark_torn(path)
-            gone = is_gone(path)
             spool = Spool(path, gateway, octets_max, connect=connect, draw_generation=draw)
             try:
-                if gone:
-                    spool.note_gone()
                 if log is LogState.TORN or torn.exists():  # if the last commit is damaged, its numbers were given
                     spool.renew("the last commit in its log is not whole")
                     torn.unlink(missing_ok=True)

@@ -70,11 +70,10 @@ def mark_begun(path: Path) -> None:
             _mark(mark)
 
 
-def is_gone(path: Path) -> bool:
-    """Return whether there was a spool, and its file is gone or empty."""
+def was_begun(path: Path) -> bool:
+    """Return whether there was a spool before, whatever is there now."""
     with contextlib.suppress(OSError):  # a mark that can't be read says nothing
-        is_begun = path.with_name(f"{path.name}{BEGUN}").exists()
-        return is_begun and (not path.exists() or path.stat().st_size == 0)
+        return path.with_name(f"{path.name}{BEGUN}").exists()
     return False
 
 

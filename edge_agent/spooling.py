@@ -33,6 +33,7 @@ from edge_agent.spool_file import (
     draw_generation,
     is_of_unknown_format,
     place_of,
+    was_begun,
 )
 from edge_agent.spool_notes import DayTaken
 from edge_agent.spool_schema import VERSION, create, is_whole, upgrade
@@ -89,7 +90,7 @@ class Spool(SpoolAccess):
         self.sending = False  # batches are sent as they are taken
         self.given_up = 0  # batches in the last commit, for want of room
         self.damaged_batches = 0  # found since this was opened
-        self.gone = False  # whether its predecessor's file was gone when this was opened
+        self.gone = False  # whether there was a spool before, whose file was gone or empty when this was opened
         self.renewed: str | None = None  # why a new generation began, if one did since this was opened
         self._draw_generation = draw_generation
         try:
@@ -104,8 +105,11 @@ class Spool(SpoolAccess):
         self._db.execute("pragma wal_autocheckpoint=0")
         (version,) = self._db.execute("pragma user_version").fetchone()
         if version == 0:
-            with self._transaction():
+            self.gone = self.path is not None and was_begun(self.path)
+            with self._transaction():  # with the count: a spool that is begun without it would pass for the first one
                 create(self._db, self.gateway, self._draw_generation())
+                if self.gone:
+                    self._db.execute(SET_META, ("damaged", 1))
         elif not is_whole(self._db, version):
             raise sqlite3.DatabaseError("the name of its gateway, its version or its tables were altered")
         elif version > VERSION:
@@ -248,12 +252,6 @@ class Spool(SpoolAccess):
         self.sending, self.sent_up_to = True, self.last_key()
         with self._lock, self._writing():
             self._db.execute(SET_META, ("sent_up_to", self.sent_up_to))
-
-    def note_gone(self) -> None:
-        """Note that a spool was here whose file is gone: it counts among the damaged ones, and is told."""
-        self.take_over(lambda db: db.execute(SET_META, ("damaged", self.damaged + 1)))
-        self.reload()
-        self.gone = True
 
     def last_key(self) -> int:
         """Return the key of the batch that was taken last."""

@@ -256,9 +256,12 @@ class Store:
         """Return the holes that are not filled, without a wait for the disk."""
         return await self._run(self.holes)
 
-    def go_offline(self) -> None:
-        """Note that nothing is sent any more of what is taken now."""
-        self.spool.sending = False
+    async def go_offline(self) -> None:
+        """Note that nothing is sent any more of what is taken now.
+
+        In the thread: what a lost connection had still asked for there says the contrary before it.
+        """
+        await self._run(setattr, self.spool, "sending", False)
 
     def close(self) -> None:
         """Finish what the thread has begun, then close the file."""

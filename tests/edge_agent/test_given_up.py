@@ -1,7 +1,9 @@
 """What a full spool gives up and never sent is a hole that a load profile fills; what may have been sent is none."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -126,8 +128,41 @@ def test_that_something_is_sent_is_on_the_disk_before_it_is_handed_out(tmp_path:
         other.close()
         await store.commit(Cycle(readings(2)), "bus-1", recurring)
         assert store.spool.sent_up_to == store.spool.last_key()  # by the cycle's own transaction
-        store.go_offline()
+        await store.go_offline()
         await store.commit(Cycle(readings(3)), "bus-1", recurring)
+        assert store.spool.sent_up_to == store.spool.last_key() - 1
+        store.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_lost_connection_had_asked_a_slow_disk_for_does_not_pass_for_sent_afterwards(tmp_path: Path) -> None:
+    """It is given up while the disk is at it, and is done there all the same."""
+    begun = Event()
+
+    class Telling(ThreadPoolExecutor):
+        def submit(self, work, /, *arguments, **named):  # type: ignore[no-untyped-def]  # as the class above has it
+            def told():  # type: ignore[no-untyped-def]
+                if work.__name__ == "_messages":
+                    begun.set()
+                return work(*arguments, **named)
+
+            return super().submit(told)
+
+    async def run() -> None:
+        store = Store(begin(tmp_path / "spool.sqlite"), Telling(1))
+        recurring = Recurring(EventLog())
+        await store.commit(Cycle(readings(1)), "bus-1", recurring)
+        with store.spool._lock:  # as long as the disk takes
+            asking = asyncio.create_task(store.messages(store.spool, 0, store.spool.last_key(), 1 << 20))
+            await asyncio.sleep(0)
+            assert begun.wait(60)
+            asking.cancel()
+            going = asyncio.create_task(store.go_offline())
+            await asyncio.sleep(0)
+        await going
+        await store.commit(Cycle(readings(2)), "bus-1", recurring)
+        assert not store.spool.sending
         assert store.spool.sent_up_to == store.spool.last_key() - 1
         store.close()
 

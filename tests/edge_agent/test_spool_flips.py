@@ -330,6 +330,19 @@ def test_a_spool_that_is_gone_or_empty_begins_anew_and_says_so_once(tmp_path: Pa
     third.close()
 
 
+def test_a_spool_that_is_gone_is_told_though_the_next_was_cut_short_as_it_began(tmp_path: Path) -> None:
+    """By a full disk, or the power: SQLite writes the file's first page before it makes the tables."""
+    path = tmp_path / "spool.sqlite"
+    opened(path)[0].close()
+    path.unlink()
+    with closing(sqlite3.connect(path)) as begun:
+        begun.execute("pragma journal_mode=wal")
+    assert path.stat().st_size > 0
+    spool, aside = opened(path)
+    assert (spool.gone, aside, spool.damaged) == (True, False, 1)
+    spool.close()
+
+
 def test_a_spool_that_was_rescued_or_is_of_an_older_version_has_begun_too(path: Path) -> None:
     """A spool from before the mark gets it when it is opened."""
     mark = path.with_name(f"{path.name}{BEGUN}")
