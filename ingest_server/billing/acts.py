@@ -5,6 +5,7 @@ wrong with it is entered as a cancellation or a difference. Four eyes: who held 
 does not release it, and a release needs the role that control asked for, or a higher one.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,19 @@ class Actor:
     name: str
     role: Role
     note: str = ""
+
+    def is_named(self, name: str) -> bool:
+        """Say whether ``name`` is this person's, however it was typed: capitals and spaces make nobody another."""
+        return same_person(self.name, name)
+
+
+def same_person(name: str, other: str) -> bool:
+    """Say whether two names as typed are one person's: capitals, spaces and how accents are encoded don't count."""
+    return _plain_name(name) == _plain_name(other)
+
+
+def _plain_name(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 STATE = """
@@ -108,7 +122,7 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
                 "let that person release it"
             )
         others = {row[0] for row in connection.execute(LAST_ACTS, {"bill": bill_id})}
-        if actor.name in others:
+        if any(map(actor.is_named, others)):
             raise UsageError(
                 f"bill {bill_id}: {actor.name} held it or had it billed again, and can't release it: "
                 "another person must (four eyes)"

@@ -142,7 +142,7 @@ def decide_difference(connection: Connection[Any], difference_id: int, act: str,
         if actor.role.code < Role.CONTROLLER.code:
             raise UsageError(f"{where}{actor.name} is a {actor.role.value}; a controller or higher decides")
         if act == "approve":
-            if actor.name == proposed_by:
+            if actor.is_named(proposed_by):
                 raise UsageError(f"{where}{actor.name} proposed it: another person must approve it (four eyes)")
             if cancelled:
                 raise UsageError(f"{where}its bill {bill_id} was cancelled; reject it")

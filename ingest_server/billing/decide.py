@@ -15,6 +15,7 @@ from billing_core.codes import Solar, member_of
 from billing_core.consumption import Consumption, consume
 from billing_core.control.judge import Controlled, Judgement, judge
 from billing_core.control.thresholds import Thresholds
+from billing_core.registers import REGISTERS_HELD_TOGETHER
 from billing_core.rounding import DEMAND_W_MAX
 from billing_core.tariff import Tariffs
 from ingest_server.billing.charging import batch_of_points, charge_points
@@ -23,6 +24,7 @@ from ingest_server.billing.columns import (
     MISSING,
     NONE,
     PAST_PERIODS,
+    RATES,
     REGISTERS,
     TOTAL,
     BoolArray,
@@ -46,6 +48,7 @@ from ingest_server.billing.sentences import Sentence
 from ingest_server.billing.terms import BilledTerms, read_terms
 from protocols.telemetry.reading import Quality
 
+WH_SHOWN = 1_000  # the coarsest unit of a display; what it drops may make four registers differ
 ESTIMATED = int(Quality.ESTIMATED | Quality.SUBSTITUTED)
 
 
@@ -98,6 +101,7 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
     hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
     used_wh = use_of_parts(points, asked, holds)
+    hold_rates_against_total(points, asked, used_wh, holds)
     measured, generation_wh = generation_of_points(points, terms)
     rows = np.flatnonzero(holds.free())
     batch = batch_of_points(points, terms, used_wh, rows, generation_wh=generation_wh, tariffs=tariffs)
@@ -159,6 +163,24 @@ def use_of_parts(points: Points, asked: BoolArray, holds: Holds) -> Int64Array:
     demand = np.clip(parts.value[:, DEMAND, 1], 0, DEMAND_W_MAX + 1) * parts.multiplier
     energy[:, DEMAND] = np.where(wanted[:, DEMAND], np.minimum(demand, DEMAND_W_MAX + 1), 0)
     return energy
+
+
+def hold_rates_against_total(points: Points, asked: BoolArray, used_wh: Int64Array, holds: Holds) -> None:
+    """Hold points billed by three rates whose total register, where it was read too, counted another energy.
+
+    What displays drop is no difference: less than a kWh for each of the four registers, times the multiplier. A total
+    that is missing, doubted or has a hold of its own says nothing against the rates, which alone are billed.
+    """
+    parts = points.parts
+    rated = asked[:, RATES].all(axis=1) & ~asked[:, TOTAL] & holds.free()[parts.point]
+    quality = parts.quality[:, TOTAL]
+    doubted = (quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[:, TOTAL]
+    part = np.flatnonzero(rated & ~doubted.any(axis=1))
+    total = _consumed(parts, part, np.full_like(part, TOTAL))
+    difference = np.abs(total.energy_wh - used_wh[part, RATES].sum(axis=1))
+    apart = difference >= REGISTERS_HELD_TOGETHER * WH_SHOWN * parts.multiplier[part]
+    for row in np.unique(parts.point[part[apart & (total.hold == 0)]]).tolist():
+        _hold_by_engine(holds, row, EngineHold.RATES_AGAINST_TOTAL.code)
 
 
 def _consumed(parts: Parts, part: Int64Array, register: Int64Array) -> Consumption:

@@ -122,7 +122,7 @@ def decide_change(
         wh = max((abs(each.energy_wh) for each in effects), default=0)
         vnd = max((abs(each.vnd) for each in effects), default=0)
         if act == "approve":
-            if actor.name == change["made_by"]:
+            if actor.is_named(change["made_by"]):
                 raise UsageError(f"{where}{actor.name} made it: another person must approve it (four eyes)")
             overtaken = connection.execute(SELECT_OVERTAKEN, {"change": change_id}).fetchone()
             if overtaken is not None:

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from billing_core.validation.parameters import ParameterException
 from billing_core.validation.series import METER_CLASSES
+from ingest_server.billing.acts import same_person
 from ingest_server.billing.period import Period
 from ingest_server.vee.terms_by_day import FOREVER, Setting
 from protocols.errors import UsageError
@@ -116,7 +117,7 @@ def decide_setting(connection: Connection[Any], number: int, act: str, actor: st
         made_by, decided, by = row
         if decided is not None:
             raise UsageError(f"parameter {number}: {by} decided on it already ({decided}); propose another")
-        if made_by == actor:
+        if same_person(made_by, actor):
             raise UsageError(f"parameter {number}: {actor} proposed it; another person must decide (four eyes)")
         connection.execute(INSERT_ACT, [number, act, actor, note])
 

@@ -139,13 +139,19 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
 def _read(rng: Random, meter: Hung, instants: set[datetime], registers: set[str]) -> None:
     """Let a meter count, and be read at instants, when it was hung and when it was taken down."""
     when = sorted({at for at in instants if meter.start_at <= at <= meter.end_at} | {meter.start_at, meter.end_at})
-    for register in sorted(registers - {"Pmax"}):
+    gained = dict.fromkeys(when, 0)  # since the reading before, on the three rates together: their total says the same
+    for register in sorted(registers - {"Pmax"}, key=lambda name: (name == "SG", name)):
         limit = 10 ** (meter.digits + 3)
         index = limit - rng.randrange(10**6) if rng.random() < 0.2 else rng.randrange(limit)
         largest = rng.choice((10**5, 10**6, 5 * 10**6))
+        summed = register == "SG" and registers.issuperset(RATES)
+        step = 0
         for at in when:
+            index += gained[at] if summed else step
             meter.said[register, at] = index % limit
-            index += rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
+            if register in RATES:
+                gained[at] += step
+            step = rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
 
 
 def _draw(rng: Random, meter: Hung, resets: set[datetime]) -> None:

@@ -1,6 +1,7 @@
 """After a run: control, four eyes, issue, cancel, rebill, replay, and a ledger that can't be altered unseen."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,10 +84,20 @@ def test_who_held_a_bill_does_not_release_it(district: District) -> None:
     assert acts.issue(district.connection, OCTOBER, ALL, LAN) == 0
     with pytest.raises(UsageError, match="another person must"):
         acts.release(district.connection, bill_id, MINH)
+    for typed in ("minh", " MINH  "):  # Capitals and spaces make no other person.
+        with pytest.raises(UsageError, match="another person must"):
+            acts.release(district.connection, bill_id, Actor(typed, Role.HEAD, "checked"))
     with pytest.raises(UsageError, match="--note: missing"):
         acts.release(district.connection, bill_id, Actor("Hà", Role.HEAD))
     acts.release(district.connection, bill_id, HEAD)
     assert states(district) == {household(1).point: "ready"}
+
+
+def test_a_name_is_one_persons_however_it_was_typed() -> None:
+    composed, decomposed = "Nguyễn Hà", unicodedata.normalize("NFD", "nguyễn  hà")
+    assert composed != decomposed
+    assert acts.same_person(composed, decomposed)
+    assert not acts.same_person("Hà", "Ha")
 
 
 def test_issuing_twice_enters_each_bill_once(district: District) -> None:

@@ -147,6 +147,29 @@ def test_a_register_the_contract_needs_and_the_meter_never_sent_is_held(district
     assert "never sent" in export.detail
 
 
+@pytest.mark.parametrize(("total_wh", "held"), [(600_000, False), (603_999, False), (604_000, True), (596_000, True)])
+def test_three_rates_that_do_not_sum_to_the_total_are_held_and_what_displays_drop_is_not(
+    district: District, total_wh: int, held: bool
+) -> None:
+    rates = {obis: (1_000_000, 1_000_000 + used) for obis, used in zip(RATES, (300_000, 200_000, 100_000), strict=True)}
+    registers = {**rates, IMPORT: (3_000_000, 3_000_000 + total_wh)}
+    shop = Customer(number=1, registers=registers, category="business", voltage="lt6", three_rates=True)
+    district.add([shop, household(2)])
+    summary = run_billing(district.dsn, OCTOBER)
+    assert [(hold.metering_point_id, hold.reason) for hold in summary.holds] == (
+        [(shop.point, "rates_against_total")] if held else []
+    )
+    assert summary.billed == (1 if held else 2)
+
+
+def test_a_doubted_total_says_nothing_against_three_rates(district: District) -> None:
+    rates = {obis: (1_000_000, 1_000_000 + used) for obis, used in zip(RATES, (300_000, 200_000, 100_000), strict=True)}
+    shop = Customer(number=1, registers=rates, category="business", voltage="lt6", three_rates=True)
+    district.add([replace(shop, registers={**rates, IMPORT: (3_000_000, 9_000_000)})])
+    district.connection.execute("update reading set quality = %s where value = 9000000", [int(Quality.SUSPECT)])
+    assert run_billing(district.dsn, OCTOBER).billed == 1
+
+
 def exchange(district: District, customer: Customer, *, removed_at: datetime, installed_at: datetime) -> None:
     """Give the customer a second meter, with a register of its own, in the middle of the month."""
     district.connection.execute(
