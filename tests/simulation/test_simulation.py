@@ -21,6 +21,7 @@ SEED = 1
 LOST_IN_MEMORY = (1127726, 1147248)
 FOUND_BEFORE = (  # mended since
     *(1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738, 1140582),
+    *(2003474, 2010040, 2024735, 2057419),
     *LOST_IN_MEMORY,
 )
 PLANTED_BADLY = ("crash: AttributeError", "crash: TypeError", "crash: NameError")
