@@ -1,9 +1,10 @@
 """What the spool gives up, and in which order, when it may not grow; and how losses are kept until they are told.
 
 What was receipted goes first, the oldest receipt first: it is kept only in case the server's database is restored from
-a backup. Then instantaneous readings that wait, the oldest first; then billing registers, the oldest first: registers
-are cumulative, so those that are left still say what was consumed. A batch that waits leaves a row in ``lost`` behind,
-which is sent in its place; and if it was never sent, a hole for each meter that remembers its load profile.
+a backup. Batches go, and when that is not enough messages of events. Then instantaneous readings that wait, the oldest
+first; then billing registers, the oldest first: registers are cumulative, so those that are left still say what was
+consumed. A batch that waits leaves a row in ``lost`` behind, which is sent in its place; and if it was never sent, a
+hole for each meter that remembers its load profile.
 
 Used by :class:`edge_agent.spool.Spool`, which holds the lock and the transaction.
 """
@@ -40,6 +41,7 @@ ORDER = (
     where settled_ms < 0 order by key limit ?
     """,
 )
+RECEIPTED_EVENTS = "select key, length(payload) from event where settled_ms >= 0 order by key limit ?"
 LENGTHEN_HOLE = "update hole set to_ms = ? where meter = ? and to_ms = ?"
 ADD_HOLE = """
     insert into hole values (?, ?, ?) on conflict (meter, from_ms) do update set to_ms = max(to_ms, excluded.to_ms)
@@ -102,6 +104,8 @@ def make_room(db: sqlite3.Connection, octets: int, *, spare_billing: bool, heali
     """
     freed = settled = batches = holes = 0
     for query in ORDER[:-1] if spare_billing else ORDER:
+        if query is not ORDER[0] and freed < octets:
+            freed += _forget_events(db, octets - freed)
         while freed < octets and (rows := db.execute(query, (AT_ONCE,)).fetchall()):
             for key, count, from_ms, to_ms, settled_ms, size in rows:
                 if freed >= octets:
@@ -116,6 +120,18 @@ def make_room(db: sqlite3.Connection, octets: int, *, spare_billing: bool, heali
                 else:
                     settled += 1
     return Given(freed, settled, batches, holes)
+
+
+def _forget_events(db: sqlite3.Connection, octets: int) -> int:
+    """Forget receipted messages of events, the oldest first, until ``octets`` are free; return how many are."""
+    freed = 0
+    while freed < octets and (rows := db.execute(RECEIPTED_EVENTS, (AT_ONCE,)).fetchall()):
+        for key, size in rows:
+            if freed >= octets:
+                break
+            db.execute("delete from event where key = ?", (key,))
+            freed += size + ROW_OCTETS
+    return freed
 
 
 def _note_holes(db: sqlite3.Connection, key: int, every_ms: Mapping[str, int]) -> int:

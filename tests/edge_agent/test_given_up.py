@@ -13,8 +13,10 @@ from edge_agent.log import EventLog, Recurring
 from edge_agent.meter import ProfileValue
 from edge_agent.rescue import open_spool
 from edge_agent.spool_file import SUSPECT
+from edge_agent.spool_seals import SEQUENCE_MASK
 from edge_agent.spooling import Spool
 from edge_agent.store import Store
+from protocols.telemetry.event import EventKind, MeterEvent
 from protocols.telemetry.reading import Quality, Reading
 from protocols.telemetry.readings import decode_readings
 from tests.edge_agent.test_spool_damage import NOON, readings
@@ -213,3 +215,22 @@ def test_a_bus_that_runs_hears_of_them_and_fills_them_each_once(tmp_path: Path) 
         store.close()
 
     asyncio.run(run())
+
+
+def test_events_that_were_receipted_go_before_a_reading_that_waits_and_never_fill_the_spool(tmp_path: Path) -> None:
+    """Ten thousand messages are kept for a server that is restored: more than a small spool has room for."""
+    spool = begin(tmp_path / "spool.sqlite")
+    while spool.octets < OCTETS_MAX:
+        # Each value another one, or a hundred of them are packed into a few octets.
+        seen = [
+            MeterEvent(EventKind.CLOCK, f"M-{key:04}", NOON, value=7919 * spool.octets % (key + 89))
+            for key in range(800)
+        ]
+        spool.commit(Cycle(events=seen))
+    before = len(spool.events(0, 10_000))
+    spool.settle(spool.generation, (), ((1, before - 1),), NOON)
+    taken = spool.commit(Cycle(readings(0, MANY)))
+    assert (taken, spool.batches, spool.given_up) == (1, 1, 0)
+    assert spool.octets < OCTETS_MAX
+    assert [key & SEQUENCE_MASK for key, _ in spool.events(0, 10_000)] == [before]  # one that waits is kept
+    spool.close()

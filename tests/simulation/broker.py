@@ -72,6 +72,12 @@ class Broker:
             self.server.ask_again(self._loop.time())  # else it would be in vain, and it asks a few times only
         self._loop.call_later(ASK_EVERY_S, self.look_for_gaps, context=self._context)
 
+    @property
+    def stands(self) -> bool:
+        """Whether the agent is connected and has subscribed, and no end of the connection is waited for."""
+        connection = self.connection
+        return connection is not None and connection.subscribed != "" and not connection.doomed
+
     def restart(self, *, empty: bool) -> None:
         """Stop and start: connections are lost, and with ``empty`` the queues."""
         self.lose_connection()
@@ -90,6 +96,7 @@ class Broker:
         self.cut_to_broker, self.cut_to_agent = to_broker, to_agent
         connection = self.connection
         if connection is not None and (to_broker or to_agent):
+            connection.doomed = True
             self._loop.call_later(NOTICED_S, self._notice, connection, context=self._context)
 
     def _notice(self, connection: "StubConnection") -> None:
@@ -185,6 +192,7 @@ class StubConnection:
         self.broker, self._loop = broker, loop
         self.lost: BrokerLostError | None = None
         self.subscribed = ""
+        self.doomed = False  # something was lost on the way, and that will be noticed
         self.letters: deque[Letter] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
         self._reader: asyncio.Future[None] | None = None

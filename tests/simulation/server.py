@@ -6,7 +6,8 @@ that it watches the agent: one sequence of a generation never means two batches,
 After a restore, and whenever numbers are missing below the highest it has seen, it asks for them again, and again,
 until they have come or are declared lost: fifteen times and with waits that double up to two minutes, as the real one
 does with waits up to a day (``ingest_server/pipeline/asking.py``). After a restore all above what the backup has is
-asked for, until something above it has come.
+asked for, until something above it has come: then only the gaps that this leaves are. A server that asks for no gaps
+does so for those that a restore has made, and for no others: what an agent has never sent it must send by itself.
 """
 
 from collections.abc import Callable, Iterable
@@ -69,6 +70,7 @@ class Server:
         self.refused: list[str] = []
         self._contents: dict[tuple[str, Ranges], tuple[Reading, ...]] = {}
         self._generations: dict[str, None] = {}  # those known, in the order of their coming
+        self._had: dict[str, set[int]] = {}  # what was there before a restore, by generation
         self.requests: dict[str, Request] = {}
 
     def take(self, payloads: Iterable[bytes]) -> None:
@@ -115,6 +117,8 @@ class Server:
 
     def restore(self) -> None:
         """Go back to the backup."""
+        for generation, numbers in self.database.settled.items():
+            self._had.setdefault(generation, set()).update(numbers)
         self.database = self.backup.copy()
         self.requests = {generation: Request(self._highest(generation)) for generation in self._generations}
 
@@ -125,8 +129,24 @@ class Server:
 
     def lacks(self) -> set[str]:
         """Return the generations that have gaps for which it asks, or will."""
-        asked = self._generations if self.asks_for_gaps else self.requests
+        asked = [each for each in self._generations if each in self.requests or self._notes_gaps(each)]
         return {each for each in asked if self.requests.get(each, Request()).times < ASKS_MAX and self.gaps(each)}
+
+    def lacks_end(self, generation: str) -> bool:
+        """Say whether it had more than the highest number that it has, and asks for none of that: only what comes next
+        shows it that there is a gap.
+        """
+        request = self.requests.get(generation)
+        had = max(self._had.get(generation, set()), default=0)
+        return (request is None or request.watermark is None) and had > self._highest(generation)
+
+    def _notes_gaps(self, generation: str) -> bool:
+        """Say whether there are gaps for which it asks unbidden."""
+        had = self._had.get(generation, set())
+        gaps = self.gaps(generation)
+        return bool(gaps) and (
+            self.asks_for_gaps or any(first <= number <= last for first, last in gaps for number in had)
+        )
 
     def ask_again(self, now_s: float) -> None:
         """Ask for what is missing and due."""
@@ -134,7 +154,7 @@ class Server:
             request, gaps = self.requests.get(generation), self.gaps(generation)
             if request is not None and request.watermark is not None and request.watermark < self._highest(generation):
                 request.watermark = None
-            if request is None and gaps and self.asks_for_gaps:
+            if request is None and self._notes_gaps(generation):
                 request = self.requests[generation] = Request()
             if request is None:
                 continue

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from edge_agent import giving_up
 from edge_agent.owed import Owed
 from tests.simulation.campaign import judged
 from tests.simulation.disk import Disk, File, Loss
@@ -19,8 +20,10 @@ SCHEDULES = 20_000
 FEW = 100
 SEED = 1
 LOST_IN_MEMORY = (1127726, 1147248)
+FULL_OF_EVENTS = 2057419
 FOUND_BEFORE = (  # mended since
     *(1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738, 1140582),
+    *(2003474, 2010040, 2024735, FULL_OF_EVENTS),
     *LOST_IN_MEMORY,
 )
 PLANTED_BADLY = ("crash: AttributeError", "crash: TypeError", "crash: NameError")
@@ -42,6 +45,12 @@ def test_what_only_memory_held_is_missed_when_it_is_not_noted_as_a_hole(seed: in
     """The disk was full, the network away, and a restart came before memory was sent: too rare to be hunted for."""
     with replaced(Owed, "hold", lambda *_: None):
         assert any(each.startswith("I5: C lacks") for each in judged(seed)[1])
+
+
+def test_events_that_a_full_spool_keeps_although_they_were_receipted_are_found() -> None:
+    """They fill a small one for good; it takes five messages of events in one schedule."""
+    with replaced(giving_up, "_forget_events", lambda *_: 0):
+        assert any("was not read again" in each for each in judged(FULL_OF_EVENTS)[1])
 
 
 def test_an_answer_that_stands_at_two_times_is_found() -> None:

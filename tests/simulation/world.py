@@ -271,7 +271,7 @@ class World:
             if self.record.drained_after_s is None and self._is_drained():
                 self.record.drained_after_s = self.loop.now_s - healed_s
             late = self.loop.now_s > healed_s + DRAIN_S_MAX
-            if self._is_drained() and (late or not (self.unread() or self.unhealed())):
+            if self._is_drained() and (late or not (self.unread() or self.unhealed() or self._lacks_end())):
                 break
             self._run_until(self.loop.now_s + STEP_S)
         self._note_days()
@@ -297,8 +297,8 @@ class World:
 
     def _is_drained(self) -> bool:
         store = self.process.store
-        if store is None or store.spool.batches:
-            return False
+        if store is None or store.spool.batches or not self.broker.stands:
+            return False  # what is read next, or in the last moment, must find its way too
         generations = set(store.spool.generations.values())
         return self.broker.server.lacks().isdisjoint(generations) and not any(map(self._is_owed, generations))
 
@@ -310,6 +310,15 @@ class World:
         taken = max((each.last for each in self.record.claims if each.generation == generation), default=0)
         well_s = self.healed_s + SETTLE_S
         return taken > request.watermark and not well_s < request.asked_s < self.loop.now_s - ANSWERED_S
+
+    def _lacks_end(self) -> bool:
+        """Say whether a restored server lacks the end of the generation that is being filled, and does not know it.
+
+        Something above its watermark has come before it asked, and it asks for the gaps that this shows, as the real
+        one does: what came last it misses when the next cycle is there. Of a generation that has ended none will be.
+        """
+        store = self.process.store
+        return store is not None and self.broker.server.lacks_end(store.spool.generation)
 
     def unhealed(self) -> list[int]:
         """Return the slots between its first and its last that the server lacks of the meter with a load profile.
