@@ -197,16 +197,21 @@ class Injector:
         loss = rng.choice(list(Loss))
         world.note(f"power cut, loses {loss.value}")
         world.record.damages += loss is Loss.SOME
-        world.power_off = True
+        world.power_cut()
+        cut = world.cuts
         world.process.kill(notice=False)
         world.disk.lose_power(loss, rng)
         if unset:
             world.set_clock(UNSET_CLOCK_MS - self._epoch_ms - round(self._loop.now_s * 1000))
         reboot_s = REBOOTS_S[world.boots % 2 - 1]
-        self._at(self._loop.now_s + reboot_s, lambda: self._power_on(UP_PART * reboot_s))
+
+        def power_on() -> None:
+            if cut == world.cuts:  # or else it was cut again meanwhile, and comes up after that
+                self._power_on(UP_PART * reboot_s)
+
+        self._at(self._loop.now_s + reboot_s, power_on)
 
     def _power_on(self, up_s: float) -> None:
-        self._world.power_off = False
         self._world.boots_anew(up_s)
         self._world.process.start_if_dead()
 

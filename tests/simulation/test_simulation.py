@@ -13,8 +13,10 @@ from tests.simulation.campaign import judged
 from tests.simulation.disk import Disk, File, Loss
 from tests.simulation.faults import WEIGHTS, Kind, draw_faults
 from tests.simulation.hunting import BUGS
+from tests.simulation.injection import REBOOTS_S
 from tests.simulation.judge import judge
 from tests.simulation.planted import PlantedBug, hunt, replaced
+from tests.simulation.world import Only, run_schedule
 
 SCHEDULES = 20_000
 FEW = 100
@@ -23,7 +25,7 @@ LOST_IN_MEMORY = (1127726, 1147248)
 FULL_OF_EVENTS = 2057419
 FOUND_BEFORE = (  # mended since
     *(1102407, 1161590, 1142522, 1132507, 1115325, 1188905, 1194737, 3006738, 1140582),
-    *(2003474, 2010040, 2024735, FULL_OF_EVENTS),
+    *(2003474, 2010040, 2024735, FULL_OF_EVENTS, 2042458),
     *LOST_IN_MEMORY,
 )
 PLANTED_BADLY = ("crash: AttributeError", "crash: TypeError", "crash: NameError")
@@ -121,6 +123,24 @@ def test_a_power_cut_takes_what_was_not_synced() -> None:
     file.write(0, b"d" * 1024)
     file.lose_power(Loss.SOME, Random(3))
     assert {bytes(file.data[at : at + 512]) for at in (0, 512)} == {b"c" * 512, b"d" * 512}
+
+
+def test_a_computer_whose_power_is_cut_again_while_it_comes_up_begins_anew() -> None:
+    """Whatever ran before its power was cut cannot run on, nor can a computer that is on come up a second time."""
+    pauses_s: list[float] = []
+    for seed in range(SEED, SEED + 20):
+        cut_s: float | None = None
+        for line in run_schedule(seed, only=Only((Kind.POWER,)), trace=True).trace or ():
+            at_s, what = line.split(" ", 1)
+            if what == "healed":
+                break  # that gives it its power back at once
+            if what.startswith("power cut"):
+                cut_s = float(at_s)
+            elif what.startswith("spool ") and cut_s is not None:
+                pauses_s.append(float(at_s) - cut_s)
+                cut_s = None
+    assert len(pauses_s) > 20
+    assert min(pauses_s) > min(REBOOTS_S) - 0.001
 
 
 def test_a_flipped_bit_is_one_bit() -> None:

@@ -128,6 +128,7 @@ class World:
         self.record = Record()
         self.power_off = self.over = False
         self.boots, self.booted_s = 1, -UP_BEFORE_S
+        self.cuts, self.cut_s = 0, -UP_BEFORE_S
         self.healed_s = 0.0
         self.trace: list[str] | None = [] if trace else None
         self._hash = hashlib.blake2b(digest_size=8)
@@ -184,10 +185,17 @@ class World:
         booted_s = self.booted_s
         return Boot(f"boot {self.boots}", lambda: self.loop.now_s - booted_s)
 
+    def power_cut(self) -> None:
+        """Switch the computer off; one that is off, or has not come up yet, begins to come up anew after this."""
+        self.power_off = True
+        self.cuts, self.cut_s = self.cuts + 1, self.loop.now_s
+
     def boots_anew(self, age_s: float) -> None:
-        """Note that the computer was switched on ``age_s`` ago."""
+        """Note that the computer was switched on ``age_s`` ago; never before its power was cut."""
+        assert self.power_off, "a computer that is on came up again"
+        self.power_off = False
         self.boots += 1
-        self.booted_s = self.loop.now_s - age_s
+        self.booted_s = max(self.loop.now_s - age_s, self.cut_s)
 
     def time_ns(self) -> int:
         """Return what the computer's clock says."""
