@@ -15,17 +15,20 @@ Among many meters some figure is always a guess: a day failed, and the usual one
 days, what was read is a further term of the line, for the truth is often some combination of both.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.balance_steps import SIDE_LEAST, WEEK, Step, find_steps, fit_lines, guesses
+from billing_core.validation.balance_steps import GUESSED_LEAST, LOSS_TERMS, Question, Step, find_steps, guesses
 from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.line_fits import Lines, fit_lines, stack_columns
+from billing_core.validation.own_level import SIDE_LEAST, WEEK, median_of_first
 from billing_core.validation.screening import MAD_TO_SIGMA, FloatArray
 
 DAYS_LEAST = 14
-LOSS_TERMS = 3  # of the line: constant, linear, square
 STILL_SIGMAS_LEAST = 4.5  # a standstill is rare by itself
 STILL_LOW, STILL_HIGH = 0.6, 1.6  # of what the meter usually takes
 STILL_DAY = 0.4  # … that each day inside must show at least and each outside at most
@@ -69,76 +72,162 @@ def v15_balance(
     factor, sigmas = np.zeros(taken_wh.shape), np.zeros(taken_wh.shape)
     unaccounted = np.zeros(taken_wh.shape, dtype=np.int64)
     order = np.argsort(transformer, kind="stable")
-    edges = np.searchsorted(transformer[order], np.arange(supplied_wh.shape[0] + 1))
-    for group, (begin, end) in enumerate(pairwise(edges.tolist())):
-        members = order[begin:end]
-        days = supplied[group] & known[members].all(axis=0)
-        if not members.size or days.sum() < DAYS_LEAST:
-            continue
-        load = supplied_wh[group].astype(np.float64)
-        loss = load - (taken_wh[members] - given_wh[members]).sum(axis=0)
-        read = np.zeros((0, load.size)) if read_wh is None else _read_otherwise(taken_wh, given_wh, read_wh, members)
-        for step in _explained(taken_wh[members].astype(np.float64), loss, load, days, read):
+    edges = np.searchsorted(transformer[order], np.arange(supplied_wh.shape[0] + 1)).tolist()
+    read = (taken_wh, given_wh) if read_wh is None else read_wh
+    otherwise = _Otherwise(*(each[order] for each in (taken_wh, given_wh, *read)))
+    behind, questions = [], []
+    for group, question in _questions(otherwise, known[order], edges, supplied_wh, supplied):
+        behind.append(order[edges[group] : edges[group + 1]])
+        questions.append(question)
+    for members, question, steps in zip(behind, questions, _explained(questions), strict=True):
+        for step in steps:
             meter = members[step.place]
             mask[meter, step.days] = True
             factor[meter, step.days], sigmas[meter, step.days] = step.times, step.sigmas
-            missed = (1 / step.times - 1) * taken_wh[meter, step.days] if step.times > 0 else loss[step.days]
+            loss = question.loss[step.days]
+            missed = (1 / step.times - 1) * taken_wh[meter, step.days] if step.times > 0 else loss
             unaccounted[meter, step.days] = np.rint(missed).astype(np.int64)
     return found("V15", mask, factor=factor, unaccounted_wh=unaccounted, sigmas=sigmas)
 
 
-def _read_otherwise(
-    taken_wh: Int64Array, given_wh: Int64Array, read_wh: tuple[Int64Array, Int64Array], members: Int64Array
-) -> FloatArray:
-    """Return what was read less what is believed, and what was taken where something else was read as given.
+class _Otherwise(NamedTuple):
+    """What is believed and what was read. [Wh; meters × days]"""
 
-    The truth behind a lost sign or channels in each other's place is a sum of these. [Wh; 3 · members × days]
+    taken: Int64Array
+    given: Int64Array
+    taken_read: Int64Array
+    given_read: Int64Array
+
+    def often(self) -> tuple[BoolArray, BoolArray]:
+        """Tell whose taken, and whose given energy was not believed on many days. [meters], [meters]"""
+        of_taken = (self.taken_read != self.taken).sum(axis=1) >= GUESSED_LEAST
+        return of_taken, (self.given_read != self.given).sum(axis=1) >= GUESSED_LEAST
+
+    def rows(self, of_taken: Int64Array, of_given: Int64Array) -> Int64Array:
+        """Return what was read less what is believed, and what was taken where something else was read as given.
+
+        The truth behind a lost sign or channels in each other's place is a sum of these. [Wh; rows × days]
+        """
+        given = self.given_read[of_given] - self.given[of_given]
+        taken = self.taken_read[of_taken] - self.taken[of_taken]
+        return np.concatenate([taken, given, np.where(given != 0, self.taken[of_given], 0)])
+
+
+def _questions(
+    figures: _Otherwise, known: BoolArray, edges: list[int], supplied_wh: Int64Array, supplied: BoolArray
+) -> Iterator[tuple[int, Question]]:
+    """Yield each transformer of which enough days are known; its meters' rows lie between its edge and the next."""
+    net, own = figures.taken - figures.given, figures.taken.astype(np.float64)
+    often = figures.often()
+    for group, (begin, end) in enumerate(pairwise(edges)):
+        days = supplied[group] & known[begin:end].all(axis=0)
+        if begin == end or days.sum() < DAYS_LEAST:
+            continue
+        load = supplied_wh[group].astype(np.float64)
+        guessed = np.zeros((0, load.size))
+        if often[0][begin:end].any() or often[1][begin:end].any():
+            guessed = guesses(figures.rows(*(begin + np.flatnonzero(each[begin:end]) for each in often)), days)
+        yield group, Question(own[begin:end], load - net[begin:end].sum(axis=0), load, days, guessed)
+
+
+def _explained(questions: list[Question]) -> list[list[Step]]:
+    """Return what single meters explain of u behind each transformer: steps, then standstills.
+
+    A standstill that is found changes what is left of u for the transformer's later meters, which are then asked again.
     """
-    taken, given = taken_wh[members], given_wh[members]
-    of_taken, of_given = read_wh[0][members] - taken, read_wh[1][members] - given
-    return np.concatenate([of_taken, of_given, np.where(of_given != 0, taken, 0)]).astype(np.float64)
+    explained = find_steps(questions)
+    left = []
+    asked: list[tuple[int, _Still]] = []
+    for place, (question, steps) in enumerate(zip(questions, explained, strict=True)):
+        rest = question.loss.copy()
+        for step in steps:
+            rest[step.days] -= (1 / step.times - 1) * question.own[step.place, step.days]
+        left.append(rest)
+        asked += [(place, still) for still in _stood_still(question)]
+    while asked:
+        again: list[tuple[int, _Still]] = []
+        changed = set()
+        beyond = _beyond_losses([(questions[place], left[place], still.lively) for place, still in asked])
+        for (place, still), (rest, unrest) in zip(asked, beyond, strict=True):
+            if place in changed:
+                again.append((place, still))
+                continue
+            for step in _standstills(still, rest, unrest):
+                left[place][step.days] -= np.median(rest[step.days])
+                explained[place].append(step)
+                changed.add(place)
+        asked = again
+    return explained
 
 
-def _explained(own: FloatArray, loss: FloatArray, load: FloatArray, days: BoolArray, read: FloatArray) -> list[Step]:
-    """Return what single meters explain of u: steps, then standstills. ``read``: see :func:`guesses`."""
-    x = load / max(float(np.abs(load[days]).mean()), _TINY_WH)
-    line = np.stack([np.ones(x.shape), x, x * x, *guesses(read, days)], axis=1)
-    left = loss.copy()
-    guessed = np.abs(line[:, LOSS_TERMS:]).sum(axis=1)
-    steps = find_steps(own, loss, load, days, read)
-    for step in steps:
-        left[step.days] -= (1 / step.times - 1) * own[step.place, step.days]
-    for place in np.flatnonzero(((own == 0) & days).any(axis=1)).tolist():
-        rest, unrest = _beyond_losses(left, line, days & (own[place] > 0))
-        for step in _standstills(place, own[place], rest, days, (unrest, guessed)):
-            left[step.days] -= np.median(rest[step.days])
-            steps.append(step)
-    return steps
+def _beyond_losses(asked: list[tuple[Question, FloatArray, BoolArray]]) -> list[tuple[FloatArray, float]]:
+    """Return u less its line through some days, days that are far off weighing little, and σ about it. [Wh]"""
+    columns = []
+    for question, _, _ in asked:
+        x = question.load / max(float(np.abs(question.load[question.days]).mean()), _TINY_WH)
+        columns.append(np.concatenate([np.stack([np.ones(x.shape), x, x * x]), question.guessed]))
+    whole, days = stack_columns(columns), np.stack([each[2] for each in asked])
+    loss = np.stack([each[1] for each in asked])
+    pull = np.zeros(whole.shape[:2])
+    for row, each in enumerate(columns):
+        pull[row, LOSS_TERMS : each.shape[0]] = 1
+    lines = Lines(
+        np.where(days[:, None, :], whole, 0.0),
+        np.where(days, loss, 0.0),
+        days.sum(axis=1),
+        pull,
+        np.full(len(asked), _TINY_WH),
+    )
+    gains = fit_lines(lines).gains[:, :, :-1]
+    rest = loss - np.matmul(gains, whole)[:, 0]
+    off = median_of_first(np.where(days, np.abs(rest), np.inf), days.sum(axis=1))
+    return list(zip(rest, np.maximum(MAD_TO_SIGMA * off, _TINY_WH).tolist(), strict=True))
 
 
-def _beyond_losses(loss: FloatArray, line: FloatArray, days: BoolArray) -> tuple[FloatArray, float]:
-    """Return u less its line through ``days``, days that are far off weighing little, and σ about it. [Wh]"""
-    if days.sum() < SIDE_LEAST:
-        return loss, _TINY_WH
-    pull = (np.arange(line.shape[1]) >= LOSS_TERMS).astype(np.float64)
-    rest = loss - line @ fit_lines(line[None, days], loss[days], pull, _TINY_WH).gains[0]
-    return rest, max(MAD_TO_SIGMA * float(np.median(np.abs(rest[days]))), _TINY_WH)
+class _Run(NamedTuple):
+    """Days at zero, and those around them on which the meter took something; what it usually takes. [Wh, days]"""
+
+    days: slice
+    inside: BoolArray
+    near: BoolArray
 
 
-def _standstills(
-    place: int, own: FloatArray, rest: FloatArray, days: BoolArray, unsure: tuple[float, FloatArray]
-) -> list[Step]:
-    """Return runs of whole days at zero while u shows what the meter usually takes.
+class _Still(NamedTuple):
+    """A meter that was at zero for days, which its transformer may contradict."""
 
-    ``unsure`` are σ of u and how much of it is a guess about other meters: what is hidden behind that proves nothing.
+    place: int
+    lively: BoolArray  # days on which it took something
+    usual: FloatArray  # [Wh, days]
+    runs: list[_Run]
+
+
+def _stood_still(question: Question) -> list[_Still]:
+    """Return the meters with runs of whole days at zero of which u can say anything.
+
+    What is hidden behind a guess about other meters proves nothing.
     """
-    unrest, guessed = unsure
-    lively = (own > 0) & days
-    if lively.sum() < WEEK:
-        return []
-    usual = _usual(own, lively)
+    days = question.days
+    zero = question.own == 0
+    some = (zero & days).any(axis=1) & (((question.own > 0) & days).sum(axis=1) >= WEEK)
+    guessed = np.abs(question.guessed).sum(axis=0)
+    still = []
+    for place in np.flatnonzero(some).tolist():
+        own = question.own[place]
+        lively = (own > 0) & days
+        runs = _runs(own == 0, lively, days)
+        if not runs:
+            continue
+        usual = _usual(own, lively)
+        sure = [run for run in runs if not (guessed[run.inside] > STILL_DAY * usual[run.inside]).any()]
+        if sure:
+            still.append(_Still(place, lively, usual, sure))
+    return still
+
+
+def _runs(zero: BoolArray, lively: BoolArray, days: BoolArray) -> list[_Run]:
+    """Return the runs of days at zero around which the meter took something. [days]"""
     runs = []
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], (own == 0).astype(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], zero.astype(np.int8), [0]])))
     for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         inside = np.zeros(days.shape, dtype=np.bool_)
         inside[begin:end] = days[begin:end]
@@ -146,29 +235,39 @@ def _standstills(
         near[max(0, begin - WEEK) : end + WEEK] = True
         near[max(0, begin - 1) : end + 1] = False  # the days on which it stopped and went on
         near &= lively
-        if not inside.any() or near.sum() < SIDE_LEAST:
-            continue
-        level, expected = float(np.median(rest[near])), usual[inside]
-        if (guessed[inside] > STILL_DAY * expected).any():
-            continue
+        if inside.any() and near.sum() >= SIDE_LEAST:
+            runs.append(_Run(slice(begin, end), inside, near))
+    return runs
+
+
+def _standstills(still: _Still, rest: FloatArray, unrest: float) -> list[Step]:
+    """Return the runs in which u shows what the meter usually takes. ``unrest``: σ of u. [Wh]"""
+    found_runs = []
+    for days, inside, near in still.runs:
+        expected = still.usual[inside]
+        level = float(np.median(rest[near]))
         missed = rest[inside] - level
         share = float(missed @ expected) / max(float(expected @ expected), _TINY_WH)
         noise = unrest * np.sqrt(1 / float(expected @ expected) + 1.5 / near.sum() / float(expected.mean()) ** 2)
+        if not (share >= STILL_SIGMAS_LEAST * noise and STILL_LOW <= share <= STILL_HIGH):
+            continue
         agree = min(
             float((missed >= STILL_DAY * expected).mean()),
-            float((rest[near] - level <= STILL_DAY * usual[near]).mean()),
+            float((rest[near] - level <= STILL_DAY * still.usual[near]).mean()),
         )
-        if share >= STILL_SIGMAS_LEAST * noise and STILL_LOW <= share <= STILL_HIGH and agree >= STILL_AGREE:
-            sigma = share / noise
-            runs.append(Step(place, slice(begin, end), 0.0, sigma))
-    return runs
+        if agree >= STILL_AGREE:
+            found_runs.append(Step(still.place, days, 0.0, share / noise))
+    return found_runs
 
 
 def _usual(own: FloatArray, lively: BoolArray) -> FloatArray:
     """Return what the meter takes on each day of the week when it takes something. [Wh, days]"""
-    usual = np.full(own.shape, float(np.median(own[lively])))
-    for weekday in range(WEEK):
-        some = lively[weekday::WEEK]
-        if some.any():
-            usual[weekday::WEEK] = np.median(own[weekday::WEEK][some])
-    return usual
+    weeks = -(-own.size // WEEK)
+    known = np.full((weeks + 1) * WEEK, np.inf)
+    known[: own.size][lively] = own[lively]
+    by_weekday = known.reshape(weeks + 1, WEEK).T
+    count = np.isfinite(by_weekday).sum(axis=1)
+    usual = median_of_first(by_weekday, count)
+    if not count.all():
+        usual[count == 0] = np.median(own[lively])
+    return np.tile(usual, weeks)[: own.size]

@@ -15,38 +15,33 @@ than the best hypothesis that is not this meter's. Several steps behind one tran
 asked again when all are known.
 """
 
+from collections.abc import Generator, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
+from billing_core.validation.balance_windows import explained_squares, is_step, windows
 from billing_core.validation.finding import BoolArray
+from billing_core.validation.line_fits import Lines, fit_lines, stack_columns
+from billing_core.validation.own_level import OWN_MOST, median_of_first, own_evidence
 from billing_core.validation.screening import MAD_TO_SIGMA, FloatArray
 
-WEEK = 7
-SIDE_LEAST = 5  # days that must be there before a step, and inside its window
-STEP_LEAST = 0.11  # logarithm of a factor; a smaller one is weather
-FACTOR_MOST = 20.0
+LOSS_TERMS = 3  # of the line: constant, linear, square
 GUESSED_LEAST = 4  # days on which a meter's figure was replaced, for it to be a question of its own
 GUESSED_MOST = 8  # such columns behind one transformer
 STEPS_MOST = 5  # behind one transformer
 PLACES_MOST, WINDOWS_EACH = 12, 3  # meters, and windows of each, that are weighed closely
+PLACES_AT_ONCE = 32  # whose windows are summed up together: what stays near the processor
 EVIDENCE_LEAST = 16.0  # natural logarithm: of some 10⁴ hypotheses, none of which is likely before
 BALANCE_LEAST = 9.0  # … that the balance alone must give
 MARGIN_LEAST = 4.0  # … against the best that blames somebody else
-FREEDOM = 4.0  # of the t distribution
-ROUNDS = 12  # of its fit
 SIGMA_LEAST = 2e-4  # of the mean load: meters count in steps
 UNSTEADY = 2.0  # σ of a window's mean residual, from which on a search is worth its time
-OWNER_CHANGES = 0.1  # how often an owner's own level changes in that week
-OWNER_DENSITY = 0.3  # per unit of its logarithm, by how much then
 MENDED_COST = 6.0  # of a step that goes back: most stay until somebody comes
-OWN_MOST = 7.0  # that the own level can say: owners change their lives as well
-LIFE_MOST, LIFE_COST = 0.35, 30.0  # by how much owners make up for a step by chance, logarithmic; what more of it costs
 OWN_LEAST = 2.0  # … and must say for a meter to be blamed
 SURELY = 20.0  # a margin from which on the own level need not say so
-LEVEL_NOISE_LEAST = 0.02
 _TINY_WH = 1.0
 
 
@@ -60,48 +55,102 @@ class Step(NamedTuple):
     own: float = 0.0  # what its own level says for it, as a logarithm of likelihoods
 
 
-class _Problem(NamedTuple):
-    """u on the days that are known, its line, and what could explain it besides: the meters, the load, an even load."""
+class Question(NamedTuple):
+    """What is known behind one transformer. [Wh]"""
 
-    loss: FloatArray  # [days kept]
-    line: FloatArray  # [days kept × columns]
+    own: FloatArray  # what each meter took a day. [meters × days]
+    loss: FloatArray  # u [days]
+    load: FloatArray  # what the transformer's meter counted. [days]
+    days: BoolArray  # on which days all of that is known
+    guessed: FloatArray  # rows of :func:`guesses` [rows × days]
+
+
+class _Problem(NamedTuple):
+    """u, its line, and what could explain it besides: the meters, the load, an even load. [Wh]"""
+
+    loss: FloatArray  # 0 on days not known. [days]
+    line: FloatArray  # 0 on days not known. [columns × days]
     own: FloatArray  # [meters + 2 × days]
     kept: BoolArray  # [days]
-    pull: FloatArray  # of each column: 1 if its factor is expected to be within ±1, 0 if nothing is expected. [columns]
+    calm: BoolArray  # the days kept but those far off both neighbours. [days]
     least: float  # the smallest σ that is believed. [Wh]
 
 
-def find_steps(
-    own: FloatArray, loss: FloatArray, load: FloatArray, days: BoolArray, unbelieved: FloatArray
-) -> list[Step]:
-    """Return the meters whose steps explain u, and which nothing else does.
+_Search = Generator[list[Step], tuple[Step | None, float], list[Step]]
 
-    Parameters
-    ----------
-    own
-        What each meter took a day. [Wh; meters × days]
-    loss, load
-        u and what the transformer's meter counted. [Wh, days]
-    days
-        On which days all of that is known.
-    unbelieved
-        What was read less what is believed, where that differs; rows are figures of some meters. [Wh; rows × days]
+
+def find_steps(questions: Sequence[Question]) -> list[list[Step]]:
+    """Return, for each transformer, the meters whose steps explain u, and which nothing else does.
+
+    All of the same days. The searches go on in step, so that what each asks next is weighed for all at once.
     """
-    own = np.where(days, own, 0.0)  # nobody's level
-    mean = max(float(np.abs(load[days]).mean()), _TINY_WH)
-    x = load / mean
-    line = np.stack([np.ones(x.shape), x, x * x], axis=1)[days] * mean
-    extra = guesses(unbelieved, days).T[days]
-    line = np.concatenate([line, extra], axis=1)
-    pull = np.concatenate([np.zeros(3), np.ones(extra.shape[1])])
-    hypotheses = np.concatenate([own, load[None, :], np.full((1, load.size), mean)])
-    problem = _Problem(loss[days], line, hypotheses, days, pull, SIGMA_LEAST * mean)
-    if not _unsteady(problem):
-        return []
+    found: list[list[Step]] = [[] for _ in questions]
+    if not questions:
+        return found
+    problems = _problems(questions)
+    lines = _lines(problems)
+    fit = fit_lines(lines)
+    rest = lines.values - np.matmul(fit.gains[:, :1, :-1], lines.columns)[:, 0]
+    unsteady = _unsteady(rest, np.stack([each.kept for each in problems]), fit.sigma[:, 0], lines.least)
+    asked: list[tuple[int, _Search, list[Step]]] = []
+    for place in np.flatnonzero(unsteady).tolist():
+        search = _search(problems[place].own.shape[0] - 2)
+        asked.append((place, search, next(search)))
+    while asked:
+        answers = _best([(problems[place], others) for place, _, others in asked])
+        going_on = []
+        for (place, search, _), answer in zip(asked, answers, strict=True):
+            try:
+                going_on.append((place, search, search.send(answer)))
+            except StopIteration as ended:
+                found[place] = ended.value
+        asked = going_on
+    return found
+
+
+def _problems(questions: Sequence[Question]) -> list[_Problem]:
+    kept = np.stack([each.days for each in questions])
+    loss = np.where(kept, np.stack([each.loss for each in questions]), 0.0)
+    calm = kept & ~_isolated(loss, kept)
+    load = np.stack([each.load for each in questions])
+    means = np.maximum(np.abs(np.where(kept, load, 0.0)).sum(axis=1) / kept.sum(axis=1), _TINY_WH)
+    x = load / means[:, None]
+    of_load = np.where(kept, np.stack([np.ones(x.shape), x, x * x]) * means[:, None], 0.0)
+    problems = []
+    for row, (question, mean) in enumerate(zip(questions, means.tolist(), strict=True)):
+        line = np.concatenate([of_load[:, row], question.guessed])
+        meters = np.where(kept[row], question.own, 0.0)  # nobody's level
+        own = np.concatenate([meters, load[row : row + 1], np.full((1, load.shape[1]), mean)])
+        problems.append(_Problem(loss[row], line, own, kept[row], calm[row], SIGMA_LEAST * mean))
+    return problems
+
+
+def _lines(problems: list[_Problem], others: list[list[Step]] | None = None) -> Lines:
+    """Return the problems' lines with what other steps add."""
+    taken = others or [[] for _ in problems]
+    columns = [
+        np.concatenate([problem.line, *(_term(problem, step)[None] for step in steps)])
+        for problem, steps in zip(problems, taken, strict=True)
+    ]
+    stacked = stack_columns(columns)
+    pull = np.zeros(stacked.shape[:2])
+    for row, problem in enumerate(problems):
+        pull[row, LOSS_TERMS : problem.line.shape[0]] = 1
+    return Lines(
+        stacked,
+        np.stack([each.loss for each in problems]),
+        np.array([each.kept.sum() for each in problems], dtype=np.int64),
+        pull,
+        np.array([each.least for each in problems]),
+    )
+
+
+def _search(meters: int) -> _Search:
+    """Ask for the best step besides others until there is none, then for each again, and return the sure ones."""
     steps: list[Step] = []
     margins: list[float] = []
     while len(steps) < STEPS_MOST:
-        best, margin = _best(problem, steps)
+        best, margin = yield steps.copy()
         if best is None:
             break
         steps.append(best)
@@ -111,11 +160,11 @@ def find_steps(
     for place, step in enumerate(first_found):
         margin = margins[place]
         # What nobody's meter explains and came later was left over by this one.
-        later = [each for each in steps[place + 1 :] if each.place < own.shape[0]]
+        later = [each for each in steps[place + 1 :] if each.place < meters]
         again: Step | None = step
         if later or steps[:place] != first_found[:place]:
-            again, margin = _best(problem, steps[:place] + later)
-        if again is None or again.place >= own.shape[0]:
+            again, margin = yield steps[:place] + later
+        if again is None or again.place >= meters:
             continue
         steps[place] = again
         if margin >= MARGIN_LEAST and (again.own >= OWN_LEAST or margin >= SURELY):
@@ -123,202 +172,189 @@ def find_steps(
     return sure
 
 
-def guesses(unbelieved: FloatArray, days: BoolArray) -> FloatArray:
+def guesses(unbelieved: Int64Array, days: BoolArray) -> FloatArray:
     """Return, as rows, by how much the figures of some meters would differ if what was read were true after all.
 
     Of a meter that was not believed for days the truth is some combination of these: an import and an export that
     changed places, a sign that was lost.
     """
-    rows = np.where(days, unbelieved, 0.0)
+    rows = np.where(days, unbelieved, 0)
     many = np.flatnonzero((rows != 0).sum(axis=1) >= GUESSED_LEAST)
     largest = many[np.argsort(-np.abs(rows[many]).sum(axis=1), kind="stable")[:GUESSED_MOST]]
-    chosen: FloatArray = rows[largest]
-    return chosen
+    return rows[largest].astype(np.float64)
 
 
-def _unsteady(problem: _Problem) -> bool:
-    """Tell whether u stays off its line for days in a row."""
-    fit = fit_lines(problem.line[None], problem.loss, problem.pull, problem.least)
-    rest = problem.loss - problem.line @ fit.gains[0]
-    from_day_to_day = MAD_TO_SIGMA * float(np.median(np.abs(np.diff(rest)))) / np.sqrt(2)
-    z = np.clip(rest / max(min(float(fit.sigma[0]), from_day_to_day), problem.least), -2, 2)
-    total = np.concatenate([[0.0], np.cumsum(z)])
-    first, end = _windows(z.size)
-    return bool((np.abs(total[end] - total[first]) > UNSTEADY * np.sqrt(end - first)).any())
+def _unsteady(rest: FloatArray, kept: BoolArray, sigma: FloatArray, least: FloatArray) -> BoolArray:
+    """Tell where u stays off its line for days in a row. [transformers]"""
+    count = kept.sum(axis=1)
+    order, change = _from_day_to_day(rest, kept)
+    rest = np.take_along_axis(rest, order, axis=1)
+    from_day_to_day = MAD_TO_SIGMA * median_of_first(np.abs(change), count - 1) / np.sqrt(2)
+    z = np.clip(rest / np.maximum(np.minimum(sigma, from_day_to_day), least)[:, None], -2, 2)
+    total = np.concatenate([np.zeros((z.shape[0], 1)), np.cumsum(z, axis=1)], axis=1)
+    unsteady = np.zeros(kept.shape[0], dtype=np.bool_)
+    for days in np.unique(count).tolist():
+        first, end = windows(days)
+        rows = count == days
+        off = np.abs(total[rows][:, end] - total[rows][:, first]) > UNSTEADY * np.sqrt(end - first)
+        unsteady[rows] = off.any(axis=1)
+    return unsteady
 
 
-def _windows(days: int) -> tuple[Int64Array, Int64Array]:
-    """Return the first day of each window that a step may have, and the day after it."""
-    first, end = np.meshgrid(np.arange(SIDE_LEAST, days - SIDE_LEAST + 1), np.arange(days + 1), indexing="ij")
-    fits = (end - first >= SIDE_LEAST) & ((end == days) | (end <= days - SIDE_LEAST))
-    return first[fits], end[fits]
+class _Hypotheses(NamedTuple):
+    """The windows of each transformer that explain most, filled up with empty ones. [transformers × hypotheses]"""
+
+    many: list[int]
+    places: Int64Array
+    first: Int64Array
+    end: Int64Array
+    terms: FloatArray  # what each adds to u, but for its factor. [Wh; transformers × hypotheses × days]
+    own: FloatArray  # what the meter took, all days. [Wh; transformers × hypotheses × days]
 
 
-def _best(problem: _Problem, others: list[Step]) -> tuple[Step | None, float]:
-    """Return the likeliest step besides ``others``, None if none is likely, and by how much it is likelier.
+def _best(asked: list[tuple[_Problem, list[Step]]]) -> list[tuple[Step | None, float]]:
+    """Return the likeliest step besides the others, None if none is likely, and by how much it is likelier.
 
     Likelier than the best hypothesis that blames somebody else. A place beyond the meters is the load's or an even one.
     """
-    line = np.concatenate([problem.line, *(_term(problem, step)[:, None] for step in others)], axis=1)
-    places, first, end = _candidates(problem, line)
+    problems = [problem for problem, _ in asked]
+    lines = _lines(problems, [others for _, others in asked])
+    chosen = _hypotheses(problems, lines, [problem.line.shape[0] + len(others) for problem, others in asked])
+    fit = fit_lines(lines, chosen.terms, np.array(chosen.many) + 1)
+    nothing = fit.likelihood[:, :1]  # the first term of each is zero
+    gain = fit.gains[:, :, -1]
+    size = np.array([problem.own.shape[0] for problem in problems])[:, None]
+    of_load, even = chosen.places == size - 2, chosen.places == size - 1
+    truth = np.where(of_load, 1 - gain, 1 + gain)
+    possible = (even | is_step(truth)) & (chosen.places >= 0)
+    truth = np.where(possible & ~even, truth, 1)
+    times = np.where(of_load, truth, 1 / truth)
+    balance = np.where(possible, fit.likelihood - nothing, -np.inf)
+    weighed = possible & ~even
+    own_says = np.zeros(gain.shape)
+    own_says[weighed] = own_evidence(chosen.own[weighed], chosen.first[weighed], chosen.end[weighed], times[weighed])
+    evidence = balance - MENDED_COST * (chosen.end < chosen.own.shape[2])
+    likeliest = []
+    for row, many in enumerate(chosen.many):
+        some = slice(1, many + 1)
+        described = chosen.first[row, some], chosen.end[row, some], times[row, some]
+        weights = balance[row, some], evidence[row, some], own_says[row, some]
+        likeliest.append(_likeliest(chosen.places[row, some], described, weights))
+    return likeliest
+
+
+def _likeliest(
+    places: Int64Array,
+    described: tuple[Int64Array, Int64Array, FloatArray],
+    weights: tuple[FloatArray, FloatArray, FloatArray],
+) -> tuple[Step | None, float]:
+    """Return the likeliest of one transformer's hypotheses, and by how much it is likelier than who else is blamed.
+
+    ``described`` are the windows' first days and ends and the factors, ``weights`` what the balance gives, the same
+    with the price of a step that goes back, and what the own level says.
+    """
     if not places.size:
         return None, 0.0
-    pull = np.concatenate([problem.pull, np.zeros(len(others))])
-    nothing = fit_lines(line[None], problem.loss, pull, problem.least)
-    inside = np.arange(problem.kept.size)
-    inside_window = (inside >= first[:, None]) & (inside < end[:, None])
-    terms = (problem.own[places] * inside_window)[:, problem.kept]
-    columns = np.concatenate([np.broadcast_to(line, (places.size, *line.shape)), terms[:, :, None]], axis=2)
-    fit = fit_lines(columns, problem.loss, np.append(pull, 0.0), problem.least)
-    gain = fit.gains[:, -1]
-    of_load = places == problem.own.shape[0] - 2
-    truth = np.where(of_load, 1 - gain, 1 + gain)
-    even = places == problem.own.shape[0] - 1
-    possible = even | _is_step(truth)
-    times = np.where(of_load, truth, 1 / np.where(possible & ~even, truth, 1))
-    balance = np.where(possible, fit.likelihood - nothing.likelihood[0], -np.inf)
-    evidence = balance - MENDED_COST * (end < problem.kept.size)
-    own_says, reached = np.zeros(places.size), -np.inf
-    for row in np.argsort(-balance, kind="stable"):
-        if balance[row] + OWN_MOST < reached - MARGIN_LEAST:
-            break  # whatever its own level says
-        if not even[row]:
-            own_says[row] = _own_evidence(problem.own[places[row]], int(first[row]), int(end[row]), float(times[row]))
-        reached = max(reached, float(evidence[row]) + own_says[row])
-    evidence += own_says
+    (first, end, times), (balance, evidence, own_says) = described, weights
+    order = np.argsort(-balance, kind="stable")
+    reached = np.maximum.accumulate((evidence + own_says)[order])
+    too_late = np.flatnonzero(balance[order[1:]] + OWN_MOST < reached[:-1] - MARGIN_LEAST)
+    if too_late.size:  # whatever their own levels say
+        own_says[order[1 + too_late[0] :]] = 0.0
+    evidence = evidence + own_says
     best = int(evidence.argmax())
     if evidence[best] < EVIDENCE_LEAST or balance[best] < BALANCE_LEAST:
         return None, 0.0
     else_best = evidence[places != places[best]]
     margin = float(evidence[best] - max(else_best.max(initial=0.0), 0.0))
-    step = Step(
-        int(places[best]),
-        slice(int(first[best]), int(end[best])),
-        float(times[best]),
-        float(np.sqrt(2 * evidence[best])),
-        float(own_says[best]),
-    )
-    return step, margin
+    window = slice(int(first[best]), int(end[best]))
+    sigmas = float(np.sqrt(2 * evidence[best]))
+    return Step(int(places[best]), window, float(times[best]), sigmas, float(own_says[best])), margin
+
+
+def _hypotheses(problems: list[_Problem], lines: Lines, wide: list[int]) -> _Hypotheses:
+    """Return what is weighed closely behind each transformer, and nothing as the first. ``wide``: columns of each."""
+    days = lines.values.shape[1]
+    first, end = windows(days)
+    shape = (len(problems), (PLACES_MOST + 2) * WINDOWS_EACH + 1)
+    places = np.full(shape, -1, dtype=np.int64)
+    begins, ends = np.full(shape, days, dtype=np.int64), np.full(shape, days, dtype=np.int64)
+    own = np.zeros((*shape, days))
+    many = [0] * len(problems)
+    for row, chosen, window in _candidates(problems, lines, wide):
+        many[row] = chosen.size
+        some = slice(1, chosen.size + 1)
+        places[row, some], own[row, some] = chosen, problems[row].own[chosen]
+        begins[row, some], ends[row, some] = first[window], end[window]
+    day = np.arange(days)
+    kept = np.stack([problem.kept for problem in problems])[:, None, :]
+    terms = own * (kept & (day >= begins[:, :, None]) & (day < ends[:, :, None]))
+    return _Hypotheses(many, places, begins, ends, terms, own)
 
 
 def _term(problem: _Problem, step: Step) -> FloatArray:
-    """Return what a step adds to u on the days kept, but for its factor."""
+    """Return what a step adds to u, but for its factor."""
     term = np.zeros(problem.kept.size)
     term[step.days] = problem.own[step.place, step.days]
-    return term[problem.kept]
+    return term * problem.kept
 
 
-def _candidates(problem: _Problem, line: FloatArray) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Return the windows of each hypothesis that explain most squares of u, days far off both neighbours left out."""
-    calm = ~_isolated(problem.loss)
-    base = np.linalg.qr(line[calm])[0]
-    shown = problem.loss[calm] - base @ (base.T @ problem.loss[calm])
-    first, end = _windows(problem.kept.size)
-    days = np.flatnonzero(problem.kept)[calm]
-    inside = ((days >= first[:, None]) & (days < end[:, None])).astype(np.float64)  # [windows × days]
-    own = problem.own[:, days]
-    product = (own * shown) @ inside.T
-    power = (own * own) @ inside.T
-    for column in base.T:
-        power -= ((own * column) @ inside.T) ** 2
-    gain = np.where(power > _TINY_WH, product / np.maximum(power, _TINY_WH), 0.0)
-    meters = own.shape[0] - 2
-    explained = gain * product
-    explained[:meters] *= _is_step(1 + gain[:meters])
-    likely = np.argsort(-explained[:meters].max(axis=1), kind="stable")[:PLACES_MOST]
-    likely = np.concatenate([likely, [meters, meters + 1]])
-    chosen = np.argpartition(-explained[likely], WINDOWS_EACH, axis=1)[:, :WINDOWS_EACH]
-    places = np.repeat(likely, chosen.shape[1])
-    flat = chosen.ravel()
-    some = explained[places, flat] > 0
-    return places[some], first[flat[some]], end[flat[some]]
+def _candidates(
+    problems: list[_Problem], lines: Lines, wide: list[int]
+) -> Iterator[tuple[int, Int64Array, Int64Array]]:
+    """Yield, for each transformer, the places, and the windows of each, that explain most squares of u.
+
+    But for days far off both neighbours.
+    """
+    calm = np.stack([problem.calm for problem in problems])
+    width = np.array(wide)
+    for columns in np.unique(width).tolist():
+        rows = np.flatnonzero(width == columns)
+        line = lines.columns[rows, :columns] * calm[rows, None]
+        base = np.linalg.qr(line.transpose(0, 2, 1))[0].transpose(0, 2, 1)  # [transformers × columns × days]
+        loss = (lines.values[rows] * calm[rows])[:, None]
+        shown = (loss - loss @ base.transpose(0, 2, 1) @ base)[:, 0]
+        begin = 0
+        sizes = np.array([problems[row].own.shape[0] for row in rows.tolist()])
+        while begin < rows.size:
+            end = begin + max(1, int(np.searchsorted(np.cumsum(sizes[begin:]), PLACES_AT_ONCE, side="right")))
+            some = slice(begin, end)
+            own = np.concatenate([problems[row].own * calm[row] for row in rows[some].tolist()])
+            whose = np.repeat(np.arange(begin, end)[: rows[some].size], sizes[some])
+            explained = explained_squares(own, shown[whose], base[whose], np.cumsum(sizes[some]))
+            likely = []
+            edges = [0, *np.cumsum(sizes[some]).tolist()]
+            most = explained.min(axis=1)
+            for first, last in pairwise(edges):
+                best = first + np.argsort(most[first : last - 2], kind="stable")[:PLACES_MOST]
+                likely.append(np.concatenate([best, [last - 2, last - 1]]))
+            together = explained[np.concatenate(likely)]
+            chosen = np.argpartition(together, WINDOWS_EACH, axis=1)[:, :WINDOWS_EACH]
+            says = np.take_along_axis(together, chosen, axis=1) < 0
+            at = 0
+            for row, first, each in zip(rows[some].tolist(), edges, likely, strict=False):
+                here = slice(at, at + each.size)
+                at += each.size
+                yield row, np.repeat(each - first, WINDOWS_EACH)[says[here].ravel()], chosen[here][says[here]]
+            begin = end
 
 
-def _is_step(truth: FloatArray) -> BoolArray:
-    """Tell which multiples of what is shown the truth can be, for a meter of which a part is wrong."""
-    logs = np.abs(np.log(np.maximum(truth, 1e-9)))
-    return np.asarray((logs >= STEP_LEAST) & (logs <= np.log(FACTOR_MOST)))
-
-
-def _isolated(loss: FloatArray) -> BoolArray:
+def _isolated(loss: FloatArray, kept: BoolArray) -> BoolArray:
     """Tell which days lie far from both of their neighbours, on one side: what a gap or a spike does."""
-    change = np.diff(loss)
-    far = 6 * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), _TINY_WH)
+    order, change = _from_day_to_day(loss, kept)
+    typical = median_of_first(np.abs(change), kept.sum(axis=1) - 1)
+    far = 6 * np.maximum(MAD_TO_SIGMA * typical, _TINY_WH)[:, None]
+    change[np.isinf(change)] = 0.0
+    before, after = change[:, :-1], change[:, 1:]
     alone = np.zeros(loss.shape, dtype=np.bool_)
-    alone[1:-1] = ((change[:-1] > far) & (change[1:] < -far)) | ((change[:-1] < -far) & (change[1:] > far))
+    inner = ((before > far) & (after < -far)) | ((before < -far) & (after > far))
+    np.put_along_axis(alone, order[:, 1:-1], inner, axis=1)
     return alone
 
 
-class _Fits(NamedTuple):
-    gains: FloatArray  # [hypotheses × columns]
-    sigma: FloatArray  # [hypotheses]
-    likelihood: FloatArray  # logarithmic
-
-
-def fit_lines(columns: NDArray[np.float64], values: FloatArray, pull: FloatArray, least: float) -> _Fits:
-    """Fit a line with residuals of a t distribution for each hypothesis.
-
-    Parameters
-    ----------
-    columns
-        [hypotheses × days × columns]
-    values
-        [Wh, days]
-    pull
-        Of each column: 1 if its factor is expected to be within ±1, 0 if nothing is expected. [columns]
-    least
-        The smallest σ that is believed. [Wh]
-    """
-    scale = np.maximum(np.sqrt((columns**2).mean(axis=1, keepdims=True)), 1e-9)
-    scaled = columns / scale
-    weight = np.ones(columns.shape[:2])
-    ridge = 1e-9 * columns.shape[1] * np.eye(columns.shape[2])
-    expected = pull / scale[:, 0] ** 2  # 1 over the variance of each scaled factor
-    sigma = np.full(columns.shape[0], max(float(np.std(values)), least))
-    for _ in range(ROUNDS):
-        heavy = scaled * weight[:, :, None]
-        normal = np.matmul(heavy.transpose(0, 2, 1), scaled) + ridge
-        normal += (sigma**2)[:, None, None] * expected[:, :, None] * np.eye(columns.shape[2])
-        gains = np.linalg.solve(normal, np.matmul(heavy.transpose(0, 2, 1), values[:, None]))
-        rest = values - np.matmul(scaled, gains)[:, :, 0]
-        sigma = np.sqrt((weight * rest**2).mean(axis=1))
-        sigma = np.maximum(sigma, least)
-        weight = (FREEDOM + 1) / (FREEDOM + (rest / sigma[:, None]) ** 2)
-    tail = (FREEDOM + 1) / 2 * np.log1p((rest / sigma[:, None]) ** 2 / FREEDOM).sum(axis=1)
-    likelihood = -values.size * np.log(sigma) - tail - (expected * gains[:, :, 0] ** 2).sum(axis=1) / 2
-    return _Fits(gains[:, :, 0] / scale[:, 0], sigma, likelihood)
-
-
-def _own_evidence(own: FloatArray, first: int, end: int, times: float) -> float:
-    """Return how much likelier the meter's own level is if it stepped by that factor than if not, logarithmic.
-
-    Each day of the first week of the new level is held against the day a week before; a day says little if it fits
-    neither, as the first day of the holidays does.
-    """
-    logs = np.log(np.where(own > 0, own, np.nan))
-    weekly = logs[WEEK:] - logs[:-WEEK]  # of day d against d − 7, at place d − 7
-    day = np.arange(WEEK, own.size)
-    edges = [(first, 1.0)] + ([(end, -1.0)] if end < own.size else [])
-    across = np.zeros(weekly.shape, dtype=np.bool_)
-    for edge, _ in edges:
-        across |= (day >= edge) & (day < edge + WEEK)
-    change = np.diff(np.where(across, np.nan, weekly))  # from one day to the next: holidays begin and end once
-    change = change[np.isfinite(change)]
-    if change.size < SIDE_LEAST:
-        return 0.0
-    spread = max(MAD_TO_SIGMA * float(np.median(np.abs(change))) / np.sqrt(2), LEVEL_NOISE_LEAST)
-    evidence = 0.0
-    for edge, sign in edges:
-        pairs = weekly[(day >= edge) & (day < edge + WEEK)]
-        pairs = pairs[np.isfinite(pairs)]
-        stepped = _log_density(pairs - sign * np.log(times), spread).sum()
-        evidence += float(stepped - _log_density(pairs, spread).sum())
-    contradicted = OWN_MOST + LIFE_COST * max(0.0, abs(float(np.log(times))) - LIFE_MOST)
-    return float(np.clip(evidence, -contradicted, OWN_MOST))
-
-
-def _log_density(away: FloatArray, spread: float) -> FloatArray:
-    """Return the density of days that far from where they should be: noise mostly, the owner's doing now and then."""
-    noise = np.exp(-((away / spread) ** 2) / 2) / (spread * np.sqrt(2 * np.pi))
-    density: FloatArray = np.log((1 - OWNER_CHANGES) * noise + OWNER_CHANGES * OWNER_DENSITY)
-    return density
+def _from_day_to_day(values: FloatArray, kept: BoolArray) -> tuple[Int64Array, FloatArray]:
+    """Return the days in order, those kept first, and the changes from each to the next, ∞ after the last kept."""
+    order = np.argsort(~kept, axis=1, kind="stable")
+    change = np.diff(np.take_along_axis(values, order, axis=1), axis=1)
+    change[np.arange(1, values.shape[1]) >= kept.sum(axis=1)[:, None]] = np.inf
+    return order, change

@@ -207,3 +207,39 @@ def test_registers_alone_and_with_sound_intervals_are_believed_alike():
     figure, _ = believed_of_registers(data.registers.index_wh, data.registers.actual, data.registers.range_wh(), failed)
     assert (figure * data.registers.multiplier[:, None] == daily).all()
     assert (believed_daily(result.scan, result.sums, failed) == result.scan.total).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_transformers_judged_together_are_judged_as_each_alone_whatever_is_missing(seed):
+    rng = np.random.default_rng(seed)
+    several = [homes(10 * seed + each) for each in range(6)]
+    taken, supplied = (np.concatenate(each) for each in zip(*several, strict=True))
+    taken[3, 14:] //= 2
+    taken[HOMES + 5, 12:16] = 0
+    taken[2 * HOMES + 1, 10:20] *= 3
+    taken[3 * HOMES + 2, 8:] = taken[3 * HOMES + 2, 8:] * 3 // 2
+    read = taken.copy()
+    read[4 * HOMES : 4 * HOMES + 3, 9:15] //= 3
+    known, counted = rng.random(taken.shape) > 0.003, rng.random(supplied.shape) > 0.05
+    behind = np.repeat(np.arange(len(several)), HOMES)
+    mixed = rng.permutation(taken.shape[0])
+
+    def judged(rows, transformers, transformer):
+        return v15_balance(
+            taken[rows],
+            0 * taken[rows],
+            known[rows],
+            transformer=transformer,
+            supplied_wh=supplied[transformers],
+            supplied=counted[transformers],
+            read_wh=(read[rows], 0 * taken[rows]),
+        )
+
+    together = judged(mixed, np.arange(len(several)), behind[mixed])
+    assert together.mask.any()
+    for each in range(len(several)):
+        here = behind[mixed] == each
+        alone = judged(mixed[here], [each], np.zeros(HOMES, dtype=np.int64))
+        assert np.array_equal(alone.mask, together.mask[here])
+        for name, values in alone.evidence.items():
+            assert values == pytest.approx(together.evidence[name][here], rel=1e-6)

@@ -1,0 +1,67 @@
+"""What each meter explains of u in each window of days that a step may have, by squares: which to weigh closely."""
+
+import numpy as np
+
+from billing_core.rounding import Int64Array
+from billing_core.validation.finding import BoolArray
+from billing_core.validation.own_level import SIDE_LEAST
+from billing_core.validation.screening import FloatArray
+
+STEP_LEAST = 0.11  # logarithm of a factor; a smaller one is weather
+FACTOR_MOST = 20.0
+_TINY_WH = 1.0
+
+
+def windows(days: int) -> tuple[Int64Array, Int64Array]:
+    """Return the first day of each window that a step may have, and the day after it."""
+    first, end = np.meshgrid(np.arange(SIDE_LEAST, days - SIDE_LEAST + 1), np.arange(days + 1), indexing="ij")
+    fits = (end - first >= SIDE_LEAST) & ((end == days) | (end <= days - SIDE_LEAST))
+    return first[fits], end[fits]
+
+
+def explained_squares(own: FloatArray, shown: FloatArray, base: FloatArray, ends: Int64Array) -> FloatArray:
+    """Return the squares of u that each place explains with each window, less than zero. [Wh²; places × windows]
+
+    Sums over a window are differences of sums from the first day on.
+
+    Parameters
+    ----------
+    own, shown, base
+        What is taken, u less its line, and the line's orthonormal columns, of each place; zero on days left out.
+        [places × days], [places × days], [places × columns × days]
+    ends
+        Where each transformer's places end; its last two are the load's and the even one. [transformers]
+    """
+    first, end = windows(own.shape[1])
+    day_sums = np.zeros((own.shape[1] + 1, base.shape[1] + 2, own.shape[0]))  # [days + 1 × kinds × places]
+    day_sums[1:, 0] = (own * shown).T
+    day_sums[1:, 1] = (own * own).T
+    day_sums[1:, 2:] = (base * own[:, None]).transpose(2, 1, 0)
+    np.cumsum(day_sums, axis=0, out=day_sums)
+    sums = day_sums[end]
+    sums -= day_sums[first]  # [windows × kinds × places]
+    product, power = sums[:, 0], sums[:, 1]
+    for column in range(2, sums.shape[1]):
+        square = sums[:, column]
+        square *= square
+        power -= square
+    tiny = power <= _TINY_WH
+    power[tiny] = 1.0
+    gain = product / power
+    gain[tiny] = 0.0
+    product *= gain
+    gain += 1
+    fits = is_step(gain)
+    fits[:, ends - 1] = fits[:, ends - 2] = True
+    explained: FloatArray = np.where(fits, product, 0.0).T
+    return np.negative(explained, order="C")
+
+
+_LEAST_UP, _LEAST_DOWN = float(np.exp(STEP_LEAST)), float(np.exp(-STEP_LEAST))
+
+
+def is_step(truth: FloatArray) -> BoolArray:
+    """Tell which multiples of what is shown the truth can be, for a meter of which a part is wrong."""
+    up = (truth >= _LEAST_UP) & (truth <= FACTOR_MOST)
+    down = (truth <= _LEAST_DOWN) & (truth >= 1 / FACTOR_MOST)
+    return np.asarray(up | down)
