@@ -69,10 +69,12 @@ NOTE_GIVEN_UP = f"""
     select distinct gateway_id, generation from ({GIVEN_UP_DUE}) due
     on conflict do nothing
 """  # noqa: S608  # the constant above
+# What comes above it before it was asked for may have been sent again by itself, and tells nothing of the end of a
+# spool that has ended. One of which nothing was known (0) is running.
 FORGET_WATERMARKS = """
     update resend_request r set watermark = null
     from gateway_sequence s
-    where s.gateway_id = r.gateway_id and s.generation = r.generation
+    where s.gateway_id = r.gateway_id and s.generation = r.generation and (r.times > 0 or r.watermark = 0)
         and greatest(upper(received), upper(lost)) - 1 > r.watermark
 """
 DELETE_SETTLED = f"""

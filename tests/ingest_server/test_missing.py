@@ -119,6 +119,20 @@ def test_a_gap_that_stays_is_asked_for_until_it_is_filled_or_declared(dsn):
         assert connection.execute("select count(*) from resend_request").fetchone() == (0,)
 
 
+def test_what_a_restored_database_lacks_is_asked_for_though_one_batch_of_it_came_before_by_itself(dsn):
+    """Of a spool that has ended no later batch comes that would show the gap."""
+    store_transactions(dsn, [[batch(1)]])
+    with connect(dsn) as connection:
+        connection.execute(
+            "insert into resend_request (gateway_id, generation, watermark) values ('g1', %s, 1)", [GENERATION]
+        )
+    store_transactions(dsn, [[batch(2)]])
+    everything = Resend("g1", GENERATION, ((2, SEQUENCE_MAX),), ((1, SEQUENCE_MAX),))
+    assert ask(dsn) == [("congto/v1/g1/receipts", everything)]
+    store_transactions(dsn, [[batch(3)]])
+    assert ask(dsn) == []
+
+
 def test_nobody_is_asked_for_ever_and_the_last_time_is_told(dsn, caplog):
     store_transactions(dsn, [[batch(1), batch(3)]])
     assert look(dsn) == Requests(0, 0, 0)

@@ -152,7 +152,7 @@ class Server:
         """Ask for what is missing and due."""
         for generation in self._generations:
             request, gaps = self.requests.get(generation), self.gaps(generation)
-            if request is not None and request.watermark is not None and request.watermark < self._highest(generation):
+            if request is not None and self._has_answered(generation, request):
                 request.watermark = None
             if request is None and self._notes_gaps(generation):
                 request = self.requests[generation] = Request()
@@ -169,6 +169,11 @@ class Server:
         request.due_s = now_s + min(ASK_FIRST_S * 2**request.times, ASK_LAST_S)
         request.times, request.asked_s = request.times + 1, now_s
         self._send(Resend(self._gateway, generation, gaps).encode())
+
+    def _has_answered(self, generation: str, request: Request) -> bool:
+        """Say whether something above the watermark came since it was asked for (the real one's FORGET_WATERMARKS)."""
+        watermark = request.watermark
+        return watermark is not None and (request.times > 0 or watermark == 0) and watermark < self._highest(generation)
 
     def _highest(self, generation: str) -> int:
         return max(self.database.settled.get(generation, set()), default=0)
