@@ -50,8 +50,8 @@ SELECT_OPEN = """
                      then v.measured_at in (
                          j.period_from::timestamp at time zone 'Asia/Ho_Chi_Minh',
                          (j.period_from + interval '1 month') at time zone 'Asia/Ho_Chi_Minh')
-                     else v.measured_at between f.found_on::timestamp at time zone 'Asia/Ho_Chi_Minh'
-                                            and (f.found_on + 1)::timestamp at time zone 'Asia/Ho_Chi_Minh' end
+                     else v.measured_at between (f.found_on::timestamp at time zone 'Asia/Ho_Chi_Minh')
+                                            and ((f.found_on + 1)::timestamp at time zone 'Asia/Ho_Chi_Minh') end
             and not exists (
                 select from reading_change u join reading_change_act ua using (change_id)
                 where u.metering_point_id = c.metering_point_id and u.undoes = c.change_id and ua.act = 'approve'))
@@ -71,9 +71,7 @@ class OpenFinding(NamedTuple):
 
 def open_findings(connection: Connection[Any], parameters: dict[str, Any]) -> list[OpenFinding]:
     """Return the open findings of a chunk; ``parameters`` are the frame's with the chunk's bounds."""
-    return [
-        OpenFinding(*row) for row in connection.execute(SELECT_OPEN, parameters | {"of_months": sorted(OF_MONTHS)})
-    ]
+    return [OpenFinding(*row) for row in connection.execute(SELECT_OPEN, parameters | {"of_months": sorted(OF_MONTHS)})]
 
 
 def hold_findings(points: Points, asked: BoolArray, findings: list[OpenFinding], holds: Holds) -> None:
@@ -90,7 +88,7 @@ def hold_findings(points: Points, asked: BoolArray, findings: list[OpenFinding],
     parts = points.parts
     billed = asked.copy()
     billed[:, TOTAL] |= asked[:, RATES].any(axis=1)
-    names = {name: None for name in (each.point for each in findings)}
+    names = dict.fromkeys(each.point for each in findings)
     rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(points.metering_point_id):
         if name in names:
