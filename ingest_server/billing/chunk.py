@@ -16,6 +16,7 @@ from ingest_server.billing import queries
 from ingest_server.billing.columns import BoolArray, Int64Array
 from ingest_server.billing.decide import Decision, decide
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold, Purchase
+from ingest_server.billing.findings import open_findings
 from ingest_server.billing.gather import Chunk, Frame, gather
 from ingest_server.billing.pack import Packed, pack
 from ingest_server.billing.unpack import computed_bill, purchase_of
@@ -77,7 +78,9 @@ def carry_out(job: Job) -> Outcome:
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
         reader.execute(queries.PREPARE)
         points = gather(reader, job.frame, job.chunk)
-        decision = decide(points, _tariffs(), job.thresholds)
+        bounds = {"after": job.chunk.after, "upto": job.chunk.upto}
+        findings = open_findings(reader, job.frame.parameters | bounds)
+        decision = decide(points, _tariffs(), job.thresholds, findings)
         packed = pack(decision.computed)
         compared = _compare(packed, _proposed(reader, packed))
         reader.rollback()

@@ -35,6 +35,7 @@ from ingest_server.billing.columns import (
     day_of,
 )
 from ingest_server.billing.documents import PURCHASE_PREFIX, Hold
+from ingest_server.billing.findings import OpenFinding, hold_findings
 from ingest_server.billing.holds import (
     Holds,
     covered,
@@ -90,8 +91,10 @@ class Decision:
     purchase_holds: list[Hold]
 
 
-def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision:
-    """Return the bills and holds of a chunk."""
+def decide(
+    points: Points, tariffs: Tariffs, thresholds: Thresholds, findings: list[OpenFinding] | None = None
+) -> Decision:
+    """Return the bills and holds of a chunk; ``findings`` are those of validation that nobody has decided on."""
     holds = Holds(points)
     terms, unknown = read_terms(points)
     asked = terms.needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
@@ -100,6 +103,7 @@ def decide(points: Points, tariffs: Tariffs, thresholds: Thresholds) -> Decision
     hold_unmetered(points, holds)
     hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
+    hold_findings(points, asked, findings or [], holds)
     used_wh = use_of_parts(points, asked, holds)
     hold_rates_against_total(points, asked, used_wh, holds)
     measured, generation_wh = generation_of_points(points, terms)

@@ -24,6 +24,7 @@ class HoldReason(Enum):
     CONFLICTING_READINGS = "conflicting_register_readings"
     PREVIOUS_NOT_BILLED = "previous_period_not_billed"
     ISSUED_OTHERWISE = "issued_for_other_days"
+    OPEN_FINDING = "open_validation_finding"
 
 
 PURCHASE_PREFIX = "purchase_"

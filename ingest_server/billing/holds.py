@@ -6,7 +6,8 @@ The checks run in this order and the first reason of a point is the one told:
 2. a bill for other days that was issued;
 3. the meter: none hung there for a part of the days;
 4. the registers at both ends of each part: missing, received with two values, or suspect;
-5. the surplus of net metering, or the demand of a ratchet, where days before were under contract and not billed.
+5. the surplus of net metering, or the demand of a ratchet, where days before were under contract and not billed;
+6. findings of validation that nobody has decided on (:mod:`ingest_server.billing.findings`).
 """
 
 import numpy as np

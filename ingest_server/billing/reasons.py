@@ -20,6 +20,10 @@ REASON_TITLES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "Đã phát hành cho những ngày khác",
         Language.EN: "Issued for other days",
     },
+    "open_validation_finding": {
+        Language.VI: "Kiểm tra số liệu không đạt, chưa quyết định",
+        Language.EN: "Readings failed validation, undecided",
+    },
     "purchase_no_solar_price": {Language.VI: "Chưa có giá mua điện mặt trời", Language.EN: "Solar price not known"},
     "purchase_generation_unknown": {
         Language.VI: "Chưa biết sản lượng điện mặt trời",

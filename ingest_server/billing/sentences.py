@@ -111,6 +111,14 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "bill {bill} was issued for days of {first} to {last} among others, or to another customer: "
         "cancel it and run again",
     },
+    "open_finding": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}: kiểm tra số liệu không đạt {found}, chưa ai quyết định "
+        "(hồ sơ {case}): người phụ trách số liệu xem congto vee cases --period {month}; người khác từ kiểm soát viên trở "
+        "lên duyệt hoặc từ chối thay đổi, hoặc chấp nhận bằng congto vee accept {case}; rồi chạy lại",
+        Language.EN: "meter {meter}, register {register}: validation fails {found} and nobody has decided (case "
+        "{case}): who answers for readings looks with congto vee cases --period {month}; another person, controller or "
+        "higher, approves or rejects the change, or accepts the readings with congto vee accept {case}; then run again",
+    },
     "register": {
         Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",
         Language.EN: "meter {meter}, register {register}, {old} to {new} {unit}",

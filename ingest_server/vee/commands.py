@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     edit = actions.add_parser("edit", help="propose a reading by hand, for one register and instant")
     approve = actions.add_parser("approve", help="approve a change: by another person than who made it, within limits")
     reject = actions.add_parser("reject", help="reject a change")
+    accept = actions.add_parser("accept", help="accept readings that failed as they are: by another person")
     undo = actions.add_parser("undo", help="propose what stood before an approved change")
     true_up = actions.add_parser(
         "true-up", help="spread a late reading over estimated months, then correct their bills"
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_parameter_arguments(
         actions.add_parser("parameter", help="set thresholds of rules for a class, or for one customer until a day")
     )
-    every = (run_parser, cases, show, estimate, edit, approve, reject, undo, true_up)
+    every = (run_parser, cases, show, estimate, edit, approve, reject, accept, undo, true_up)
     for sub in every:
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
@@ -42,12 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     true_up.add_argument("--period", metavar="YYYY-MM", help="only estimates and bills of this month (default: all)")
     for sub in (show, approve, reject, undo):
         sub.add_argument("change_id", metavar="CHANGE", help="number of the change")
-    for sub in (run_parser, estimate, edit, approve, reject, undo, true_up):
+    accept.add_argument("case_id", metavar="CASE", help="number of the case, as the reason of the hold says it")
+    for sub in (run_parser, estimate, edit, approve, reject, accept, undo, true_up):
         add_actor_argument(sub)
-    for sub in (edit, approve, reject, undo, true_up):
+    for sub in (edit, approve, reject, accept, undo, true_up):
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
-    for sub in (approve, reject):
+    for sub in (approve, reject, accept):
         add_role_argument(sub)
+    for sub in (approve, reject):
         sub.add_argument("--limits", metavar="FILE", help="what each role may approve (default: congto's limits.toml)")
     run_parser.add_argument("--workers", metavar="N", default="1", help="processes to work in (default: 1)")
     edit.add_argument("--point", metavar="ID", required=True, help="the metering point")

@@ -96,6 +96,25 @@ def _decide(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _accept(arguments: argparse.Namespace) -> int:
+    from ingest_server.billing.asked import print_json
+    from ingest_server.database.connection import connect, dsn_from, translated
+    from ingest_server.vee.accept import accept
+    from ingest_server.vee.words import WORDS
+
+    text = arguments.case_id
+    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        raise UsageError(f"CASE {text!r}: expected the number of a case, as the reason of a hold says it")
+    with translated(), connect(dsn_from(arguments)) as connection:
+        connection.autocommit = True
+        point = accept(connection, int(text), _actor(arguments))
+    if arguments.json:
+        print_json({"case": int(text), "metering_point_id": point})
+    else:
+        print(WORDS[arguments.language]["accepted"].format(case=text, point=point))
+    return 0
+
+
 def _undo(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.asked import print_json
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -177,5 +196,5 @@ def _limits(path: str | None) -> "dict[str, Limit]":
 
 CHANGES = {
     "show": _show, "estimate": _estimate, "edit": _edit, "approve": _decide, "reject": _decide, "undo": _undo,
-    "true-up": _true_up,
+    "accept": _accept, "true-up": _true_up,
 }  # fmt: skip
