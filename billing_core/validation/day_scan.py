@@ -20,8 +20,7 @@ from billing_core.validation.parameters import Columns
 from billing_core.validation.series import Intervals
 
 BLOCK_READINGS = 1 << 16  # 64 Ki readings of 4 bytes and their neighbours stay in a cache of 512 KiB
-INT32_MAX = 2**31 - 1
-REPEAT_SHORTEST = 3  # equal values in a row that are worth a record; shorter runs say nothing at any resolution
+INT32_MAX, UINT8_MAX = 2**31 - 1, 2**8 - 1
 
 
 class Runs(NamedTuple):
@@ -141,8 +140,9 @@ def _extremes(by_slot: NDArray[Any], gaps: BoolArray | None, out: dict[str, NDAr
 
 
 def _count(mask: BoolArray) -> NDArray[np.int32]:
-    """Count over axis 0; at most 288 rows, so 16 bits do."""
-    count: NDArray[np.int16] = mask.view(np.int8).sum(axis=0, dtype=np.int16)
+    """Count over axis 0, in 8 bits where these do."""
+    few = mask.shape[0] <= UINT8_MAX
+    count: NDArray[Any] = mask.view(np.uint8).sum(axis=0, dtype=np.uint8 if few else np.uint16)
     return count.astype(np.int32)
 
 
@@ -169,12 +169,12 @@ def _neighbours(
     before *= percent
     jumps &= step > before
     out["jumps"][:] = _count(jumps).reshape(shape)
-    cube, some = by_slot.reshape(-1, *shape), some.reshape(-1, *shape)
     for name, lag in (("equal_yesterday", 1), ("equal_week", 7)):
         if days > lag:
-            same = cube[:, :, lag:] == cube[:, :, :-lag]
-            same &= some[:, :, lag:]
-            out[name][:, lag:] = _count(same)
+            same = np.empty_like(some)
+            np.equal(by_slot[:, lag:], by_slot[:, :-lag], out=same[:, lag:])  # a meter's first days: to another meter
+            same &= some
+            out[name][:, lag:] = _count(same).reshape(shape)[:, lag:]
 
 
 def _shifted(by_slot: NDArray[Any], days: int) -> NDArray[Any]:
@@ -207,13 +207,16 @@ def _compare_to_band(
 
 
 def _stuck(values: NDArray[Any], first_meter: int) -> Runs:
-    """Find runs of equal non-zero values, at least ``REPEAT_SHORTEST`` long."""
+    """Find runs of three or more equal non-zero values; shorter ones say nothing at any resolution."""
     same = np.zeros(values.shape, dtype=np.bool_)
     np.equal(values[:, 1:], values[:, :-1], out=same[:, 1:])
     same &= values != 0
+    again = same[:, 1:] & same[:, :-1]  # most values that repeat do so once
+    same[:, :-1] = again
+    same[:, -1] = False
+    same[:, 1:] |= again
     runs = _runs(same, first_meter)
-    long = runs.length >= REPEAT_SHORTEST - 1
-    return Runs(runs.meter[long], runs.start[long] - 1, runs.length[long] + 1)  # the value repeated is part of the run
+    return Runs(runs.meter, runs.start - 1, runs.length + 1)  # the value repeated is part of the run
 
 
 def _zeros(values: NDArray[Any], missing: BoolArray | None, first_meter: int) -> Runs:
