@@ -147,16 +147,18 @@ def _unsteady(days: Floats, known: BoolArray) -> BoolArray:
     """Tell whose shape differs from part to part of the window by more than its noise from day to day. [meters]"""
     off_mean = days - _mean_day(days, known)[:, None, :]
     np.clip(off_mean, -PARTY, PARTY, out=off_mean)
-    off_mean *= known[:, :, None]
+    off_mean[~known] = 0
     noise = np.maximum(_noise(off_mean), SPREAD_FLOOR**2)
     unsteady = np.zeros(days.shape[0], dtype=np.bool_)
     halves = np.array_split(np.arange(days.shape[1]), 2)
     short = np.array_split(np.arange(days.shape[1]), days.shape[1] // PART_DAYS)
+    by_day, lively = np.ascontiguousarray(off_mean.transpose(1, 0, 2)), np.ascontiguousarray(known.T)
     for parts, least in ((halves, HALF_DIFFERS), (short, PART_DIFFERS)):
         for part in parts:
-            some = known[:, part[0] : part[-1] + 1]
-            off = _mean_day(off_mean[:, part[0] : part[-1] + 1], some)
-            unsteady |= np.einsum("mh,mh->m", off, off) * some.sum(axis=1) > least * HOURS * noise
+            count = lively[part[0] : part[-1] + 1].sum(axis=0)
+            off = by_day[part[0] : part[-1] + 1].sum(axis=0)
+            off /= np.maximum(count, 1).astype(np.float32)[:, None]
+            unsteady |= np.einsum("mh,mh->m", off, off) * count > least * HOURS * noise
     return unsteady
 
 
@@ -233,7 +235,7 @@ def _logarithmic_days(intervals: Intervals, block: slice) -> tuple[Floats, BoolA
     hourly += 1
     np.log(hourly, out=hourly)
     hourly -= hourly.mean(axis=2, keepdims=True)
-    hourly *= known[:, :, None]
+    hourly[~known] = 0
     return hourly, known, daily
 
 
@@ -263,13 +265,16 @@ def _best_row(days: Floats, shape: Floats, known: BoolArray) -> _Best:
     strength = length / spread
     product *= (strength / spread)[:, None, :]
     product -= (strength * strength / 2)[:, None, :]
-    product *= known[:, :, None]
-    total = np.zeros((product.shape[0], product.shape[1] + 1, product.shape[2]), dtype=np.float32)
-    np.cumsum(product, axis=1, out=total[:, 1:])
-    lowest = np.minimum.accumulate(total[:, :-DAYS_LEAST], axis=1)
-    gain = total[:, DAYS_LEAST:] - lowest
+    product[~known] = 0
+    total = np.zeros((product.shape[1] + 1, product.shape[0], product.shape[2]), dtype=np.float32)  # day by day
+    for day in range(product.shape[1]):
+        np.add(total[day], product[:, day], out=total[day + 1])
+    lowest = total[:-DAYS_LEAST].copy()
+    for day in range(1, lowest.shape[0]):
+        np.minimum(lowest[day - 1], lowest[day], out=lowest[day])
+    gain = (total[DAYS_LEAST:] - lowest).transpose(1, 0, 2)
     flat = gain.reshape(gain.shape[0], -1).argmax(axis=1)
     end, lag = np.divmod(flat, gain.shape[2])
     rows = np.arange(gain.shape[0])
-    first = np.array([int(total[row, : end[row] + 1, lag[row]].argmin()) for row in rows], dtype=np.int64)
+    first = np.array([int(total[: end[row] + 1, row, lag[row]].argmin()) for row in rows], dtype=np.int64)
     return _Best(first, end + DAYS_LEAST, lag + 1, gain[rows, end, lag])

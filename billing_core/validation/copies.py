@@ -13,12 +13,12 @@ that count in few steps are not called copies. What stands still is not a copy (
 import numpy as np
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import DayScan
+from billing_core.validation.day_scan import DayScan, Energies
 from billing_core.validation.finding import BoolArray, Finding, found
 from billing_core.validation.parameters import Columns
 from billing_core.validation.runs import profile_step
 from billing_core.validation.screening import FloatArray
-from billing_core.validation.stretches import STRETCH, DaysWithCopies, copies_of_days, equal_stretches
+from billing_core.validation.stretches import STRETCH, copies_of_days, equal_stretches
 
 INTERVALS_LEAST = 12  # a quarter of a day must be there and not zero before a day can be called a copy
 USUAL_QUANTILE = 0.7  # up to three days in ten may be copies
@@ -29,7 +29,7 @@ WHOLE_PERCENT = 96  # of a day's intervals that are not zero, for the day to be 
 STRETCH_SURPRISE = 10  # powers of ten; a window has a million pairs of stretches
 
 
-def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Finding:
+def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Energies) -> Finding:
     """Find days that repeat other days of the same meter, whole or for six hours."""
     present = scan.present - scan.zeros
     enough = present >= INTERVALS_LEAST
@@ -57,7 +57,7 @@ def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Int64Array) -> Fin
     return found("V28", mask, equal_yesterday=scan.equal_yesterday, equal_week=scan.equal_week, intervals=present)
 
 
-def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> BoolArray:
+def _same_stretches(scan: DayScan, energy_wh: Energies, rate: FloatArray) -> BoolArray:
     """Return the days in which the later of two equal, lively stretches ends. [meters × days]"""
     per_day = scan.slots_per_day
     mask = np.zeros(scan.missing.shape, dtype=np.bool_)
@@ -68,7 +68,8 @@ def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> B
     days = copies_of_days(copies, energy_wh, per_day)
     length = np.minimum(days.many + STRETCH - 1, days.end - days.begin)
     some = np.flatnonzero(length < per_day)
-    length[some] = np.maximum(length[some], _equal_at_one_distance(energy_wh, per_day, days.chosen(some)))
+    spread = _equal_at_one_distance(energy_wh, per_day, days.row[some], days.day[some], days.distance[some])
+    length[some] = np.maximum(length[some], spread)
     meters, which = np.unique(days.row, return_inverse=True)
     step = np.array([profile_step(energy_wh[meter]) for meter in meters])[which]
     by_steps = STEPS_CHANCE / np.sqrt(np.maximum(1.0, days.mean_wh / step))
@@ -79,14 +80,16 @@ def _same_stretches(scan: DayScan, energy_wh: Int64Array, rate: FloatArray) -> B
     return mask
 
 
-def _equal_at_one_distance(energy_wh: Int64Array, per_day: int, days: DaysWithCopies) -> Int64Array:
+def _equal_at_one_distance(
+    energy_wh: Energies, per_day: int, row: Int64Array, day: Int64Array, distance: Int64Array
+) -> Int64Array:
     """Return how many intervals of a day equal those at the distance that its stretches have most, if all but zeros do.
 
     A lamp's evening and its morning are two stretches, and one copy. [days]
     """
-    slot = days.day[:, None] * per_day + np.arange(per_day)
-    origin = slot - days.distance[:, None]
-    rows = days.row[:, None]
+    slot = day[:, None] * per_day + np.arange(per_day)
+    origin = slot - distance[:, None]
+    rows = row[:, None]
     there = (energy_wh[rows, slot] != 0) & (origin >= 0)
     equal = ((energy_wh[rows, slot] == energy_wh[rows, origin.clip(0)]) & there).sum(axis=1)
     most: Int64Array = np.where(equal * 100 >= WHOLE_PERCENT * there.sum(axis=1), equal, 0)
@@ -113,4 +116,5 @@ def _chance(scan: DayScan, meter: Int64Array, day: Int64Array, step: Int64Array)
     usual = known[np.arange(meter.size), (USUAL_QUANTILE * (count - 1)).astype(np.int64).clip(0)]
     steps = np.maximum(1.0, own / (present[np.arange(meter.size), day] * step))
     by_steps = np.minimum(0.999, 2 * STEPS_CHANCE / np.sqrt(steps))
-    return np.where(count >= LIKE_PAIRS_LEAST, usual.clip(0.5 / scan.slots_per_day, 0.999), by_steps)
+    usual = usual.clip(0.5 / scan.slots_per_day, 0.999)
+    return np.asarray(np.where(count >= LIKE_PAIRS_LEAST, usual, by_steps))

@@ -9,7 +9,7 @@ Runs (stuck values, zeros, stale snapshots) are found from the few places where 
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from billing_core.validation.series import Intervals
 
 BLOCK_READINGS = 1 << 16  # 64 Ki readings of 4 bytes and their neighbours stay in a cache of 512 KiB
 INT32_MAX, UINT8_MAX = 2**31 - 1, 2**8 - 1
+
+
+Energies: TypeAlias = NDArray[np.int64] | NDArray[np.int32]
+"""Energy in 64 bits, or in 32 where four times any value fits into these (:func:`narrowed`)."""
 
 
 class Runs(NamedTuple):
@@ -109,6 +113,12 @@ def scan_days(intervals: Intervals, parameters: Columns, band: WeeklyBand | None
         zero.append(_zeros(values, missing if gaps is not None else None, begin))
     assert {field.name for field in fields(DayScan)} == {*columns, "slots_per_day", "stuck", "zero_runs"}
     return DayScan(slots_per_day=per_day, stuck=_joined(stuck), zero_runs=_joined(zero), **columns)
+
+
+def narrowed(energy_wh: Int64Array) -> Energies:
+    """Return the same values in 32 bits where sums of four of them fit into these, which is nearly always."""
+    largest = max(int(energy_wh.max(initial=0)), -int(energy_wh.min(initial=0)))
+    return energy_wh.astype(np.int32) if 4 * largest <= INT32_MAX else energy_wh
 
 
 def _narrow(energy: Int64Array, missing: BoolArray, room: int) -> NDArray[Any]:

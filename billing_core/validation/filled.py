@@ -6,13 +6,10 @@ load is never straight: differences that stay the same within a step for longer 
 time, are a line, whatever its slope. A level line is a stuck value, found by runs of equal values.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import INT32_MAX, DayScan, Runs
+from billing_core.validation.day_scan import INT32_MAX, DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
 
 BETWEEN_MOST = 0.2  # of the intervals: with more between them these are not the meter's steps
@@ -29,41 +26,47 @@ LOCAL_SLOTS = 48
 BLOCK_METERS = 64
 
 
-def v16_between_steps(scan: DayScan, energy_wh: Int64Array, multiplier: Int64Array) -> tuple[Finding, Int64Array]:
+def v16_between_steps(scan: DayScan, energy_wh: Energies, multiplier: Int64Array) -> tuple[Finding, Int64Array]:
     """Find values between the meter's steps; return also the step of each meter. [Wh, meters]"""
     steps = steps_of(energy_wh, multiplier)
     count = np.zeros(scan.missing.shape, dtype=np.int32)
-    for meter in np.flatnonzero(steps > 1).tolist():
-        row, step = energy_wh[meter], int(steps[meter])
-        between = row // step * step != row
-        if between.any() and between.mean() <= BETWEEN_MOST:
-            count[meter] = between.reshape(-1, scan.slots_per_day).sum(axis=1)
+    for step in np.unique(steps[steps > 1]).tolist():  # dividing by one number is fast
+        alike = np.flatnonzero(steps == step)
+        for begin in range(0, alike.size, BLOCK_METERS):
+            rows = alike[begin : begin + BLOCK_METERS]
+            values = energy_wh[rows]
+            between = values // step * step != values if step <= np.iinfo(values.dtype).max else values != 0
+            share = between.mean(axis=1)
+            few = (share > 0) & (share <= BETWEEN_MOST)
+            count[rows[few]] = between[few].reshape(-1, *count.shape[1:], scan.slots_per_day).sum(axis=2)
     evidence = np.broadcast_to(steps[:, None], count.shape)
     return found("V16", count > 0, intervals=count, step_wh=evidence), steps
 
 
-def steps_of(energy_wh: Int64Array, multiplier: Int64Array) -> Int64Array:
+def steps_of(energy_wh: Energies, multiplier: Int64Array) -> Int64Array:
     """Return the step in which each meter's profile counts: its multiplier times the largest fitting power of ten.
 
     A power fits if nearly all of a sample are multiples, of many different values: a street light at a constant
     1,200 Wh shows nothing of its steps. [Wh, meters]
     """
-    sample = energy_wh[:, :: SAMPLE_EVERY[energy_wh.shape[1] < SLOTS_MANY]]
+    # Exact: neither energies nor what they are multiples of are beyond 2⁵³.
+    sample = energy_wh[:, :: SAMPLE_EVERY[energy_wh.shape[1] < SLOTS_MANY]].astype(np.float64)
     there = sample != 0
     enough = np.maximum(there.sum(axis=1), 1) * (1 - BETWEEN_MOST)
     steps = multiplier.copy()
-    fits = np.ones(multiplier.shape, dtype=np.bool_)
+    rows = np.arange(multiplier.size)
     for power in STEP_POWERS:
-        step = (multiplier * power)[:, None]
-        multiple = there & (sample // step * step == sample)
-        fits &= multiple.sum(axis=1) >= enough
-        ordered = np.sort(np.where(multiple, sample, 0), axis=1)
-        fits &= (np.diff(ordered, axis=1) != 0).sum(axis=1) >= VALUES_LEAST
-        steps = np.where(fits, step[:, 0], steps)
+        step = (multiplier[rows] * power)[:, None]
+        multiple = there[rows] & (np.floor(sample[rows] / step) * step == sample[rows])
+        ordered = np.sort(np.where(multiple, sample[rows], 0), axis=1)
+        values = (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
+        fits = (multiple.sum(axis=1) >= enough[rows]) & (values >= VALUES_LEAST)
+        rows = rows[fits]  # what is no multiple of ten is none of a hundred
+        steps[rows] = step[fits, 0]
     return steps
 
 
-def straight_runs(energy_wh: Int64Array, steps: Int64Array, per_day: int) -> Runs:
+def straight_runs(energy_wh: Energies, steps: Int64Array, per_day: int) -> Runs:
     """Return runs of slots that lie on a slanting line, longer than chance makes them on this meter."""
     found_runs: list[tuple[int, int, int]] = []
     for begin in range(0, energy_wh.shape[0], BLOCK_METERS):
@@ -85,10 +88,9 @@ def straight_runs(energy_wh: Int64Array, steps: Int64Array, per_day: int) -> Run
     return Runs(columns[:, 0], columns[:, 1], columns[:, 2])
 
 
-def _straight(energy: Int64Array, steps: Int64Array) -> BoolArray:
+def _straight(energy: Energies, steps: Int64Array) -> BoolArray:
     """Tell where the difference to the next slot is, within a step, the one from the slot before. [rows × slots − 2]"""
-    narrow = 4 * max(int(energy.max()), -int(energy.min()), int(steps.max())) <= INT32_MAX
-    values: NDArray[Any] = energy.astype(np.int32 if narrow else np.int64)
+    values = energy if 4 * int(steps.max()) <= INT32_MAX else energy.astype(np.int64)
     change = values[:, 1:] - values[:, :-1]
     bend = change[:, 1:] - change[:, :-1]
     np.abs(bend, out=bend)
@@ -97,7 +99,7 @@ def _straight(energy: Int64Array, steps: Int64Array) -> BoolArray:
     return straight
 
 
-def _lines(straight: BoolArray, row: Int64Array, rate: float, step: int, per_day: int) -> list[tuple[int, int]]:
+def _lines(straight: BoolArray, row: Energies, rate: float, step: int, per_day: int) -> list[tuple[int, int]]:
     """Return start and length of the surprising lines of one meter."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], straight.view(np.int8), [0]])))
     lines = []

@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import DayScan, Runs
+from billing_core.validation.day_scan import DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray
 
 STEP_SLOTS = 24  # enough values for their common divisor to be the meter's step
@@ -26,7 +25,7 @@ def days_of(scan: DayScan, runs: Runs) -> tuple[BoolArray, NDArray[np.int32]]:
     return length > 0, length
 
 
-def profile_step(row: Int64Array) -> int:
+def profile_step(row: Energies) -> int:
     """Return the step in which a meter's profile counts: the greatest common divisor of most parts of the row.
 
     A part of the row with wrong values has a smaller divisor, so the upper quartile of the parts' divisors is taken.

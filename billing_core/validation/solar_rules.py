@@ -48,7 +48,7 @@ def v42_solar(
 
 
 def _days_of(export: Intervals, night: BoolArray) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Return each day's energy at night, highest interval and energy. Most meters export nothing. [Wh; meters × days]"""
+    """Return each day's energy at night, highest interval and energy; most meters give nothing. [Wh; meters × days]"""
     dark, peak, total = np.zeros((3, export.meters, export.days), dtype=np.int64)
     rows = np.flatnonzero(export.energy_wh.any(axis=1))
     shape = (-1, export.days, export.slots_per_day)

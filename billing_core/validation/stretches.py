@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import INT32_MAX
+from billing_core.validation.day_scan import Energies
 from billing_core.validation.finding import BoolArray
 from billing_core.validation.screening import FloatArray
 
@@ -39,12 +39,8 @@ class DaysWithCopies(NamedTuple):
     distance: Int64Array  # to their origins, that most of them have; the smallest of several such
     mean_wh: FloatArray  # energy of an interval from begin to end
 
-    def chosen(self, which: Int64Array) -> "DaysWithCopies":
-        """Return some of the days."""
-        return DaysWithCopies(*(column[which] for column in self))
 
-
-def equal_stretches(energy_wh: Int64Array, rows: Int64Array) -> Copies:
+def equal_stretches(energy_wh: Energies, rows: Int64Array) -> Copies:
     """Return the lively stretches that equal an earlier one, of some rows."""
     parts = [
         _equal_stretches(energy_wh, rows[begin : begin + BLOCK_METERS])
@@ -56,7 +52,7 @@ def equal_stretches(energy_wh: Int64Array, rows: Int64Array) -> Copies:
     return Copies(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def copies_of_days(copies: Copies, energy_wh: Int64Array, per_day: int) -> DaysWithCopies:
+def copies_of_days(copies: Copies, energy_wh: Energies, per_day: int) -> DaysWithCopies:
     """Return the days in which copies end; there is one at least."""
     day = (copies.start + STRETCH - 1) // per_day
     edges = np.flatnonzero((np.diff(copies.row) != 0) | (np.diff(day) != 0)) + 1
@@ -78,15 +74,14 @@ def _most_frequent(group: Int64Array, value: Int64Array) -> Int64Array:
     many, group, value = np.diff(first, append=order.size), group[first], value[first]
     order = np.lexsort((value, -many, group))
     group, value = group[order], value[order]
-    return value[np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1])]
+    most: Int64Array = value[np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1])]
+    return most
 
 
-def _equal_stretches(energy_wh: Int64Array, rows: Int64Array) -> Copies:
+def _equal_stretches(energy_wh: Energies, rows: Int64Array) -> Copies:
     energy = energy_wh[rows]
-    narrow = energy.astype(np.int32)  # half the bits to find, all of them to be sure
-    small = max(int(energy.max()), -int(energy.min())) <= INT32_MAX
-    lively = _lively(narrow if small else energy)
-    marks = _fingerprints(narrow)
+    lively = _lively(energy)
+    marks = _fingerprints(energy.astype(np.int32, copy=False))  # half the bits to find, all of them to be sure
     np.copyto(marks, -1 - np.arange(marks.shape[1], dtype=np.int32), where=~lively)  # each unlike all others
     ordered = np.sort(marks, axis=1)
     twice = ordered[:, 1:] == ordered[:, :-1]
@@ -96,7 +91,8 @@ def _equal_stretches(energy_wh: Int64Array, rows: Int64Array) -> Copies:
     seen[place, ordered[again[place], slot] % _BUCKETS] = True
     place, start = np.nonzero(np.take_along_axis(seen, marks[again] % _BUCKETS, axis=1) & lively[again])
     place = again[place]
-    exact = _fingerprints(energy[place[:, None], start[:, None] + np.arange(STRETCH)])[:, 0]
+    stretch = energy[place[:, None], start[:, None] + np.arange(STRETCH)]
+    exact = _fingerprints(stretch.astype(np.int64, copy=False))[:, 0]
     order = np.lexsort((start, exact, place))
     equal = (np.diff(place[order]) == 0) & (np.diff(exact[order]) == 0)
     later, origin = order[1:][equal], start[order[:-1][equal]]
@@ -105,7 +101,7 @@ def _equal_stretches(energy_wh: Int64Array, rows: Int64Array) -> Copies:
     return Copies(rows[place[later]], start[later], origin[sort])
 
 
-def _lively(energy: NDArray[Any]) -> BoolArray:
+def _lively(energy: Energies) -> BoolArray:
     """Tell which stretches change, to something that is not zero, at least every other time. [meters × stretches]"""
     one = ((energy[:, 1:] != energy[:, :-1]) & (energy[:, 1:] != 0)).view(np.int8)
     two = one[:, :-1] + one[:, 1:]

@@ -13,7 +13,7 @@ from billing_core.rounding import Int64Array
 from billing_core.validation import interval_rules, meter_rules, sum_check
 from billing_core.validation.clock_shift import v14_clock_shift
 from billing_core.validation.copies import v28_copied
-from billing_core.validation.day_scan import DayScan, WeeklyBand, scan_days
+from billing_core.validation.day_scan import DayScan, WeeklyBand, narrowed, scan_days
 from billing_core.validation.filled import straight_runs, v16_between_steps
 from billing_core.validation.finding import BoolArray, Finding
 from billing_core.validation.parameters import Columns
@@ -121,7 +121,8 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
     if data.status is not None:
         outage = (data.status & int(Status.POWER_FAIL)) != 0
         findings += meter_rules.status_findings(data.status)
-    counted = energy if data.estimated is None else np.where(data.estimated, 0, energy)
+    narrow = narrowed(energy)
+    counted = narrow if data.estimated is None else np.where(data.estimated, 0, narrow)
     between, steps = v16_between_steps(scan, counted, data.registers.multiplier)
     findings += [
         interval_rules.v06_missing(scan),
@@ -135,7 +136,7 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
             scan, parameters, sums, energy, (steps, straight_runs(counted, steps, scan.slots_per_day))
         ),
         v27_stale(scan, sums, energy, outage, data.repeated_clock),
-        v28_copied(scan, parameters, energy),
+        v28_copied(scan, parameters, narrow),
         interval_rules.v29_load_factor(scan, parameters),
         sum_check.v30_sum(sums),
         sum_check.v32_rollover(sums),
