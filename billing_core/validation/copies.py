@@ -16,7 +16,7 @@ from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import DayScan, Energies
 from billing_core.validation.finding import BoolArray, Finding, found
 from billing_core.validation.parameters import Columns
-from billing_core.validation.runs import profile_step
+from billing_core.validation.runs import profile_steps
 from billing_core.validation.screening import FloatArray
 from billing_core.validation.stretches import STRETCH, copies_of_days, equal_stretches
 
@@ -47,8 +47,7 @@ def v28_copied(scan: DayScan, parameters: Columns, energy_wh: Energies) -> Findi
     exact = mask & whole_day & (scan.repeats * 2 < present) & (present * 2 >= scan.slots_per_day)
     meter, day = np.nonzero(mask & ~exact)
     if meter.size:
-        meters, which = np.unique(meter, return_inverse=True)
-        step = np.array([profile_step(energy_wh[each]) for each in meters])[which]
+        step = profile_steps(energy_wh, meter)
         most = np.maximum(scan.equal_yesterday, scan.equal_week)[meter, day]
         surprise = most * -np.log10(_chance(scan, meter, day, step))
         large = scan.third[meter, day] >= STEPS_LEAST * step
@@ -70,8 +69,7 @@ def _same_stretches(scan: DayScan, energy_wh: Energies, rate: FloatArray) -> Boo
     some = np.flatnonzero(length < per_day)
     spread = _equal_at_one_distance(energy_wh, per_day, days.row[some], days.day[some], days.distance[some])
     length[some] = np.maximum(length[some], spread)
-    meters, which = np.unique(days.row, return_inverse=True)
-    step = np.array([profile_step(energy_wh[meter]) for meter in meters])[which]
+    step = profile_steps(energy_wh, days.row)
     by_steps = STEPS_CHANCE / np.sqrt(np.maximum(1.0, days.mean_wh / step))
     some = np.flatnonzero(length * -np.log10(by_steps) >= STRETCH_SURPRISE)
     meter, day = days.row[some], days.day[some]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import DayScan, Runs
+from billing_core.validation.day_scan import DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
 from billing_core.validation.parameters import Columns
-from billing_core.validation.runs import chosen, days_of, profile_step
+from billing_core.validation.runs import chosen, days_of, profile_steps
 from billing_core.validation.sum_check import SumCheck
 
 SPIKE_INTERVALS_LEAST = 12  # fewer readings have no third peak worth the name
@@ -22,6 +22,7 @@ SMALL_QUANTA, SMALL_RATE = 3, 0.5  # a load of a few steps of the profile repeat
 RATE_LEAST = 1e-6
 FILLED_SLOTS = 6  # equal values between a meter's steps, from which on nobody asks how often they repeat
 LOCAL_SLOTS = 48  # on either side of a run, how repetitious the load was just then
+RUNS_AT_ONCE = 64  # whose meters' rows are compared together
 
 
 def v06_missing(scan: DayScan) -> Finding:
@@ -87,7 +88,7 @@ def v26_stuck(
     scan: DayScan,
     parameters: Columns,
     sums: SumCheck,
-    energy_wh: Int64Array,
+    energy_wh: Energies,
     drawn: tuple[Int64Array, Runs] | None = None,
 ) -> Finding:
     """A value repeats more often than this meter, at its resolution, ever would by chance.
@@ -155,25 +156,33 @@ def _repeat_rate(scan: DayScan) -> NDArray[np.float64]:
     return rate
 
 
-def _rate_here(energy_wh: Int64Array, runs: Runs) -> NDArray[np.float64]:
+def _rate_here(energy_wh: Energies, runs: Runs) -> NDArray[np.float64]:
     """Return how often a value like each run's repeats outside it: the very value, the days around it. [runs]"""
     rate = np.zeros(runs.meter.shape)
-    for number, (meter, start, length) in enumerate(zip(*runs, strict=True)):
-        row, end = energy_wh[meter], start + length
-        value = row[start]
-        places = np.flatnonzero(row == value)
-        elsewhere = places[(places < start) | (places >= end)]
-        rates = [SMALL_RATE if value <= SMALL_QUANTA * profile_step(row) else 0.0]
-        if elsewhere.size >= OCCURRENCES_LEAST:
-            rates.append(int((np.diff(elsewhere) == 1).sum()) / elsewhere.size)
-        for part in (row[max(0, start - LOCAL_SLOTS) : start], row[end : end + LOCAL_SLOTS]):
-            some = part[1:] != 0
-            rates.append((int(((part[1:] == part[:-1]) & some).sum()) + 1) / (int(some.sum()) + LOCAL_SLOTS // 2))
-        rate[number] = min(max(rates), 0.999)
+    steps = profile_steps(energy_wh, runs.meter)
+    for begin in range(0, rate.size, RUNS_AT_ONCE):
+        some = slice(begin, begin + RUNS_AT_ONCE)
+        meter, start, length = (column[some, None] for column in runs)
+        slots, end = np.arange(energy_wh.shape[1]), start + length
+        row = energy_wh[meter[:, 0]]
+        value = energy_wh[meter, start]
+        elsewhere = (row == value) & ((slots < start) | (slots >= end))
+        many = elsewhere.sum(axis=1)
+        again = (elsewhere[:, 1:] & elsewhere[:, :-1]).sum(axis=1)
+        rates = [np.where(value[:, 0] <= SMALL_QUANTA * steps[some], SMALL_RATE, 0.0)]
+        rates.append(np.where(many >= OCCURRENCES_LEAST, again / np.maximum(many, 1), 0.0))
+        for first in (start - LOCAL_SLOTS, end):  # of the slots around
+            near = first + np.arange(LOCAL_SLOTS)
+            inside = (near >= 0) & (near < slots.size)
+            part = energy_wh[meter, near.clip(0, slots.size - 1)]
+            counts = inside[:, 1:] & inside[:, :-1] & (part[:, 1:] != 0)
+            repeats = (counts & (part[:, 1:] == part[:, :-1])).sum(axis=1)
+            rates.append((repeats + 1) / (counts.sum(axis=1) + LOCAL_SLOTS // 2))
+        rate[some] = np.minimum(np.maximum.reduce(rates), 0.999)
     return rate
 
 
-def _is_level(energy_wh: Int64Array, runs: Runs) -> BoolArray:
+def _is_level(energy_wh: Energies, runs: Runs) -> BoolArray:
     """Tell which runs are within half and twice of the interval before or of the one after."""
     value = energy_wh[runs.meter, runs.start]
     before = energy_wh[runs.meter, np.maximum(runs.start - 1, 0)]

@@ -3,12 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray
 
 STEP_SLOTS = 24  # enough values for their common divisor to be the meter's step
 
 STEP_PARTS = 16  # parts looked at
+STEPS_AT_ONCE = 128  # meters
 
 
 def chosen(runs: Runs, mask: BoolArray) -> Runs:
@@ -25,13 +27,21 @@ def days_of(scan: DayScan, runs: Runs) -> tuple[BoolArray, NDArray[np.int32]]:
     return length > 0, length
 
 
-def profile_step(row: Energies) -> int:
-    """Return the step in which a meter's profile counts: the greatest common divisor of most parts of the row.
+def profile_steps(energy_wh: Energies, meters: Int64Array) -> Int64Array:
+    """Return the step in which each of these meters' profile counts: the greatest common divisor of most parts of it.
 
-    A part of the row with wrong values has a smaller divisor, so the upper quartile of the parts' divisors is taken.
+    A part with wrong values has a smaller divisor, so the upper quartile of the parts' divisors is taken. A meter may
+    be asked for several times. [Wh; like ``meters``]
     """
-    parts = row[: row.shape[0] // STEP_SLOTS * STEP_SLOTS].reshape(-1, STEP_SLOTS)
-    parts = parts[:: 1 + parts.shape[0] // STEP_PARTS]
-    divisors = np.gcd.reduce(parts, axis=1)
-    divisors = np.sort(divisors[divisors > 0])
-    return int(divisors[3 * divisors.size // 4]) if divisors.size else 1
+    rows, place = np.unique(meters, return_inverse=True)
+    steps = np.ones(rows.shape, dtype=np.int64)
+    whole = energy_wh.shape[1] // STEP_SLOTS
+    for begin in range(0, rows.size, STEPS_AT_ONCE):
+        some = rows[begin : begin + STEPS_AT_ONCE]
+        parts = energy_wh[some, : whole * STEP_SLOTS].reshape(some.size, whole, STEP_SLOTS)
+        divisors = np.gcd.reduce(parts[:, :: 1 + whole // STEP_PARTS], axis=2)
+        divisors.sort(axis=1)  # those that say nothing, of parts without energy, are first
+        many = (divisors > 0).sum(axis=1)
+        upper = divisors[np.arange(some.size), divisors.shape[1] - many + 3 * many // 4 - (many == 0)]
+        steps[begin : begin + STEPS_AT_ONCE] = np.where(many > 0, upper, 1)
+    return steps[place]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import DayScan, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
-from billing_core.validation.runs import chosen, days_of, profile_step
+from billing_core.validation.runs import chosen, days_of, profile_steps
 from billing_core.validation.sum_check import SumCheck
 
 STALE_HOURS_MAX = 24  # an older snapshot is a stuck register
@@ -70,19 +70,23 @@ def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
         & (caught * 10 >= 12 * np.minimum(before, after))
         & (caught * 10 >= 3 * owed),
     )
-    sure = [_is_stale(energy_wh[run[0]], run, scan.slots_per_day, outage[run[0]]) for run in zip(*runs, strict=True)]
+    steps = profile_steps(energy_wh, runs.meter).tolist()
+    sure = [
+        _is_stale(energy_wh[meter], (start, length), step, outage[meter])
+        for meter, start, length, step in zip(*(column.tolist() for column in runs), steps, strict=True)
+    ]
     return chosen(runs, np.array(sure, dtype=np.bool_))
 
 
-def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: BoolArray) -> bool:
-    """Tell whether a run of zeros (meter, start, length) and what follows is a snapshot served again.
+def _is_stale(row: Int64Array, run: tuple[int, int], step: int, outage: BoolArray) -> bool:
+    """Tell whether a run of zeros (start, length) and what follows is a snapshot served again.
 
     One zero alone proves little where the profile counts in steps as large as the load: it must stand at a time when
     other days have energy, between intervals of several steps, and the next must make good for it. Of a longer run two
     slots at which other days have energy are enough (the others may be a roof's noon), and what follows must be about
     what the run and itself usually take. On a day with a power failure more is asked.
     """
-    _, start, length = run
+    (start, length), per_day = run, row.size // outage.size
     caught = int(row[start + length])
     power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
     if length == 1:
@@ -90,7 +94,7 @@ def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: 
         near = near if near[1] > 0 else near[:1]
         if caught * 10 < 2 * (8 * max(near) if power_failed else 6 * min(near)):
             return False
-        if min(near) < STALE_QUANTA_LEAST * profile_step(row):
+        if min(near) < STALE_QUANTA_LEAST * step:
             return not power_failed and _unlike_its_level(row, start)
     days = np.arange(outage.shape[0])
     lively = row.reshape(-1, per_day).any(axis=1)  # an empty flat's zeros are no habit
@@ -110,7 +114,7 @@ def _is_stale(row: Int64Array, run: tuple[int, int, int], per_day: int, outage: 
     owed = min(owed, float(expected.sum())) if short else float(expected.sum())
     enough = caught >= (0.8 * expected.sum() if power_failed else 0.5 * owed)
     never = zero.sum(axis=0)[:-1] * 100 <= ZEROS_OF_RUN_PERCENT * inside.sum(axis=0)[:-1]
-    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * profile_step(row))
+    return bool(enough and never.sum() >= 2 and row[start - 1] >= 2 * step)
 
 
 def _unlike_its_level(row: Int64Array, start: int) -> bool:
@@ -137,13 +141,11 @@ def _twice_the_level(energy_wh: Int64Array, scan: DayScan) -> Runs:
     high = scan.highest >= LEVEL_TIMES * np.maximum(usual, 1)[:, None]
     near = (scan.highest - scan.third) <= LEVEL_NEAR * scan.third
     level = near.mean(axis=1) >= LEVEL_SHARE
-    for meter in np.flatnonzero(high.any(axis=1) & level).tolist():
+    meters = np.flatnonzero(high.any(axis=1) & level)
+    for meter, step in zip(meters.tolist(), profile_steps(energy_wh, meters).tolist(), strict=True):
         row, ceiling = energy_wh[meter], int(usual[meter])
         there = row[row > 0]
-        if (
-            ceiling < LEVEL_STEPS * profile_step(row)
-            or (np.abs(there - ceiling) <= LEVEL_NEAR * ceiling).mean() < LEVEL_SHARE
-        ):
+        if ceiling < LEVEL_STEPS * step or (np.abs(there - ceiling) <= LEVEL_NEAR * ceiling).mean() < LEVEL_SHARE:
             continue
         after_zero = (row[1:] >= LEVEL_TIMES * ceiling) & (row[:-1] == 0)
         runs.extend((meter, slot, 2) for slot in np.flatnonzero(after_zero).tolist())

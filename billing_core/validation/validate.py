@@ -133,7 +133,7 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
         interval_rules.v23_jump(scan, parameters),
         interval_rules.v25_zero_run(scan, parameters, outage),
         interval_rules.v26_stuck(
-            scan, parameters, sums, energy, (steps, straight_runs(counted, steps, scan.slots_per_day))
+            scan, parameters, sums, narrow, (steps, straight_runs(counted, steps, scan.slots_per_day))
         ),
         v27_stale(scan, sums, energy, outage, data.repeated_clock),
         v28_copied(scan, parameters, narrow),

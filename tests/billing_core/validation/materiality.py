@@ -9,7 +9,7 @@ surround it can be wrong by: the tolerance of V30, and one step for where in its
 
 import numpy as np
 
-from billing_core.validation.runs import profile_step
+from billing_core.validation.runs import profile_steps
 from tests.billing_core.validation.population import PER_DAY, District
 
 
@@ -23,7 +23,7 @@ def is_material(meter: int, first: int, clean: District, read: District, sum_per
         before.registers.multiplier[meter]
     ):
         return True
-    step = profile_step(before.intervals.energy_wh[meter])
+    step = int(profile_steps(before.intervals.energy_wh, np.array([meter]))[0])
     assert before.export is not None
     assert after.export is not None
     altered = 0
