@@ -16,7 +16,7 @@ from billing_core.validation.screening import FloatArray
 
 STRETCH = 12
 BLOCK_METERS = 32  # a month of their half-hours and a few columns like it stay in a cache of 1 MiB
-_BUCKETS = 1 << 12  # by the lowest bits of a mark: which marks may be there twice
+_BUCKETS = 1 << 12  # by the highest bits of a mark: which marks may be there twice
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)  # odd, from SplitMix64
 
 
@@ -86,10 +86,10 @@ def _equal_stretches(energy_wh: Energies, rows: Int64Array) -> Copies:
     ordered = np.sort(marks, axis=1)
     twice = ordered[:, 1:] == ordered[:, :-1]
     again = np.flatnonzero(twice.any(axis=1))
-    seen = np.zeros((again.size, _BUCKETS), dtype=np.bool_)
-    place, slot = np.nonzero(twice[again])
-    seen[place, ordered[again[place], slot] % _BUCKETS] = True
-    place, start = np.nonzero(np.take_along_axis(seen, marks[again] % _BUCKETS, axis=1) & lively[again])
+    seen = np.zeros(again.size * _BUCKETS, dtype=np.bool_)
+    own = np.arange(again.size)[:, None] * _BUCKETS
+    seen[(_buckets(ordered[again, 1:]) + own)[twice[again]]] = True
+    place, start = np.nonzero(seen.take(_buckets(marks[again]) + own) & lively[again])
     place = again[place]
     stretch = energy[place[:, None], start[:, None] + np.arange(STRETCH)]
     exact = _fingerprints(stretch.astype(np.int64, copy=False))[:, 0]
@@ -99,6 +99,10 @@ def _equal_stretches(energy_wh: Energies, rows: Int64Array) -> Copies:
     sort = np.argsort(later)
     later = later[sort]
     return Copies(rows[place[later]], start[later], origin[sort])
+
+
+def _buckets(marks: NDArray[np.int32]) -> Int64Array:
+    return (marks.astype(np.int64) & 0xFFFFFFFF) >> 20
 
 
 def _lively(energy: Energies) -> BoolArray:

@@ -42,6 +42,8 @@ def judge(findings: Iterable[Finding], meters: int, days: int) -> Verdict:
     rules = np.zeros((meters, days), dtype=np.uint64)
     for finding in findings:
         assert finding.rule.grain in (Grain.DAY, Grain.METER), f"{finding.rule.id} is not about days"
+        if not finding.mask.any():
+            continue
         mask, grave = finding.mask, finding.severities()
         if finding.rule.grain is Grain.METER:
             mask, grave = mask[:, None], grave[:, None]
