@@ -138,12 +138,12 @@ def _explained(questions: list[Question]) -> list[list[Step]]:
     explained = find_steps(questions)
     left = []
     asked: list[tuple[int, _Still]] = []
-    for place, (question, steps) in enumerate(zip(questions, explained, strict=True)):
+    for place, (question, steps, quiet) in enumerate(zip(questions, explained, _at_zero(questions), strict=True)):
         rest = question.loss.copy()
         for step in steps:
             rest[step.days] -= (1 / step.times - 1) * question.own[step.place, step.days]
         left.append(rest)
-        asked += [(place, still) for still in _stood_still(question)]
+        asked += [(place, still) for still in _stood_still(question, quiet)]
     while asked:
         again: list[tuple[int, _Still]] = []
         changed = set()
@@ -201,17 +201,28 @@ class _Still(NamedTuple):
     runs: list[_Run]
 
 
-def _stood_still(question: Question) -> list[_Still]:
-    """Return the meters with runs of whole days at zero of which u can say anything.
+def _at_zero(questions: list[Question]) -> list[list[int]]:
+    """Return the places, behind each transformer, that were at zero on some day and took something on others."""
+    if not questions:
+        return []
+    sizes = [each.own.shape[0] for each in questions]
+    own = np.concatenate([each.own for each in questions])
+    days = np.repeat(np.stack([each.days for each in questions]), sizes, axis=0)
+    some = ((own == 0) & days).any(axis=1) & (((own > 0) & days).sum(axis=1) >= WEEK)
+    return [np.flatnonzero(part).tolist() for part in np.split(some, np.cumsum(sizes)[:-1])]
+
+
+def _stood_still(question: Question, places: list[int]) -> list[_Still]:
+    """Return the meters of some places with runs of whole days at zero of which u can say anything.
 
     What is hidden behind a guess about other meters proves nothing.
     """
+    if not places:
+        return []
     days = question.days
-    zero = question.own == 0
-    some = (zero & days).any(axis=1) & (((question.own > 0) & days).sum(axis=1) >= WEEK)
     guessed = np.abs(question.guessed).sum(axis=0)
     still = []
-    for place in np.flatnonzero(some).tolist():
+    for place in places:
         own = question.own[place]
         lively = (own > 0) & days
         runs = _runs(own == 0, lively, days)

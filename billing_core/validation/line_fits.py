@@ -151,11 +151,11 @@ def _solved(normal: NDArray[np.float64]) -> FloatArray:
     """
     size = normal.shape[1]
     for pivot in range(size):
-        times = normal[pivot + 1 :, pivot] / normal[pivot, pivot]
-        for row in range(pivot + 1, size + 1):
-            here = slice(pivot + 1, min(row + 1, size))
-            normal[row, here] -= times[row - pivot - 1] * normal[here, pivot]
-        normal[pivot + 1 :, pivot] = times  # what is left of the row above, over its pivot
+        below = normal[pivot + 1 :, pivot]
+        times = below / normal[pivot, pivot]
+        if pivot + 1 < size:  # the upper half is worked on as well, which nobody reads: that is less than to go by rows
+            normal[pivot + 1 :, pivot + 1 :] -= times[:, None] * below[:-1]
+        below[:] = times  # what is left of the row above, over its pivot
     solution = np.empty((size, *normal.shape[2:]))
     for row in range(size - 1, -1, -1):
         solution[row] = normal[-1, row]
