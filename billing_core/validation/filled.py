@@ -11,6 +11,7 @@ import numpy as np
 from billing_core.rounding import Int64Array
 from billing_core.validation.day_scan import INT32_MAX, DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
+from billing_core.validation.screening import FloatArray
 
 BETWEEN_MOST = 0.2  # of the intervals: with more between them these are not the meter's steps
 STEP_POWERS = (1, 10, 100)
@@ -79,11 +80,11 @@ def straight_runs(energy_wh: Energies, steps: Int64Array, per_day: int) -> Runs:
         needed = LINE_SURPRISE / -np.log10(rate.clip(1e-6, 0.999))  # bends that are none, at least
         eight, sixteen = line.any(axis=1), (line[:, :-8] & line[:, 8:]).any(axis=1)
         rows = np.flatnonzero(np.where(needed > 16, sixteen & (needed < LINE_LONGEST), eight))
-        for row in rows.tolist():
-            step = int(steps[begin + row])
-            found_runs.extend(
-                (begin + row, *run) for run in _lines(straight[row], block[row], float(rate[row]), step, per_day)
-            )
+        for place, first, end in _long_runs(straight[rows], np.maximum(LINE_SLOTS - 2, needed[rows])):
+            row, run = int(rows[place]), (first, end)
+            slants = _slants(block[row, first : end + 2], int(steps[begin + row]))
+            if slants and _is_surprising(straight[row], run, float(rate[row]), per_day):
+                found_runs.append((begin + row, first, end - first + 2))
     columns = np.array(found_runs, dtype=np.int64).reshape(-1, 3)
     return Runs(columns[:, 0], columns[:, 1], columns[:, 2])
 
@@ -99,21 +100,30 @@ def _straight(energy: Energies, steps: Int64Array) -> BoolArray:
     return straight
 
 
-def _lines(straight: BoolArray, row: Energies, rate: float, step: int, per_day: int) -> list[tuple[int, int]]:
-    """Return start and length of the surprising lines of one meter."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], straight.view(np.int8), [0]])))
-    lines = []
-    long = np.diff(edges)[::2] >= max(LINE_SLOTS - 2, LINE_SURPRISE / -np.log10(min(max(rate, 1e-6), 0.999)))
-    for begin, end in zip(edges[::2][long].tolist(), edges[1::2][long].tolist(), strict=True):
-        bends = end - begin
-        values = row[begin : end + 2]
-        way = abs(int(values[-1]) - int(values[0]))
-        if way < SLOPE_STEPS * step or way < SLOPE_SHARE * int(np.abs(np.diff(values)).sum()):
-            continue  # level, or up and down: equal values are the other half of the rule
-        near = np.concatenate([straight[max(0, begin - LOCAL_SLOTS) : begin], straight[end : end + LOCAL_SLOTS]])
-        days = range(begin % per_day, straight.size, per_day)
-        then = np.concatenate([straight[first : first + bends] for first in days])
-        rates = [rate, *((float(part.sum()) + 1) / (part.size + 2) for part in (near, then))]
-        if bends * -np.log10(min(max(rates), 0.999)) >= LINE_SURPRISE:
-            lines.append((begin, bends + 2))
-    return lines
+def _long_runs(straight: BoolArray, least: FloatArray) -> list[tuple[int, int, int]]:
+    """Return row, first bend and end of the runs that are not shorter than ``least``. [rows × bends], [rows]"""
+    edged = np.zeros((straight.shape[0], straight.shape[1] + 2), dtype=np.int8)
+    edged[:, 1:-1] = straight
+    edges = np.flatnonzero(edged[:, 1:] != edged[:, :-1])
+    row, begin = np.divmod(edges[::2], edged.shape[1] - 1)
+    length = edges[1::2] - edges[::2]
+    long = length >= least[row]
+    return list(zip(row[long].tolist(), begin[long].tolist(), (begin + length)[long].tolist(), strict=True))
+
+
+def _slants(values: Energies, step: int) -> bool:
+    """Tell whether values go one way: level ones, which are equal, are the other half of the rule."""
+    way = abs(int(values[-1]) - int(values[0]))
+    up_and_down = int(np.abs(np.diff(values.astype(np.int64))).sum())
+    return way >= SLOPE_STEPS * step and way >= SLOPE_SHARE * up_and_down
+
+
+def _is_surprising(straight: BoolArray, run: tuple[int, int], rate: float, per_day: int) -> bool:
+    """Tell whether chance makes no such run of bends (first, end) on this meter, near it, and at that time of days."""
+    begin, end = run
+    bends = end - begin
+    near = np.concatenate([straight[max(0, begin - LOCAL_SLOTS) : begin], straight[end : end + LOCAL_SLOTS]])
+    days = range(begin % per_day, straight.size, per_day)
+    then = np.concatenate([straight[first : first + bends] for first in days])
+    rates = [rate, *((float(part.sum()) + 1) / (part.size + 2) for part in (near, then))]
+    return bool(bends * -np.log10(min(max(rates), 0.999)) >= LINE_SURPRISE)
