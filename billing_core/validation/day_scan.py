@@ -24,7 +24,7 @@ INT32_MAX, UINT8_MAX = 2**31 - 1, 2**8 - 1
 
 
 Energies: TypeAlias = NDArray[np.int64] | NDArray[np.int32]
-"""Energy in 64 bits, or in 32 where four times any value fits into these (:func:`narrowed`)."""
+"""Energy in 64 bits, or in 32 where four times any value fits into these (:func:`known_energy`)."""
 
 
 class Runs(NamedTuple):
@@ -82,14 +82,20 @@ _DAY_COLUMNS: tuple[tuple[str, type], ...] = (
 )  # fmt: skip
 
 
-def scan_days(intervals: Intervals, parameters: Columns, band: WeeklyBand | None = None) -> DayScan:
+def scan_days(
+    intervals: Intervals, parameters: Columns, band: WeeklyBand | None = None, energy_wh: Energies | None = None
+) -> DayScan:
     """Return what each day of each meter looks like, and the runs in it.
 
     Parameters
     ----------
     parameters
         Of these, ``jump_percent`` and ``jump_floor_w`` are used.
+    energy_wh
+        The intervals' energy as :func:`known_energy` gives it, if that is at hand. [Wh, meters × slots]
     """
+    if energy_wh is None:
+        energy_wh = known_energy(intervals)
     meters, days, per_day = intervals.meters, intervals.days, intervals.slots_per_day
     columns: dict[str, NDArray[Any]] = {name: np.zeros((meters, days), dtype=kind) for name, kind in _DAY_COLUMNS}
     stuck: list[Runs] = []
@@ -100,8 +106,8 @@ def scan_days(intervals: Intervals, parameters: Columns, band: WeeklyBand | None
     room = max(per_day, 100, int(percent.max(initial=0)))
     for begin in range(0, meters, rows):
         block = slice(begin, min(begin + rows, meters))
-        energy, missing = intervals.energy_wh[block], intervals.missing[block]
-        values = _narrow(energy, missing, room)
+        missing = intervals.missing[block]
+        values = _narrow(energy_wh[block], room)
         by_slot = np.ascontiguousarray(values.reshape(-1, per_day).T)
         gaps = np.ascontiguousarray(missing.reshape(-1, per_day).T) if missing.any() else None
         out = {name: column[block] for name, column in columns.items()}
@@ -115,18 +121,22 @@ def scan_days(intervals: Intervals, parameters: Columns, band: WeeklyBand | None
     return DayScan(slots_per_day=per_day, stuck=_joined(stuck), zero_runs=_joined(zero), **columns)
 
 
-def narrowed(energy_wh: Int64Array) -> Energies:
-    """Return the same values in 32 bits where sums of four of them fit into these, which is nearly always."""
-    largest = max(int(energy_wh.max(initial=0)), -int(energy_wh.min(initial=0)))
-    return energy_wh.astype(np.int32) if 4 * largest <= INT32_MAX else energy_wh
+def known_energy(intervals: Intervals) -> Energies:
+    """Return the energy with 0 where it is missing, in 32 bits where sums of four fit into these: nearly always.
+
+    [Wh, meters × slots]
+    """
+    energy = intervals.energy_wh
+    if intervals.missing.any():
+        energy = np.where(intervals.missing, 0, energy)
+    largest = max(int(energy.max(initial=0)), -int(energy.min(initial=0)))
+    return energy.astype(np.int32) if 4 * largest <= INT32_MAX else energy
 
 
-def _narrow(energy: Int64Array, missing: BoolArray, room: int) -> NDArray[Any]:
-    """Return the block with 0 where nothing is known, in 32 bits where ``2 * room`` times any value fits into them."""
+def _narrow(energy: Energies, room: int) -> NDArray[Any]:
+    """Return the block in 32 bits where ``2 * room`` times any value fits into them, else in 64."""
     largest = max(int(energy.max()), -int(energy.min()))
-    values: NDArray[Any] = energy.astype(np.int32 if 2 * largest * room <= INT32_MAX else np.int64)
-    values *= ~missing
-    return values
+    return energy.astype(np.int32 if 2 * largest * room <= INT32_MAX else np.int64, copy=False)
 
 
 def _extremes(by_slot: NDArray[Any], gaps: BoolArray | None, out: dict[str, NDArray[Any]]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.rounding import Int64Array
-from billing_core.validation.day_scan import DayScan, Runs
+from billing_core.validation.day_scan import DayScan, Energies, Runs
 from billing_core.validation.finding import BoolArray, Finding, found
 from billing_core.validation.runs import chosen, days_of, profile_steps
 from billing_core.validation.sum_check import SumCheck
@@ -32,7 +32,7 @@ LEVEL_TIMES = 1.6  # … and how far above it one is that caught up
 def v27_stale(
     scan: DayScan,
     sums: SumCheck,
-    energy_wh: Int64Array,
+    energy_wh: Energies,
     outage: BoolArray,
     repeated_clock: NDArray[np.int32] | None,
 ) -> Finding:
@@ -51,7 +51,7 @@ def v27_stale(
     return found("V27", mask | (clock > 0) | sums.caught_up, slots=np.maximum(length, clock))
 
 
-def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
+def _caught_up(scan: DayScan, energy_wh: Energies, outage: BoolArray) -> Runs:
     """Find runs of zeros followed by about the energy of all of them, at times when the meter is never at zero."""
     runs = scan.zero_runs
     slots = energy_wh.shape[1]
@@ -59,34 +59,36 @@ def _caught_up(scan: DayScan, energy_wh: Int64Array, outage: BoolArray) -> Runs:
     inner &= runs.length * 24 <= STALE_HOURS_MAX * scan.slots_per_day
     runs = chosen(runs, inner)
     end = runs.start + runs.length
-    before, after = energy_wh[runs.meter, runs.start - 1], energy_wh[runs.meter, end + 1]
-    after = np.where(after > 0, after, before)  # the last slots before a load is switched off
-    caught = energy_wh[runs.meter, end]
+    before, caught, last = (energy_wh[runs.meter, slot].astype(np.int64) for slot in (runs.start - 1, end, end + 1))
+    after = np.where(last > 0, last, before)  # the last slots before a load is switched off
     owed = (runs.length + 1) * np.minimum(before, after)
     runs = chosen(
         runs,
         (before > 0)
-        & (caught * 10 >= 13 * energy_wh[runs.meter, end + 1])
+        & (caught * 10 >= 13 * last)
         & (caught * 10 >= 12 * np.minimum(before, after))
         & (caught * 10 >= 3 * owed),
     )
     steps = profile_steps(energy_wh, runs.meter).tolist()
+    lively = scan.zeros + scan.missing < scan.slots_per_day  # an empty flat's zeros are no habit
     sure = [
-        _is_stale(energy_wh[meter], (start, length), step, outage[meter])
+        _is_stale(energy_wh[meter].astype(np.int64), (start, length), step, (outage[meter], lively[meter]))
         for meter, start, length, step in zip(*(column.tolist() for column in runs), steps, strict=True)
     ]
     return chosen(runs, np.array(sure, dtype=np.bool_))
 
 
-def _is_stale(row: Int64Array, run: tuple[int, int], step: int, outage: BoolArray) -> bool:
+def _is_stale(row: Int64Array, run: tuple[int, int], step: int, days_of_meter: tuple[BoolArray, BoolArray]) -> bool:
     """Tell whether a run of zeros (start, length) and what follows is a snapshot served again.
 
     One zero alone proves little where the profile counts in steps as large as the load: it must stand at a time when
     other days have energy, between intervals of several steps, and the next must make good for it. Of a longer run two
     slots at which other days have energy are enough (the others may be a roof's noon), and what follows must be about
-    what the run and itself usually take. On a day with a power failure more is asked.
+    what the run and itself usually take. On a day with a power failure more is asked. ``days_of_meter`` tells on which
+    days power failed, and on which there was any energy.
     """
-    (start, length), per_day = run, row.size // outage.size
+    (start, length), (outage, lively) = run, days_of_meter
+    per_day = row.size // outage.size
     caught = int(row[start + length])
     power_failed = bool(outage[start // per_day] | outage[(start + length) // per_day])
     if length == 1:
@@ -97,7 +99,6 @@ def _is_stale(row: Int64Array, run: tuple[int, int], step: int, outage: BoolArra
         if min(near) < STALE_QUANTA_LEAST * step:
             return not power_failed and _unlike_its_level(row, start)
     days = np.arange(outage.shape[0])
-    lively = row.reshape(-1, per_day).any(axis=1)  # an empty flat's zeros are no habit
     others = days[lively & ((days < start // per_day) | (days > (start + length) // per_day)) & ~outage]
     slots = np.arange(start - 1, start + 2) if length == 1 else np.arange(start, start + length + 1)
     places = others[:, None] * per_day + (slots - start // per_day * per_day)
@@ -134,7 +135,7 @@ def _unlike_its_level(row: Int64Array, start: int) -> bool:
     )
 
 
-def _twice_the_level(energy_wh: Int64Array, scan: DayScan) -> Runs:
+def _twice_the_level(energy_wh: Energies, scan: DayScan) -> Runs:
     """Find intervals of a level load that are about twice as high as it ever is, after a zero."""
     runs: list[tuple[int, int, int]] = []
     usual = np.sort(scan.third, axis=1)[:, scan.third.shape[1] // 2]

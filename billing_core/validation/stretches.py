@@ -59,9 +59,10 @@ def copies_of_days(copies: Copies, energy_wh: Energies, per_day: int) -> DaysWit
     first = np.concatenate([[0], edges])
     many = np.diff(first, append=day.size)
     row, begin, end = copies.row[first], copies.start[first], copies.start[first + many - 1] + STRETCH
-    # No sum is beyond 2⁵³, so the means are exact in whatever order.
-    energy = [int(energy_wh[each, here:there].sum()) for each, here, there in zip(row, begin, end, strict=True)]
-    mean_wh = np.array(energy, dtype=np.float64) / (end - begin)
+    slots = np.arange(per_day + STRETCH - 1)
+    inside = slots < (end - begin)[:, None]
+    energy = energy_wh[row[:, None], np.minimum(begin[:, None] + slots, energy_wh.shape[1] - 1)]
+    mean_wh = np.where(inside, energy, 0).sum(axis=1, dtype=np.int64) / (end - begin)
     distance = _most_frequent(np.repeat(np.arange(first.size), many), copies.start - copies.origin)
     return DaysWithCopies(row, day[first], many, begin, end, distance, mean_wh)
 

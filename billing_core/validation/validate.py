@@ -13,7 +13,7 @@ from billing_core.rounding import Int64Array
 from billing_core.validation import interval_rules, meter_rules, sum_check
 from billing_core.validation.clock_shift import v14_clock_shift
 from billing_core.validation.copies import v28_copied
-from billing_core.validation.day_scan import DayScan, WeeklyBand, narrowed, scan_days
+from billing_core.validation.day_scan import DayScan, WeeklyBand, known_energy, scan_days
 from billing_core.validation.filled import straight_runs, v16_between_steps
 from billing_core.validation.finding import BoolArray, Finding
 from billing_core.validation.parameters import Columns
@@ -112,17 +112,15 @@ class Validation:
 
 def validate(data: MeterData, parameters: Columns) -> Validation:
     """Apply every rule about days for which there is data."""
-    scan = scan_days(data.intervals, parameters, data.band)
+    energy = known_energy(data.intervals)
+    scan = scan_days(data.intervals, parameters, data.band, energy)
     sums = check_sums(scan, data.registers, parameters, data.limit_wh)
-    missing = data.intervals.missing
-    energy = np.where(missing, 0, data.intervals.energy_wh) if missing.any() else data.intervals.energy_wh
     outage = np.zeros(scan.missing.shape, dtype=np.bool_)
     findings: list[Finding] = []
     if data.status is not None:
         outage = (data.status & int(Status.POWER_FAIL)) != 0
         findings += meter_rules.status_findings(data.status)
-    narrow = narrowed(energy)
-    counted = narrow if data.estimated is None else np.where(data.estimated, 0, narrow)
+    counted = energy if data.estimated is None else np.where(data.estimated, 0, energy)
     between, steps = v16_between_steps(scan, counted, data.registers.multiplier)
     findings += [
         interval_rules.v06_missing(scan),
@@ -133,10 +131,10 @@ def validate(data: MeterData, parameters: Columns) -> Validation:
         interval_rules.v23_jump(scan, parameters),
         interval_rules.v25_zero_run(scan, parameters, outage),
         interval_rules.v26_stuck(
-            scan, parameters, sums, narrow, (steps, straight_runs(counted, steps, scan.slots_per_day))
+            scan, parameters, sums, energy, (steps, straight_runs(counted, steps, scan.slots_per_day))
         ),
         v27_stale(scan, sums, energy, outage, data.repeated_clock),
-        v28_copied(scan, parameters, narrow),
+        v28_copied(scan, parameters, energy),
         interval_rules.v29_load_factor(scan, parameters),
         sum_check.v30_sum(sums),
         sum_check.v32_rollover(sums),
