@@ -87,17 +87,18 @@ def _best(
 ) -> NDArray[np.int64]:
     """Return the kernel of least error. ``values`` [meters × days × slots], ``near`` [days × days]"""
     may = near * usable[:, None, :]
-    enough = usable & (np.count_nonzero(may, axis=2) >= MODELS_LEAST)
+    models = usable.astype(np.float64) @ (near > 0).astype(np.float64)  # which are symmetric
+    enough = usable & (models >= MODELS_LEAST)
     energy = values.sum(axis=2)
-    weight = may * likeness(energy[:, None, :], np.where(level == UNKNOWN_WH, UNKNOWN_WH, energy)[:, :, None])
-    guess = weight @ values
+    may *= likeness(energy[:, None, :], np.where(level == UNKNOWN_WH, UNKNOWN_WH, energy)[:, :, None])
+    guess = may @ values
     whole = guess.sum(axis=2, keepdims=True)
     guess *= np.where((whole > 0) & enough[:, :, None], energy[:, :, None] / np.where(whole > 0, whole, 1.0), 0.0)
     values = np.where(enough[:, :, None], values, 0.0)
     error = np.empty((len(stacked), values.shape[0]))
     for place, kernel in enumerate(stacked):
-        smooth = guess if place == 0 else guess @ kernel
-        smooth = smooth - values
+        smooth = guess.copy() if place == 0 else guess @ kernel
+        smooth -= values
         error[place] = np.abs(smooth, out=smooth).sum(axis=(1, 2))
     error[0] *= 1 - BETTER_LEAST
     chosen: NDArray[np.int64] = error.argmin(axis=0)
@@ -109,6 +110,9 @@ def likeness(energy: FloatArray, own: FloatArray) -> FloatArray:
 
     The two broadcast against each other; :math:`\\max\\{(\\min / \\max)^2, 1/100\\}`.
     """
-    ratio = np.maximum(own, 1.0) / np.maximum(energy, 1.0)
-    ratio = np.minimum(ratio, 1 / ratio)
-    return np.where(own == UNKNOWN_WH, 1.0, np.maximum(ratio * ratio, UNLIKE_LEVEL_WEIGHT))
+    ratio: FloatArray = np.maximum(own, 1.0) / np.maximum(energy, 1.0)
+    np.minimum(ratio, 1 / ratio, out=ratio)
+    ratio *= ratio
+    np.maximum(ratio, UNLIKE_LEVEL_WEIGHT, out=ratio)
+    np.copyto(ratio, 1.0, where=own == UNKNOWN_WH)
+    return ratio
