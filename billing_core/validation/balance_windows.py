@@ -33,22 +33,21 @@ def explained_squares(own: FloatArray, shown: FloatArray, base: FloatArray, ends
         Where each transformer's places end; its last two are the load's and the even one. [transformers]
     """
     first, end = windows(own.shape[1])
-    day_sums = np.zeros((own.shape[1] + 1, base.shape[1] + 2, own.shape[0]))  # [days + 1 × kinds × places]
-    day_sums[1:, 0] = (own * shown).T
-    day_sums[1:, 1] = (own * own).T
-    day_sums[1:, 2:] = (base * own[:, None]).transpose(2, 1, 0)
-    np.cumsum(day_sums, axis=0, out=day_sums)
-    sums = day_sums[end]
-    sums -= day_sums[first]  # [windows × kinds × places]
-    product, power = sums[:, 0], sums[:, 1]
-    for column in range(2, sums.shape[1]):
-        square = sums[:, column]
+    day_sums = np.zeros((base.shape[1] + 2, own.shape[1] + 1, own.shape[0]))  # [kinds × days + 1 × places]
+    day_sums[0, 1:] = (own * shown).T
+    day_sums[1, 1:] = (own * own).T
+    day_sums[2:, 1:] = (base * own[:, None]).transpose(1, 2, 0)
+    np.cumsum(day_sums, axis=1, out=day_sums)
+    sums = day_sums.take(end, axis=1)
+    sums -= day_sums.take(first, axis=1)  # [kinds × windows × places]
+    product, power = sums[0], sums[1]
+    for square in sums[2:]:
         square *= square
         power -= square
     tiny = power <= _TINY_WH
-    power[tiny] = 1.0
+    np.copyto(power, 1.0, where=tiny)
     gain = product / power
-    gain[tiny] = 0.0
+    np.copyto(gain, 0.0, where=tiny)
     product *= gain
     gain += 1
     fits = is_step(gain)
