@@ -82,7 +82,10 @@ def _how_lines_served(context: Context, gaps: Gaps, applies: BoolArray) -> tuple
             place = (start[some, None] + offset * per_day)[:, :, None] + np.arange(-1, slots + 1)
             inside = (place[:, :, 0] >= 0) & (place[:, :, -1] < wanted.shape[1])
             place = meter[some, None, None] * wanted.shape[1] + np.where(inside[:, :, None], place, 0)
-            known &= inside & ~wanted.ravel()[place].any(axis=2)
+            known &= inside
+            of_day = start[some] % per_day  # a like day is complete: only what is beyond its ends may be wanted
+            beyond = np.flatnonzero((of_day == 0) | (of_day + slots >= per_day))
+            known[beyond] &= ~wanted.ravel()[place[beyond]].any(axis=2)
             values = energy[place]
             best = _errors(values, known, NEARNESS[np.abs(offset)], fixed[some]).argmin(axis=0)
             quarters[gap[some]] = np.array([*SLOPE_QUARTERS, SLOPE_QUARTERS[0]])[best]
@@ -108,7 +111,8 @@ def _errors(values: Int64Array, known: BoolArray, nearness: FloatArray, fixed: B
     ways = [(low + high) / 2 + quarters / 4 * rise for quarters in SLOPE_QUARTERS]
     for place, guess in enumerate([*ways, like]):
         whole = guess.sum(axis=2, keepdims=True)
-        off = guess * np.where(fixed, energy / np.maximum(whole, 1.0), 1.0) - true
+        off = guess * np.where(fixed, energy / np.maximum(whole, 1.0), 1.0)
+        off -= true
         error[place] = np.einsum("gms,gm->g", np.abs(off, out=off), counted)
     error[1:] += 1e-6 * (1 + error[0])  # what is not better by more than rounding is not better
     return error
