@@ -41,8 +41,7 @@ def explained_squares(own: FloatArray, shown: FloatArray, base: FloatArray, ends
     sums = day_sums.take(end, axis=1)
     sums -= day_sums.take(first, axis=1)  # [kinds × windows × places]
     product, power = sums[0], sums[1]
-    for square in sums[2:]:
-        square *= square
+    for square in np.square(sums[2:], out=sums[2:]):
         power -= square
     tiny = power <= _TINY_WH
     np.copyto(power, 1.0, where=tiny)
