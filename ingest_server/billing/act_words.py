@@ -16,6 +16,11 @@ ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "{who} đã phát hành {count} hóa đơn của {period}",
         Language.EN: "{count} bills of {period} issued by {who}",
     },
+    "left": {
+        Language.VI: "hóa đơn {bill}: {who} đã hủy hóa đơn trước nó; người khác phải phát hành (hai người duyệt)",
+        Language.EN: "bill {bill}: {who} cancelled the bill in whose place it stands; another person must issue it "
+        "(four eyes)",
+    },
     "rebill": {
         Language.VI: "đã hủy hóa đơn {bill}; hóa đơn {new} thay thế đã lập, chờ phát hành",
         Language.EN: "bill {bill} cancelled; bill {new} made in its place, to be issued",

@@ -68,11 +68,16 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto bill``: 0 done, 1 some points are held or differ (or there is no such bill)."""
+    from billing_core.explain import Language
     from ingest_server.billing.commands_acts import ACTS
     from ingest_server.billing.commands_corrections import CORRECTIONS
+    from ingest_server.billing.refused import RefusedError
 
     own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
-    return (own | ACTS | CORRECTIONS)[arguments.action](arguments)
+    try:
+        return (own | ACTS | CORRECTIONS)[arguments.action](arguments)
+    except RefusedError as refused:
+        raise UsageError(refused.told(Language(arguments.language))) from refused
 
 
 def _plan(arguments: argparse.Namespace) -> int:

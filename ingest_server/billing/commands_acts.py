@@ -11,6 +11,7 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     from ingest_server.billing.arguments import (
         add_actor_argument,
         add_language_argument,
+        add_limits_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -38,6 +39,8 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
         add_dsn_arguments(sub)
         sub.add_argument("bill_id", metavar="BILL_ID", help="number of the bill")
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    for name in ("cancel", "rebill"):
+        add_limits_argument(of_bill[name])
     for sub in (of_month["issue"], *of_bill.values()):
         add_actor_argument(sub)
         add_role_argument(sub)
@@ -68,7 +71,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _issue(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language, format_number
     from ingest_server.billing.act_words import said
-    from ingest_server.billing.acts import issue
+    from ingest_server.billing.acts import issue, left_to_others
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -77,11 +80,14 @@ def _issue(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
         issued = issue(connection, period, selection, actor)
+        left = left_to_others(connection, period, actor)
     if arguments.json:
-        print_json({"period": str(period), "issued": issued})
+        print_json({"period": str(period), "issued": issued, "left_to_others": left})
     else:
         count = format_number(issued, Language(arguments.language))
         print(said("issue", arguments.language, count=count, period=period, who=actor.name))
+        for bill_id in left:
+            print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
     return 0
 
 
@@ -89,14 +95,16 @@ def _act(arguments: argparse.Namespace) -> int:
     from ingest_server.billing import acts
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.limits import limits_from
     from ingest_server.database.connection import connect, dsn_from, translated
 
     bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
-        {"hold": acts.hold, "release": acts.release, "cancel": acts.cancel}[arguments.action](
-            connection, bill_id, actor
-        )
+        if arguments.action == "cancel":
+            acts.cancel(connection, bill_id, actor, limits_from(arguments.limits))
+        else:
+            {"hold": acts.hold, "release": acts.release}[arguments.action](connection, bill_id, actor)
     done = {"hold": "held", "release": "released", "cancel": "cancelled"}[arguments.action]
     if arguments.json:
         print_json({"bill_id": bill_id, "done": done, "by": actor.name})
@@ -109,13 +117,14 @@ def _rebill(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.limits import limits_from
     from ingest_server.billing.reasons import reason_title
     from ingest_server.billing.rebill import rebill
     from ingest_server.billing.sentences import text_of
     from ingest_server.database.connection import dsn_from
 
     bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
-    new_id, summary = rebill(dsn_from(arguments), bill_id, actor)
+    new_id, summary = rebill(dsn_from(arguments), bill_id, actor, limits_from(arguments.limits))
     if arguments.json:
         print_json({"cancelled": bill_id, "bill_id": new_id, "holds": [hold.detail for hold in summary.holds]})
     elif new_id is None:

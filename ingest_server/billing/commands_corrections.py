@@ -17,6 +17,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     from ingest_server.billing.arguments import (
         add_actor_argument,
         add_language_argument,
+        add_limits_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -35,6 +36,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
         add_dsn_arguments(sub)
         sub.add_argument("difference_id", metavar="DIFFERENCE_ID", help="number of the difference")
         add_role_argument(sub)
+    add_limits_argument(approve)
     for sub in (correct, approve, reject):
         add_actor_argument(sub)
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
@@ -149,12 +151,14 @@ def _decide(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
     from ingest_server.billing.corrections import decide_difference
+    from ingest_server.billing.limits import limits_from
     from ingest_server.database.connection import connect, dsn_from, translated
 
     number, actor = number_from(arguments.difference_id), actor_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
-        bill_id = decide_difference(connection, number, arguments.action, actor)
+        limits = limits_from(arguments.limits) if arguments.action == "approve" else None
+        bill_id = decide_difference(connection, number, arguments.action, actor, limits)
     done = {"approve": "approved", "reject": "rejected"}[arguments.action]
     if arguments.json:
         print_json({"difference_id": number, "bill_id": bill_id, "done": done, "by": actor.name})

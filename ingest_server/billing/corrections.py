@@ -4,7 +4,7 @@ The bill stands as it went out. What is missing or too much is a document of its
 its prices; it is proposed by one person and enters the ledger once another has approved it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,17 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.codes import LineKind
+from billing_core.estimation.versions import Limit
 from billing_core.explain import Language, line_name
 from billing_core.ledger import difference_entries
 from billing_core.line import ENERGY_KEYS, BillLine, wh_as_kwh
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.book import post
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import refuse_beyond
+from ingest_server.billing.makers import makers_of_difference
 from ingest_server.billing.period import Period
+from ingest_server.billing.refused import RefusedError
 from protocols.errors import UsageError
 
 LISTED_MAX = 1_000
@@ -38,7 +42,7 @@ SELECT_DIFFERENCES = """
     order by f.difference_id desc limit %(rows_max)s
 """
 SELECT_DIFFERENCE = """
-    select f.bill_id, f.subtotal, f.vat, f.purchased, f.actor, a.act, a.actor,
+    select f.bill_id, f.energy_wh, f.subtotal, f.vat, f.purchased_wh, f.purchased, f.actor, a.act, a.actor,
            exists (select from bill_act c where c.bill_id = f.bill_id and c.act = 'cancel')
     from bill_difference f left join bill_difference_act a using (difference_id)
     where f.difference_id = %(difference)s
@@ -121,39 +125,62 @@ def _correction_lines(
     return sorted(lines, key=lambda each: each["kind"] == LineKind.VAT.value)
 
 
-def decide_difference(connection: Connection[Any], difference_id: int, act: str, actor: Actor) -> int:
+def decide_difference(
+    connection: Connection[Any], difference_id: int, act: str, actor: Actor, limits: Mapping[str, Limit] | None = None
+) -> int:
     """Approve (``act`` is ``approve``) or reject a proposed difference; return the number of its bill.
+
+    Parameters
+    ----------
+    limits
+        What each role may approve; None for those of the package.
 
     Raises
     ------
     UsageError
-        If there is none, it was decided, its bill was cancelled, another was approved since it was computed, or the
-        same person proposed it.
+        If there is none, it was decided, its bill was cancelled, another was approved since it was computed, the same
+        person proposed it or made a reading that it rests on, or it moves more than the role may approve.
     """
     with connection.transaction():
         row = connection.execute(SELECT_DIFFERENCE, {"difference": difference_id}).fetchone()
         if row is None:
             raise UsageError(f"there is no difference {difference_id}; `congto bill differences` shows their numbers")
-        bill_id, subtotal, vat, purchased, proposed_by, decided, decided_by, cancelled = row
+        (bill_id, wh, subtotal, vat, purchased_wh, purchased, proposed_by, decided, decided_by, cancelled) = row
         connection.execute(LOCK_BILL, {"bill": bill_id})
         where = f"difference {difference_id}: "
         if decided is not None:
             raise UsageError(f"{where}{decided_by} decided on it already ({decided})")
         if actor.role.code < Role.CONTROLLER.code:
-            raise UsageError(f"{where}{actor.name} is a {actor.role.value}; a controller or higher decides")
+            raise RefusedError("decides_too_low", number=difference_id, who=actor.name, role=actor.role.value)
         if act == "approve":
-            if actor.is_named(proposed_by):
-                raise UsageError(f"{where}{actor.name} proposed it: another person must approve it (four eyes)")
             if cancelled:
                 raise UsageError(f"{where}its bill {bill_id} was cancelled; reject it")
             if _one(connection, SELECT_STANDS, bill_id, difference_id):
                 raise UsageError(f"{where}another was approved since it was computed; reject it and propose anew")
+            _refuse_who_made_it(connection, difference_id, proposed_by, actor)
+            for energy, vnd in ((wh, subtotal + vat), (purchased_wh, purchased)):
+                refuse_beyond(
+                    *("difference_beyond_limit", actor.role.value),
+                    energy_wh=energy,
+                    vnd=vnd,
+                    limits=limits,
+                    number=difference_id,
+                )
         parameters = {"difference": difference_id, "act": act, "actor": actor.name, "role": actor.role.value}
         connection.execute(INSERT_ACT, parameters | {"note": actor.note})
         if act == "approve":
             columns = (np.array([number], dtype=np.int64) for number in (bill_id, subtotal, vat, purchased))
             post(connection, difference_entries(*columns), actor=actor.name)
     return int(bill_id)
+
+
+def _refuse_who_made_it(connection: Connection[Any], difference_id: int, proposed_by: str, actor: Actor) -> None:
+    """Refuse who proposed a difference, and who made readings that it rests on."""
+    if actor.is_named(proposed_by):
+        raise RefusedError("proposed_it", number=difference_id, who=actor.name)
+    for change_id, maker in makers_of_difference(connection, difference_id):
+        if actor.is_named(maker):
+            raise RefusedError("made_its_corrected_readings", number=difference_id, change=change_id, maker=maker)
 
 
 def _one(connection: Connection[Any], query: Any, bill_id: int, difference_id: int) -> int:
