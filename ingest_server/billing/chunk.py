@@ -116,10 +116,12 @@ def _connection(job: Job, use: str) -> Iterator[Connection[Any]]:
 
 
 # One that was rejected is not proposed again for the same readings; one that was approved stands and may be overtaken.
+# A back-billing rests on what its bill rests on, and says nothing of other readings.
 SELECT_PROPOSED = """
     select bill_id, inputs_hash from bill_difference f
     where bill_id = any (%(bills)s::bigint[])
       and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
+      and not exists (select from back_billing k where k.difference_id = f.difference_id)
 """
 
 

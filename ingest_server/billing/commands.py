@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto bill``."""
     from ingest_server.billing.commands_acts import add_act_arguments
+    from ingest_server.billing.commands_backbill import add_backbill_arguments
     from ingest_server.billing.commands_corrections import add_correction_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_reading_arguments(actions)
     add_act_arguments(actions)
     add_correction_arguments(actions)
+    add_backbill_arguments(actions)
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,12 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto bill``: 0 done, 1 some points are held or differ (or there is no such bill)."""
     from billing_core.explain import Language
     from ingest_server.billing.commands_acts import ACTS
+    from ingest_server.billing.commands_backbill import BACKBILL
     from ingest_server.billing.commands_corrections import CORRECTIONS
     from ingest_server.billing.refused import RefusedError
 
     own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
     try:
-        return (own | ACTS | CORRECTIONS)[arguments.action](arguments)
+        return (own | ACTS | CORRECTIONS | BACKBILL)[arguments.action](arguments)
     except RefusedError as refused:
         raise UsageError(refused.told(Language(arguments.language))) from refused
 

@@ -63,6 +63,16 @@ SELECT_CORRECTED = """
     where f.difference_id = any (%(differences)s::bigint[])
 """
 SELECT_SLOTS = "select slot_id, slot from bill_slot where slot_id = any (%(slots)s::integer[])"
+# A back-billing that was approved, and this is another difference, of a contract that was not corrected since.
+SELECT_BACK_BILLED = """
+    select k.difference_id from bill_difference f
+    join bill_difference other on other.bill_id = f.bill_id and other.difference_id < f.difference_id
+    join bill_difference_act a on a.difference_id = other.difference_id and a.act = 'approve'
+    join back_billing k on k.difference_id = other.difference_id
+    join bill b on b.bill_id = f.bill_id
+    where f.difference_id = %(difference)s and b.bill_id = %(bill)s
+      and (f.terms_id <> other.terms_id or k.first_on > b.period_from)
+"""
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
 SELECT_STANDS = """
     select count(*) from bill_difference n join bill_difference_act o using (difference_id)
@@ -157,6 +167,12 @@ def decide_difference(
                 raise UsageError(f"{where}its bill {bill_id} was cancelled; reject it")
             if _one(connection, SELECT_STANDS, bill_id, difference_id):
                 raise UsageError(f"{where}another was approved since it was computed; reject it and propose anew")
+            if back_billed := _one(connection, SELECT_BACK_BILLED, bill_id, difference_id):
+                raise UsageError(
+                    f"{where}difference {back_billed} back-billed bill {bill_id} for another use than its contract "
+                    "says, and this would take that back: correct the contract, reject this and propose anew; where "
+                    "only some of its days were back-billed, cancel the bill and bill it again"
+                )
             _refuse_who_made_it(connection, difference_id, proposed_by, actor)
             for energy, vnd in ((wh, subtotal + vat), (purchased_wh, purchased)):
                 refuse_beyond(
