@@ -167,6 +167,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
     from ingest_server.billing.asked import bill_id_from, print_json
+    from ingest_server.billing.difference_words import explain_differences
     from ingest_server.billing.explain import explain_bill
     from ingest_server.billing.print_bill import print_bill, print_explanation
     from ingest_server.billing.stored import load_bill
@@ -176,6 +177,7 @@ def _show(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         bill_id = bill_id_from(arguments, connection)
         bill = None if bill_id is None else load_bill(connection, bill_id)
+        differences = [] if bill is None else explain_differences(connection, bill["bill_id"], language)
     if bill is None:
         if bill_id is not None:
             print(f"congto: there is no bill {bill_id}; `congto bill list` shows their numbers", file=sys.stderr)
@@ -183,9 +185,9 @@ def _show(arguments: argparse.Namespace) -> int:
     explain = arguments.action == "explain"
     if arguments.json:
         explained = explain or arguments.explain
-        print_json({**bill, **({"explanation": explain_bill(bill, language)} if explained else {})})
+        print_json({**bill, **({"explanation": explain_bill(bill, language) + differences} if explained else {})})
     elif explain:
-        print_explanation(bill, language)
+        print_explanation(bill, language, differences)
     else:
-        print_bill(bill, language, explain=arguments.explain)
+        print_bill(bill, language, explain=arguments.explain, differences=differences)
     return 0

@@ -5,6 +5,7 @@ its prices; it is proposed by one person and enters the ledger once another has 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from billing_core.ledger import difference_entries
 from billing_core.line import ENERGY_KEYS, BillLine, wh_as_kwh
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.book import post
+from ingest_server.billing.documents import instant_text
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.limits import refuse_beyond
 from ingest_server.billing.makers import makers_of_difference
@@ -30,11 +32,14 @@ LISTED_MAX = 1_000
 SELECT_DIFFERENCES = """
     select f.difference_id, f.bill_id, b.metering_point_id, b.period_from, b.period_to, f.energy_wh, f.subtotal, f.vat,
            f.total, f.purchased_wh, f.purchased, f.carried_out_wh, f.actor, f.note, f.made_at,
-           coalesce(a.act, 'propose') as act, a.actor as decided_by
+           coalesce(a.act, 'propose') as act, a.actor as decided_by, b.total as bill_total,
+           k.first_on as corrected_from, k.found_on, k.since_on
     from bill_difference f
     join bill b using (bill_id)
     left join bill_difference_act a using (difference_id)
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    left join back_billing k using (difference_id)
+    where (%(bill)s::bigint is null or f.bill_id = %(bill)s)
+      and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -87,9 +92,26 @@ INSERT_ACT = """
 
 def differences_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return the differences of a period's bills, the newest first. [Wh, đ]"""
-    parameters = {"first_on": period.first_on, "last_on": period.last_on, "rows_max": LISTED_MAX}
+    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": None}
+    return _differences(connection, selection.parameters | about)
+
+
+def differences_of_bill(connection: Connection[Any], bill_id: int) -> list[dict[str, Any]]:
+    """Return the differences of one bill, the newest first. [Wh, đ]"""
+    about = {"first_on": date.min, "last_on": date.max, "bill": bill_id}
+    return _differences(connection, Selection().parameters | about)
+
+
+def _differences(connection: Connection[Any], about: dict[str, Any]) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(SELECT_DIFFERENCES, selection.parameters | parameters).fetchall()
+        return cursor.execute(SELECT_DIFFERENCES, about | {"rows_max": LISTED_MAX}).fetchall()
+
+
+def json_value(value: Any) -> Any:
+    """Return a column of a difference as JSON holds it."""
+    if isinstance(value, datetime):
+        return instant_text(value)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def correction_lines(

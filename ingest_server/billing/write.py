@@ -87,7 +87,7 @@ class Writing:
     actor
         Who issues what control lets pass; none to issue nothing yet.
     withheld
-        Which of ``bills`` this person may not issue, having cancelled those before them. [w]
+        Which of ``bills`` this person may not issue, having cancelled those before them; None for none. [w]
     """
 
     run_id: int
@@ -102,7 +102,7 @@ class Writing:
     note: str
     holds: list[Hold]
     actor: str | None
-    withheld: BoolArray
+    withheld: BoolArray | None = None
 
 
 def write_chunk(connection: Connection[Any], writing: Writing) -> None:
@@ -283,7 +283,8 @@ def _issued(writing: Writing, ids: Int64Array) -> Entries:
     parts = [_purchases(late)]
     if writing.actor is not None:
         passed = packed.computed.judgement.signer[writing.bills] == 0
-        passed &= ~writing.withheld
+        if writing.withheld is not None:
+            passed &= ~writing.withheld
         places, charges = packed.computed.places[writing.bills[passed]], packed.computed.charges
         own = [(int(ids[place]), purchase.amount) for place, purchase in writing.purchases.items() if passed[place]]
         amounts = (charges.subtotal[places], charges.vat[places], charges.total[places])
