@@ -130,7 +130,8 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
         others = {row[0] for row in connection.execute(LAST_ACTS, {"bill": bill_id})}
         if any(map(actor.is_named, others)):
             raise RefusedError("held_it", bill=bill_id, who=actor.name)
-        if left_to_others(connection, Period(state["period_from"], state["period_to"]), actor, bill_id):
+        own = Period(state["period_from"], state["period_to"])
+        if left_to_others(connection, own, Selection(), actor, bill_id=bill_id):
             raise RefusedError("cancelled_before", bill=bill_id, who=actor.name)
         for change_id, maker in makers_of_bill(connection, bill_id):
             if actor.is_named(maker):
@@ -145,7 +146,7 @@ def issue(connection: Connection[Any], period: Period, selection: Selection, act
     Those in the place of bills that the same person cancelled are left to others.
     """
     span: dict[str, Any] = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
-    span |= {"left": left_to_others(connection, period, actor)}
+    span |= {"left": left_to_others(connection, period, selection, actor)}
     issued, after = 0, 0
     while True:
         with connection.transaction():
@@ -159,9 +160,12 @@ def issue(connection: Connection[Any], period: Period, selection: Selection, act
             return issued
 
 
-def left_to_others(connection: Connection[Any], period: Period, actor: Actor, bill_id: int | None = None) -> list[int]:
+def left_to_others(
+    connection: Connection[Any], period: Period, selection: Selection, actor: Actor, *, bill_id: int | None = None
+) -> list[int]:
     """Return the bills that stand in the place of ones that this person cancelled and that nobody released since."""
-    return [bill for bill, name in cancellers(connection, period, bill_id) if actor.is_named(name)]
+    found = cancellers(connection, period, selection, bill_id)
+    return [bill for bill, name in found if actor.is_named(name)]
 
 
 def cancel(

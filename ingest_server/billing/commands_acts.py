@@ -86,7 +86,7 @@ def _issue(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
         issued = issue(connection, period, selection, actor)
-        left = left_to_others(connection, period, actor)
+        left = left_to_others(connection, period, selection, actor)
     if arguments.json:
         print_json({"period": str(period), "issued": issued, "left_to_others": left})
     else:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 
 _SELECT_MAKERS = """
@@ -49,6 +50,10 @@ SELECT_CANCELLERS = """
     join bill_state s on s.bill_id = b.bill_id and s.state in ('ready', 'held')
     where a.act = 'cancel' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
       and (%(bill)s::bigint is null or b.bill_id = %(bill)s)
+      and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
+      and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
+      and (%(book)s::text is null or exists (
+            select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
       and not exists (select from bill_act r where r.bill_id = b.bill_id and r.act = 'release')
     order by b.bill_id
 """
@@ -78,10 +83,12 @@ def makers_of_difference(connection: Connection[Any], difference_id: int) -> tup
     return _makers(connection, SELECT_MAKERS_OF_DIFFERENCE, difference_id)
 
 
-def cancellers(connection: Connection[Any], period: Period, bill_id: int | None = None) -> list[tuple[int, str]]:
+def cancellers(
+    connection: Connection[Any], period: Period, selection: Selection, bill_id: int | None = None
+) -> list[tuple[int, str]]:
     """Return bills that stand in the place of cancelled ones, unreleased, each with who cancelled its forerunner."""
-    span = {"first_on": period.first_on, "last_on": period.last_on}
-    return connection.execute(SELECT_CANCELLERS, span | {"bill": bill_id}).fetchall()
+    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": bill_id}
+    return connection.execute(SELECT_CANCELLERS, selection.parameters | about).fetchall()
 
 
 def cancellers_at(connection: Connection[Any], period: Period, points: Sequence[str]) -> list[tuple[str, str]]:

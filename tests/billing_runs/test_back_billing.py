@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -20,8 +21,12 @@ from ingest_server.billing.period import Period
 from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
+from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.true_up import true_up
 from protocols.errors import UsageError
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, Customer, District, household
+from tests.vee.test_true_up import MONTHS as ESTIMATED
+from tests.vee.test_true_up import estimated
 
 pytestmark = pytest.mark.integration
 ALL = Selection()
@@ -333,6 +338,33 @@ def test_a_dry_run_says_what_is_proposed_and_the_ledger_sums_to_zero_after_it(di
     assert moved != 0
     assert receivable(district) - owed == moved
     assert all(each.same for each in replay_back_billings(district.connection))
+
+
+def test_two_who_propose_at_once_propose_one_difference_a_bill(district: District) -> None:
+    point = issued(district, MONTHS[:2]).point
+
+    def propose(name: str) -> list[tuple[BackBilled, int | None]]:
+        with psycopg.connect(district.dsn, autocommit=True) as connection:
+            return propose_back_billing(connection, point, wrong(date(2026, 7, 1)), Actor(name, Role.BILLER, "x"))
+
+    with ThreadPoolExecutor(2) as executor:
+        outcomes = list(executor.map(propose, ("Lan", "Hoa")))
+    assert sorted(len([each for each, _ in found if each.refused == "back_billed"]) for found in outcomes) == [0, 2]
+    assert district.rows("select bill_id from bill_difference order by bill_id") == [(1,), (2,)]
+
+
+def test_a_back_billing_does_not_stand_for_the_correction_of_an_estimate_that_was_trued_up(district: District) -> None:
+    estimated(district)
+    district.store("M-0001", IMPORT, ESTIMATED[-1].end_at, 2_310_003)
+    about: dict[str, Any] = {"made_by": "Lan", "why": "đã có chỉ số", "now": datetime(2018, 3, 1, tzinfo=UTC)}
+    outcome = true_up(district.dsn, ALL, rule_set="x", **about)
+    decide_change(district.connection, outcome.changes[0], "approve", MINH, load_limits())
+    found = propose_back_billing(
+        district.connection, household(1).point, wrong(date(2018, 1, 1), date(2018, 1, 31)), LAN
+    )
+    assert [number for _, number in found] == [1]
+    again = true_up(district.dsn, ALL, rule_set="x", **about)
+    assert [each.proposed for each in again.corrected] == [1, 1, 1]
 
 
 def test_lines_that_fall_away_and_come_again_are_one_line() -> None:

@@ -12,6 +12,7 @@ from billing_core.rate_plan import RatePlan
 from deploy.cli import main
 from ingest_server.billing.back_bill import replay_back_billings
 from ingest_server.billing.run import Plan, run_billing
+from tests.api.server import serving
 from tests.billing_runs.district import OCTOBER, District, household
 from tests.billing_runs.test_back_billing import HOME_TOTAL, MONTHS, issued
 
@@ -62,7 +63,10 @@ def test_the_command_shows_a_dry_run_proposes_the_same_and_the_bill_explains_it(
     assert "+200 kWh × 3,152 đ, +630,400 đ" in told
     assert "With the differences that were approved the bill comes to 680,832 đ to pay." in told
     assert "Với các điều chỉnh đã duyệt, hóa đơn thành 680.832 đ phải trả." in say("show", "1", "--explain")
-    assert json.loads(say("explain", "1", "--json"))["explanation"][-1].endswith("680.832 đ phải trả.")
+    explanation = json.loads(say("explain", "1", "--json"))["explanation"]
+    assert explanation[-1].endswith("680.832 đ phải trả.")
+    with serving(district.dsn) as api:
+        assert api.get("/v1/bills/1")["explanation"] == explanation
     assert "12 tháng trước ngày phát hiện" in say("differences", "--period", "2026-07", "--lines")
     listed = json.loads(say("differences", "--period", "2026-07", "--json"))
     assert (listed[0]["corrected_from"], listed[0]["since_on"]) == ("2026-07-01", None)

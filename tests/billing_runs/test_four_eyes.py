@@ -173,9 +173,10 @@ def test_who_cancelled_a_bill_neither_releases_nor_issues_the_one_in_its_place(d
     old = district.value("select min(bill_id) from bill")
     new, _ = rebill(district.dsn, old, LAN)
     assert acts.issue(district.connection, OCTOBER, ALL, Actor("trần lân", Role.BILLER)) == 0
-    assert acts.left_to_others(district.connection, OCTOBER, LAN) == [new]
+    assert acts.left_to_others(district.connection, OCTOBER, ALL, LAN) == [new]
+    assert acts.left_to_others(district.connection, OCTOBER, Selection((household(2).point,)), LAN) == []
     assert acts.issue(district.connection, OCTOBER, ALL, HOA) == 1
-    assert acts.left_to_others(district.connection, OCTOBER, LAN) == []
+    assert acts.left_to_others(district.connection, OCTOBER, ALL, LAN) == []
 
 
 def test_a_bill_that_a_run_made_after_a_cancellation_is_left_to_others_too(district: District) -> None:
