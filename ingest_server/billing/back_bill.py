@@ -6,6 +6,7 @@ are the same computation, and what was proposed is computed again from what is s
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,7 @@ from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor
 from ingest_server.billing.back_bill_prices import Asked, BackBilled, Use, Wrong, priced, refused, stands
+from ingest_server.billing.pack import pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.queries import INSERT_TERMS, SELECT_TERMS_IDS
 from ingest_server.billing.replay import Replayed, decided_again
@@ -82,8 +84,8 @@ INSERT_DIFFERENCE = """
     returning difference_id
 """
 INSERT_BACK_BILLING = """
-    insert into back_billing (difference_id, first_on, found_on, since_on)
-    values (%(difference)s, %(first_on)s, %(found_on)s, %(since_on)s)
+    insert into back_billing (difference_id, first_on, found_on, since_on, right_hash)
+    values (%(difference)s, %(first_on)s, %(found_on)s, %(since_on)s, %(right_hash)s)
 """
 SELECT_BACK_BILLINGS = """
     select k.difference_id, k.found_on, k.since_on, f.bill_id, f.made_at, f.total, f.document_hash, t.category,
@@ -160,7 +162,7 @@ def _propose(connection: Connection[Any], bill: BackBilled, wrong: Wrong, actor:
         },
     )
     days = {"first_on": bill.first_on, "found_on": wrong.found_on, "since_on": wrong.since_on}
-    connection.execute(INSERT_BACK_BILLING, {"difference": number} | days)
+    connection.execute(INSERT_BACK_BILLING, {"difference": number, "right_hash": bill.right_hash or None} | days)
     return number
 
 
@@ -213,7 +215,22 @@ def priced_again(
             else:
                 asked.append(Asked(row, place_of[bill_id], plans[bill_id]))
         found |= {each.bill_id: each for each in priced(computed, asked, wrong, tariffs)}
+        whole = [row for row in able if found[row["bill_id"]].first_on == row["period_from"]]
+        for bill_id, right_hash in _right_hashes(connection, whole, found).items():
+            found[bill_id] = replace(found[bill_id], right_hash=right_hash)
     return [found[row["bill_id"]] for row in rows]
+
+
+def _right_hashes(
+    connection: Connection[Any], rows: Sequence[dict[str, Any]], found: Mapping[int, BackBilled]
+) -> dict[int, bytes]:
+    """Return the hash that a run comes to for each of these bills once its contract says the right use."""
+    terms = [found[row["bill_id"]].terms for row in rows]
+    able = [row | right.columns for row, right in zip(rows, terms, strict=True) if right is not None]
+    if not able:
+        return {}
+    packed = pack(decided_again(connection, able).computed)
+    return {able[at]["bill_id"]: packed.inputs_hash[bill].tobytes() for bill, at in enumerate(packed.rows.tolist())}
 
 
 def _why_not(row: dict[str, Any]) -> tuple[str, int]:

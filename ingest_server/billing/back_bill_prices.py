@@ -84,6 +84,8 @@ class BackBilled:
         The number of a difference that is in the way; 0 for none.
     document
         The whole bill as it should have been.
+    right_hash
+        Of the inputs of the whole bill by a contract of the right use; empty where only some days are priced again.
     """
 
     bill_id: int
@@ -105,6 +107,7 @@ class BackBilled:
     metered: tuple[int, ...] = ()
     inputs_hash: bytes = b""
     document_hash: bytes = b""
+    right_hash: bytes = b""
 
 
 class Asked(NamedTuple):

@@ -84,7 +84,7 @@ def carry_out(job: Job) -> Outcome:
         findings = open_findings(reader, job.frame.parameters | bounds)
         decision = decide(points, _tariffs(), job.thresholds, findings)
         packed = pack(decision.computed)
-        compared = _compare(packed, _proposed(reader, packed))
+        compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
         compared.withheld[:] = _withheld(reader, job, packed, compared)
         reader.rollback()
     if job.run_id is not None:
@@ -125,12 +125,25 @@ SELECT_PROPOSED = """
 """
 
 
-def _proposed(reader: Connection[Any], packed: Packed) -> BoolArray:
-    """Say of each computed bill whether it is proposed already as what an issued one should have been. [b]"""
+# Issued bills that were back-billed, and not corrected since, with what they come to by a contract of the right use.
+SELECT_SETTLED = """
+    select f.bill_id, k.right_hash
+    from back_billing k
+    join bill_difference f using (difference_id)
+    join bill_difference_act a using (difference_id)
+    where a.act = 'approve' and f.bill_id = any (%(bills)s::bigint[])
+      and not exists (
+            select from bill_difference n join bill_difference_act o using (difference_id)
+            where n.bill_id = f.bill_id and n.difference_id > f.difference_id and o.act = 'approve')
+"""
+
+
+def _pairs(reader: Connection[Any], packed: Packed, query: Any) -> BoolArray:
+    """Say of each computed bill whether it is issued, and its number and inputs are among what ``query`` finds. [b]"""
     issued = packed.computed.points.issued
     bills = issued.bill_id[packed.rows]
     wanted = bills[issued.in_ledger[packed.rows]].tolist()
-    found = set(reader.execute(SELECT_PROPOSED, {"bills": wanted}).fetchall()) if wanted else set()
+    found = set(reader.execute(query, {"bills": wanted}).fetchall()) if wanted else set()
     pairs = zip(bills.tolist(), packed.inputs_hash.tolist(), strict=True)
     return np.array([pair in found for pair in pairs], dtype=np.bool_) if found else np.zeros(len(packed), np.bool_)
 
@@ -159,13 +172,14 @@ class Compared:
     versions: Int64Array
 
 
-def _compare(packed: Packed, proposed: BoolArray) -> Compared:
+def _compare(packed: Packed, proposed: BoolArray, settled: BoolArray) -> Compared:
     issued, rows = packed.computed.points.issued, packed.rows
     there = issued.bill_id[rows] != 0
     charges, places = packed.computed.charges, packed.computed.places
     comparable = issued.schema[rows] == SCHEMA_COMPARABLE
     same_amounts = (issued.total[rows] == charges.total[places]) & (issued.energy_wh[rows] == charges.billed_wh[places])
     same = there & np.where(comparable, issued.inputs_hash[rows] == packed.inputs_hash, same_amounts)
+    same |= settled
     in_ledger = issued.in_ledger[rows]
     purchases = {
         bill: purchase

@@ -75,8 +75,12 @@ SELECT_BACK_BILLED = """
     join bill_difference_act a on a.difference_id = other.difference_id and a.act = 'approve'
     join back_billing k on k.difference_id = other.difference_id
     join bill b on b.bill_id = f.bill_id
+    join bill_terms own on own.terms_id = f.terms_id
+    join bill_terms their on their.terms_id = other.terms_id
     where f.difference_id = %(difference)s and b.bill_id = %(bill)s
-      and (f.terms_id <> other.terms_id or k.first_on > b.period_from)
+      and ((own.category, coalesce(own.voltage, 'lt6'), coalesce(own.rate_plan, ''))
+           <> (their.category, coalesce(their.voltage, 'lt6'), coalesce(their.rate_plan, ''))
+           or k.first_on > b.period_from)
 """
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
 SELECT_STANDS = """

@@ -242,7 +242,7 @@ def test_days_and_points_that_make_no_sense_are_refused(district: District) -> N
     assert priced(district, point, date(2026, 8, 1)) == []
 
 
-def test_a_run_finds_a_back_billed_bill_unchanged_and_nothing_is_proposed_against_it(district: District) -> None:
+def test_a_run_finds_a_back_billed_bill_unchanged_by_the_old_contract_and_by_the_right_one(district: District) -> None:
     point = issued(district, MONTHS[-1:]).point
     [(_, number)] = propose_back_billing(district.connection, point, wrong(date(2026, 10, 1)), LAN)
     correct = Plan(correct_as=("Lan", "đến muộn"))
@@ -251,6 +251,9 @@ def test_a_run_finds_a_back_billed_bill_unchanged_and_nothing_is_proposed_agains
     summary = run_billing(district.dsn, OCTOBER)
     assert (summary.unchanged, summary.differing, summary.total) == (1, 0, SHOP_TOTAL)
     assert run_billing(district.dsn, OCTOBER, correct).proposed == 0
+    district.connection.execute("update contract set category = 'business'")
+    summary = run_billing(district.dsn, OCTOBER, correct)
+    assert (summary.proposed, summary.unchanged, summary.differing, summary.difference) == (0, 1, 0, 0)
 
 
 def test_a_late_reading_of_a_back_billed_bill_waits_until_its_contract_is_corrected(district: District) -> None:
