@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
-from billing_core.codes import Solar
+from billing_core.codes import Certainty, Solar
 from billing_core.engine import charge
 from billing_core.households import households_from
 from billing_core.period import cycle_days
@@ -25,6 +25,9 @@ from billing_core.tariff import Tariffs
 from billing_core.tiers import WH_PER_KWH
 
 MONTHS_BACK = 12  # where the begin is not known
+ACT = "Circular 16/2014/TT-BCT and Circular 60/2025/TT-BCT"
+"""What back-billing goes by. The rule is remembered; its article was not read again."""
+CERTAINTY = Certainty.UNVERIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Corrections:
         Right less wrong. [đ, m]
     hold
         Code of :class:`billing_core.codes.Hold` if either could not be computed; then the difference is 0. [m]
+    billed, corrected
+        The bills as they were and as they should have been, cut to the days that are corrected. [m]
     wrong, right
         Both computations, with their lines. [m]
     """
@@ -52,6 +57,8 @@ class Corrections:
     vat: Int64Array
     total: Int64Array
     hold: NDArray[np.int8]
+    billed: Batch
+    corrected: Batch
     wrong: Charges
     right: Charges
 
@@ -104,7 +111,8 @@ def correct_bills(
     wrong = _from(_rows(billed, rows), limit, tariffs)
     changed = {name: _column(value, getattr(billed, name))[rows] for name, value in right.items()}
     fixed = {name: column.astype(getattr(wrong, name).dtype) for name, column in changed.items()}
-    before, after = (charge(batch, tariffs, plans=plans) for batch in (wrong, replace(wrong, **fixed)))
+    corrected = replace(wrong, **fixed)
+    before, after = (charge(batch, tariffs, plans=plans) for batch in (wrong, corrected))
     hold = np.where(before.hold != 0, before.hold, after.hold)
     kept = hold == 0
     return Corrections(
@@ -115,6 +123,8 @@ def correct_bills(
         vat=np.where(kept, after.vat - before.vat, 0),
         total=np.where(kept, after.total - before.total, 0),
         hold=hold,
+        billed=wrong,
+        corrected=corrected,
         wrong=before,
         right=after,
     )

@@ -25,6 +25,7 @@ from ingest_server.api.parameters import (
 )
 from ingest_server.api.problems import not_found
 from ingest_server.api.shapes import BillDetail, BillShape, HoldShape, Page, QuoteShape
+from ingest_server.billing.difference_words import explain_differences
 from ingest_server.billing.explain import explain_bill
 from ingest_server.billing.period import Period
 from ingest_server.billing.rate_plans import rate_plans_named
@@ -59,12 +60,13 @@ def get_bill(request: Request, bill_id: BillId, language: InLanguage = Language.
     """Return a bill with its lines, the purchase beside it, what it rests on, and an explanation in sentences."""
     with request.app.state.connections.take() as connection:
         bill = load_bill(connection, bill_id)
+        tongue = Tongue(language.value)
+        differences = [] if bill is None else explain_differences(connection, bill_id, tongue)
     if bill is None:
         raise not_found("bill", bill_id)
-    tongue = Tongue(language.value)
     for line in bill["lines"]:
         line["name"] = line_name(BillLine.from_json(line["operands"]), tongue)
-    return {**bill, "explanation": explain_bill(bill, tongue)}
+    return {**bill, "explanation": [*explain_bill(bill, tongue), *differences]}
 
 
 @router.get("/holds", response_model=Page[HoldShape])

@@ -16,6 +16,11 @@ ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "{who} đã phát hành {count} hóa đơn của {period}",
         Language.EN: "{count} bills of {period} issued by {who}",
     },
+    "left": {
+        Language.VI: "hóa đơn {bill}: {who} đã hủy hóa đơn trước nó; người khác phải phát hành (hai người duyệt)",
+        Language.EN: "bill {bill}: {who} cancelled the bill in whose place it stands; another person must issue it "
+        "(four eyes)",
+    },
     "rebill": {
         Language.VI: "đã hủy hóa đơn {bill}; hóa đơn {new} thay thế đã lập, chờ phát hành",
         Language.EN: "bill {bill} cancelled; bill {new} made in its place, to be issued",
@@ -29,6 +34,14 @@ ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "{count} bills computed again: {same} are the same, {different} are not",
     },
     "replayed": {Language.VI: "hóa đơn {bill}: {why}", Language.EN: "bill {bill}: {why}"},
+    "replayed_difference": {
+        Language.VI: "điều chỉnh {number} của hóa đơn {bill}: {why}",
+        Language.EN: "difference {number} of bill {bill}: {why}",
+    },
+    "replay_differences": {
+        Language.VI: "đã tính lại {count} lần truy thu, thoái hoàn: {same} giống hệt, {different} khác",
+        Language.EN: "{count} back-billings computed again: {same} are the same, {different} are not",
+    },
     "correct": {
         Language.VI: "{who} đã đề nghị {count} điều chỉnh của {period}; {differing} hóa đơn đã phát hành lẽ ra phải "
         "khác, tổng cộng chênh {difference} đ",
@@ -44,6 +57,10 @@ ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
         "nghị: {note}; {decided}",
         Language.EN: "difference {number} of bill {bill} ({point}): {energy} kWh, {total} đ with tax; proposed by "
         "{who}: {note}; {decided}",
+    },
+    "with_differences": {
+        Language.VI: "Với các điều chỉnh đã duyệt, hóa đơn thành {total} đ phải trả.",
+        Language.EN: "With the differences that were approved the bill comes to {total} đ to pay.",
     },
     "propose": {Language.VI: "chờ duyệt", Language.EN: "waits for approval"},
     "approved": {Language.VI: "{by} đã duyệt", Language.EN: "approved by {by}"},

@@ -1,22 +1,27 @@
 """What people do with computed bills: hold, release, issue, cancel, and bill again. Each act says who and why.
 
 A bill goes out only when nobody need sign it any more, and then it never changes: it is in the ledger, and whatever is
-wrong with it is entered as a cancellation or a difference. Four eyes: who held a bill by hand, or had it billed again,
-does not release it, and a release needs the role that control asked for, or a higher one.
+wrong with it is entered as a cancellation or a difference. Four eyes: who held a bill by hand, had it billed again, or
+made a reading that it rests on, does not release it, and a release needs the role that control asked for, or a higher
+one. Who cancelled a bill does not issue what took its place, and cancels no more than the role may move.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
 
 from billing_core.codes import Coded
+from billing_core.estimation.versions import Limit
 from billing_core.ledger import Posting, cancellation_entries
 from ingest_server.billing.book import entries_of_bills, post
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import refuse_beyond
+from ingest_server.billing.makers import cancellers, makers_of_bill
 from ingest_server.billing.period import Period
+from ingest_server.billing.refused import RefusedError
 from protocols.errors import UsageError
 
 ISSUED_AT_ONCE = 20_000  # bills in a block of the ledger
@@ -54,11 +59,13 @@ def _plain_name(name: str) -> str:
 
 
 STATE = """
-    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, s.state, coalesce(c.signer, 'nobody')
+    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, s.state, coalesce(c.signer, 'nobody'),
+           st.energy_wh, st.total
     from bill b
     join billing_run r using (run_id)
     join bill_state s using (bill_id)
     left join bill_control c using (bill_id)
+    join lateral (select * from bill_standing own where own.bill_id = b.bill_id limit 1) st on true
     where b.bill_id = %(bill)s
     for update of b
 """
@@ -82,7 +89,7 @@ READY_ENTRIES = """
           and (%(book)s::text is null or exists (
                 select from metering_point p
                 where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
-          and b.bill_id > %(after)s
+          and b.bill_id > %(after)s and b.bill_id <> all (%(left)s::bigint[])
         order by b.bill_id limit %(bills_max)s
     )
     select 0::smallint as posting, bill_id, total, -subtotal, -vat, 0::bigint, 0::bigint, subtotal + vat - total
@@ -117,23 +124,29 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
             raise UsageError(f"bill {bill_id}: found it {state['state']}; expected a held one")
         needed = Role.CONTROLLER if state["signer"] == "nobody" else Role(state["signer"])
         if actor.role.code < needed.code:
-            raise UsageError(
-                f"bill {bill_id}: {actor.name} signs as {actor.role.value}, control asks for {needed.value}: "
-                "let that person release it"
+            raise RefusedError(
+                "signs_too_low", bill=bill_id, who=actor.name, role=actor.role.value, needed=needed.value
             )
         others = {row[0] for row in connection.execute(LAST_ACTS, {"bill": bill_id})}
         if any(map(actor.is_named, others)):
-            raise UsageError(
-                f"bill {bill_id}: {actor.name} held it or had it billed again, and can't release it: "
-                "another person must (four eyes)"
-            )
+            raise RefusedError("held_it", bill=bill_id, who=actor.name)
+        own = Period(state["period_from"], state["period_to"])
+        if left_to_others(connection, own, Selection(), actor, bill_id=bill_id):
+            raise RefusedError("cancelled_before", bill=bill_id, who=actor.name)
+        for change_id, maker in makers_of_bill(connection, bill_id):
+            if actor.is_named(maker):
+                raise RefusedError("made_its_readings", bill=bill_id, change=change_id, maker=maker)
         need_note(actor, "why the bill is right")
         _record(connection, bill_id, "release", actor)
 
 
 def issue(connection: Connection[Any], period: Period, selection: Selection, actor: Actor) -> int:
-    """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there."""
-    span = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
+    """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there.
+
+    Those in the place of bills that the same person cancelled are left to others.
+    """
+    span: dict[str, Any] = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
+    span |= {"left": left_to_others(connection, period, selection, actor)}
     issued, after = 0, 0
     while True:
         with connection.transaction():
@@ -147,8 +160,24 @@ def issue(connection: Connection[Any], period: Period, selection: Selection, act
             return issued
 
 
-def cancel(connection: Connection[Any], bill_id: int, actor: Actor) -> dict[str, Any]:
-    """Cancel an issued bill: enter the opposite of all that was entered for it. Return its point and period."""
+def left_to_others(
+    connection: Connection[Any], period: Period, selection: Selection, actor: Actor, *, bill_id: int | None = None
+) -> list[int]:
+    """Return the bills that stand in the place of ones that this person cancelled and that nobody released since."""
+    found = cancellers(connection, period, selection, bill_id)
+    return [bill for bill, name in found if actor.is_named(name)]
+
+
+def cancel(
+    connection: Connection[Any], bill_id: int, actor: Actor, limits: Mapping[str, Limit] | None = None
+) -> dict[str, Any]:
+    """Cancel an issued bill: enter the opposite of all that was entered for it. Return its point and period.
+
+    Parameters
+    ----------
+    limits
+        What each role may move; None for those of the package.
+    """
     with connection.transaction():
         state = _state(connection, bill_id)
         if state["state"] != "issued":
@@ -157,8 +186,12 @@ def cancel(connection: Connection[Any], bill_id: int, actor: Actor) -> dict[str,
                 "another is replaced by the next run"
             )
         if actor.role.code < Role.CONTROLLER.code:
-            raise UsageError(f"bill {bill_id}: {actor.name} is a {actor.role.value}; a controller or higher cancels")
+            raise RefusedError("cancels_too_low", bill=bill_id, who=actor.name, role=actor.role.value)
         need_note(actor, "why the bill is cancelled")
+        energy_wh, vnd = state["energy_wh"], state["total"]
+        refuse_beyond(
+            "cancel_beyond_limit", actor.role.value, energy_wh=energy_wh, vnd=vnd, limits=limits, bill=bill_id
+        )
         made = entries_of_bills(connection, ENTRIES_OF_BILL, {"bill": bill_id})
         _record(connection, bill_id, "cancel", actor)
         post(connection, cancellation_entries(made), actor=actor.name)
@@ -176,7 +209,10 @@ def _state(connection: Connection[Any], bill_id: int) -> dict[str, Any]:
     row = connection.execute(STATE, {"bill": bill_id}).fetchone()
     if row is None:
         raise UsageError(f"there is no bill {bill_id}; `congto bill list` shows their numbers")
-    names: Sequence[str] = ("bill_id", "metering_point_id", "period_from", "period_to", "state", "signer")
+    names: Sequence[str] = (
+        *("bill_id", "metering_point_id", "period_from", "period_to", "state", "signer"),
+        *("energy_wh", "total"),
+    )
     return dict(zip(names, row, strict=True))
 
 

@@ -33,3 +33,10 @@ def add_role_argument(parser: argparse.ArgumentParser) -> None:
 def add_actor_argument(parser: argparse.ArgumentParser) -> None:
     """Declare who acts."""
     parser.add_argument("--as", dest="actor", metavar="NAME", required=True, help="who does this")
+
+
+def add_limits_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare how much energy and money a role may move."""
+    parser.add_argument(
+        "--limits", metavar="FILE", help="what each role may move in kWh and đồng (default: congto's limits.toml)"
+    )

@@ -13,11 +13,13 @@ from billing_core.control.thresholds import Thresholds
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
+from ingest_server.billing.acts import same_person
 from ingest_server.billing.columns import BoolArray, Int64Array
 from ingest_server.billing.decide import Decision, decide
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold, Purchase
 from ingest_server.billing.findings import open_findings
 from ingest_server.billing.gather import Chunk, Frame, gather
+from ingest_server.billing.makers import cancellers_at
 from ingest_server.billing.pack import Packed, pack
 from ingest_server.billing.unpack import computed_bill, purchase_of
 from ingest_server.billing.write import Writing, write_chunk
@@ -82,7 +84,8 @@ def carry_out(job: Job) -> Outcome:
         findings = open_findings(reader, job.frame.parameters | bounds)
         decision = decide(points, _tariffs(), job.thresholds, findings)
         packed = pack(decision.computed)
-        compared = _compare(packed, _proposed(reader, packed))
+        compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
+        compared.withheld[:] = _withheld(reader, job, packed, compared)
         reader.rollback()
     if job.run_id is not None:
         with _connection(job, "writer") as writer:
@@ -113,19 +116,34 @@ def _connection(job: Job, use: str) -> Iterator[Connection[Any]]:
 
 
 # One that was rejected is not proposed again for the same readings; one that was approved stands and may be overtaken.
+# A back-billing rests on what its bill rests on, and says nothing of other readings.
 SELECT_PROPOSED = """
     select bill_id, inputs_hash from bill_difference f
     where bill_id = any (%(bills)s::bigint[])
       and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
+      and not exists (select from back_billing k where k.difference_id = f.difference_id)
 """
 
 
-def _proposed(reader: Connection[Any], packed: Packed) -> BoolArray:
-    """Say of each computed bill whether it is proposed already as what an issued one should have been. [b]"""
+# Issued bills that were back-billed, and not corrected since, with what they come to by a contract of the right use.
+SELECT_SETTLED = """
+    select f.bill_id, k.right_hash
+    from back_billing k
+    join bill_difference f using (difference_id)
+    join bill_difference_act a using (difference_id)
+    where a.act = 'approve' and f.bill_id = any (%(bills)s::bigint[])
+      and not exists (
+            select from bill_difference n join bill_difference_act o using (difference_id)
+            where n.bill_id = f.bill_id and n.difference_id > f.difference_id and o.act = 'approve')
+"""
+
+
+def _pairs(reader: Connection[Any], packed: Packed, query: Any) -> BoolArray:
+    """Say of each computed bill whether it is issued, and its number and inputs are among what ``query`` finds. [b]"""
     issued = packed.computed.points.issued
     bills = issued.bill_id[packed.rows]
     wanted = bills[issued.in_ledger[packed.rows]].tolist()
-    found = set(reader.execute(SELECT_PROPOSED, {"bills": wanted}).fetchall()) if wanted else set()
+    found = set(reader.execute(query, {"bills": wanted}).fetchall()) if wanted else set()
     pairs = zip(bills.tolist(), packed.inputs_hash.tolist(), strict=True)
     return np.array([pair in found for pair in pairs], dtype=np.bool_) if found else np.zeros(len(packed), np.bool_)
 
@@ -141,7 +159,7 @@ class Compared:
 
     ``new`` have none; ``replacing`` take the place of one that was not issued and rests on other inputs; ``differing``
     would, but theirs was issued, and if ``proposed`` this is its difference already; ``completing`` have theirs, and
-    the purchase beside it can be made only now.
+    the purchase beside it can be made only now. ``withheld`` are those that who issues at once may not.
     """
 
     new: BoolArray
@@ -149,17 +167,19 @@ class Compared:
     differing: BoolArray
     proposed: BoolArray
     completing: BoolArray
+    withheld: BoolArray
     purchases: dict[int, Purchase]
     versions: Int64Array
 
 
-def _compare(packed: Packed, proposed: BoolArray) -> Compared:
+def _compare(packed: Packed, proposed: BoolArray, settled: BoolArray) -> Compared:
     issued, rows = packed.computed.points.issued, packed.rows
     there = issued.bill_id[rows] != 0
     charges, places = packed.computed.charges, packed.computed.places
     comparable = issued.schema[rows] == SCHEMA_COMPARABLE
     same_amounts = (issued.total[rows] == charges.total[places]) & (issued.energy_wh[rows] == charges.billed_wh[places])
     same = there & np.where(comparable, issued.inputs_hash[rows] == packed.inputs_hash, same_amounts)
+    same |= settled
     in_ledger = issued.in_ledger[rows]
     purchases = {
         bill: purchase
@@ -174,9 +194,22 @@ def _compare(packed: Packed, proposed: BoolArray) -> Compared:
         differing=there & ~same & in_ledger,
         proposed=proposed,
         completing=same & has_purchase & ~issued.purchase_made[rows],
+        withheld=np.zeros(len(packed), dtype=np.bool_),
         purchases=purchases,
         versions=issued.version[rows] + 1,
     )
+
+
+def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compared) -> BoolArray:
+    """Say of each bill whether who issues at once cancelled the one before it: another person issues it. [b]"""
+    found = np.zeros(len(packed), dtype=np.bool_)
+    again = np.flatnonzero(compared.new & (compared.versions > 1)).tolist()
+    if job.actor is None or job.correct is not None or not again:
+        return found
+    points = [packed.computed.points.metering_point_id[packed.rows[bill]] for bill in again]
+    own = {point for point, who in cancellers_at(reader, job.frame.period, points) if same_person(who, job.actor)}
+    found[[bill for bill, point in zip(again, points, strict=True) if point in own]] = True
+    return found
 
 
 def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared: Compared) -> Writing:
@@ -206,6 +239,7 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
         note=job.correct or "",
         holds=[] if correcting else [*decision.holds, *decision.purchase_holds],
         actor=job.actor,
+        withheld=compared.withheld[bills],
     )
 
 
@@ -238,7 +272,9 @@ def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -
         purchases_held=len(decision.purchase_holds),
         differing=int(compared.differing.sum()),
         to_sign=to_sign,
-        issued=int(fresh.sum()) - to_sign if job.actor is not None and job.run_id is not None else 0,
+        issued=int((fresh & (judgement.signer == 0) & ~compared.withheld).sum())
+        if job.actor is not None and job.run_id is not None
+        else 0,
         proposed=int((compared.differing & ~compared.proposed).sum()) if job.correct is not None else 0,
         standing=_standing(packed, compared),
         difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),

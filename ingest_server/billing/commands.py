@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``congto bill``."""
     from ingest_server.billing.commands_acts import add_act_arguments
+    from ingest_server.billing.commands_backbill import add_backbill_arguments
     from ingest_server.billing.commands_corrections import add_correction_arguments
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_reading_arguments(actions)
     add_act_arguments(actions)
     add_correction_arguments(actions)
+    add_backbill_arguments(actions)
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -68,11 +70,17 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto bill``: 0 done, 1 some points are held or differ (or there is no such bill)."""
+    from billing_core.explain import Language
     from ingest_server.billing.commands_acts import ACTS
+    from ingest_server.billing.commands_backbill import BACKBILL
     from ingest_server.billing.commands_corrections import CORRECTIONS
+    from ingest_server.billing.refused import RefusedError
 
     own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
-    return (own | ACTS | CORRECTIONS)[arguments.action](arguments)
+    try:
+        return (own | ACTS | CORRECTIONS | BACKBILL)[arguments.action](arguments)
+    except RefusedError as refused:
+        raise UsageError(refused.told(Language(arguments.language))) from refused
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -159,6 +167,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
     from ingest_server.billing.asked import bill_id_from, print_json
+    from ingest_server.billing.difference_words import explain_differences
     from ingest_server.billing.explain import explain_bill
     from ingest_server.billing.print_bill import print_bill, print_explanation
     from ingest_server.billing.stored import load_bill
@@ -168,6 +177,7 @@ def _show(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         bill_id = bill_id_from(arguments, connection)
         bill = None if bill_id is None else load_bill(connection, bill_id)
+        differences = [] if bill is None else explain_differences(connection, bill["bill_id"], language)
     if bill is None:
         if bill_id is not None:
             print(f"congto: there is no bill {bill_id}; `congto bill list` shows their numbers", file=sys.stderr)
@@ -175,9 +185,9 @@ def _show(arguments: argparse.Namespace) -> int:
     explain = arguments.action == "explain"
     if arguments.json:
         explained = explain or arguments.explain
-        print_json({**bill, **({"explanation": explain_bill(bill, language)} if explained else {})})
+        print_json({**bill, **({"explanation": explain_bill(bill, language) + differences} if explained else {})})
     elif explain:
-        print_explanation(bill, language)
+        print_explanation(bill, language, differences)
     else:
-        print_bill(bill, language, explain=arguments.explain)
+        print_bill(bill, language, explain=arguments.explain, differences=differences)
     return 0

@@ -2,8 +2,14 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from protocols.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest_server.billing.replay import Replayed
 
 
 def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -11,6 +17,7 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     from ingest_server.billing.arguments import (
         add_actor_argument,
         add_language_argument,
+        add_limits_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -38,6 +45,8 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
         add_dsn_arguments(sub)
         sub.add_argument("bill_id", metavar="BILL_ID", help="number of the bill")
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
+    for name in ("cancel", "rebill"):
+        add_limits_argument(of_bill[name])
     for sub in (of_month["issue"], *of_bill.values()):
         add_actor_argument(sub)
         add_role_argument(sub)
@@ -68,7 +77,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _issue(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language, format_number
     from ingest_server.billing.act_words import said
-    from ingest_server.billing.acts import issue
+    from ingest_server.billing.acts import issue, left_to_others
     from ingest_server.billing.asked import actor_from, print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -77,11 +86,14 @@ def _issue(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
         issued = issue(connection, period, selection, actor)
+        left = left_to_others(connection, period, selection, actor)
     if arguments.json:
-        print_json({"period": str(period), "issued": issued})
+        print_json({"period": str(period), "issued": issued, "left_to_others": left})
     else:
         count = format_number(issued, Language(arguments.language))
         print(said("issue", arguments.language, count=count, period=period, who=actor.name))
+        for bill_id in left:
+            print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
     return 0
 
 
@@ -89,14 +101,16 @@ def _act(arguments: argparse.Namespace) -> int:
     from ingest_server.billing import acts
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.limits import limits_from
     from ingest_server.database.connection import connect, dsn_from, translated
 
     bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
-        {"hold": acts.hold, "release": acts.release, "cancel": acts.cancel}[arguments.action](
-            connection, bill_id, actor
-        )
+        if arguments.action == "cancel":
+            acts.cancel(connection, bill_id, actor, limits_from(arguments.limits))
+        else:
+            {"hold": acts.hold, "release": acts.release}[arguments.action](connection, bill_id, actor)
     done = {"hold": "held", "release": "released", "cancel": "cancelled"}[arguments.action]
     if arguments.json:
         print_json({"bill_id": bill_id, "done": done, "by": actor.name})
@@ -109,13 +123,14 @@ def _rebill(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
+    from ingest_server.billing.limits import limits_from
     from ingest_server.billing.reasons import reason_title
     from ingest_server.billing.rebill import rebill
     from ingest_server.billing.sentences import text_of
     from ingest_server.database.connection import dsn_from
 
     bill_id, actor = number_from(arguments.bill_id), actor_from(arguments)
-    new_id, summary = rebill(dsn_from(arguments), bill_id, actor)
+    new_id, summary = rebill(dsn_from(arguments), bill_id, actor, limits_from(arguments.limits))
     if arguments.json:
         print_json({"cancelled": bill_id, "bill_id": new_id, "holds": [hold.detail for hold in summary.holds]})
     elif new_id is None:
@@ -132,9 +147,8 @@ def _rebill(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from billing_core.explain import Language, format_number
-    from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import number_from, print_json
+    from ingest_server.billing.back_bill import replay_back_billings
     from ingest_server.billing.period import Period
     from ingest_server.billing.replay import replay
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -143,24 +157,36 @@ def _replay(arguments: argparse.Namespace) -> int:
         raise UsageError("which bills? give BILL_ID …, or --period")
     bills = [number_from(each) for each in arguments.bill_id] or None
     period = None if arguments.period is None else Period.of_month(arguments.period)
-    replayed, different = 0, []
+    counted, different = [0, 0], []
     with translated(), connect(dsn_from(arguments)) as connection:
-        for each in replay(connection, bills=bills, period=period):
-            replayed += 1
-            if not each.same:
-                different.append(each)
-    if bills is not None and replayed < len(set(bills)):
-        raise UsageError(f"found {replayed} of {len(set(bills))} bills; `congto bill list` shows their numbers")
+        for place, all_of in enumerate((replay, replay_back_billings)):
+            for each in all_of(connection, bills=bills, period=period):
+                counted[place] += 1
+                if not each.same:
+                    different.append(each)
+    if bills is not None and counted[0] < len(set(bills)):
+        raise UsageError(f"found {counted[0]} of {len(set(bills))} bills; `congto bill list` shows their numbers")
     if arguments.json:
-        print_json({"replayed": replayed, "different": [asdict(each) for each in different]})
+        more = {"back_billings": counted[1]} if counted[1] else {}
+        print_json({"replayed": counted[0], **more, "different": [asdict(each) for each in different]})
     else:
-        counts = {"count": replayed, "same": replayed - len(different), "different": len(different)}
-        language = Language(arguments.language)
-        numbers = {name: format_number(count, language) for name, count in counts.items()}
-        print(said("replay", arguments.language, **numbers))
-        for each in different:
-            print(said("replayed", arguments.language, bill=each.bill_id, why=each.why))
+        _print_replayed(counted, different, arguments.language)
     return 1 if different else 0
+
+
+def _print_replayed(counted: "Sequence[int]", different: "Sequence[Replayed]", language: str) -> None:
+    from billing_core.explain import Language, format_number
+    from ingest_server.billing.act_words import said
+
+    for place, name in enumerate(("replay", "replay_differences")):
+        unlike = sum((each.difference_id is not None) == bool(place) for each in different)
+        counts = {"count": counted[place], "same": counted[place] - unlike, "different": unlike}
+        if counted[place] or not place:
+            numbers = {each: format_number(count, Language(language)) for each, count in counts.items()}
+            print(said(name, language, **numbers))
+    for each in different:
+        name = "replayed" if each.difference_id is None else "replayed_difference"
+        print(said(name, language, bill=each.bill_id, number=each.difference_id, why=each.why))
 
 
 def _ledger(arguments: argparse.Namespace) -> int:

@@ -2,14 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from billing_core.explain import Language
-
-UNITS = {"kwh": "kWh", "kw": "kW", "kvarh": "kvarh"}  # of a line
 
 
 def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,6 +9,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     from ingest_server.billing.arguments import (
         add_actor_argument,
         add_language_argument,
+        add_limits_argument,
         add_period_argument,
         add_role_argument,
         add_selection_arguments,
@@ -35,6 +28,7 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
         add_dsn_arguments(sub)
         sub.add_argument("difference_id", metavar="DIFFERENCE_ID", help="number of the difference")
         add_role_argument(sub)
+    add_limits_argument(approve)
     for sub in (correct, approve, reject):
         add_actor_argument(sub)
         sub.add_argument("--note", metavar="TEXT", required=True, help="why")
@@ -87,8 +81,8 @@ def _differences(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import print_json, selection_from
-    from ingest_server.billing.corrections import correction_lines, differences_of
-    from ingest_server.billing.documents import instant_text
+    from ingest_server.billing.corrections import correction_lines, differences_of, json_value
+    from ingest_server.billing.difference_words import difference_texts
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
 
@@ -99,62 +93,27 @@ def _differences(arguments: argparse.Namespace) -> int:
             lines = correction_lines(connection, [row["difference_id"] for row in found], Language(arguments.language))
             found = [row | {"lines": lines[row["difference_id"]]} for row in found]
     if arguments.json:
-        dated = {"period_from": lambda day: day.isoformat(), "period_to": lambda day: day.isoformat()}
-        dated["made_at"] = instant_text
-        print_json([{name: dated.get(name, lambda own: own)(value) for name, value in row.items()} for row in found])
+        print_json([{name: json_value(value) for name, value in row.items()} for row in found])
         return 0
     for row in found:
-        print("\n".join(_told(row, Language(arguments.language))))
+        print("\n".join(difference_texts(row, Language(arguments.language))))
     if not found:
         print(said("no_differences", arguments.language, period=period), file=sys.stderr)
     return 0
-
-
-def _told(row: dict[str, Any], language: "Language") -> Iterator[str]:
-    """Yield what is told of a difference: a line of its own, its purchase, and its lines if they were asked for."""
-    from billing_core.explain import act_in
-    from ingest_server.billing.act_words import said
-
-    outcome = {"propose": "propose", "approve": "approved", "reject": "rejected"}[row["act"]]
-    yield said(
-        "difference",
-        language.value,
-        number=row["difference_id"],
-        bill=row["bill_id"],
-        point=row["metering_point_id"],
-        energy=_signed(row["energy_wh"] / 1000, language),
-        total=_signed(row["total"], language),
-        who=row["actor"],
-        note=row["note"],
-        decided=said(outcome, language.value, by=row["decided_by"]),
-    )
-    if row["purchased_wh"] or row["purchased"]:
-        energy, amount = _signed(row["purchased_wh"] / 1000, language), _signed(row["purchased"], language)
-        yield "  " + said("purchase", language.value, energy=energy, amount=amount)
-    for line in row.get("lines", ()):
-        quantities = [f"{_signed(line[key], language)} {unit}, " for key, unit in UNITS.items() if line.get(key)]
-        days = f"{line['from']} – {line['to']}"
-        amount = _signed(line["amount"], language)
-        yield f"  {line['name']}, {days}: {''.join(quantities)}{amount} đ ({act_in(line['act'], language)})"
-
-
-def _signed(value: float, language: "Language") -> str:
-    """Return a difference with its sign, its thousands parted and all its digits, as the language writes them."""
-    from billing_core.explain import format_number
-
-    return ("+" if value >= 0 else "") + format_number(Fraction(str(value)), language)
 
 
 def _decide(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.act_words import said
     from ingest_server.billing.asked import actor_from, number_from, print_json
     from ingest_server.billing.corrections import decide_difference
+    from ingest_server.billing.limits import limits_from
     from ingest_server.database.connection import connect, dsn_from, translated
 
     number, actor = number_from(arguments.difference_id), actor_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
-        bill_id = decide_difference(connection, number, arguments.action, actor)
+        limits = limits_from(arguments.limits) if arguments.action == "approve" else None
+        bill_id = decide_difference(connection, number, arguments.action, actor, limits)
     done = {"approve": "approved", "reject": "rejected"}[arguments.action]
     if arguments.json:
         print_json({"difference_id": number, "bill_id": bill_id, "done": done, "by": actor.name})

@@ -4,7 +4,8 @@ The bill stands as it went out. What is missing or too much is a document of its
 its prices; it is proposed by one person and enters the ledger once another has approved it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,18 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.codes import LineKind
+from billing_core.estimation.versions import Limit
 from billing_core.explain import Language, line_name
 from billing_core.ledger import difference_entries
 from billing_core.line import ENERGY_KEYS, BillLine, wh_as_kwh
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.book import post
+from ingest_server.billing.documents import instant_text
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import refuse_beyond
+from ingest_server.billing.makers import makers_of_difference
 from ingest_server.billing.period import Period
+from ingest_server.billing.refused import RefusedError
 from protocols.errors import UsageError
 
 LISTED_MAX = 1_000
@@ -26,11 +32,14 @@ LISTED_MAX = 1_000
 SELECT_DIFFERENCES = """
     select f.difference_id, f.bill_id, b.metering_point_id, b.period_from, b.period_to, f.energy_wh, f.subtotal, f.vat,
            f.total, f.purchased_wh, f.purchased, f.carried_out_wh, f.actor, f.note, f.made_at,
-           coalesce(a.act, 'propose') as act, a.actor as decided_by
+           coalesce(a.act, 'propose') as act, a.actor as decided_by, b.total as bill_total,
+           k.first_on as corrected_from, k.found_on, k.since_on
     from bill_difference f
     join bill b using (bill_id)
     left join bill_difference_act a using (difference_id)
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    left join back_billing k using (difference_id)
+    where (%(bill)s::bigint is null or f.bill_id = %(bill)s)
+      and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -38,7 +47,7 @@ SELECT_DIFFERENCES = """
     order by f.difference_id desc limit %(rows_max)s
 """
 SELECT_DIFFERENCE = """
-    select f.bill_id, f.subtotal, f.vat, f.purchased, f.actor, a.act, a.actor,
+    select f.bill_id, f.energy_wh, f.subtotal, f.vat, f.purchased_wh, f.purchased, f.actor, a.act, a.actor,
            exists (select from bill_act c where c.bill_id = f.bill_id and c.act = 'cancel')
     from bill_difference f left join bill_difference_act a using (difference_id)
     where f.difference_id = %(difference)s
@@ -59,6 +68,20 @@ SELECT_CORRECTED = """
     where f.difference_id = any (%(differences)s::bigint[])
 """
 SELECT_SLOTS = "select slot_id, slot from bill_slot where slot_id = any (%(slots)s::integer[])"
+# A back-billing that was approved, and this is another difference, of a contract that was not corrected since.
+SELECT_BACK_BILLED = """
+    select k.difference_id from bill_difference f
+    join bill_difference other on other.bill_id = f.bill_id and other.difference_id < f.difference_id
+    join bill_difference_act a on a.difference_id = other.difference_id and a.act = 'approve'
+    join back_billing k on k.difference_id = other.difference_id
+    join bill b on b.bill_id = f.bill_id
+    join bill_terms own on own.terms_id = f.terms_id
+    join bill_terms their on their.terms_id = other.terms_id
+    where f.difference_id = %(difference)s and b.bill_id = %(bill)s
+      and ((own.category, coalesce(own.voltage, 'lt6'), coalesce(own.rate_plan, ''))
+           <> (their.category, coalesce(their.voltage, 'lt6'), coalesce(their.rate_plan, ''))
+           or k.first_on > b.period_from)
+"""
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
 SELECT_STANDS = """
     select count(*) from bill_difference n join bill_difference_act o using (difference_id)
@@ -73,9 +96,26 @@ INSERT_ACT = """
 
 def differences_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return the differences of a period's bills, the newest first. [Wh, đ]"""
-    parameters = {"first_on": period.first_on, "last_on": period.last_on, "rows_max": LISTED_MAX}
+    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": None}
+    return _differences(connection, selection.parameters | about)
+
+
+def differences_of_bill(connection: Connection[Any], bill_id: int) -> list[dict[str, Any]]:
+    """Return the differences of one bill, the newest first. [Wh, đ]"""
+    about = {"first_on": date.min, "last_on": date.max, "bill": bill_id}
+    return _differences(connection, Selection().parameters | about)
+
+
+def _differences(connection: Connection[Any], about: dict[str, Any]) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(SELECT_DIFFERENCES, selection.parameters | parameters).fetchall()
+        return cursor.execute(SELECT_DIFFERENCES, about | {"rows_max": LISTED_MAX}).fetchall()
+
+
+def json_value(value: Any) -> Any:
+    """Return a column of a difference as JSON holds it."""
+    if isinstance(value, datetime):
+        return instant_text(value)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def correction_lines(
@@ -121,39 +161,68 @@ def _correction_lines(
     return sorted(lines, key=lambda each: each["kind"] == LineKind.VAT.value)
 
 
-def decide_difference(connection: Connection[Any], difference_id: int, act: str, actor: Actor) -> int:
+def decide_difference(
+    connection: Connection[Any], difference_id: int, act: str, actor: Actor, limits: Mapping[str, Limit] | None = None
+) -> int:
     """Approve (``act`` is ``approve``) or reject a proposed difference; return the number of its bill.
+
+    Parameters
+    ----------
+    limits
+        What each role may approve; None for those of the package.
 
     Raises
     ------
     UsageError
-        If there is none, it was decided, its bill was cancelled, another was approved since it was computed, or the
-        same person proposed it.
+        If there is none, it was decided, its bill was cancelled, another was approved since it was computed, the same
+        person proposed it or made a reading that it rests on, or it moves more than the role may approve.
     """
     with connection.transaction():
         row = connection.execute(SELECT_DIFFERENCE, {"difference": difference_id}).fetchone()
         if row is None:
             raise UsageError(f"there is no difference {difference_id}; `congto bill differences` shows their numbers")
-        bill_id, subtotal, vat, purchased, proposed_by, decided, decided_by, cancelled = row
+        (bill_id, wh, subtotal, vat, purchased_wh, purchased, proposed_by, decided, decided_by, cancelled) = row
         connection.execute(LOCK_BILL, {"bill": bill_id})
         where = f"difference {difference_id}: "
         if decided is not None:
             raise UsageError(f"{where}{decided_by} decided on it already ({decided})")
         if actor.role.code < Role.CONTROLLER.code:
-            raise UsageError(f"{where}{actor.name} is a {actor.role.value}; a controller or higher decides")
+            raise RefusedError("decides_too_low", number=difference_id, who=actor.name, role=actor.role.value)
         if act == "approve":
-            if actor.is_named(proposed_by):
-                raise UsageError(f"{where}{actor.name} proposed it: another person must approve it (four eyes)")
             if cancelled:
                 raise UsageError(f"{where}its bill {bill_id} was cancelled; reject it")
             if _one(connection, SELECT_STANDS, bill_id, difference_id):
                 raise UsageError(f"{where}another was approved since it was computed; reject it and propose anew")
+            if back_billed := _one(connection, SELECT_BACK_BILLED, bill_id, difference_id):
+                raise UsageError(
+                    f"{where}difference {back_billed} back-billed bill {bill_id} for another use than its contract "
+                    "says, and this would take that back: correct the contract, reject this and propose anew; where "
+                    "only some of its days were back-billed, cancel the bill and bill it again"
+                )
+            _refuse_who_made_it(connection, difference_id, proposed_by, actor)
+            for energy, vnd in ((wh, subtotal + vat), (purchased_wh, purchased)):
+                refuse_beyond(
+                    *("difference_beyond_limit", actor.role.value),
+                    energy_wh=energy,
+                    vnd=vnd,
+                    limits=limits,
+                    number=difference_id,
+                )
         parameters = {"difference": difference_id, "act": act, "actor": actor.name, "role": actor.role.value}
         connection.execute(INSERT_ACT, parameters | {"note": actor.note})
         if act == "approve":
             columns = (np.array([number], dtype=np.int64) for number in (bill_id, subtotal, vat, purchased))
             post(connection, difference_entries(*columns), actor=actor.name)
     return int(bill_id)
+
+
+def _refuse_who_made_it(connection: Connection[Any], difference_id: int, proposed_by: str, actor: Actor) -> None:
+    """Refuse who proposed a difference, and who made readings that it rests on."""
+    if actor.is_named(proposed_by):
+        raise RefusedError("proposed_it", number=difference_id, who=actor.name)
+    for change_id, maker in makers_of_difference(connection, difference_id):
+        if actor.is_named(maker):
+            raise RefusedError("made_its_corrected_readings", number=difference_id, change=change_id, maker=maker)
 
 
 def _one(connection: Connection[Any], query: Any, bill_id: int, difference_id: int) -> int:

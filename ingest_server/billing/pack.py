@@ -173,7 +173,7 @@ def _lines(computed: Computed) -> tuple[tuple[str, ...], dict[str, Int64Array]]:
         column = np.zeros(int(first[-1]), dtype=np.int64)
         column[at], column[tax_at] = own, tax
         columns[name] = column
-    slots = (*(_slot_text(_line_of(slot)) for slot in lines.slots), *tax_slots)
+    slots = (*(slot_text(line_of(slot)) for slot in lines.slots), *tax_slots)
     return slots, {**columns, "line_first": first}
 
 
@@ -186,10 +186,10 @@ def _tax_slots(computed: Computed) -> tuple[list[str], Int64Array]:
         vat_line(batch, computed.charges, int(places[sample]), computed.tariffs, plans=plans)
         for sample in samples.tolist()
     ]
-    return [_slot_text(line) for line in lines], which.reshape(-1)
+    return [slot_text(line) for line in lines], which.reshape(-1)
 
 
-def _line_of(slot: Slot) -> BillLine:
+def line_of(slot: Slot) -> BillLine:
     """Return a line of this slot that has no figures yet."""
     return BillLine(
         kind=slot.kind,
@@ -212,7 +212,8 @@ def _line_of(slot: Slot) -> BillLine:
     )
 
 
-def _slot_text(line: BillLine) -> str:
+def slot_text(line: BillLine) -> str:
+    """Return the slot of a line in the form in which it is stored once for all bills."""
     return canonical_text({key: value for key, value in line.to_json().items() if key not in OWN_KEYS})
 
 
@@ -302,7 +303,7 @@ def _with_hashes(packed: Packed) -> Packed:
     """Return the bills with the hashes of their inputs and of all there is."""
     computed = packed.computed
     points = computed.points
-    slots = _digests([_what_counts(text) for text in packed.slots])
+    slots = _digests([what_counts(text) for text in packed.slots])
     terms = _digests([canonical_text(each.to_json()) for each in points.terms])
     for bills in packed.alike(np.arange(len(packed))):
         rows, places = packed.rows[bills], computed.places[bills]
@@ -344,7 +345,7 @@ def _hashes(*parts: NDArray[np.uint8]) -> NDArray[np.void]:
     return np.frombuffer(b"".join([sha256(octets).digest() for octets in _joined(*parts)]), dtype="V32")
 
 
-def _what_counts(slot: str) -> str:
+def what_counts(slot: str) -> str:
     """Return a slot without what says only where its figures were found: better words there make no other bill."""
     return canonical_text({key: value for key, value in json.loads(slot).items() if key not in SOURCE_KEYS})
 

@@ -76,8 +76,8 @@ def print_list(bills: Iterable[Mapping[str, Any]], holds: Iterable[Mapping[str, 
         console.print(Text(text), soft_wrap=True)
 
 
-def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool) -> None:
-    """Print one bill; with ``explain`` also how each figure comes about."""
+def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool, differences: Iterable[str] = ()) -> None:
+    """Print one bill; with ``explain`` also how each figure comes about, and what its differences say."""
     console = Console(file=sys.stdout, highlight=False)
     words = WORDS[language]
     for name, text in (
@@ -112,13 +112,13 @@ def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool) ->
         amount = format_number(purchase["amount"], language)
         console.print(Text(f"{words['purchase']}: {bought} kWh × {price} đ/kWh = {amount} đ"), soft_wrap=True)
     if explain:
-        print_explanation(bill, language)
+        print_explanation(bill, language, differences)
 
 
-def print_explanation(bill: Mapping[str, Any], language: Language) -> None:
-    """Print how each figure of a bill comes about, as a clerk reads it to the customer."""
+def print_explanation(bill: Mapping[str, Any], language: Language, differences: Iterable[str] = ()) -> None:
+    """Print how each figure of a bill comes about, and its differences, as a clerk reads them to the customer."""
     console = Console(file=sys.stdout, highlight=False)
-    for sentence in explain_bill(bill, language):
+    for sentence in (*explain_bill(bill, language), *differences):
         console.print(Text(f"• {sentence}"), soft_wrap=True)
 
 

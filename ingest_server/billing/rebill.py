@@ -1,7 +1,10 @@
 """Rebill: an issued bill is cancelled and its point computed again from today's readings and contract."""
 
+from collections.abc import Mapping
+
 from psycopg import Connection
 
+from billing_core.estimation.versions import Limit
 from ingest_server.billing.acts import Actor, cancel, note_rebilled
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
@@ -14,14 +17,16 @@ SELECT_NEW = """
 """
 
 
-def rebill(dsn: str, bill_id: int, actor: Actor) -> tuple[int | None, Summary]:
+def rebill(
+    dsn: str, bill_id: int, actor: Actor, limits: Mapping[str, Limit] | None = None
+) -> tuple[int | None, Summary]:
     """Cancel a bill and make another; return its number, none if the point can't be billed now, and the run.
 
     Killed in between, the bill is cancelled and the next run of its month makes the new one.
     """
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
-        state = cancel(connection, bill_id, actor)
+        state = cancel(connection, bill_id, actor, limits)
         period = Period(state["period_from"], state["period_to"])
         summary = run_billing(dsn, period, Plan(selection=Selection((state["metering_point_id"],))))
         new_id = _new_bill(connection, state["metering_point_id"], summary.run_id)

@@ -29,7 +29,7 @@ from ingest_server.billing.columns import (
     day_number,
     empty_registers,
 )
-from ingest_server.billing.decide import decide
+from ingest_server.billing.decide import Decision, decide
 from ingest_server.billing.gather import midnights
 from ingest_server.billing.pack import DIGITS_STEP, EXEMPT, METERED, Packed, pack
 from ingest_server.billing.period import Period
@@ -54,13 +54,17 @@ SELECT_CHANNELS = "select channel_id, meter_id, obis from channel where channel_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """A bill that was computed again: whether it came out the same, and if not what is different. [đ]"""
+    """A bill that was computed again: whether it came out the same, and if not what is different. [đ]
+
+    With ``difference_id`` it is a difference of the bill, priced again (:mod:`ingest_server.billing.back_bill`).
+    """
 
     bill_id: int
     same: bool
     stored_total: int
     computed_total: int | None
     why: str = ""
+    difference_id: int | None = None
 
 
 def replay(
@@ -83,13 +87,18 @@ def replay(
         yield from _replay(connection, rows)
 
 
-def _replay(connection: Connection[Any], rows: list[dict[str, Any]]) -> Iterator[Replayed]:
+def decided_again(connection: Connection[Any], rows: list[dict[str, Any]]) -> Decision:
+    """Decide on what stored bills rest on, columns of ``bill`` and ``bill_terms``; the point of each is its row."""
     wanted = sorted({channel for row in rows for channel in row["metered"][::METERED]})
     channels = {
         channel: (meter_id, obis)
         for channel, meter_id, obis in connection.execute(SELECT_CHANNELS, {"channels": wanted})
     }
-    decision = decide(_points(rows, channels), load_tariffs(), load_thresholds())
+    return decide(_points(rows, channels), load_tariffs(), load_thresholds())
+
+
+def _replay(connection: Connection[Any], rows: list[dict[str, Any]]) -> Iterator[Replayed]:
+    decision = decided_again(connection, rows)
     packed = pack(decision.computed)
     place_of = {int(row): bill for bill, row in enumerate(packed.rows.tolist())}
     held = {hold.metering_point_id: f"{hold.reason}: {hold.detail}" for hold in decision.holds}

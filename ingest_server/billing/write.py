@@ -10,7 +10,7 @@ from psycopg import Connection
 from billing_core.control.thresholds import Signer
 from billing_core.ledger import Entries, bill_entries, joined, purchase_entries
 from ingest_server.billing.book import post
-from ingest_server.billing.columns import NONE, Int64Array
+from ingest_server.billing.columns import NONE, BoolArray, Int64Array
 from ingest_server.billing.documents import Hold, Purchase, canonical_text
 from ingest_server.billing.pack import Packed
 from ingest_server.database.binary_rows import Field, encode_rows
@@ -86,6 +86,8 @@ class Writing:
         Points without a bill, and those whose purchase waits.
     actor
         Who issues what control lets pass; none to issue nothing yet.
+    withheld
+        Which of ``bills`` this person may not issue, having cancelled those before them; None for none. [w]
     """
 
     run_id: int
@@ -100,6 +102,7 @@ class Writing:
     note: str
     holds: list[Hold]
     actor: str | None
+    withheld: BoolArray | None = None
 
 
 def write_chunk(connection: Connection[Any], writing: Writing) -> None:
@@ -280,6 +283,8 @@ def _issued(writing: Writing, ids: Int64Array) -> Entries:
     parts = [_purchases(late)]
     if writing.actor is not None:
         passed = packed.computed.judgement.signer[writing.bills] == 0
+        if writing.withheld is not None:
+            passed &= ~writing.withheld
         places, charges = packed.computed.places[writing.bills[passed]], packed.computed.charges
         own = [(int(ids[place]), purchase.amount) for place, purchase in writing.purchases.items() if passed[place]]
         amounts = (charges.subtotal[places], charges.vat[places], charges.total[places])

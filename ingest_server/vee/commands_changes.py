@@ -2,13 +2,11 @@
 
 import argparse
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
-    from billing_core.estimation.versions import Limit
     from ingest_server.billing.acts import Actor
 
 VALUE_WH_MAX = 10**15
@@ -78,12 +76,13 @@ def _edit(arguments: argparse.Namespace) -> int:
 def _decide(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import print_json
+    from ingest_server.billing.limits import limits_from
     from ingest_server.database.connection import connect, dsn_from, translated
     from ingest_server.vee.changes import load_change
     from ingest_server.vee.decisions import decide_change
     from ingest_server.vee.display import change_json, print_change
 
-    number, actor, limits = _number(arguments.change_id), _actor(arguments), _limits(arguments.limits)
+    number, actor, limits = _number(arguments.change_id), _actor(arguments), limits_from(arguments.limits)
     need_note(actor, "why the change is right or wrong")
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
@@ -180,18 +179,6 @@ def _instant(text: str) -> datetime:
     if not YEAR_MIN <= at.year <= YEAR_MAX:
         raise UsageError(f"--at {text!r}: expected a year from {YEAR_MIN} to {YEAR_MAX}; correct it")
     return at
-
-
-def _limits(path: str | None) -> "dict[str, Limit]":
-    from ingest_server.vee.decisions import load_limits, parse_limits
-
-    if path is None:
-        return load_limits()
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--limits {path}: {error}; expected a file like congto's limits.toml") from error
-    return parse_limits(text, Path(path).name)
 
 
 CHANGES = {

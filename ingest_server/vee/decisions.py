@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
-from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,13 +16,11 @@ from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import REACTIVE_NEVER_KW, Chunk, Frame, Selection, gather, terms_of_run
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
 from ingest_server.vee.changes import load_change
 from protocols.errors import UsageError
-from protocols.strict_toml import parse_toml
 
-LIMITS_FILE = "limits.toml"
-KWH_MAX, VND_MAX = 10**9, 10**13
 LOCK_CHANGE = "select from reading_change where change_id = %(change)s for share"
 INSERT_ACT = """
     insert into reading_change_act (change_id, act, actor, role, effect_wh, effect_vnd, note)
@@ -69,22 +66,7 @@ class Effect:
 
 def load_limits() -> dict[str, Limit]:
     """Return the limits that come with the package, by role."""
-    return parse_limits((resources.files("ingest_server.vee") / LIMITS_FILE).read_text(encoding="utf-8"), LIMITS_FILE)
-
-
-def parse_limits(text: str, name: str) -> dict[str, Limit]:
-    """Read what each role may approve; a role without ``kwh`` and ``vnd`` has no limit."""
-    table = parse_toml(text, name)
-    found = {}
-    for role in Role:
-        own = table.table(role.value)
-        unlimited = not own.names()
-        kwh = None if unlimited else own.integer("kwh", 0, KWH_MAX)
-        vnd = None if unlimited else own.integer("vnd", 0, VND_MAX)
-        own.finish()
-        found[role.value] = Limit(kwh, vnd)
-    table.finish()
-    return found
+    return limits_from(None)
 
 
 def effects_of(connection: Connection[Any], change: Mapping[str, Any]) -> list[Effect]:

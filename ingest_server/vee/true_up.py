@@ -66,7 +66,9 @@ SELECT_TO_CORRECT = f"""
      and exists (select from ledger_entry e where e.bill_id = b.bill_id)
      and not exists (select from bill_act t where t.bill_id = b.bill_id and t.act = 'cancel')
     where c.metering_point_id in (select metering_point_id from metering_point where {SELECTION})
-      and not exists (select from bill_difference d where d.bill_id = b.bill_id and d.made_at > a.acted_at)
+      and not exists (
+            select from bill_difference d where d.bill_id = b.bill_id and d.made_at > a.acted_at
+              and not exists (select from back_billing k where k.difference_id = d.difference_id))
     order by 1, 2
 """  # noqa: S608 - put together from constants
 

@@ -261,7 +261,9 @@ def test_the_commands_go_from_a_plan_to_an_explained_issued_bill(
     assert "điện năng [kWh]" in vietnamese
     assert "cần giám đốc ký duyệt" in vietnamese
     assert "to be signed by a director" in say("status", "--period", "2026-11", "--language", "en", status=1)
-    assert "control asks for director" in say("release", bill, "--as", "Lan", "--note", "ok", status=2)
+    release = ("release", bill, "--as", "Lan", "--note", "ok")
+    assert "control asks for director" in say(*release, "--language", "en", status=2)
+    assert "Lan ký với tư cách nhân viên tính hóa đơn, kiểm soát đòi giám đốc" in say(*release, status=2)
     lan, minh = ("--as", "Lan", "--note", "xem lại"), ("--as", "Minh", "--role", "head", "--note", "sai")
     english = ("--language", "en")
     assert f"hóa đơn {bill} đã bị Lan giữ lại" in say("hold", bill, *lan)

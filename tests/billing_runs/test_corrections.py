@@ -8,8 +8,8 @@ import pytest
 from billing_core.explain import Language
 from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role, cancel
-from ingest_server.billing.commands_corrections import _signed
 from ingest_server.billing.corrections import correction_lines, decide_difference, differences_of
+from ingest_server.billing.difference_words import signed
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.rebill import rebill
@@ -246,10 +246,10 @@ def test_the_command_lists_lines_and_the_purchase(
     assert main(["bill", "differences", "--period", "2025-10", "--lines", "--language", "en"]) == 0
     told = capsys.readouterr().out
     assert "  purchase of solar energy +10 kWh, +" in told
-    assert "  Tier 3, 2025-10-01 – 2025-10-31: +20 kWh, +47,600 đ (Decision 1279/QĐ-BCT" in told
+    assert "  Tier 3, 2025-10-01 – 2025-10-31: +20 kWh × 2,380 đ, +47,600 đ (Decision 1279/QĐ-BCT" in told
     assert "  VAT, 2025-10-01 – 2025-10-31: +3,808 đ" in told
     assert main(["bill", "differences", "--period", "2025-10", "--lines"]) == 0
     told = capsys.readouterr().out
     assert "  mua điện mặt trời +10 kWh, +" in told
-    assert "  Bậc 3, 2025-10-01 – 2025-10-31: +20 kWh, +47.600 đ (Quyết định 1279/QĐ-BCT" in told
-    assert _signed(1_234_567.8, Language.EN) == "+1,234,567.8"
+    assert "  Bậc 3, 2025-10-01 – 2025-10-31: +20 kWh × 2.380 đ, +47.600 đ (Quyết định 1279/QĐ-BCT" in told
+    assert signed(1_234_567.8, Language.EN) == "+1,234,567.8"

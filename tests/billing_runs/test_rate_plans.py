@@ -162,9 +162,9 @@ def test_a_ratchet_waits_for_the_bill_before_and_follows_what_was_cancelled_or_c
     assert run_billing(district.dsn, MONTHS[0], Plan(correct_as=("An", "đọc lại"))).proposed == 1
     assert demand_lines(run_billing(district.dsn, MONTHS[2], Plan(dry_run=True))) == [(80, 2_400_000)]
     [found] = differences_of(district.connection, MONTHS[0], Selection())
-    decide_difference(district.connection, found["difference_id"], "approve", Actor("Minh", Role.CONTROLLER, "đúng"))
+    decide_difference(district.connection, found["difference_id"], "approve", Actor("Minh", Role.DIRECTOR, "đúng"))
     assert demand_lines(run_billing(district.dsn, MONTHS[2], Plan(dry_run=True))) == [(40, 1_200_000)]
-    cancel(district.connection, 2, Actor("Minh", Role.CONTROLLER, "sai"))
+    cancel(district.connection, 2, Actor("Minh", Role.DIRECTOR, "sai"))
     assert [each.reason for each in run_billing(district.dsn, MONTHS[2], Plan(dry_run=True)).holds] == [
         "previous_period_not_billed"
     ]
@@ -175,13 +175,13 @@ def test_a_ratchet_does_not_forget_a_month_that_was_cancelled_and_not_billed_aga
     workshop(district, (100_000, 30_000, 30_000, 30_000))
     for period in MONTHS[:3]:
         bill(district, period, Plan(issue_as="An"))
-    cancel(district.connection, 1, Actor("Minh", Role.CONTROLLER, "sai"))
+    cancel(district.connection, 1, Actor("Minh", Role.DIRECTOR, "sai"))
     [hold] = run_billing(district.dsn, MONTHS[3]).holds
     assert hold.reason == "previous_period_not_billed"
     assert "the days from 01/07/2026 to 31/07/2026 are under contract and in no bill that stands" in hold.detail
     bill(district, MONTHS[0], Plan(issue_as="An"))
     assert demand_lines(bill(district, MONTHS[3])) == [(80, 2_400_000)]
-    cancel(district.connection, 2, Actor("Minh", Role.CONTROLLER, "sai"))
+    cancel(district.connection, 2, Actor("Minh", Role.DIRECTOR, "sai"))
     assert run_billing(district.dsn, MONTHS[4], Plan(dry_run=True)).held == 1
 
 
@@ -189,7 +189,7 @@ def test_a_month_out_of_a_ratchets_reach_may_be_cancelled(district: District):
     workshop(district, (100_000, 30_000, 30_000), plan="press")
     for period in MONTHS[:2]:
         bill(district, period, Plan(issue_as="An"))
-    cancel(district.connection, 1, Actor("Minh", Role.CONTROLLER, "sai"))
+    cancel(district.connection, 1, Actor("Minh", Role.DIRECTOR, "sai"))
     assert demand_lines(bill(district, MONTHS[2])) == [(30, 900_000)]
 
 
@@ -221,7 +221,7 @@ def test_a_bill_that_was_cancelled_or_superseded_has_no_demand(district: Distric
     district.store(own.meter, DEMAND, MONTHS[0].end_at, 9_000)
     assert bill(district, MONTHS[0], Plan(issue_as="An")).replaced == 1
     assert demand_lines(run_billing(district.dsn, MONTHS[1], Plan(dry_run=True))) == [(72, 2_160_000)]
-    cancel(district.connection, 2, Actor("Minh", Role.CONTROLLER, "sai"))
+    cancel(district.connection, 2, Actor("Minh", Role.DIRECTOR, "sai"))
     district.forget(own.meter, DEMAND, MONTHS[0].end_at)
     district.store(own.meter, DEMAND, MONTHS[0].end_at, 5_000)
     assert bill(district, MONTHS[0], Plan(issue_as="An")).billed == 1

@@ -1,0 +1,101 @@
+"""Who made what a bill rests on: those people don't let it pass, for who made something never checks it.
+
+A bill keeps, of each register, the instants, values and qualities that it was computed from. A change of readings that
+was approved is behind one of them if it set that very value there, or if, as the newest before the bill, it gave the
+meter its word back. Its maker is who edited, agreed, estimated or trued up; who approved it looked at it already as
+another person, and may look again. Who cancelled a bill made the one in its place, whichever run computed that.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from ingest_server.billing.gather import Selection
+from ingest_server.billing.period import Period
+
+_SELECT_MAKERS = """
+    select distinct on (c.change_id) c.change_id, c.made_by
+    from ({documents}) document (metered, made_at)
+    cross join lateral generate_series(0, cardinality(metered) / 9 - 1) as at
+    cross join lateral (values (metered[at * 9 + 2], metered[at * 9 + 3], metered[at * 9 + 4]),
+                               (metered[at * 9 + 5], metered[at * 9 + 6], metered[at * 9 + 7]))
+        read (us, value, quality)
+    join reading_version v on v.channel_id = metered[at * 9 + 1]
+     and v.measured_at = timestamptz 'epoch' + read.us * interval '1 microsecond'
+    join reading_change_act a on a.change_id = v.change_id and a.act = 'approve'
+    join reading_change c on c.change_id = v.change_id
+    where (v.value = read.value and v.quality = read.quality)
+       or (v.value is null and a.acted_at <= document.made_at and not exists (
+            select from reading_version newer
+            join reading_change_act n on n.change_id = newer.change_id and n.act = 'approve'
+            where newer.channel_id = v.channel_id and newer.measured_at = v.measured_at
+              and n.acted_at <= document.made_at and n.act_id > a.act_id))
+    order by c.change_id
+"""
+SELECT_MAKERS_OF_BILL = _SELECT_MAKERS.replace(
+    "{documents}", "select metered, created_at from bill where bill_id = %(document)s"
+)
+SELECT_MAKERS_OF_DIFFERENCE = _SELECT_MAKERS.replace(
+    "{documents}", "select metered, made_at from bill_difference where difference_id = %(document)s"
+)
+
+# Who cancelled bills in whose place others stand, and nobody else has released these since.
+SELECT_CANCELLERS = """
+    select distinct b.bill_id, a.actor
+    from bill_act a
+    join bill old on old.bill_id = a.bill_id
+    join bill b on b.metering_point_id = old.metering_point_id and b.bill_id > old.bill_id
+     and b.period_from <= old.period_to and b.period_to >= old.period_from
+    join bill_state s on s.bill_id = b.bill_id and s.state in ('ready', 'held')
+    where a.act = 'cancel' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and (%(bill)s::bigint is null or b.bill_id = %(bill)s)
+      and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
+      and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
+      and (%(book)s::text is null or exists (
+            select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+      and not exists (select from bill_act r where r.bill_id = b.bill_id and r.act = 'release')
+    order by b.bill_id
+"""
+SELECT_CANCELLERS_AT = """
+    select distinct old.metering_point_id, a.actor
+    from bill_act a
+    join bill old using (bill_id)
+    where a.act = 'cancel' and old.period_from <= %(last_on)s and old.period_to >= %(first_on)s
+      and old.metering_point_id = any (%(points)s)
+"""
+
+
+class Maker(NamedTuple):
+    """A change of readings that a document rests on, and who made it."""
+
+    change_id: int
+    name: str
+
+
+def makers_of_bill(connection: Connection[Any], bill_id: int) -> tuple[Maker, ...]:
+    """Return the changes behind the readings of a bill, in order."""
+    return _makers(connection, SELECT_MAKERS_OF_BILL, bill_id)
+
+
+def makers_of_difference(connection: Connection[Any], difference_id: int) -> tuple[Maker, ...]:
+    """Return the changes behind the readings of a bill as it should have been, in order."""
+    return _makers(connection, SELECT_MAKERS_OF_DIFFERENCE, difference_id)
+
+
+def cancellers(
+    connection: Connection[Any], period: Period, selection: Selection, bill_id: int | None = None
+) -> list[tuple[int, str]]:
+    """Return bills that stand in the place of cancelled ones, unreleased, each with who cancelled its forerunner."""
+    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": bill_id}
+    return connection.execute(SELECT_CANCELLERS, selection.parameters | about).fetchall()
+
+
+def cancellers_at(connection: Connection[Any], period: Period, points: Sequence[str]) -> list[tuple[str, str]]:
+    """Return points whose bills of a period were cancelled, each with who did."""
+    span = {"first_on": period.first_on, "last_on": period.last_on}
+    return connection.execute(SELECT_CANCELLERS_AT, span | {"points": list(points)}).fetchall()
+
+
+def _makers(connection: Connection[Any], query: Any, document: int) -> tuple[Maker, ...]:
+    return tuple(Maker(*row) for row in connection.execute(query, {"document": document}))
