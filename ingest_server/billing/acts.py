@@ -15,6 +15,7 @@ from psycopg import Connection
 from billing_core.codes import Coded
 from billing_core.ledger import Posting, cancellation_entries
 from ingest_server.billing.book import entries_of_bills, post
+from ingest_server.billing.doubted import without_doubted
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from protocols.errors import UsageError
@@ -132,16 +133,20 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
 
 
 def issue(connection: Connection[Any], period: Period, selection: Selection, actor: Actor) -> int:
-    """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there."""
+    """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there.
+
+    Those in doubt stay (:mod:`ingest_server.billing.doubted`): what was found out since they were computed counts.
+    """
     span = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
     issued, after = 0, 0
     while True:
         with connection.transaction():
             connection.execute(HOLD_PERIOD_LOCK, {"class": LOCK_CLASS})
             made = entries_of_bills(connection, READY_ENTRIES, selection.parameters | span | {"after": after})
-            post(connection, made, actor=actor.name)
+            sent = without_doubted(connection, made)
+            post(connection, sent, actor=actor.name)
         bills = int((made.posting == Posting.BILL.code).sum())
-        issued += bills
+        issued += int((sent.posting == Posting.BILL.code).sum())
         after = int(made.document.max(initial=after))
         if bills < ISSUED_AT_ONCE:
             return issued
