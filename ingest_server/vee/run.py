@@ -24,6 +24,7 @@ from ingest_server.database.connection import translated
 from ingest_server.vee import queries
 from ingest_server.vee.balances import balance_transformers
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
+from ingest_server.vee.class_sample import classes_of_run
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
 from ingest_server.vee.gather import Gathered, check_points, gather
@@ -152,6 +153,8 @@ def carry_out(job: Job) -> Outcome:
                 outcome.gaps_left += kept
                 continue
             judged = judge(profile, job.period)
+            if judged.asks_class_days:
+                judged = judge(profile, job.period, classes_of_run(job.dsn, job.run_id, job.period))
             written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged, acts=gathered.acts)
             outcome.judged += len(written)
             outcome.failed += _failed(judged, written)
