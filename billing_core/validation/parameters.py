@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,14 @@ FOR_ALL = (
 )  # fmt: skip
 PER_CLASS = ("zero_hours", "low_percent", "high_percent", "high_low_floor_wh", "estimates_in_a_row")
 NAMES = FOR_ALL + PER_CLASS
+RISING = (
+    ("low_percent", "high_percent"),
+    ("history_low_percent", "history_high_percent"),
+    ("load_factor_low_permille", "load_factor_high_permille"),
+    ("digit_low_percent", "digit_high_percent"),
+    ("stuck_exponent", "stuck_exponent_sum_ok", "stuck_exponent_burst"),
+)
+"""Bounds of one kind, none of which may be above the next: what lies between them would be minded by both."""
 Columns = Mapping[str, Int64Array]
 """Each parameter's value per meter. [meters]"""
 
@@ -96,6 +105,14 @@ def _set(item: Table) -> ParameterSet:
         values[name] = tuple(table.integer(name, 0, VALUE_MAX) for table in by_class)
     for table in (*by_class, item):
         table.finish()
+    for place, meter_class in enumerate(METER_CLASSES):
+        for lower, upper in (pair for row in RISING for pair in pairwise(row)):
+            low, high = values[lower][place], values[upper][place]
+            if low > high:
+                whose = meter_class if lower in PER_CLASS else "all"
+                raise item.error(
+                    f"{whose}.{lower}", f"found {low}, above {upper} = {high}; lower this one or raise the other"
+                )
     return ParameterSet(effective_on, source, values)
 
 

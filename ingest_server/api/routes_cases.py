@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from ingest_server.api.parameters import (
     BIGINT_MAX,
@@ -20,14 +20,14 @@ from ingest_server.api.shapes import Page
 from ingest_server.api.shapes_cases import CaseShape, ChangeShape
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
-from ingest_server.vee.cases import cases_of
+from ingest_server.vee.cases import FIRST, Rank, page_of
 from ingest_server.vee.changes import load_change
 from ingest_server.vee.display import case_json, change_json, rule_text
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
 
 router = APIRouter(prefix="/v1", tags=["cases"])
-BEFORE_ALL = [-(2**63), "", "", ""]  # sorts before every case
+Every = Annotated[bool, Query(alias="all", description="also cases that were accepted or decided on")]
 
 
 @router.get("/cases", response_model=Page[CaseShape])
@@ -36,27 +36,24 @@ def list_cases(
     *,
     period: Month,
     metering_point_id: OptionalPoint = None,
+    every: Every = False,
     language: InLanguage = Language.VI,
     limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
 ) -> Any:
     """List what failed, what is suspected and what waits for a decision in a month, the riskiest first.
 
-    The thousand riskiest at most; choose a point to see its own.
+    Cases that somebody accepted or decided on are left out, unless all are asked for. ``case_id`` is the number that
+    ``congto vee accept`` takes.
     """
     month = Period.of_month(period)
     pages = Pages.of(request)
-    after = tuple(pages.after(cursor, BEFORE_ALL))
+    after = Rank(*pages.after(cursor, FIRST))
     selection = Selection() if metering_point_id is None else Selection((metering_point_id,))
     with request.app.state.connections.take() as connection:
-        cases = cases_of(connection, month, selection)
-    rest = [case for case in cases if case.rank > after]
-    rows = [_told(case_json(case), language.value) for case in rest[: limit + 1]]
-    return pages.page(rows, limit, _key)
-
-
-def _key(row: dict[str, Any]) -> list[Any]:
-    return [-row["score_wh"], row["metering_point_id"] or row["transformer_id"], row["obis"] or "", row["meter_id"]]
+        cases = page_of(connection, month, selection, after, limit + 1, every=every)
+    page = pages.page(cases, limit, lambda case: list(case.rank))
+    return {**page, "items": [_told(case_json(case), language.value) for case in page["items"]]}
 
 
 def _told(row: dict[str, Any], language: str) -> dict[str, Any]:

@@ -26,9 +26,26 @@ class WaitingShape(Shape):
     why: str = Field(examples=["2 readings of 2026-10 missing or failed; between the readings around each gap"])
 
 
-class CaseShape(Shape):
-    """What somebody must look at: a register of a point, or a transformer with its meter; the stake in Wh a month."""
+class AcceptedShape(Shape):
+    """Who said that the readings stand as they are, as what, why and when."""
 
+    actor: str = Field(examples=["Minh"])
+    role: str = Field(examples=["controller"])
+    note: str = Field(examples=["đã đối chiếu"])
+    at: str = Field(examples=[AT])
+
+
+class CaseShape(Shape):
+    """What somebody must look at: a register of a point, or a transformer with its meter; the stake in Wh a month.
+
+    ``case_id`` is the number that ``congto vee accept`` takes; a transformer, or a register with nothing but a change
+    that waits, has none. ``state`` is ``open``, ``waiting`` where nothing but a change waits, ``accepted``, or
+    ``decided`` where changes of all the readings that it minds were decided on.
+    """
+
+    case_id: int | None = Field(examples=[41])
+    state: str = Field(examples=["open"])
+    accepted: AcceptedShape | None
     metering_point_id: str | None = Field(examples=["PD01000012345001"])
     transformer_id: str | None = Field(examples=[None])
     meter_id: str = Field(examples=["M-0001"])

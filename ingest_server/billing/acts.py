@@ -17,6 +17,7 @@ from billing_core.codes import Coded
 from billing_core.estimation.versions import Limit
 from billing_core.ledger import Posting, cancellation_entries
 from ingest_server.billing.book import entries_of_bills, post
+from ingest_server.billing.doubted import without_doubted
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.limits import refuse_beyond
 from ingest_server.billing.makers import cancellers, makers_of_bill
@@ -143,7 +144,8 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
 def issue(connection: Connection[Any], period: Period, selection: Selection, actor: Actor) -> int:
     """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there.
 
-    Those in the place of bills that the same person cancelled are left to others.
+    Those in the place of bills that the same person cancelled are left to others, and those in doubt stay
+    (:mod:`ingest_server.billing.doubted`): what was found out since they were computed counts.
     """
     span: dict[str, Any] = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
     span |= {"left": left_to_others(connection, period, selection, actor)}
@@ -152,9 +154,10 @@ def issue(connection: Connection[Any], period: Period, selection: Selection, act
         with connection.transaction():
             connection.execute(HOLD_PERIOD_LOCK, {"class": LOCK_CLASS})
             made = entries_of_bills(connection, READY_ENTRIES, selection.parameters | span | {"after": after})
-            post(connection, made, actor=actor.name)
+            sent = without_doubted(connection, made)
+            post(connection, sent, actor=actor.name)
         bills = int((made.posting == Posting.BILL.code).sum())
-        issued += bills
+        issued += int((sent.posting == Posting.BILL.code).sum())
         after = int(made.document.max(initial=after))
         if bills < ISSUED_AT_ONCE:
             return issued

@@ -82,7 +82,7 @@ def carry_out(job: Job) -> Outcome:
         points = gather(reader, job.frame, job.chunk)
         bounds = {"after": job.chunk.after, "upto": job.chunk.upto}
         findings = open_findings(reader, job.frame.parameters | bounds)
-        decision = decide(points, _tariffs(), job.thresholds, findings)
+        decision = decide(points, _tariffs(), job.thresholds, findings, correcting=job.correct is not None)
         packed = pack(decision.computed)
         compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
         compared.withheld[:] = _withheld(reader, job, packed, compared)

@@ -79,7 +79,9 @@ def _issue(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.act_words import said
     from ingest_server.billing.acts import issue, left_to_others
     from ingest_server.billing.asked import actor_from, print_json, selection_from
+    from ingest_server.billing.doubted import doubted_bills
     from ingest_server.billing.period import Period
+    from ingest_server.billing.standing import print_doubted
     from ingest_server.database.connection import connect, dsn_from, translated
 
     period, selection, actor = Period.of_month(arguments.period), selection_from(arguments), actor_from(arguments)
@@ -87,14 +89,17 @@ def _issue(arguments: argparse.Namespace) -> int:
         connection.autocommit = True
         issued = issue(connection, period, selection, actor)
         left = left_to_others(connection, period, selection, actor)
+        kept_back = [each.to_json() for each in doubted_bills(connection, period, selection, ("ready",))]
     if arguments.json:
-        print_json({"period": str(period), "issued": issued, "left_to_others": left})
+        print_json({"period": str(period), "issued": issued, "left_to_others": left, "kept_back": kept_back})
     else:
-        count = format_number(issued, Language(arguments.language))
+        language = Language(arguments.language)
+        count = format_number(issued, language)
         print(said("issue", arguments.language, count=count, period=period, who=actor.name))
         for bill_id in left:
             print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
-    return 0
+        print_doubted(kept_back, str(period), language)
+    return 1 if kept_back else 0
 
 
 def _act(arguments: argparse.Namespace) -> int:

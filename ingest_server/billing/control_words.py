@@ -81,6 +81,26 @@ STATUS_WORDS: Mapping[str, Words] = {
         Language.VI: "hóa đơn {bill} của {point}: {energy} kWh, {total} đ: {why}{usual}; cần {signer} ký duyệt",
         Language.EN: "bill {bill} of {point}: {energy} kWh, {total} đ: {why}{usual}; to be signed by {signer}",
     },
+    "open_validation_finding": {
+        Language.VI: "hóa đơn {bill} của {point} chưa phát hành được: kiểm tra số liệu không đạt {found}, chưa ai "
+        "quyết định (hồ sơ {cases}): quyết định bằng congto vee, rồi lập lại bằng congto bill run --period {month}",
+        Language.EN: "bill {bill} of {point} can't be issued: validation fails {found} and nobody has decided (case "
+        "{cases}): decide with congto vee, then bill again with congto bill run --period {month}",
+    },
+    "readings_changed": {
+        Language.VI: "hóa đơn {bill} của {point} chưa phát hành được: chỉ số đã được thay đổi sau khi lập: lập lại "
+        "bằng congto bill run --period {month}",
+        Language.EN: "bill {bill} of {point} can't be issued: its readings were changed after it was made: bill again "
+        "with congto bill run --period {month}",
+    },
+    "issued_in_doubt": {
+        Language.VI: "hóa đơn {bill} của {point} đã phát hành, sau đó kiểm tra số liệu không đạt {found} (hồ sơ "
+        "{cases}): hóa đơn giữ nguyên; quyết định bằng congto vee, nếu chỉ số đổi thì congto bill correct --period "
+        "{month}",
+        Language.EN: "bill {bill} of {point} is issued, and validation fails {found} since (case {cases}): the bill "
+        "stands; decide with congto vee, and if readings change, congto bill correct --period {month}",
+    },
+    "more_doubted": {Language.VI: "… và {more} hóa đơn nữa", Language.EN: "… and {more} more bills"},
     "usual": {Language.VI: ", thường khoảng {energy} kWh", Language.EN: ", expected about {energy} kWh"},
 }
 

@@ -92,9 +92,17 @@ class Decision:
 
 
 def decide(
-    points: Points, tariffs: Tariffs, thresholds: Thresholds, findings: list[OpenFinding] | None = None
+    points: Points,
+    tariffs: Tariffs,
+    thresholds: Thresholds,
+    findings: list[OpenFinding] | None = None,
+    *,
+    correcting: bool = False,
 ) -> Decision:
-    """Return the bills and holds of a chunk; ``findings`` are those of validation that nobody has decided on."""
+    """Return the bills and holds of a chunk; ``findings`` are those of validation that nobody has decided on.
+
+    They hold issued bills only where those are corrected (``correcting``).
+    """
     holds = Holds(points)
     terms, unknown = read_terms(points)
     asked = terms.needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
@@ -103,7 +111,7 @@ def decide(
     hold_unmetered(points, holds)
     hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
-    hold_findings(points, asked, findings or [], holds)
+    hold_findings(points, asked, findings or [], holds, correcting=correcting)
     used_wh = use_of_parts(points, asked, holds)
     hold_rates_against_total(points, asked, used_wh, holds)
     measured, generation_wh = generation_of_points(points, terms)

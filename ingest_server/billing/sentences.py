@@ -113,11 +113,13 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
     },
     "open_finding": {
         Language.VI: "công tơ {meter}, thanh ghi {register}: kiểm tra số liệu không đạt {found}, chưa ai quyết định "
-        "(hồ sơ {case}): người phụ trách số liệu xem congto vee cases --period {month}; người khác từ kiểm soát viên "
-        "trở lên duyệt hoặc từ chối thay đổi, hoặc chấp nhận bằng congto vee accept {case}; rồi chạy lại",
+        "(hồ sơ {case}): người phụ trách số liệu xem congto vee cases --period {month}; người khác duyệt thay đổi "
+        "trong hạn mức của mình, hoặc từ kiểm soát viên trở lên từ chối, hay chấp nhận bằng congto vee accept {case}; "
+        "rồi chạy lại",
         Language.EN: "meter {meter}, register {register}: validation fails {found} and nobody has decided (case "
-        "{case}): who answers for readings looks with congto vee cases --period {month}; another person, controller or "
-        "higher, approves or rejects the change, or accepts the readings with congto vee accept {case}; then run again",
+        "{case}): who answers for readings looks with congto vee cases --period {month}; another person approves the "
+        "change within their limits, or a controller or higher rejects it, or accepts the readings with congto vee "
+        "accept {case}; then run again",
     },
     "register": {
         Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",

@@ -22,6 +22,7 @@ from ingest_server.billing.control_words import (
     STATE_WORDS,
     STATUS_WORDS,
 )
+from ingest_server.billing.doubted import doubted_bills
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 
@@ -89,7 +90,10 @@ def print_plan(period: Period, found: list[dict[str, Any]], language: Language) 
 
 
 def status_of(connection: Connection[Any], period: Period, selection: Selection) -> dict[str, Any]:
-    """Return bills by state with energy and money, and those that somebody must sign, the largest first."""
+    """Return bills by state with energy and money, and those that somebody must sign, the largest first.
+
+    Beside them ready bills that can't be issued for what was found out since, and issued ones that are in doubt.
+    """
     parameters = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on}
     found = {row.pop("state"): row for row in _rows(connection, SELECT_STATUS, parameters)}
     nothing = {"bills": 0, "energy_wh": 0, "total": 0}
@@ -97,6 +101,8 @@ def status_of(connection: Connection[Any], period: Period, selection: Selection)
         "period": str(period),
         "states": {state: found.get(state, nothing) for state in STATES},
         "to_sign": _rows(connection, SELECT_TO_SIGN, parameters | {"rows_max": TO_SIGN_MAX}),
+        "kept_back": [each.to_json() for each in doubted_bills(connection, period, selection, ("ready",))],
+        "issued_in_doubt": [each.to_json() for each in doubted_bills(connection, period, selection, ("issued",))],
     }
 
 
@@ -123,6 +129,20 @@ def print_status(found: dict[str, Any], language: Language) -> None:
             signer=SIGNER_WORDS[bill["signer"]][language],
         )
         console.print(Text(text), soft_wrap=True)
+    print_doubted(found["kept_back"], found["period"], language)
+    print_doubted(found["issued_in_doubt"], found["period"], language, say="issued_in_doubt")
+
+
+def print_doubted(bills: list[dict[str, Any]], month: str, language: Language, say: str | None = None) -> None:
+    """Print bills in doubt, each with what to do, the first of them where there are many."""
+    console = Console(file=sys.stdout, highlight=False)
+    for bill in bills[:TO_SIGN_MAX]:
+        told = {"bill": bill["bill_id"], "point": bill["metering_point_id"], "found": bill["found"], "month": month}
+        text = STATUS_WORDS[say or bill["why"]][language]
+        console.print(Text(text.format(**told, cases=", ".join(map(str, bill["cases"])))), soft_wrap=True)
+    if len(bills) > TO_SIGN_MAX:
+        more = format_number(len(bills) - TO_SIGN_MAX, language)
+        console.print(STATUS_WORDS["more_doubted"][language].format(more=more))
 
 
 def ledger_of(connection: Connection[Any]) -> dict[str, Any]:

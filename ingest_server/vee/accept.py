@@ -15,7 +15,7 @@ SELECT_CASE = """
     from vee_judgement j
     join vee_run r using (vee_run_id)
     left join vee_acceptance a using (judgement_id)
-    where judgement_id = %(case)s and j.severity >= 4
+    where judgement_id = %(case)s and j.severity >= 3
 """
 INSERT_ACCEPTANCE = """
     insert into vee_acceptance (judgement_id, actor, role, note) values (%(case)s, %(actor)s, %(role)s, %(note)s)
@@ -24,25 +24,25 @@ INSERT_ACCEPTANCE = """
 
 
 def accept(connection: Connection[Any], case: int, actor: Actor) -> str:
-    """Accept the findings of a judgement, by its number in the reason of a hold; return its metering point.
+    """Accept the findings of a judgement, by its number in the queue or in a hold's reason; return its metering point.
 
     Raises
     ------
     UsageError
-        If there is none of that number that failed, it was accepted or judged again for other readings, the same person
-        had the month validated, or the role may not.
+        If there is none of that number in the queue, it was accepted or judged again for other readings, the same
+        person had the month validated, or the role may not.
     """
     need_note(actor, "why the readings are right")
     with connection.transaction():
         row = connection.execute(SELECT_CASE, {"case": case}).fetchone()
         if row is None:
-            raise UsageError(f"there is no case {case} that failed; the reason of the hold has its number")
+            raise UsageError(f"there is no case {case}; `congto vee cases` shows their numbers, and so does a hold")
         point, judged_by, accepted_by, overtaken = row
         if overtaken:
-            raise UsageError(f"case {case}: other readings were judged since; look at the newest hold of {point}")
+            raise UsageError(f"case {case}: {point} was judged anew since; `congto vee cases` shows the newest case")
         if actor.role.code < Role.CONTROLLER.code:
             raise UsageError(f"case {case}: {actor.name} is a {actor.role.value}; a controller or higher accepts")
-        if actor.name == judged_by:
+        if actor.is_named(judged_by):
             raise UsageError(f"case {case}: {actor.name} had it validated: another person must accept it (four eyes)")
         values = {"case": case, "actor": actor.name, "role": actor.role.value, "note": actor.note}
         if accepted_by is not None or connection.execute(INSERT_ACCEPTANCE, values).fetchone() is None:

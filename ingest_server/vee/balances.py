@@ -18,6 +18,7 @@ from billing_core.validation.catalogue import RULES
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.vee.feeders import REGISTERS_ASKED, SELECT_DELIVERED, SELECT_TRANSFORMERS, Fed
+from ingest_server.vee.scores import score_of_transformer
 from ingest_server.vee.transformer_days import Suspect, suspects_of
 
 HISTORY_LEAST, HISTORY_MOST = 3, 24  # months; a median of fewer says nothing
@@ -39,16 +40,17 @@ SELECT_WRITTEN = """
 """
 INSERT_BALANCE = """
     insert into transformer_balance (vee_run_id, transformer_id, period_from, version, supplied_wh, delivered_wh,
-                                     points, rule_version, severity, evidence)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                     points, rule_version, severity, evidence, score_wh)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
 class Balance(NamedTuple):
     """A month's balance of a transformer; ``evidence`` has loss, usual loss and their distance in σ, if they are known.
 
-    ``severity`` is that of V43, that of V15 if days contradict a meter (``evidence["meters"]`` says which), or 0. Where
-    the month is not known as a whole ``evidence["unknown"]`` says what lacks, and the energies are what is known.
+    ``severity`` is that of V43, that of V15 if days contradict a meter (``evidence["meters"]`` says which), that of V05
+    if a meter has no register for what it takes, or 0. Where the month is not known as a whole ``evidence["unknown"]``
+    says what lacks, and the energies are what is known.
     """
 
     transformer: str
@@ -95,7 +97,8 @@ def balance_transformers(
             minded["V15"] += len(each.evidence.get("meters", ()))
             minded["V43"] += each.evidence.get("minded", False)
             evidence = json.dumps(each.evidence)
-            row = (run_id, each.transformer, period.first_on, version + 1, *now[:-1], evidence)
+            score = score_of_transformer(each.supplied_wh, each.evidence)
+            row = (run_id, each.transformer, period.first_on, version + 1, *now[:-1], evidence, score)
             connection.execute(INSERT_BALANCE, row)
     return {name: count for name, count in minded.items() if count}, left
 
@@ -128,11 +131,13 @@ def _balances(connection: Connection[Any], period: Period, selection: Selection)
     balances, sharing = [], Counter(fed.feeder for fed, _ in transformers)
     for fed, supplied in transformers:
         told = delivered.get(fed.feeder, Delivered())
-        unknown = _unknown(told, read=supplied is not None, sharing=sharing[fed.feeder])
+        unknown = _unknown(fed, told, read=supplied is not None, sharing=sharing[fed.feeder])
         evidence: dict[str, Any] = {"unknown": unknown}
         if not unknown:
             evidence = _against_earlier((supplied, told.counted_wh), earlier.get(fed.transformer, [])[-HISTORY_MOST:])
         severity = int(RULES["V43"].severity) if evidence.get("minded") else 0
+        if "meters_without_register" in unknown or "transformer_without_register" in unknown:
+            severity = int(RULES["V05"].severity)
         if fed.transformer in suspects:
             severity = int(RULES["V15"].severity)
             evidence["meters"] = [_told(each) for each in suspects[fed.transformer]]
@@ -154,10 +159,15 @@ def _some_at_once(fed: list[Fed], delivered: Mapping[str, Delivered]) -> Iterato
         yield some
 
 
-def _unknown(told: Delivered, *, read: bool, sharing: int) -> dict[str, int]:
+def _unknown(fed: Fed, told: Delivered, *, read: bool, sharing: int) -> dict[str, int]:
     """Return what a month's balance lacks, or what there is too much of: nothing if it is known."""
     lacks = {"registers": told.not_read, "meters_without_register": told.without_register}
-    lacks |= {"transformer": int(not read), "points": int(not told.points), "transformers_beside": sharing - 1}
+    lacks |= {
+        "transformer_without_register": int(fed.channel is None),
+        "transformer": int(not read),
+        "points": int(not told.points),
+        "transformers_beside": sharing - 1,
+    }
     return {name: count for name, count in lacks.items() if count}
 
 

@@ -5,7 +5,7 @@ it to the Wh, for both are differences of the same register. A household that a 
 shares its energy by days (:mod:`ingest_server.billing.charging`), as the rules for it say.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -111,21 +111,27 @@ def missing_at_ends(connection: Connection[Any], period: Period, channels: Itera
     return [each for each in wanted if (each.channel.channel_id, each.at) not in there]
 
 
-def estimate_of(connection: Connection[Any], missing: Missing) -> Version | None:
-    """Return an estimated reading, none if nothing is known to lean on.
+def estimates_of(connection: Connection[Any], missing: Sequence[Missing]) -> list[Version | None]:
+    """Return an estimated reading of each register, none if nothing is known to lean on.
 
     Between two readings the energy is spread by days; after the last one a day takes what it took in the same days a
     year ago (E4), else in the three months before (E6), else in the last bill (E6).
     """
+    if not missing:
+        return []
+    back, ahead = timedelta(days=LOOK_BACK_DAYS), timedelta(days=LOOK_AHEAD_DAYS)
     parameters = {
-        "channel": missing.channel.channel_id,
-        "day": missing.day,
-        "not_before": max(missing.day - timedelta(days=LOOK_BACK_DAYS), _installed_on(missing.channel)),
-        "not_after": missing.day + timedelta(days=LOOK_AHEAD_DAYS),
+        "channels": [each.channel.channel_id for each in missing],
+        "days": [each.day for each in missing],
+        "not_before": [max(each.day - back, _installed_on(each.channel)) for each in missing],
+        "not_after": [each.day + ahead for each in missing],
     }
-    row = connection.execute(queries.SELECT_AROUND, parameters).fetchone()
-    assert row is not None, "one row joined to others gives a row"
-    last_on, last, next_on, after, earlier_on, earlier, year_on, year, season_on, season = row
+    around = connection.execute(queries.SELECT_AROUND, parameters).fetchall()
+    return [_estimate(each, row) for each, row in zip(missing, around, strict=True)]
+
+
+def _estimate(missing: Missing, around: Sequence[Any]) -> Version | None:
+    last_on, last, next_on, after, earlier_on, earlier, year_on, year, season_on, season = around
     if last_on is None:
         return None
     if next_on is not None and after >= last:

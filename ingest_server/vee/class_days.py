@@ -1,9 +1,10 @@
 """A day of a class: what meters of one class and register take on a day, and how it is spread over the hours (E7).
 
-It is made of the complete and sound days of the meters that are read beside the one that has none of its own. No
-database, no clock.
+It is made of the complete and sound days of meters that a run draws from the whole registry
+(:mod:`ingest_server.vee.class_sample`). No database, no clock.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,29 @@ from numpy.typing import NDArray
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.series import Intervals
 from billing_core.validation.validate import Validation
-from ingest_server.vee.gather import Profile
+from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import own_total, usual_daily_wh
 from ingest_server.vee.terms_by_day import class_of
 
 PEERS_LEAST = 5  # of fewer the mean is one household's habits
 WEIGHT = 1_000_000  # of a meter's whole day
+
+
+class Kind(NamedTuple):
+    """Registers that share a day: those of one class, code and grid."""
+
+    meter_class: int
+    obis: str
+    generation: bool
+    slots_per_day: int
+
+
+class ClassDay(NamedTuple):
+    """Of how many meters it is, the middle one's usual day before bills [Wh], and the weights of the slots of a day."""
+
+    meters: int
+    daily_wh: int
+    weights: tuple[int, ...]
 
 
 class ClassDays(NamedTuple):
@@ -31,28 +49,42 @@ class ClassDays(NamedTuple):
     known: NDArray[np.bool_]
 
 
-def class_days(profile: Profile, intervals: Intervals, result: Validation, rows: NDArray[np.int64]) -> ClassDays:
-    """Return a day of the class of each of some rows; its energy is the customer's own where bills tell it."""
-    channels = profile.channels
-    keys = [(class_of(each.category), each.obis, each.generation) for each in channels]
+def kind_of(channel: Channel, slots_per_day: int) -> Kind:
+    """Return with which registers a channel shares a day."""
+    return Kind(class_of(channel.category), channel.obis, channel.generation, slots_per_day)
+
+
+def days_of_classes(profile: Profile, intervals: Intervals, result: Validation) -> dict[Kind, ClassDay]:
+    """Return the days of the classes of a profile's rows, from those that have a complete and sound day."""
+    kinds = [kind_of(each, profile.slots_per_day) for each in profile.channels]
     sound = (result.scan.missing == 0) & (result.verdict.severity < int(Severity.FAIL))
     days = sound.sum(axis=1)
-    multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
-    billed = np.where(own_total(channels), usual_daily_wh(channels), 0)
-    shape = (rows.size, intervals.slots_per_day)
-    weights, daily = np.zeros(shape, dtype=np.int64), np.zeros(rows.size, dtype=np.int64)
-    known = np.zeros(rows.size, dtype=np.bool_)
-    for key in {keys[row] for row in rows.tolist()}:
-        mine = np.array([place for place, row in enumerate(rows.tolist()) if keys[row] == key])
-        peers = np.array([row for row, each in enumerate(keys) if each == key and days[row]], dtype=np.int64)
-        if peers.size < PEERS_LEAST:
+    found = {}
+    for kind in dict.fromkeys(kinds):
+        peers = np.array([row for row, each in enumerate(kinds) if each == kind and days[row]], dtype=np.int64)
+        if not peers.size:
             continue
         energy = intervals.energy_wh[peers].reshape(peers.size, intervals.days, -1)
         mean = np.einsum("md,mdh->mh", sound[peers].astype(np.int64), energy) / days[peers, None]
         whole = mean.sum(axis=1)
-        spread = (mean[whole > 0] / whole[whole > 0, None]).mean(axis=0) if (whole > 0).any() else np.zeros(shape[1])
-        weights[mine] = np.rint(spread * WEIGHT).astype(np.int64)
-        usual = np.where(billed[rows[mine]] > 0, billed[rows[mine]], int(np.median(whole)))
-        daily[mine] = usual // multiplier[rows[mine]]
-        known[mine] = True
+        used = whole > 0
+        spread = (mean[used] / whole[used, None]).mean(axis=0) if used.any() else np.zeros(profile.slots_per_day)
+        weights = np.rint(spread * WEIGHT).astype(np.int64)
+        found[kind] = ClassDay(int(peers.size), int(np.median(whole)), tuple(weights.tolist()))
+    return found
+
+
+def class_days(profile: Profile, rows: NDArray[np.int64], classes: Mapping[Kind, ClassDay]) -> ClassDays:
+    """Return a day of the class of each of some rows; its energy is the customer's own where bills tell it."""
+    channels = [profile.channels[row] for row in rows.tolist()]
+    billed = np.where(own_total(channels), usual_daily_wh(channels), 0)
+    weights = np.zeros((rows.size, profile.slots_per_day), dtype=np.int64)
+    daily, known = np.zeros(rows.size, dtype=np.int64), np.zeros(rows.size, dtype=np.bool_)
+    for place, channel in enumerate(channels):
+        day = classes.get(kind_of(channel, profile.slots_per_day))
+        if day is None or day.meters < PEERS_LEAST:
+            continue
+        weights[place] = day.weights
+        daily[place] = (int(billed[place]) or day.daily_wh) // channel.multiplier
+        known[place] = True
     return ClassDays(weights, daily, known)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     edit = actions.add_parser("edit", help="propose a reading by hand, for one register and instant")
     approve = actions.add_parser("approve", help="approve a change: by another person than who made it, within limits")
     reject = actions.add_parser("reject", help="reject a change")
-    accept = actions.add_parser("accept", help="accept readings that failed as they are: by another person")
+    accept = actions.add_parser("accept", help="accept a case: its readings stand as they are; by another person")
     undo = actions.add_parser("undo", help="propose what stood before an approved change")
     true_up = actions.add_parser(
         "true-up", help="spread a late reading over estimated months, then correct their bills"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     true_up.add_argument("--period", metavar="YYYY-MM", help="only estimates and bills of this month (default: all)")
     for sub in (show, approve, reject, undo):
         sub.add_argument("change_id", metavar="CHANGE", help="number of the change")
-    accept.add_argument("case_id", metavar="CASE", help="number of the case, as the reason of the hold says it")
+    accept.add_argument("case_id", metavar="CASE", help="number of the case, as the list or a hold says it")
     for sub in (run_parser, estimate, edit, approve, reject, accept, undo, true_up):
         add_actor_argument(sub)
     for sub in (edit, approve, reject, accept, undo, true_up):
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for sub in (approve, reject):
         sub.add_argument("--limits", metavar="FILE", help="what each role may approve (default: congto's limits.toml)")
     run_parser.add_argument("--workers", metavar="N", default="1", help="processes to work in (default: 1)")
+    cases.add_argument("--all", action="store_true", help="also those that were accepted or decided on")
     edit.add_argument("--point", metavar="ID", required=True, help="the metering point")
     edit.add_argument("--obis", metavar="CODE", default="1.0.1.8.0", help="the register (default: 1.0.1.8.0)")
     edit.add_argument("--at", metavar="TIME", required=True, help="instant with offset, like 2026-11-01T00:00:00+07:00")
@@ -89,7 +90,6 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--workers: found {words!r}; expected a number from 1 to {WORKERS_MAX}")
     arguments.role = "biller"
     actor, period, now = actor_from(arguments), Period.of_month(arguments.period), datetime.now(UTC)
-    period.check_ended(now)
     with progress_bar(f"{period}") as progress:
         outcome = run_vee(
             dsn_from(arguments),
@@ -104,23 +104,23 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json({"period": str(period), **outcome_json(outcome)})
     else:
         print_outcome(period, outcome, arguments.language)
-    return 1 if outcome.proposed or outcome.gaps_left or outcome.ends_left or outcome.balances_left else 0
+    return 1 if outcome.failed or outcome.proposed or outcome.gaps_left or outcome.ends_left else 0
 
 
 def _cases(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.asked import print_json, selection_from
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
-    from ingest_server.vee.cases import queue_of
+    from ingest_server.vee.cases import OPEN, queue_of
     from ingest_server.vee.display import case_json, print_cases
     from ingest_server.vee.gather import check_points
 
     period, selection = Period.of_month(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         check_points(connection, selection)
-        queue = queue_of(connection, period, selection)
+        queue = queue_of(connection, period, selection, every=arguments.all)
     if arguments.json:
         print_json({"period": str(period), "cases": [case_json(case) for case in queue.cases], "more": queue.more})
     else:
         print_cases(period, queue, arguments.language)
-    return 1 if queue.cases else 0
+    return 1 if any(case.state in OPEN for case in queue.cases) else 0

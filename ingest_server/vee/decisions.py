@@ -18,13 +18,13 @@ from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import REACTIVE_NEVER_KW, Chunk, Frame, Selection, gather, terms_of_run
 from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
-from ingest_server.vee.changes import load_change
+from ingest_server.vee.changes import LOCK_CHANNEL, LOCK_CLASS, load_change
 from protocols.errors import UsageError
 
 LOCK_CHANGE = "select from reading_change where change_id = %(change)s for share"
 INSERT_ACT = """
-    insert into reading_change_act (change_id, act, actor, role, effect_wh, effect_vnd, note)
-    values (%(change)s, %(act)s, %(actor)s, %(role)s, %(wh)s, %(vnd)s, %(note)s)
+    insert into reading_change_act (change_id, act, actor, role, effect_wh, effect_vnd, note, own)
+    values (%(change)s, %(act)s, %(actor)s, %(role)s, %(wh)s, %(vnd)s, %(note)s, %(own)s)
 """
 SELECT_OVERTAKEN = """
     select a.change_id from reading_version mine
@@ -78,7 +78,7 @@ def effects_of(connection: Connection[Any], change: Mapping[str, Any]) -> list[E
     point = change["metering_point_id"]
     with connection.transaction(force_rollback=True):
         before = [_standing(connection, period, point) for period in periods]
-        connection.execute(INSERT_ACT, _act(change["change_id"], "approve", Actor("dry run", Role.DIRECTOR), 0, 0))
+        connection.execute(INSERT_ACT, _act(change["change_id"], "approve", Actor("dry run", Role.DIRECTOR)))
         after = [_computed(connection, period, point)[0] for period in periods]
     return [Effect(*each) for each in zip(periods, before, after, strict=True)]
 
@@ -88,6 +88,8 @@ def decide_change(
 ) -> list[Effect]:
     """Approve (``act`` is ``approve``) or reject a change; return its effects.
 
+    Decisions on one register are made one after another, so that their numbers say which came first.
+
     Raises
     ------
     UsageError
@@ -96,6 +98,8 @@ def decide_change(
     """
     with connection.transaction():
         connection.execute(LOCK_CHANGE, {"change": change_id})
+        channel = load_change(connection, change_id)["channel_id"]
+        connection.execute(LOCK_CHANNEL, {"class": LOCK_CLASS, "channel": channel})
         change = load_change(connection, change_id)
         where = f"change {change_id}: "
         if change["act"] is not None:
@@ -113,7 +117,8 @@ def decide_change(
                     "this one and propose anew"
                 )
             _refuse_beyond(where, actor, wh, vnd, limits)
-        connection.execute(INSERT_ACT, _act(change_id, act, actor, wh, vnd))
+        own = actor.is_named(change["made_by"])
+        connection.execute(INSERT_ACT, _act(change_id, act, actor, wh, vnd, own=own))
     return effects
 
 
@@ -127,10 +132,10 @@ def _refuse_beyond(where: str, actor: Actor, wh: int, vnd: int, limits: Mapping[
         )
 
 
-def _act(change_id: int, act: str, actor: Actor, wh: int, vnd: int) -> dict[str, Any]:
+def _act(change_id: int, act: str, actor: Actor, wh: int = 0, vnd: int = 0, *, own: bool = False) -> dict[str, Any]:
     return {
         "change": change_id, "act": act, "actor": actor.name, "role": actor.role.value, "wh": wh, "vnd": vnd,
-        "note": actor.note,
+        "note": actor.note, "own": own,
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from billing_core.explain import Language, format_number
 from billing_core.validation.catalogue import RULES
 from ingest_server.billing.documents import instant_text
 from ingest_server.billing.period import Period, civil_text
-from ingest_server.vee.cases import Case, Queue
+from ingest_server.vee.cases import Accepted, Case, Queue
 from ingest_server.vee.changes import Version
 from ingest_server.vee.decisions import Amount, Effect
 from ingest_server.vee.run import Outcome
@@ -68,7 +68,11 @@ def rule_text(rule: str, language: str) -> str:
 
 def case_json(case: Case) -> dict[str, Any]:
     """Return a case."""
+    accepted = case.accepted
     return {
+        "case_id": case.number,
+        "state": case.state,
+        "accepted": None if accepted is None else _accepted_json(accepted),
         ("metering_point_id" if case.obis else "transformer_id"): case.point,
         "meter_id": case.meter,
         "obis": case.obis,
@@ -83,6 +87,11 @@ def case_json(case: Case) -> dict[str, Any]:
     }
 
 
+def _accepted_json(accepted: Accepted) -> dict[str, Any]:
+    told = {name: getattr(accepted, name) for name in ("actor", "role", "note")}
+    return {**told, "at": instant_text(accepted.acted_at)}
+
+
 def print_cases(period: Period, queue: Queue, language: str) -> None:
     """Print the queue, a row each, the riskiest first."""
     cases = queue.cases
@@ -92,12 +101,17 @@ def print_cases(period: Period, queue: Queue, language: str) -> None:
         console.print(words["no_cases"].format(period=period))
         return
     table = Table(title=f"{words['cases']} {period}", title_justify="left")
-    for name in ("point", "register", "score", "reasons", "waiting"):
-        table.add_column(words[name], justify="right" if name == "score" else "left")
+    for name in ("case", "point", "register", "score", "reasons", "waiting"):
+        table.add_column(words[name], justify="right" if name in {"case", "score"} else "left")
     for case in cases:
         told = _reason_lines(case, language)
         waits = [f"{number} {KIND_WORDS[language][kind]} ({who})" for number, kind, who, _ in case.waiting]
+        if case.accepted is not None:
+            waits.append(f"{words['accepted_by']} {case.accepted.actor}: {case.accepted.note}")
+        elif case.state == "decided":
+            waits.append(words["decided"])
         table.add_row(
+            "–" if case.number is None else str(case.number),
             Text(case.point),
             Text(case.obis or words["transformer"]),
             format_number(case.score_wh // 1000, Language(language)),

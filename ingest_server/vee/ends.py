@@ -11,7 +11,7 @@ from ingest_server.billing.gather import Selection, chunks_of_run
 from ingest_server.billing.period import Period, civil_text
 from ingest_server.database import connect
 from ingest_server.database.connection import translated
-from ingest_server.vee.boundary import estimate_of, missing_at_ends
+from ingest_server.vee.boundary import estimates_of, missing_at_ends
 from ingest_server.vee.changes import Change, Kind, propose
 from ingest_server.vee.gather import Channel, channels_of, check_points
 
@@ -55,13 +55,14 @@ def ends_of(
     missing = sorted(missing_at_ends(connection, period, channels), key=lambda each: each.channel.channel_id)
     made: list[int] = []
     values = left = 0
-    for _, group in groupby(missing, key=lambda each: each.channel.channel_id):
+    estimates = zip(missing, estimates_of(connection, missing), strict=True)
+    for _, group in groupby(estimates, key=lambda each: each[0].channel.channel_id):
         mine = list(group)
-        versions = [version for each in mine if (version := estimate_of(connection, each)) is not None]
+        versions = [version for _, version in mine if version is not None]
         left += len(mine) - len(versions)
         if not versions:
             continue
-        channel = mine[0].channel
+        channel = mine[0][0].channel
         days = ", ".join(f"{civil_text(each.measured_at):.10}" for each in versions)
         change = Change(
             point=channel.point,

@@ -85,8 +85,7 @@ SELECT_DELIVERED = f"""
            count(distinct metering_point_id), count(distinct meter_id) filter (where without)
     from counted group by feeder
 """  # noqa: S608 - put together from constants
-# Transformers behind which a point of the selection is, with what they gave where it is known; and of each the meters
-# without a register of import, the transformer's own among them.
+# Transformers behind which a point of the selection is, with what they gave where it is known.
 IN_FORCE = """
     select distinct on (transformer_id) * from transformer
     where valid_from <= %(first_on)s order by transformer_id, valid_from desc, row_id desc
@@ -108,24 +107,27 @@ SELECT_TRANSFORMERS = f"""
     where (t.valid_to is null or t.valid_to >= %(last_on)s) and {BEHIND}
     order by t.transformer_id limit %(rows_max)s
 """  # noqa: S608 - put together from constants
-SELECT_WITHOUT = f"""
+# Of some transformers the meters without a register of import, the transformer's own among them.
+SELECT_WITHOUT = """
     with now as (
-        select * from ({IN_FORCE}) t where (t.valid_to is null or t.valid_to >= %(last_on)s) and {BEHIND}
+        select distinct on (transformer_id) * from transformer
+        where transformer_id = any (%(transformers)s::text[]) and valid_from <= %(first_on)s
+        order by transformer_id, valid_from desc, row_id desc
     )
     select t.transformer_id, t.meter_id, i.metering_point_id, m.meter_id
     from now t
-    join meter m on m.feeder = t.feeder and m.meter_id <> all (select meter_id from now)
+    join meter m on m.feeder = t.feeder
     join installation i on i.meter_id = m.meter_id and i.role = 'supply' and i.installed_at < %(to_at)s
      and (i.removed_at is null or i.removed_at > %(from_at)s)
-    cross join lateral (
-        select coalesce(array_agg(obis), '{{}}') as obis from channel c where c.meter_id = m.meter_id
-    ) k
-    where not k.obis @> array[%(total)s] and not k.obis @> %(rates)s::text[]
+    where not exists (select from transformer x where x.meter_id = m.meter_id)
+      and not exists (select from channel c where c.meter_id = m.meter_id and c.obis = %(total)s)
+      and (select count(*) from channel c where c.meter_id = m.meter_id and c.obis = any (%(rates)s::text[]))
+          < cardinality(%(rates)s::text[])
     union
     select t.transformer_id, t.meter_id, null, t.meter_id from now t
     where not exists (select from channel c where c.meter_id = t.meter_id and c.obis = %(total)s)
     order by 1, 3 nulls first, 4 limit %(rows_max)s
-"""  # noqa: S608 - put together from constants
+"""
 
 
 class Fed(NamedTuple):

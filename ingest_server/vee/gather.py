@@ -1,7 +1,7 @@
 """Gather: the registers of one chunk of metering points over a window of days, as arrays on a grid of instants."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -130,7 +130,7 @@ class Gathered:
     """All channels of a chunk, and those among them that have a profile, by grid; how many rows were read.
 
     ``alone`` are those without a profile, and ``around`` what is known of them. ``settings`` are parameters that
-    somebody set.
+    somebody set. ``acts`` is the newest decision on each channel's changes that the readings contain, 0 without one.
     """
 
     channels: tuple[Channel, ...]
@@ -139,6 +139,7 @@ class Gathered:
     alone: tuple[Channel, ...]
     around: Circumstances | None
     settings: tuple[Setting, ...] = ()
+    acts: Mapping[int, int] = field(default_factory=dict)
 
 
 def check_points(connection: Connection[Any], selection: Selection) -> None:
@@ -164,7 +165,10 @@ def channels_of(connection: Connection[Any], period: Period, selection: Selectio
 
 
 def gather(connection: Connection[Any], period: Period, selection: Selection, chunk: Chunk) -> Gathered:
-    """Return a chunk's channels with their profiles over the period and the days around it."""
+    """Return a chunk's channels with their profiles over the period and the days around it.
+
+    ``connection`` is in a repeatable read transaction: what is read and what was decided of it belong together.
+    """
     channels = channels_of(connection, period, selection, chunk)
     if not channels:
         return Gathered((), (), 0, (), None)
@@ -189,6 +193,7 @@ def gather(connection: Connection[Any], period: Period, selection: Selection, ch
         tuple(channels[row] for row in alone),
         around.chosen(alone),
         settings,
+        dict(connection.execute(queries.SELECT_ACTS, {"channels": ids.tolist()}).fetchall()),
     )
 
 

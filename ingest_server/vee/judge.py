@@ -1,6 +1,7 @@
 """Judge: what the rules find in a month of many channels, and readings for the gaps. No database, no clock."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -8,47 +9,40 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from billing_core.estimation.profile import RegisterProfile, between, lone_misreadings
-from billing_core.rounding import ENERGY_WH_MAX
 from billing_core.validation import meter_rules, period_rules, screening
 from billing_core.validation.catalogue import Severity
 from billing_core.validation.finding import Finding, found
 from billing_core.validation.parameters import Columns
-from billing_core.validation.series import Intervals, Registers, Status
+from billing_core.validation.series import Registers
 from billing_core.validation.sum_check import v31_rates
-from billing_core.validation.validate import MeterData, Validation
+from billing_core.validation.validate import Validation
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
-from ingest_server.vee.before import history_peak, usual_week
-from ingest_server.vee.circumstances import SHIFT_PART, Circumstances
+from ingest_server.vee.circumstances import Circumstances
+from ingest_server.vee.class_days import ClassDay, Kind
+from ingest_server.vee.day_rules import validated
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
-    countable,
     hash_of_month,
     month_energy,
     month_findings,
     own_total,
     usual_daily_wh,
 )
-from ingest_server.vee.plates import INVERTER, UNKNOWN, limit_wh, master_data
+from ingest_server.vee.plates import UNKNOWN, master_data
 from ingest_server.vee.terms_by_day import (
     Setting,
     Stretch,
-    TermsByDay,
     class_of,
     days_served,
     parameters_of,
     stretches_of,
 )
-from protocols.telemetry.reading import Quality
 
-UNIT_WH = 1_000  # digits of a register count kWh
 MONTH_DAYS = 30
 UNUSUAL = "V50"
 SCREEN_DAYS = 14  # before the month, with which V51, V52 and V54 compare it
-DAY_MS = 86_400_000
-NIGHT_FROM, NIGHT_UNTIL = 19, 5  # hours: dark on every day of the year anywhere in Vietnam
 
 
 class Found(NamedTuple):
@@ -74,6 +68,7 @@ class Judged:
     proposed: list[Proposed]
     gaps_left: NDArray[np.int64]  # slots of the month without a reading that nothing could be proposed for, per row
     applied: frozenset[str]  # ids of the rules that had the data they need, whatever they found
+    asks_class_days: bool = False  # judge again with days of classes: a meter has none of its own
 
 
 def hash_of(profile: Profile, row: int, period: Period) -> str:
@@ -99,29 +94,17 @@ def _set_for(stretches: list[Stretch]) -> list[tuple[date, tuple[tuple[str, int]
     return [(each.first_on, each.values) for each in stretches if each.values]
 
 
-def judge(profile: Profile, period: Period) -> Judged:
-    """Apply the rules to a profile and propose readings where they are missing or failed."""
+def judge(profile: Profile, period: Period, classes: Mapping[Kind, ClassDay] | None = None) -> Judged:
+    """Apply the rules to a profile and propose readings where they are missing or failed.
+
+    Parameters
+    ----------
+    classes
+        Days of classes (E7); none before it is known that a row needs one, which ``asks_class_days`` says then.
+    """
     hashes = tuple(hash_of(profile, row, period) for row in range(len(profile.channels)))
-    stretches = [stretches_of(each, profile.settings, period) for each in profile.channels]
-    last_ones = [each[-1] for each in stretches]
-    channels = tuple(each.channel for each in last_ones)
-    profile = replace(profile, channels=channels)
-    parameters = parameters_of(last_ones, period)
-    wrong: NDArray[np.bool_] = lone_misreadings(profile.index_wh, profile.read)
-    at_point = profile.at_point()
-    shown = profile.read & ~wrong & at_point
-    multiplier = np.array([each.multiplier for each in channels], dtype=np.int64)
-    believed = shown & countable(profile.index_wh, multiplier)
-    registers = _registers(profile, believed)
-    energy, missing = between(RegisterProfile(profile.index_wh, believed, registers.range_wh()))
-    primary = energy * registers.multiplier[:, None]
-    beyond: NDArray[np.bool_] = np.abs(primary) > ENERGY_WH_MAX
-    primary[beyond], missing = 0, missing | beyond
-    intervals = Intervals(energy_wh=primary, missing=missing, slots_per_day=profile.slots_per_day)
-    limit = limit_wh(channels, profile.around.plate, parameters, profile.slots_per_day)
-    data = _meter_data(profile, intervals, registers, limit, parameters)
-    terms = TermsByDay(stretches, profile.around.plate, profile.first_on, period)
-    result = terms.validate(data)
+    profile, stretches, parameters, wrong, shown, believed, data, terms, result = validated(profile, period)
+    channels, at_point = profile.channels, profile.at_point()
     first, last = (period.first_on - profile.first_on).days, (period.last_on - profile.first_on).days + 1
     hung = (at_point[:, 1:] & at_point[:, :-1]).reshape(len(channels), profile.days, -1)
     whole_day = np.asarray(hung.all(axis=2))
@@ -131,14 +114,14 @@ def judge(profile: Profile, period: Period) -> Judged:
         *result.findings.values(),
         _misread(profile, wrong),
         *_of_period(profile, result, parameters, (first, last)),
-        *_rates_against_total(profile, registers),
+        *_rates_against_total(profile, data.registers),
         _siblings(profile),
         master_data(channels, profile.around.plate, np.where(shown, profile.index_wh, 0).max(axis=1)),
         meter_rules.v04_use_without_service(result.scan, days_served(stretches, profile.first_on, profile.days)),
         *month_findings(channels, profile.around, parameters, period, by_register=False),
     ]
     listed = _with_support(_listed(findings, profile, asked, period))
-    gaps = fill(profile, data, believed, result, period)
+    gaps = fill(profile, data, believed, result, period, classes=classes)
     proposed, left = (
         propose(profile, data, gaps, believed, terms) if gaps is not None else ([], np.zeros(0, dtype=np.int64))
     )
@@ -158,65 +141,8 @@ def judge(profile: Profile, period: Period) -> Judged:
         proposed,
         gaps_left,
         frozenset(each.rule.id for each in findings),
+        gaps is not None and gaps.asks_class_days and classes is None,
     )
-
-
-def _registers(profile: Profile, believed: NDArray[np.bool_]) -> Registers:
-    """Return the registers at midnights; each one's resolution is the largest step that all its readings share."""
-    index = np.where(believed, profile.index_wh, 0)
-    base = index.max(axis=1, keepdims=True)
-    step = np.gcd.reduce(np.where(believed, base - index, 0), axis=1)
-    midnight = slice(None, None, profile.slots_per_day)
-    return Registers(
-        index_wh=np.ascontiguousarray(index[:, midnight]),
-        actual=np.ascontiguousarray(believed[:, midnight]),
-        digits=np.array([each.digits for each in profile.channels], dtype=np.int64),
-        unit_wh=np.full(len(profile.channels), UNIT_WH, dtype=np.int64),
-        resolution_wh=np.clip(step, 1, UNIT_WH),
-        multiplier=np.array([each.multiplier for each in profile.channels], dtype=np.int64),
-    )
-
-
-def _meter_data(
-    profile: Profile,
-    intervals: Intervals,
-    registers: Registers,
-    limit_wh: NDArray[np.int64],
-    parameters: Columns,
-) -> MeterData:
-    n = len(profile.channels)
-    export = np.array([each.obis == MeterRegister.EXPORT.value for each in profile.channels])
-    around = profile.around
-    set_far = around.shift_ms * SHIFT_PART * profile.slots_per_day > DAY_MS
-    data = MeterData(
-        intervals=intervals,
-        registers=registers,
-        limit_wh=limit_wh,
-        two_way=np.zeros(n, dtype=np.bool_),
-        status=around.status | np.where(set_far, np.int32(Status.CLOCK_SET), np.int32(0)),
-        clock_offset_s=around.offset_ms // 1_000,
-        history_peak_wh=history_peak(intervals),
-        band=usual_week(profile, intervals, parameters),
-        estimated=_estimated(profile),
-    )
-    if not export.any():
-        return data
-    hours = np.arange(profile.days * profile.slots_per_day) % profile.slots_per_day * 24 // profile.slots_per_day
-    night = (hours >= NIGHT_FROM) | (hours < NIGHT_UNTIL)
-    sold = np.where(export[:, None], intervals.energy_wh, 0)
-    return replace(
-        data,
-        export=replace(intervals, energy_wh=sold),
-        night=night[None, :],
-        solar=np.array([each.solar for each in profile.channels]),
-        inverter_w=around.plate[:, INVERTER].clip(0),
-    )
-
-
-def _estimated(profile: Profile) -> NDArray[np.bool_] | None:
-    """Say which slots begin or end with an approved estimate; none if no row has one. [rows × slots]"""
-    made = profile.overridden & ((profile.quality & int(Quality.ESTIMATED)) != 0)
-    return np.asarray(made[:, 1:] | made[:, :-1]) if made.any() else None
 
 
 def _siblings(profile: Profile) -> Finding:

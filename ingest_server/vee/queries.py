@@ -81,54 +81,62 @@ SELECT_JUDGED = """
     where channel_id = any (%(channels)s::integer[]) and period_from = %(first_on)s
     order by channel_id, metering_point_id, version desc
 """
+# The newest decision on changes of each channel.
+SELECT_ACTS = """
+    select c.channel_id, max(a.act_id) from reading_change c join reading_change_act a using (change_id)
+    where c.channel_id = any (%(channels)s::integer[]) group by 1
+"""
 INSERT_RUN = """
     insert into vee_run (period_from, period_to, rule_set, actor)
     values (%(first_on)s, %(last_on)s, %(rule_set)s, %(actor)s) returning vee_run_id
 """
 INSERT_JUDGEMENTS = """
     insert into vee_judgement (vee_run_id, metering_point_id, channel_id, period_from, version, rule_set, inputs_hash,
-                               severity, monthly_wh, gaps_left)
+                               severity, monthly_wh, gaps_left, score_wh, acts_before)
     select %(run)s, point, channel, %(first_on)s, version, %(rule_set)s, decode(hash, 'hex'), severity, monthly,
-           left_over
+           left_over, score, acts
     from unnest(%(points)s::text[], %(channels)s::integer[], %(versions)s::integer[], %(hashes)s::text[],
-                %(severities)s::smallint[], %(monthly)s::bigint[], %(left)s::integer[])
-         as u (point, channel, version, hash, severity, monthly, left_over)
+                %(severities)s::smallint[], %(monthly)s::bigint[], %(left)s::integer[], %(scores)s::bigint[],
+                %(acts)s::bigint[])
+         as u (point, channel, version, hash, severity, monthly, left_over, score, acts)
     returning channel_id, metering_point_id, version, judgement_id
 """
 COPY_FINDINGS = "copy vee_finding (judgement_id, rule, found_on, rule_version, severity, evidence) from stdin"
 
-# The registers of a channel at midnights around one: the nearest before and after, and a year and some months ago.
+# The registers of channels at midnights around one each: the nearest before and after, and a year and some months ago.
 SELECT_AROUND = """
     select before.taken_on, before.value, after.taken_on, after.value, earlier.taken_on, earlier.value,
            ly0.taken_on, ly0.value, ly1.taken_on, ly1.value
-    from (select 1) one
+    from unnest(%(channels)s::integer[], %(days)s::date[], %(not_before)s::date[], %(not_after)s::date[])
+        with ordinality as one (channel_id, day, not_before, not_after, place)
     left join lateral (
-        select taken_on, value from vee_midnight
-        where channel_id = %(channel)s and taken_on < %(day)s and taken_on >= %(not_before)s
+        select taken_on, value from vee_midnight m
+        where m.channel_id = one.channel_id and taken_on < one.day and taken_on >= one.not_before
         order by taken_on desc limit 1
     ) before on true
     left join lateral (
-        select taken_on, value from vee_midnight
-        where channel_id = %(channel)s and taken_on > %(day)s and taken_on <= %(not_after)s
+        select taken_on, value from vee_midnight m
+        where m.channel_id = one.channel_id and taken_on > one.day and taken_on <= one.not_after
         order by taken_on limit 1
     ) after on true
     left join lateral (
-        select taken_on, value from vee_midnight
-        where channel_id = %(channel)s and taken_on < before.taken_on and taken_on >= %(not_before)s
+        select taken_on, value from vee_midnight m
+        where m.channel_id = one.channel_id and taken_on < before.taken_on and taken_on >= one.not_before
         and taken_on >= before.taken_on - 93
         order by taken_on limit 1
     ) earlier on true
     left join lateral (
-        select (before.taken_on - interval '1 year')::date as a, (%(day)s::date - interval '1 year')::date as b
+        select (before.taken_on - interval '1 year')::date as a, (one.day - interval '1 year')::date as b
     ) year on true
     left join lateral (
-        select taken_on, value from vee_midnight
-        where channel_id = %(channel)s and taken_on between year.a - 15 and year.a + 15
+        select taken_on, value from vee_midnight m
+        where m.channel_id = one.channel_id and taken_on between year.a - 15 and year.a + 15
         order by abs(taken_on - year.a) limit 1
     ) ly0 on true
     left join lateral (
-        select taken_on, value from vee_midnight
-        where channel_id = %(channel)s and taken_on > ly0.taken_on and taken_on between year.b - 15 and year.b + 15
+        select taken_on, value from vee_midnight m
+        where m.channel_id = one.channel_id and taken_on > ly0.taken_on and taken_on between year.b - 15 and year.b + 15
         order by abs(taken_on - year.b) limit 1
     ) ly1 on true
+    order by one.place
 """

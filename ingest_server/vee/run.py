@@ -8,12 +8,13 @@ The balances of transformers come last.
 
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
+from billing_core.validation.catalogue import Severity
 from billing_core.validation.parameters import load_parameters, rule_set_hash
 from ingest_server.billing.executors import AHEAD, executor_of, in_order
 from ingest_server.billing.gather import Chunk, Selection, chunks_of_run
@@ -23,6 +24,7 @@ from ingest_server.database.connection import translated
 from ingest_server.vee import queries
 from ingest_server.vee.balances import balance_transformers
 from ingest_server.vee.changes import WHY_MAX, Change, Kind, Version, propose
+from ingest_server.vee.class_sample import classes_of_run
 from ingest_server.vee.ends import ends_of
 from ingest_server.vee.fill import Proposed
 from ingest_server.vee.gather import Gathered, check_points, gather
@@ -32,6 +34,7 @@ from protocols.errors import UnavailableError
 
 POINTS_PER_CHUNK = 500  # some 1.6 million half-hourly readings of one register with the days around a month: 90 MB
 
+SNAPSHOT = "set transaction isolation level repeatable read, read only"
 LOCK_CLASS = 0x76656572  # "veer": a second run of a month waits, and then finds the work done
 LOCK_PERIOD = "select pg_advisory_lock(%(class)s, %(month)s)"
 
@@ -52,11 +55,15 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a chunk, or of all: readings read, channels, judgements written, findings and proposals."""
+    """What came of a chunk, or of all: readings read, channels, judgements written, findings and proposals.
+
+    ``failed`` are judgements written of registers that fail; ``balances_left`` transformers whose month is not known.
+    """
 
     readings: int = 0
     channels: int = 0
     judged: int = 0
+    failed: int = 0
     unchanged: int = 0
     findings: dict[str, int] = field(default_factory=dict)
     proposed: int = 0
@@ -67,13 +74,13 @@ class Outcome:
 
     def add(self, other: "Outcome") -> None:
         """Add another chunk's counts."""
-        for name in ("readings", "channels", "judged", "unchanged", "proposed", "values", "gaps_left", "ends_left",
-                     "balances_left"):  # fmt: skip
+        for name in COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for rule, count in other.findings.items():
             self.findings[rule] = self.findings.get(rule, 0) + count
 
 
+COUNTED = tuple(each.name for each in fields(Outcome) if each.name != "findings")
 Progress = Callable[[int, int], None]
 
 
@@ -97,9 +104,12 @@ def run_vee(
 
     Raises
     ------
+    UsageError
+        If the month is not over: readings that are still to come would be found missing (V06).
     UnavailableError
         If the database or a worker goes away; what was committed stays, run again.
     """
+    period.check_ended(now)
     selection = selection or Selection()
     total = Outcome()
     rule_set = rule_set_hash(load_parameters(), period.first_on)
@@ -129,9 +139,11 @@ def run_vee(
 
 
 def carry_out(job: Job) -> Outcome:
-    """Read, judge and write a chunk, in one transaction."""
+    """Read a chunk from one snapshot, judge it, and write what came of it in one transaction."""
     with connect(job.dsn) as connection:
+        connection.execute(SNAPSHOT)
         gathered = gather(connection, job.period, job.selection, job.chunk)
+        connection.rollback()
         outcome = Outcome(readings=gathered.rows, channels=len(gathered.channels))
         for profile in gathered.profiles:
             hashes = [hash_of(profile, row, job.period) for row in range(len(profile.channels))]
@@ -141,8 +153,11 @@ def carry_out(job: Job) -> Outcome:
                 outcome.gaps_left += kept
                 continue
             judged = judge(profile, job.period)
-            written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
+            if judged.asks_class_days:
+                judged = judge(profile, job.period, classes_of_run(job.dsn, job.run_id, job.period))
+            written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged, acts=gathered.acts)
             outcome.judged += len(written)
+            outcome.failed += _failed(judged, written)
             outcome.unchanged += len(judged.channels) - len(written)
             for each in judged.found:
                 if each.row in written:
@@ -161,13 +176,18 @@ def carry_out(job: Job) -> Outcome:
     return outcome
 
 
+def _failed(judged: Judged, rows: set[int]) -> int:
+    return int((judged.severity[sorted(rows)] >= int(Severity.FAIL)).sum())
+
+
 def _judge_alone(connection: Connection[Any], job: Job, gathered: Gathered, outcome: Outcome) -> None:
     """Judge registers without a profile by what they showed at the months' ends."""
     assert gathered.around is not None, "registers were gathered with what is known around them"
     channels = gathered.alone
     judged = judge_months(channels, gathered.around, job.period, gathered.settings)
-    written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged)
+    written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged, acts=gathered.acts)
     outcome.judged += len(written)
+    outcome.failed += _failed(judged, written)
     outcome.unchanged += len(channels) - len(written)
     for each in judged.found:
         if each.row in written:

@@ -14,6 +14,7 @@ from billing_core.validation.parameters import ParameterException
 from billing_core.validation.series import METER_CLASSES
 from ingest_server.billing.acts import same_person
 from ingest_server.billing.period import Period
+from ingest_server.vee.bounds import refuse_crossed_bounds
 from ingest_server.vee.terms_by_day import FOREVER, Setting
 from protocols.errors import UsageError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ingest_server.vee.gather import Channel
 
 ROWS_MAX = 1_000
-LOCK_PARAMETER = "select pg_advisory_xact_lock(hashtext('vee_parameter'), %s)"
+LOCK_PARAMETERS = "select pg_advisory_xact_lock(hashtext('vee_parameter'), 0)"  # one after another: they go together
 
 SELECT_IN_FORCE = """
     select p.meter_class, p.metering_point_id, p.name, p.value, p.start_on, p.end_on
@@ -37,7 +38,8 @@ INSERT_PARAMETER = """
 """
 SELECT_POINT = "select 1 from metering_point where metering_point_id = %s"
 SELECT_DECIDED = """
-    select p.made_by, a.act, a.actor from vee_parameter p left join vee_parameter_act a using (parameter_id)
+    select p.made_by, a.act, a.actor, p.meter_class, p.metering_point_id, p.name, p.value, p.start_on, p.end_on
+    from vee_parameter p left join vee_parameter_act a using (parameter_id)
     where p.parameter_id = %s
 """
 INSERT_ACT = "insert into vee_parameter_act (parameter_id, act, actor, note) values (%s, %s, %s, %s)"
@@ -75,7 +77,8 @@ def propose_setting(connection: Connection[Any], setting: Setting, *, why: str, 
     Raises
     ------
     UsageError
-        If the parameter, its value, the days, the class or the point are not ones that can be set.
+        If the parameter, its value, the days, the class or the point are not ones that can be set, or a lower bound
+        would lie above its upper one.
     """
     if (setting.point is None) == (setting.meter_class is None):
         raise UsageError("found both or none of --point and --class; give one: whom is the parameter for?")
@@ -94,6 +97,7 @@ def propose_setting(connection: Connection[Any], setting: Setting, *, why: str, 
     with connection.transaction():
         if setting.point is not None and connection.execute(SELECT_POINT, [setting.point]).fetchone() is None:
             raise UsageError(f"--point: {setting.point!r} is not in the registry; see `congto registry show`")
+        refuse_crossed_bounds(connection, setting)
         end_on: date | None = None if setting.end_on == FOREVER else setting.end_on
         columns = setting._asdict() | {"end_on": end_on, "why": why, "made_by": made_by}
         row = connection.execute(INSERT_PARAMETER, columns).fetchone()
@@ -107,18 +111,22 @@ def decide_setting(connection: Connection[Any], number: int, act: str, actor: st
     Raises
     ------
     UsageError
-        If there is none with this number, it is decided, or the same person proposed it.
+        If there is none with this number, it is decided, the same person proposed it, or with what was approved
+        meanwhile it would put a lower bound above its upper one.
     """
     with connection.transaction():
-        connection.execute(LOCK_PARAMETER, [number % 2**31])
+        connection.execute(LOCK_PARAMETERS)
         row = connection.execute(SELECT_DECIDED, [number]).fetchone()
         if row is None:
             raise UsageError(f"parameter {number}: there is none; see `congto vee parameter list`")
-        made_by, decided, by = row
+        made_by, decided, by, *told = row
         if decided is not None:
             raise UsageError(f"parameter {number}: {by} decided on it already ({decided}); propose another")
         if same_person(made_by, actor):
             raise UsageError(f"parameter {number}: {actor} proposed it; another person must decide (four eyes)")
+        if act == "approve":
+            setting = Setting._make(told)
+            refuse_crossed_bounds(connection, setting._replace(end_on=setting.end_on or FOREVER))
         connection.execute(INSERT_ACT, [number, act, actor, note])
 
 

@@ -1,7 +1,7 @@
 """Write: judgements with their findings, those that are new."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ from psycopg import Connection
 from ingest_server.billing.period import Period
 from ingest_server.vee import queries
 from ingest_server.vee.gather import Channel
-from ingest_server.vee.judge import Judged
+from ingest_server.vee.judge import Found, Judged
+from ingest_server.vee.scores import score_of_register
 
 SELECT_WAITING = """
     select measured_at, value, change_id from reading_version v
@@ -52,9 +53,18 @@ def left_alone(
 
 
 def write_judgements(
-    connection: Connection[Any], run_id: int, period: Period, rule_set: str, judged: Judged
+    connection: Connection[Any],
+    run_id: int,
+    period: Period,
+    rule_set: str,
+    judged: Judged,
+    *,
+    acts: Mapping[int, int],
 ) -> set[int]:
     """Write what was not judged so before, for the same readings by the same rules; return those rows.
+
+    ``acts`` is the newest decision on each channel's changes that the readings contain; see
+    :mod:`ingest_server.billing.findings`.
 
     A meter that was moved is a row at each of its points. One that was taken down and hung again at the same point
     within the window is two rows there: a version each.
@@ -83,6 +93,8 @@ def write_judgements(
         "severities": judged.severity[fresh].tolist(),
         "monthly": judged.monthly_wh[fresh].tolist(),
         "left": judged.gaps_left[fresh].tolist(),
+        "scores": _scores(judged, fresh),
+        "acts": [acts.get(channels[row].channel_id, 0) for row in fresh],
     }
     made = {tuple(key): number for *key, number in connection.execute(queries.INSERT_JUDGEMENTS, parameters)}
     numbers = {
@@ -95,6 +107,19 @@ def write_judgements(
                 evidence = json.dumps(each.evidence)
                 copy.write_row((numbers[each.row], each.rule, each.found_on, each.version, each.severity, evidence))
     return set(fresh)
+
+
+def _scores(judged: Judged, rows: Sequence[int]) -> list[int]:
+    """Return what the cases of some rows are worth. [Wh]"""
+    told: dict[int, list[Found]] = {}
+    for each in judged.found:
+        told.setdefault(each.row, []).append(each)
+    scores = []
+    for row in rows:
+        own = sorted(told.get(row, []), key=lambda each: (each.found_on, each.rule))
+        grave = [(each.rule, each.severity, each.evidence) for each in own]
+        scores.append(score_of_register(int(judged.monthly_wh[row]), grave))
+    return scores
 
 
 def readings_proposed(connection: Connection[Any], channel_id: int) -> dict[datetime, dict[int | None, int]]:

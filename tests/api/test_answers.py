@@ -203,6 +203,7 @@ def test_the_page_holds_no_data_and_lets_nothing_in_from_elsewhere(api: Api, dis
                 "cases.js",
                 "daybars.js",
                 "events.js",
+                "growing.js",
                 "words.js",
                 "style.css",
             )

@@ -122,6 +122,30 @@ def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_e
     assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
 
 
+@pytest.mark.integration
+def test_the_day_of_a_class_is_the_same_however_a_run_is_cut_and_whatever_it_is_about(district: District) -> None:
+    *_, new = install(district, list(range(1, 10)))
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and civil_day(measured_at + interval '1 hour') <> civil_day(measured_at)",
+        [new.meter],
+    )
+    lose(district, new, OCTOBER.start_at + timedelta(days=9, hours=5), 26)
+    found = []
+    for chunk_points, selection in ((500, None), (3, None), (1, None), (500, Selection((new.point,)))):
+        district.connection.execute(  # so that it is judged anew
+            "update contract set contracted_kw = %s where metering_point_id = %s", [100 + len(found), new.point]
+        )
+        run_vee(district.dsn, OCTOBER, selection, actor="Lan", now=NOW, chunk_points=chunk_points)
+        change = district.value("select max(change_id) from reading_change")
+        told = "select measured_at, value, method from reading_version where change_id = %s order by 1"
+        found.append(district.rows(told, [change]))
+        decide_change(district.connection, change, "reject", MINH, load_limits())
+    assert Method.E7_CLASS_PROFILE in {row[2] for row in found[0]}
+    assert all(each == found[0] for each in found[1:])
+    assert district.value("select count(*) from vee_class_day where meters >= 5") == 4
+
+
 def copy_to_last_year(district: District, one: Customer, begin: datetime, third_day: int) -> None:
     """Give the registers of a year ago: half of what is taken now, and so much of it on the gap's third day."""
     [[channel]] = district.rows("select channel_id from channel")

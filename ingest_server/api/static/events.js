@@ -1,7 +1,7 @@
 // What happened at a meter in a month: a list, the newest first, that grows when asked to.
 
 import { element } from "./elements.js";
-import { get } from "./server.js";
+import { growingTable } from "./growing.js";
 import { eventName, integer, moment, word } from "./words.js";
 
 const EVENTS_PER_STEP = 20;
@@ -11,33 +11,9 @@ export function eventsOf(meter, from, to) {
 }
 
 export function eventsCard(asked, page) {
-  const body = element("tbody", {}, ...page.items.map(row));
-  const card = element("section", { class: "card section events" }, element("h2", { text: word("events") }));
-  if (!page.items.length) {
-    card.append(element("p", { class: "soft", text: word("noEvents") }));
-    return card;
-  }
-  let cursor = page.next_cursor;
-  const more = element("button", { type: "button", class: "quiet", text: word("more") });
-  const trouble = element("p", { class: "notice bad", role: "alert", hidden: "" });
-  more.hidden = cursor === null;
-  more.addEventListener("click", async () => {
-    more.disabled = true;
-    try {
-      const next = await get("/v1/events", { ...asked, cursor });
-      body.append(...next.items.map(row));
-      cursor = next.next_cursor;
-      more.hidden = cursor === null;
-      trouble.hidden = true;
-    } catch (error) {
-      trouble.textContent = `${word("failed")}: ${error.message}`;
-      trouble.hidden = false;
-    }
-    more.disabled = false;
-  });
-  card.append(element("table", {},
-    element("thead", {}, element("tr", {}, ...["at", "event", "details"].map((name) => element("th", { text: word(name) })))), body), more, trouble);
-  return card;
+  const heads = ["at", "event", "details"].map((name) => element("th", { text: word(name) }));
+  return element("section", { class: "card section events" }, element("h2", { text: word("events") }),
+    ...growingTable({ path: "/v1/events", asked, page, heads, row, empty: word("noEvents") }));
 }
 
 function row(event) {

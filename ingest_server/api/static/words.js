@@ -26,6 +26,7 @@ const WORDS = {
     },
     state_ready: "chờ phát hành", state_held: "giữ lại kiểm soát", state_issued: "đã phát hành", state_cancelled: "đã hủy", state_superseded: "đã thay thế", noMeters: "Chưa có công tơ nào được đăng ký.",
     cases: "Cần xem xét trong tháng", noCases: "Không có gì cần xem xét.", stake: "kWh/tháng có rủi ro", why: "Lý do", waits: "Chờ duyệt", transformer: "Trạm biến áp",
+    caseNumber: "hồ sơ", change: "thay đổi", closedToo: "cả trường hợp đã xong", acceptedBy: "đã chấp nhận:", decidedCase: "đã quyết định các thay đổi",
     noGateways: "Chưa có thiết bị tập trung nào.", failed: "Không lấy được số liệu", retry: "Thử lại", installed: "lắp từ", cure: "Chi tiết",
     parameters: "Tham số", required: "bắt buộc", answer: "Ví dụ trả lời", problems: "Các lỗi", docsTitle: "API của congto", loading: "Đang tải…",
     reasons: {
@@ -70,6 +71,7 @@ const WORDS = {
     },
     state_ready: "to be issued", state_held: "held by control", state_issued: "issued", state_cancelled: "cancelled", state_superseded: "superseded", noMeters: "No meters are registered yet.",
     cases: "To be looked at this month", noCases: "Nothing to look at.", stake: "kWh a month at risk", why: "Why", waits: "Waits for approval", transformer: "Transformer",
+    caseNumber: "case", change: "change", closedToo: "closed ones too", acceptedBy: "accepted by", decidedCase: "its changes are decided",
     noGateways: "There are no gateways yet.", failed: "The data could not be fetched", retry: "Try again", installed: "installed", cure: "Detail",
     parameters: "Parameters", required: "required", answer: "Example answer", problems: "Problems", docsTitle: "congto's API", loading: "Loading…",
     reasons: {
