@@ -114,7 +114,10 @@ def _rows_of_uses(batch: Batch, uses: Uses, energy: Int64Array) -> Batch:
 
 
 def _shared_by_part(before: Int64Array, energy: Int64Array, uses: Uses) -> tuple[Int64Array, Int64Array]:
-    """Return each use's energy, and that up to each change of price its meter was read at. [Wh; k × 3, k × changes × 3]"""
+    """Return each use's energy, and that up to each change of price its meter was read at.
+
+    [Wh; k × 3, k × changes × 3]
+    """
     last, given = np.zeros_like(energy), np.zeros((uses.bill.shape[0], 3), dtype=np.int64)
     until = np.full((uses.bill.shape[0], *before.shape[1:]), NOT_MEASURED, dtype=np.int64)
     for change in range(before.shape[1]):

@@ -131,7 +131,7 @@ def _exported(batch: Batch, rows: Int64Array) -> Int64Array:
 
 
 def _carried_in(batch: Batch, rows: Int64Array) -> Int64Array:
-    """Return the surplus of before at each rate; what was carried before there were rates is of the first. [Wh, m × 3]"""
+    """Return the surplus of before at each rate; what was carried without rates is of the first. [Wh, m × 3]"""
     three = batch.three_rates[rows]
     carried = np.where(three[:, np.newaxis], batch.carry_in_rates_wh[rows], 0)
     carried[:, 0] += batch.carry_in_wh[rows]
@@ -141,13 +141,13 @@ def _carried_in(batch: Batch, rows: Int64Array) -> Int64Array:
 def with_netted_change(batch: Batch, billed_wh: Int64Array) -> Batch:
     r"""Return the batch with what is billed of the energy up to each change of price, where the meter was read then.
 
-    Decision 11/2017 nets by cycle, so a surplus of one part is taken off the others, first those after it, as it would be
-    carried on, then those before it, the last first; and all sum to what is billed:
+    Decision 11/2017 nets by cycle, so a surplus of one part is taken off the others, first those after it, as it would
+    be carried on, then those before it, the last first; and all sum to what is billed:
 
     .. math:: B_{\le j} = \min\Bigl(\max_{i \le j}\bigl(0,\ \sum_{p \le i}(I_p - E_p) - C\bigr),\ B\Bigr)
 
-    with import I and export E of each part, what was carried in C, and B what is billed of the whole period; each rate by
-    itself.
+    with import I and export E of each part, what was carried in C, and B what is billed of the whole period; each rate
+    by itself.
 
     Parameters
     ----------
@@ -179,4 +179,5 @@ def _prices(batch: Batch, rows: Int64Array, rule: SolarRule, tariffs: Tariffs) -
 def solar_holds(batch: Batch) -> NDArray[np.bool_]:
     """Return the rows that ask for net metering by three rates whose export was not read by rate. [n]"""
     netted: NDArray[np.bool_] = batch.solar == Solar.NET_2017.code
-    return batch.three_rates & netted & (batch.export_rates_wh[:, 0] == NOT_MEASURED)
+    unread: NDArray[np.bool_] = batch.export_rates_wh[:, 0] == NOT_MEASURED
+    return batch.three_rates & netted & unread

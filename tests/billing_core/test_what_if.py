@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from billing_core.codes import Category, Voltage, codes_of
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.tariff_files import load_tariffs
 from billing_core.what_if import Population, always, class_names, compare, made_up, summed, with_percent, with_waiting
 from deploy.cli import main
