@@ -59,7 +59,7 @@ def batch_of_points(
     if terms.needed[:, DEMAND].any():
         np.maximum.at(highest, parts.point, np.where(parts.generation, NOT_MEASURED, used_wh[:, DEMAND]))
     read_by_hand = _read_by_hand(points, terms.needed)
-    before_wh, export_before_wh = _before_change(points, terms, used_wh, read_by_hand, tariffs)
+    before_wh, export_before_wh = _before_changes(points, terms, used_wh, read_by_hand, tariffs)
     changed_on = np.where(spans.changed_day == NONE, np.iinfo(np.int64).min, spans.changed_day)  # NaT for none
     return batch_of(
         energy_wh=_by_rate(used, terms)[rows],
@@ -108,32 +108,36 @@ def _by_rate(used: Int64Array, terms: BilledTerms) -> Int64Array:
     return energy
 
 
-def _before_change(
+def _before_changes(
     points: Points, terms: BilledTerms, used_wh: Int64Array, read_by_hand: BoolArray, tariffs: Tariffs
 ) -> tuple[Int64Array, Int64Array]:
-    """Return energy and export up to the change of price where the meter was read then. [Wh, n × 3; n]
+    """Return energy and export up to each change of price where the meter was read at all of them.
 
     Elsewhere both are ``NOT_MEASURED``. What has prices of its own takes no such reading, nor does net metering or a
-    mixed use of a household that is read by hand: that is shared out by days.
+    mixed use of a household that is read by hand: that is shared out by days. [Wh, n × changes × 3]
     """
     parts, n = points.parts, len(points)
-    before, exported = np.full((n, 3), NOT_MEASURED, dtype=np.int64), np.full(n, NOT_MEASURED, dtype=np.int64)
     days = [day_number(act.effective_on) for act in tariffs.acts[1:]]
     inside = [(points.first_day < day) & (day <= points.last_day) for day in days]
-    if not any(rows.any() for rows in inside):
-        return before, exported
+    changes = max(1, int(np.sum(inside, axis=0, dtype=np.int64).max(initial=0))) if inside else 1
+    before, exported = np.full((2, n, changes, 3), NOT_MEASURED, dtype=np.int64)
     by_days = read_by_hand & (terms.category == Category.RESIDENTIAL.code)
-    able = ~terms.two_component & ~(by_days & ((terms.solar == Solar.NET_2017.code) | terms.mixed))
-    able &= np.sum(inside, axis=0) == 1
+    read = ~terms.two_component & ~(by_days & ((terms.solar == Solar.NET_2017.code) | terms.mixed))
+    place = np.zeros(n, dtype=np.int64)  # of the next change of each row
     for day, rows in zip(days, inside, strict=True):
+        if not rows.any():
+            continue
         us = us_of(midnight_of(day_of(day)))
         through = np.zeros(n, dtype=np.bool_)
         through[parts.point[(parts.start_us < us) & (us < parts.end_us) & ~parts.generation]] = True
         first = np.zeros((n, len(REGISTERS)), dtype=np.int64)
         earlier = parts.end_us <= us
         np.add.at(first, parts.point[earlier], used_wh[earlier])
-        read = rows & able & ~through
-        before[read], exported[read] = _by_rate(first, terms)[read], first[read, EXPORT]
+        read &= ~(rows & through)
+        own = np.flatnonzero(rows)
+        before[own, place[own]], exported[own, place[own], 0] = _by_rate(first, terms)[own], first[own, EXPORT]
+        place[own] += 1
+    before[~read], exported[~read] = NOT_MEASURED, NOT_MEASURED
     return before, exported
 
 
@@ -183,7 +187,8 @@ def _merged(n: int, parts: tuple[tuple[Int64Array, Charges], ...]) -> Charges:
     """Return bills that were charged apart as one, each part in its rows."""
 
     def column(of: Any) -> Any:
-        found = np.zeros(n, dtype=of(parts[0][1]).dtype)
+        first = of(parts[0][1])
+        found = np.zeros((n, *first.shape[1:]), dtype=first.dtype)
         for rows, charges in parts:
             found[rows] = of(charges)
         return found

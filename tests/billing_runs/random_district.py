@@ -298,15 +298,17 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
     names = tuple(RATES) if first.three_rates else ("SG",)
     meters = _parts(life, start_at, end_at, names)
     changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
-    before = exported = None
+    before: tuple[dict[str, Fraction], ...] = ()
+    exported: tuple[dict[str, Fraction], ...] = ()
     by_days = first.category == "residential" and life.by_hand
     own_prices = first.plan is not None and first.plan.prices_energy
     if changes and not first.pilot and not own_prices and not (by_days and (first.solar == "net_2017" or first.uses)):
-        change_at = midnight_of(changes[0])
-        if _read_on(life, change_at, names[0]):
-            before = consumed(_parts(life, start_at, change_at, names))
-            exported = _sum(_parts(life, start_at, change_at, ("export",))) if first.solar == "net_2017" else None
-    if changes and before is None and not own_prices and first.category == "residential" and not life.by_hand:
+        instants = [midnight_of(day) for day in changes]
+        if all(_read_on(life, at, names[0]) for at in instants):
+            before = tuple(consumed(_parts(life, start_at, at, names)) for at in instants)
+            sent = (_sum(_parts(life, start_at, at, ("export",))) for at in instants)
+            exported = tuple({"SG": kwh} for kwh in sent) if first.solar == "net_2017" else ()
+    if changes and not before and not own_prices and first.category == "residential" and not life.by_hand:
         raise NotBillableError("a household that is read at a distance is read at a change of price too")
     surplus = first.solar is not None and first.solar.startswith("surplus")
     generation = _parts(life, start_at, end_at, ("SG",), generation=True)
@@ -334,8 +336,8 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
         reactive_kvarh=_sum(_parts(life, start_at, end_at, ("VC",))) if first.reactive else None,
         undeclared_rental=first.undeclared,
         refused_three_rates=first.refused,
-        before_change_kwh=before,
-        export_before_kwh=exported,
+        before_changes_kwh=before,
+        export_before_changes_kwh=exported,
         demand_kw=demand if first.pilot or (first.plan is not None and first.plan.demand) else None,
         demand_before_kw=demand_before,
         plan=first.plan,

@@ -9,7 +9,8 @@ import pytest
 from billing_core.codes import Category
 from billing_core.control.thresholds import load_thresholds
 from billing_core.explain import Language
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.decide import decide
 from ingest_server.billing.documents import Hold
