@@ -10,7 +10,7 @@ from billing_core.charges import Charges
 from billing_core.codes import Category, Solar, codes_of
 from billing_core.engine import charge
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
-from billing_core.solar import Purchase
+from billing_core.solar import Purchase, settle_solar
 from billing_core.tariff import Tariffs
 from ingest_server.billing.columns import (
     DEMAND,
@@ -61,7 +61,7 @@ def batch_of_points(
     read_by_hand = _read_by_hand(points, terms.needed)
     before_wh, export_before_wh = _before_changes(points, terms, used_wh, read_by_hand, tariffs)
     changed_on = np.where(spans.changed_day == NONE, np.iinfo(np.int64).min, spans.changed_day)  # NaT for none
-    return batch_of(
+    batch = batch_of(
         energy_wh=_by_rate(used, terms)[rows],
         before_change_wh=before_wh[rows],
         export_before_change_wh=export_before_wh[rows],
@@ -92,6 +92,20 @@ def batch_of_points(
         rate_plan=terms.rate_plan[rows],
         demand_before_w=points.previous.highest_w[rows],
     )
+    return _with_surplus_handed_on(batch, terms, rows, tariffs)
+
+
+def _with_surplus_handed_on(batch: Batch, terms: BilledTerms, rows: Int64Array, tariffs: Tariffs) -> Batch:
+    """Return the batch with the surplus of each row that hands it on brought into the next; few rows do."""
+    following = np.flatnonzero(terms.hands_on[rows[:-1]] & (rows[1:] == rows[:-1] + 1)) + 1
+    if not following.size:
+        return batch
+    carried = batch.carry_in_wh.copy()
+    for place in following.tolist():
+        before = np.array([place - 1])
+        one = replace(_rows_of(batch, before), carry_in_wh=carried[before])
+        carried[place] = settle_solar(one, tariffs)[1].carry_out_wh[0]
+    return replace(batch, carry_in_wh=carried)
 
 
 def _cycle_days(points: Points) -> Int64Array:

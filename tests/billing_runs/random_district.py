@@ -280,8 +280,11 @@ def wanted_bills(life: Life, month: Period, past: Past) -> dict[date, tuple[Use,
             customer = span.agreements[0].customer
             use = use_of(life, span, month, surplus.pop(customer, Fraction(0)), demand.get(customer))
             found[span.first_on] = (use, exact_bill(use))
+            kept = found[span.first_on][1].carry_out_kwh
             if span.last_on == month.last_on:
-                past.surplus[customer] = found[span.first_on][1].carry_out_kwh
+                past.surplus[customer] = kept
+            elif kept:
+                surplus[customer] = kept
             if use.demand_kw is not None:
                 past.demand[customer] = max(use.demand_kw, past.demand.get(customer, Fraction(0)))
     except NotBillableError:
@@ -332,7 +335,7 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
         generation_kwh=_sum(generation) if surplus and generation else None,
         solar=first.solar,
         carry_in_kwh=carry_in if first.solar == "net_2017" else Fraction(0),
-        settle_carry=last.last_on == span.last_on or (span.last_on.month, span.last_on.day) == (12, 31),
+        settle_carry=_settles(life, last) if last.last_on == span.last_on else span.last_on.strftime("%d%m") == "3112",
         reactive_kvarh=_sum(_parts(life, start_at, end_at, ("VC",))) if first.reactive else None,
         undeclared_rental=first.undeclared,
         refused_three_rates=first.refused,
@@ -360,6 +363,14 @@ def _parts(
 
 def _sum(parts: list[MeterPart]) -> Fraction:
     return sum(consumed(parts).values(), Fraction(0))
+
+
+def _settles(life: Life, ended: Agreement) -> bool:
+    """Say whether a contract's end is one of net metering too: with the year, or where none of the same goes on."""
+    assert ended.last_on is not None
+    following = [each for each in life.agreements if each.first_on == ended.last_on + DAY]
+    goes_on = [each for each in following if (each.customer, each.solar) == (ended.customer, "net_2017")]
+    return not goes_on or ended.solar != "net_2017" or ended.last_on.strftime("%d%m") == "3112"
 
 
 def _read_on(life: Life, at: datetime, name: str) -> bool:

@@ -1,6 +1,5 @@
 """A month in which the price changes several times: meters read at each change, at some, at none."""
 
-
 import psycopg
 
 from billing_core.codes import Category, Solar
