@@ -17,24 +17,29 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use
+from deploy.demo.exact_solar import added_up, netted, settle, stretches_of
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use, half_up
 
 DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
 PEOPLE_PER_HOUSEHOLD = 4
 PLANNED_DAYS_MAX = 62
+RATES = ("BT", "CD", "TD")
 SINGLE_PRICE = ("hospital_school", "lighting_admin")
 LIVING = ("residential", "prepaid")  # what is used for neither production nor business nor services
 
 
-def exact_bill(use: Use) -> ExactBill:
-    """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none."""
-    files = tariff_files()
+def exact_bill(use: Use, files: Mapping[str, dict[str, Any]] | None = None) -> ExactBill:
+    """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none.
+
+    ``files`` are the tariff files by name, those of the billing core if not given.
+    """
+    files = tariff_files() if files is None else files
     if use.meters:
         use = replace(use, kwh=consumed(use.meters))
-    billed, bought, carried, price = _settle(use, files["solar.toml"])
-    if use.solar == "net_2017" and use.before_change_kwh is not None:
-        use = replace(use, before_change_kwh=_netted(use))
+    billed, bought, carried, price = settle(use, files["solar.toml"])
+    if use.solar == "net_2017" and use.before_changes_kwh:
+        use = replace(use, before_changes_kwh=netted(use))
     cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
     if use.plan is not None:
         lines, rate = _planned(use, use.plan, billed, cosphi, files)
@@ -50,7 +55,8 @@ def exact_bill(use: Use) -> ExactBill:
         total=subtotal + vat,
         bought_kwh=bought,
         purchase=0 if not bought else None if price is None else half_up(bought * price),
-        carry_out_kwh=carried,
+        carry_out_kwh=sum(carried.values(), Fraction(0)),
+        carry_out_by_rate_kwh=tuple(carried[rate] for rate in RATES) if set(carried) == set(RATES) else (),
     )
 
 
@@ -107,7 +113,7 @@ def _own_energy(use: Use, plan: OwnPlan, billed: Mapping[str, Fraction]) -> list
     if plan.single is not None:
         return [(total, plan.single)]
     if plan.rates is not None:
-        prices = dict(zip(("BT", "CD", "TD"), plan.rates, strict=True))
+        prices = dict(zip(RATES, plan.rates, strict=True))
         return [(kwh, prices["BT" if register == "SG" else register]) for register, kwh in billed.items()]
     ends = [0, *(end for end, _ in plan.tiers if end is not None)]
     widths = [end - before for before, end in pairwise(ends)]
@@ -125,14 +131,9 @@ def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[st
     given = Fraction(0)
     for category, voltage, share in (first, *use.uses):
         own = replace(use, category=category, voltage=voltage)
-        if use.before_change_kwh is None:
-            energy = _between(kwh, given, given + share)
-        else:  # read at a change of price: what flowed before and after is shared out apart
-            earlier = _between(use.before_change_kwh, given, given + share)
-            later = {name: total - use.before_change_kwh[name] for name, total in kwh.items()}
-            own = replace(own, before_change_kwh=earlier)
-            energy = {name: earlier[name] + part for name, part in _between(later, given, given + share).items()}
-        found.append((own, energy))
+        # Read at changes of price: what flowed between one reading and the next is shared out apart.
+        until = list(added_up([_between(part, given, given + share) for part in stretches_of(use, kwh)]))
+        found.append((replace(own, before_changes_kwh=tuple(until[:-1])), until[-1]))
         given += share
     return found
 
@@ -144,17 +145,6 @@ def _between(kwh: Mapping[str, Fraction], low: Fraction, high: Fraction) -> dict
 
 def _share(kwh: Fraction, share: Fraction) -> Fraction:
     return kwh if share == 1 else min(kwh, Fraction(half_up(kwh * share)))
-
-
-def _netted(use: Use) -> dict[str, Fraction]:
-    """Return what is billed up to a change of price: what one part has too much comes off the other."""
-    if use.before_change_kwh is None or use.export_before_kwh is None or set(use.before_change_kwh) != {"SG"}:
-        raise NotBillableError("net metering at a change of price asks for the export until then")
-    earlier = use.before_change_kwh["SG"] - use.export_before_kwh - use.carry_in_kwh
-    later = use.kwh["SG"] - use.before_change_kwh["SG"] - (use.export_kwh - use.export_before_kwh)
-    if earlier < 0:
-        return {"SG": Fraction(0)}
-    return {"SG": earlier if later > 0 else max(Fraction(0), earlier + later)}
 
 
 def _lines_of(
@@ -189,11 +179,12 @@ def _shared_out(
     parts, days = _parts(use, files), (use.end_on - use.start_on).days + 1
     for _, _, act in parts:
         _price_list(use, act)
-    if use.before_change_kwh is not None:
-        if len(parts) != 2:
-            raise NotBillableError("a reading at a change of price, and none or several")
-        after = {name: kwh - use.before_change_kwh[name] for name, kwh in billed.items()}
-        for (first, last, act), share in zip(parts, (use.before_change_kwh, after), strict=True):
+    if use.before_changes_kwh:
+        if len(parts) != len(use.before_changes_kwh) + 1:
+            raise NotBillableError("readings at changes of price, and more or fewer changes")
+        for (first, last, act), share in zip(parts, stretches_of(use, billed), strict=True):
+            if min(share.values()) < 0:
+                raise NotBillableError("an index that fell")
             yield (first, last), act, share
         return
     if len(parts) > 1 and use.category != "residential" and not use.share_by_days:
@@ -220,11 +211,6 @@ def _pilot(use: Use, billed: Mapping[str, Fraction], table: dict[str, Any]) -> l
     without = "CD" if use.refused_three_rates else "BT"
     named = [(kwh, prices[without if register == "SG" else register]) for register, kwh in billed.items() if kwh]
     return [(kwh, price, half_up(kwh * price)) for kwh, price in named]
-
-
-def half_up(value: Fraction) -> int:
-    """Round to the nearest whole number, a half upwards."""
-    return (value + Fraction(1, 2)).__floor__()
 
 
 @cache
@@ -379,34 +365,3 @@ def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, A
         required = Fraction(rules[-1]["required_percent"], 100)
         percent = Fraction(half_up((required / cosphi - 1) * 10_000), 100)
     return half_up(active * percent / 100)
-
-
-def _settle(use: Use, table: dict[str, Any]) -> tuple[Mapping[str, Fraction], Fraction, Fraction, int | None]:
-    """Return the energy billed by register, the energy bought, what is carried on, and the price of what is bought."""
-    nothing = Fraction(0)
-    if use.solar is None:
-        return use.kwh, nothing, nothing, None
-    rule = next(rule for rule in table["regime"] if rule["code"] == use.solar)
-    price = use.solar_price or _solar_price(rule, use.end_on.year, table)
-    if rule["method"] == "separate":
-        return use.kwh, use.export_kwh, nothing, price
-    if rule["method"] == "surplus":
-        if use.generation_kwh is None:
-            return use.kwh, use.export_kwh, nothing, None
-        # The engine counts whole Wh, and the cap is not passed: a part of a Wh above it is not bought.
-        cap = Fraction((use.generation_kwh * 1000 * rule["cap_percent"] / 100).__floor__(), 1000)
-        return use.kwh, min(use.export_kwh, cap), nothing, price
-    if set(use.kwh) != {"SG"}:
-        raise NotBillableError("net metering by rates is not defined")
-    balance = use.kwh["SG"] - use.export_kwh - use.carry_in_kwh
-    surplus = max(nothing, -balance)
-    billed = {"SG": max(nothing, balance)}
-    return (billed, surplus, nothing, price) if use.settle_carry else (billed, nothing, surplus, price)
-
-
-def _solar_price(rule: dict[str, Any], year: int, table: dict[str, Any]) -> int | None:
-    published = [entry["price"] for entry in rule.get("price", []) if entry["year"] == year]
-    rates = [entry["vnd_per_usd"] for entry in table["exchange_rate"] if entry["year"] == year]
-    if published:
-        return int(published[0])
-    return half_up(Fraction(rule["cents"]) / 100 * rates[0]) if rates and "cents" in rule else None
