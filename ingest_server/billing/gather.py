@@ -6,12 +6,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from billing_core.codes import Solar
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
 from ingest_server.billing.columns import (
+    FOREVER,
     MISSING,
     NONE,
     REGISTERS,
@@ -23,7 +26,12 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.demands import ratchet_months, with_demands
-from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
+from ingest_server.billing.history import (
+    gather_issued,
+    gather_previous,
+    gather_previous_month,
+    with_carried_by_rate,
+)
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.readings import parts_within, read_parts
 from ingest_server.billing.spans import Contracts, billed_spans
@@ -31,6 +39,7 @@ from ingest_server.billing.unbilled import with_unbilled
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 REACTIVE_NEVER_KW = 2**31 - 1  # where no table of surcharges is in force
+NET = Solar.NET_2017.value
 METERS_SPREAD_MAX = 4  # a range of meters with more than so many others per wanted one is not worth reading through
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 
@@ -163,6 +172,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     before = gather_previous_month(connection, parameters)
     connection.execute(queries.AS_PLANNED)
     previous = gather_previous(connection, frame.period.first_on, parameters, spans, before)
+    netted = np.array([*(each.three_rates and each.solar_regime == NET for each in frame.terms), False], dtype=np.bool_)
+    previous = with_carried_by_rate(connection, previous, netted[spans.place])
     months = ratchet_months(frame.terms)
     previous = with_unbilled(connection, parameters, spans, previous, terms=frame.terms, months=months)
     return Points(
@@ -207,12 +218,26 @@ def _gather_contracts(connection: Connection[Any], parameters: dict[str, Any]) -
     if customers:
         began = zip(columns["point"].tolist(), columns["first_day"].tolist(), strict=True)
         contract_of = {key: number for number, key in enumerate(began)}
+    if NET in parameters["regimes"]:
+        columns["last_day"] = _netted_on(connection, parameters, columns)
     customer = np.full(len(columns["point"]), NONE, dtype=np.int64)
     for point, day, name in zip(
         others["point"].tolist(), others["first_day"].tolist(), others["customer"], strict=True
     ):
         customer[contract_of[point, day]] = place_of[name]
     return Contracts(**columns, customer=customer), customers
+
+
+def _netted_on(connection: Connection[Any], parameters: dict[str, Any], contracts: dict[str, Any]) -> NDArray[Any]:
+    """Return the contracts' last days: one that ends with the period does not where net metering goes on. [k]"""
+    found = _columns(connection, queries.SELECT_NETTED_ON, parameters, point="i4", first_day="i4")
+    going_on = set(zip(found["point"].tolist(), found["first_day"].tolist(), strict=True))
+    last_day: NDArray[Any] = contracts["last_day"].copy()
+    began = zip(contracts["point"].tolist(), contracts["first_day"].tolist(), strict=True)
+    for number, key in enumerate(began) if going_on else ():
+        if key in going_on:
+            last_day[number] = FOREVER
+    return last_day
 
 
 def midnights(days: Int64Array) -> Int64Array:

@@ -1,5 +1,6 @@
 """What was billed before: the bills that are there for days of a period, and the last one before it."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -12,7 +13,6 @@ from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
-CARRIED = 3  # a surplus, and what of it is of the peak and of the off-peak rate
 _AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased", "carried_out_wh", "carried_cd_wh",
             "carried_td_wh")  # fmt: skip
 _NUMBERS = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
@@ -74,19 +74,18 @@ def _paid_by_another(found: dict[str, Any], spans: Spans, at: Int64Array) -> Boo
     return np.asarray((found["customer"] != whose) & (found["in_ledger"] != 0) & (found["bill_id"] != 0))
 
 
+_BY_RATE = {name: Field("i8") for name in ("bill_id", "peak", "off_peak")}
 _BILL = {
     "point": "i4",
     "bill_id": "i8",
     "last_day": "i4",
     "days": "i4",
     "energy_wh": "i8",
+    "carried": "i8",
     "terms": "i4",
     "customer": "i4",
 }
-_PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {
-    "carried": Field("i8", CARRIED),
-    "before": Field("i4", PAST_PERIODS),
-}
+_PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {"before": Field("i4", PAST_PERIODS)}
 
 
 def gather_previous_month(connection: Connection[Any], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +110,7 @@ def gather_previous(
     found = {name: column[known] for name, column in found.items()}
     found["terms"] = np.array([*parameters["ever_places"], NONE], dtype=np.int64)[found["terms"]]
     row, n = row_of[known], len(spans)
-    bill_id, last_day, terms = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    carried = np.zeros((n, CARRIED), dtype=np.int64)
+    bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
     terms[:] = NONE
     for column, name in ((bill_id, "bill_id"), (last_day, "last_day"), (carried, "carried"), (terms, "terms")):
         column[row] = found[name]
@@ -126,15 +124,29 @@ def gather_previous(
     return Previous(
         bill_id=bill_id,
         last_day=last_day,
-        carried_out_wh=carried[:, 0],
-        carried_cd_wh=carried[:, 1],
-        carried_td_wh=carried[:, 2],
+        carried_out_wh=carried,
+        carried_cd_wh=np.zeros(n, dtype=np.int64),
+        carried_td_wh=np.zeros(n, dtype=np.int64),
         highest_w=np.full(n, NONE, dtype=np.int64),
         unbilled_first=np.full(n, NONE, dtype=np.int64),
         unbilled_last=np.full(n, NONE, dtype=np.int64),
         terms=terms,
         daily_wh=daily,
     )
+
+
+def with_carried_by_rate(connection: Connection[Any], previous: Previous, three_rates: BoolArray) -> Previous:
+    """Return the last bills with what of their surplus is of which rate, where three rates are netted. [n]"""
+    rows = np.flatnonzero(three_rates & (previous.carried_out_wh > 0))
+    if not rows.size:
+        return previous
+    bills = previous.bill_id[rows].tolist()
+    found = fetch_columns(connection, queries.SELECT_CARRIED_BY_RATE, {"bills": bills}, _BY_RATE)
+    place_of = {bill: place for place, bill in enumerate(found["bill_id"].tolist())}
+    places = [place_of[bill] for bill in bills]
+    peak, off_peak = previous.carried_cd_wh.copy(), previous.carried_td_wh.copy()
+    peak[rows], off_peak[rows] = found["peak"][places], found["off_peak"][places]
+    return replace(previous, carried_cd_wh=peak, carried_td_wh=off_peak)
 
 
 def _with_older(

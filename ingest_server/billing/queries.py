@@ -98,21 +98,10 @@ CHOSEN = f"""
 
 SELECT_POINTS = f"{CHOSEN} select metering_point_id, coalesce(hashtext(book_id), 0) from chosen order by row"
 
-# A contract that ends with the period, and another goes on with the net metering of the same customer: no end of it.
-_NETTED_ON = """
-    c.valid_to = %(last_on)s and c.solar_regime = 'net_2017' and exists (
-        select from contract n join metering_point p using (metering_point_id)
-        where n.metering_point_id = c.metering_point_id and n.valid_from = c.valid_to + 1
-          and n.solar_regime = c.solar_regime
-          and coalesce(n.customer_id, p.first_customer_id, p.customer_id)
-              = coalesce(c.customer_id, p.first_customer_id, p.customer_id))
-"""
-
 SELECT_CONTRACTS = f"""
     {CHOSEN}, own as (
         select row, valid_from - date '1970-01-01' as first_day,
-               case when {_NETTED_ON} then 2147483647
-                    else coalesce(valid_to - date '1970-01-01', 2147483647) end as last_day, {_TERMS_OF_CONTRACT}
+               coalesce(valid_to - date '1970-01-01', 2147483647) as last_day, {_TERMS_OF_CONTRACT}
         from chosen join contract c using (metering_point_id)
         where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s
           and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)
@@ -132,6 +121,21 @@ SELECT_CONTRACTS = f"""
      and terms.refused_three_rates = own.refused_three_rates and terms.two_component = own.two_component
      and terms.uses is not distinct from own.uses and terms.plan_name is not distinct from own.plan_name
     order by row, first_day
+"""
+
+# Contracts that end with the period while another goes on with the net metering of the same customer on the next day.
+SELECT_NETTED_ON = f"""
+    {CHOSEN}
+    select row, c.valid_from - date '1970-01-01'
+    from chosen
+    join contract c using (metering_point_id)
+    join contract n on n.metering_point_id = c.metering_point_id and n.valid_from = c.valid_to + 1
+    join metering_point p on p.metering_point_id = c.metering_point_id
+    where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s and c.valid_to = %(last_on)s
+      and c.solar_regime = 'net_2017' and n.solar_regime = 'net_2017'
+      and coalesce(n.customer_id, p.first_customer_id, p.customer_id)
+          = coalesce(c.customer_id, p.first_customer_id, p.customer_id)
+    order by row, c.valid_from
 """
 
 # Contracts of others than the customer a point was first entered for; few, so a small index finds them.
@@ -232,16 +236,25 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = f"""
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {CUSTOMER_OF_BILL},
-    coalesce((select array[s.carried_out_wh + m.whole, s.carried_cd_wh + m.cd, s.carried_td_wh + m.td]
-              from solar_purchase s cross join lateral (
-                  select coalesce(sum(f.carried_out_wh), 0)::bigint as whole,
-                         coalesce(sum(f.carried_cd_wh), 0)::bigint as cd,
-                         coalesce(sum(f.carried_td_wh), 0)::bigint as td
+    coalesce((select s.carried_out_wh + (
+                  select coalesce(sum(f.carried_out_wh), 0)::bigint
                   from bill_difference f join bill_difference_act a using (difference_id)
-                  where f.bill_id = s.bill_id and a.act = 'approve') m
-              where s.bill_id = b.bill_id), array[0, 0, 0]::bigint[]),
+                  where f.bill_id = s.bill_id and a.act = 'approve')
+              from solar_purchase s where s.bill_id = b.bill_id), 0),
+    coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {CUSTOMER_OF_BILL},
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
+"""
+
+# What of a surplus is of the peak and of the off-peak rate; asked only for bills before those of three rates.
+SELECT_CARRIED_BY_RATE = """
+    select s.bill_id, s.carried_cd_wh + coalesce(sum(f.carried_cd_wh), 0)::bigint,
+           s.carried_td_wh + coalesce(sum(f.carried_td_wh), 0)::bigint
+    from solar_purchase s
+    left join (bill_difference f
+               join bill_difference_act a on a.difference_id = f.difference_id and a.act = 'approve')
+           on f.bill_id = s.bill_id
+    where s.bill_id = any (%(bills)s::bigint[])
+    group by s.bill_id
 """
 
 # Nearly all have a bill that ends on the day before: one scan of the index finds these.
