@@ -7,7 +7,7 @@ by its own acts and its own rate of tax, and a period that lies partly before th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ def _from(batch: Batch, limit: np.datetime64, tariffs: Tariffs) -> Batch:
         start_on=np.where(cut, limit, batch.start_on).astype("datetime64[D]"),
         nominal_days=nominal,
         energy_wh=np.where(cut[:, np.newaxis], energy, batch.energy_wh),
-        before_change_wh=np.where(cut[:, np.newaxis], before, batch.before_change_wh),
+        before_change_wh=np.where(cut[:, np.newaxis, np.newaxis], before, batch.before_change_wh),
         reactive_varh=np.where(cut & measured, reactive, batch.reactive_varh),
         **households_from(batch, cut, limit),
     )
@@ -163,22 +163,27 @@ def _from(batch: Batch, limit: np.datetime64, tariffs: Tariffs) -> Batch:
 def _cut_energy(
     batch: Batch, limit: np.datetime64, dropped: Int64Array, days: Int64Array, tariffs: Tariffs
 ) -> tuple[Int64Array, Int64Array]:
-    """Return what is left of the energy, and of that up to a change of price the meter was read at. [Wh, n × 3]"""
+    """Return what is left of the energy, and of that up to the changes of price the meter was read at.
+
+    [Wh, n × 3; n × k × 3]
+    """
     energy = _after(batch.energy_wh, dropped[:, np.newaxis], days[:, np.newaxis])
     before = batch.before_change_wh.copy()
-    for row in np.flatnonzero((before[:, 0] != NOT_MEASURED) & (dropped > 0)).tolist():
+    for row in np.flatnonzero((before[:, 0, 0] != NOT_MEASURED) & (dropped > 0)).tolist():
         start_on, end_on = batch.start_on[row].item(), batch.end_on[row].item()
-        changes = tariffs.changes_within(start_on, end_on)
-        if len(changes) != 1:
+        firsts = (start_on, *tariffs.changes_within(start_on, end_on))
+        read = before[row][before[row, :, 0] != NOT_MEASURED]
+        if len(firsts) != len(read) + 1:
             continue  # the engine holds it
-        whole = (changes[0] - start_on).days
-        later = batch.energy_wh[row] - before[row]
-        if limit < np.datetime64(changes[0]):
-            before[row] = _after(before[row], int(dropped[row]), whole)
-            energy[row] = before[row] + later
-        else:
-            energy[row] = _after(later, int(dropped[row]) - whole, int(days[row]) - whole)
-            before[row] = NOT_MEASURED
+        parts = np.diff(read, axis=0, prepend=0 * energy[None, row], append=batch.energy_wh[None, row])
+        cut_on = limit.item()
+        at = sum(first <= cut_on for first in firsts) - 1  # the part in which the limit lies
+        following = (*firsts, end_on + timedelta(days=1))[at + 1]
+        parts[at] = _after(parts[at], (cut_on - firsts[at]).days, (following - firsts[at]).days)
+        until = np.cumsum(parts[at:], axis=0)
+        energy[row] = until[-1]
+        before[row] = NOT_MEASURED
+        before[row, : len(until) - 1] = until[:-1]
     return energy, before
 
 

@@ -46,6 +46,9 @@ class Batch:
     export_wh, generation_wh, carry_in_wh
         Exported and generated solar energy, and the surplus carried over from the cycle before. ``generation_wh`` is
         ``NOT_MEASURED`` without a meter for it. [Wh, n]
+    export_rates_wh, carry_in_rates_wh
+        The same by rate, for net metering of three rates: what each rate exported, ``NOT_MEASURED`` in the first column
+        where it was not read by rate, and the surplus of each; ``carry_in_wh`` comes off the normal rate. [Wh, n × 3]
     settle_carry
         Whether the surplus is bought now (year end, contract end) and not carried further. [bool, n]
     solar_price
@@ -64,10 +67,10 @@ class Batch:
         The first days of other numbers of households inside the period, in order, and these numbers; ``NaT`` for none,
         and behind the last. [datetime64[D], n × k; n × k; n × k]
     before_change_wh
-        Energy up to the change of price, where the meter was read on that day, else ``NOT_MEASURED`` in the first
-        column. [Wh, n × 3]
+        Energy from the first day up to each change of price, in order, where the meter was read on these days, else
+        ``NOT_MEASURED`` in the first rate, as behind the last. [Wh, n × k × 3]
     export_before_change_wh
-        Exported energy up to then, which net metering asks for, else ``NOT_MEASURED``. [Wh, n]
+        Exported energy up to then, which net metering asks for, likewise; by rate for three rates. [Wh, n × k × 3]
     two_component, demand_w
         Whether the contract is one of the two-component pilot, and the highest half hour of the month. [bool, n; W, n]
     rate_plan
@@ -89,6 +92,8 @@ class Batch:
     export_wh: Int64Array
     generation_wh: Int64Array
     carry_in_wh: Int64Array
+    export_rates_wh: Int64Array
+    carry_in_rates_wh: Int64Array
     settle_carry: NDArray[np.bool_]
     solar: NDArray[np.int8]
     solar_price: Int64Array
@@ -135,7 +140,6 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "households_changed_on": ("datetime64[D]", np.datetime64("NaT", "D")),
     "households_after": (np.int64, 1),
     "households_after_parts": (np.int64, 1),
-    "export_before_change_wh": (np.int64, NOT_MEASURED),
     "two_component": (np.bool_, False),
     "demand_w": (np.int64, NOT_MEASURED),
     "rate_plan": (np.int64, NO_PLAN),
@@ -144,6 +148,10 @@ _TYPES: dict[str, tuple[Any, Any]] = {
 """Type and default of each column but those of three rates; ``None``: must be given."""
 SEVERAL = ("households_changed_on", "households_after", "households_after_parts")
 """Columns that may have several values a row; one value, or n, is one of each row."""
+BY_RATE = {"export_rates_wh": NOT_MEASURED, "carry_in_rates_wh": 0}
+"""Columns of three rates beside ``energy_wh``, and their defaults."""
+AT_CHANGES = ("before_change_wh", "export_before_change_wh")
+"""Columns of three rates at each change of price."""
 
 
 def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
@@ -154,7 +162,8 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
     energy_wh
         n values (no three rates), or n × 3. [Wh]
     columns
-        Any other field of :class:`Batch`. ``start_on``, ``end_on`` and ``category`` must be given.
+        Any other field of :class:`Batch`. ``start_on``, ``end_on`` and ``category`` must be given. Those at changes of
+        price may be n or n × 3 where the price changes once.
 
     Raises
     ------
@@ -164,7 +173,8 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
         If a column has another length than ``energy_wh``.
     """
     energy = _three_rates("energy_wh", energy_wh)
-    before = _three_rates("before_change_wh", columns.pop("before_change_wh", [[NOT_MEASURED] * 3]))
+    by_rate = {name: _three_rates(name, columns.pop(name, [[least] * 3])) for name, least in BY_RATE.items()}
+    at_changes = _at_changes({name: columns.pop(name, [[NOT_MEASURED] * 3]) for name in AT_CHANGES})
     unknown = columns.keys() - {field.name for field in fields(Batch)}
     missing = [name for name, (_, default) in _TYPES.items() if default is None and name not in columns]
     if unknown or missing:
@@ -177,7 +187,26 @@ def batch_of(*, energy_wh: Any, **columns: Any) -> Batch:
         SEVERAL, (energy.shape[0], max(typed[name].shape[1] for name in SEVERAL))
     )
     filled = {name: np.broadcast_to(column, shapes[name]) for name, column in typed.items()}
-    return Batch(energy_wh=energy, before_change_wh=np.broadcast_to(before, energy.shape), **filled)
+    filled |= {name: np.broadcast_to(column, energy.shape) for name, column in by_rate.items()}
+    changes = at_changes[AT_CHANGES[0]].shape[1]
+    filled |= {name: np.broadcast_to(each, (energy.shape[0], changes, 3)) for name, each in at_changes.items()}
+    return Batch(energy_wh=energy, **filled)
+
+
+def _at_changes(given: dict[str, Any]) -> dict[str, Int64Array]:
+    """Return columns at changes of price as n × k × 3, with one k; behind the last they are not measured."""
+    found = {}
+    for name, values in given.items():
+        column = np.atleast_1d(_as_type(name, values, np.int64))
+        if column.ndim == 3 and column.shape[2] != 3:
+            raise ValueError(f"{name}: found shape {column.shape}, expected n, n × 3 or n × k × 3")
+        found[name] = column if column.ndim == 3 else _three_rates(name, column)[:, np.newaxis]
+    most = max(column.shape[1] for column in found.values())
+    widths = {name: ((0, 0), (0, most - column.shape[1]), (0, 0)) for name, column in found.items()}
+    return {
+        name: np.pad(column, widths[name], constant_values=NOT_MEASURED) if widths[name][1][1] else column
+        for name, column in found.items()
+    }
 
 
 def _three_rates(name: str, values: Any) -> Int64Array:

@@ -164,14 +164,13 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.PERIOD_INVALID: "the period ends before it begins, or it or its nominal cycle exceeds ten years: correct it",
     Hold.NO_PRICE: "no act in the tariff files has a price for this category on these dates",
     Hold.VOLTAGE_NOT_PRICED: "this category has no price at this voltage: correct the contract's voltage",
-    Hold.PRICE_CHANGE_NOT_READ: "the price changes inside the period; this category's meter is read on that day: "
-    "bill both parts apart",
+    Hold.PRICE_CHANGE_NOT_READ: "the price changes inside the period; this category's meter is read on each such day: "
+    "give what it stood at",
     Hold.NO_VAT_RATE: "no VAT rate is known for the day the period ends: add it to vat.toml with its source",
     Hold.NO_SOLAR_PRICE: "no purchase price is known for this regime and year: give the price, or add it to solar.toml",
     Hold.GENERATION_UNKNOWN: "this regime buys up to a share of what the panels generated: give the generation",
-    Hold.NET_METERING_THREE_RATES: "Decision 11/2017 does not say how three rates are netted: who keeps the contract "
-    "finds out whether it went over to Decision 02/2019 (separate_2019, which bills three rates) and corrects the "
-    "regime; else the head of billing settles the period by hand",
+    Hold.NET_METERING_THREE_RATES: "net metering of three rates asks what was exported at each rate: give it by rate; "
+    "or, if the contract went over to Decision 02/2019, correct the regime (separate_2019)",
     Hold.REACTIVE_INVALID: "reactive energy is over 10 Tvarh: check digits and multiplier",
     Hold.INDEX_FELL: "the register stands lower than before and is not known to roll over: read again",
     Hold.INDEX_OUT_OF_RANGE: "an index is negative or has more digits than the register: read again",
@@ -183,8 +182,8 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     Hold.INTERVALS_AGAINST_REGISTER: "the intervals do not sum to what the register counted: check gaps and multiplier",
     Hold.INTERVAL_MISSING: "an interval of the period is missing: estimate it, with its reason",
     Hold.DEMAND_INVALID: "the highest demand is missing, negative or over 10 GW: read it again",
-    Hold.CHANGE_READING_UNUSABLE: "a reading at the change of price is given, and the period has none or several, or "
-    "net metering lacks that of export: bill each part as a period",
+    Hold.CHANGE_READING_UNUSABLE: "readings at changes of price are given, and there are more or fewer changes than "
+    "readings, or net metering lacks those of export: give one for each change of the period",
     Hold.POWER_FACTOR_INVALID: "a power factor is 0 to 1.00: correct it",
     Hold.SHARES_INVALID: "the shares of a mixed use must be positive and sum to 100 %: correct the contract",
     Hold.TENANTS_NOT_RESIDENTIAL: "tenants without a registered contract are a residential use: correct the contract",

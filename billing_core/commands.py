@@ -9,7 +9,8 @@ from protocols.errors import UsageError
 
 if TYPE_CHECKING:
     from billing_core.explain import Language
-    from billing_core.quote import Quote, QuoteRequest
+    from billing_core.quote import Quote
+    from billing_core.quote_request import QuoteRequest
 
 OPTIONS = (
     (
@@ -35,19 +36,29 @@ OPTIONS = (
     (
         "--price-change-date",
         "DAY",
-        "first day of a new act; needed only to estimate by days what a meter read on that day would show",
+        "first day of a new act; only to estimate by days what a meter read then would show; once for each change",
     ),
     (
         "--index-at-change",
         "E",
-        "index of the register on the day of the price change, with --old-index and --new-index",
+        "index of the register on the day of the price change, with --old-index and --new-index; once for each change",
     ),
-    ("--rates-before-change", "BT=…,CD=…,TD=…", "kWh by rate up to the price change, with --rates"),
+    (
+        "--rates-before-change",
+        "BT=…,CD=…,TD=…",
+        "kWh by rate up to the price change, with --rates; once for each change",
+    ),
     ("--export-kwh", "E", "energy exported by rooftop solar"),
+    ("--export-rates", "BT=…,CD=…,TD=…", "the same by rate: net_2017 with --rates nets each rate by itself"),
     (
         "--export-before-change-kwh",
         "E",
-        "what of it was exported up to the price change; net_2017 with --index-at-change",
+        "what of it was exported up to the price change; net_2017 with --index-at-change; once for each change",
+    ),
+    (
+        "--export-rates-before-change",
+        "BT=…,CD=…,TD=…",
+        "the same by rate; net_2017 with --rates-before-change; once for each change",
     ),
     ("--generation-kwh", "E", "energy the panels generated; regimes of 2024 on buy up to a share of it"),
     (
@@ -57,11 +68,21 @@ OPTIONS = (
     ),
     ("--solar-price", "P", "price of exported energy in đ/kWh, where no published one is known"),
     ("--carry-in-kwh", "E", "surplus carried over from the cycle before (net metering)"),
+    ("--carry-in-rates", "BT=…,CD=…,TD=…", "the same by rate, with --export-rates"),
     ("--reactive-kvarh", "Q", "reactive energy, where it is charged (from 40 kW)"),
     ("--cosphi", "X", "power factor, instead of the reactive energy"),
     ("--demand-kw", "P", "highest half hour of the month: prices by the two-component pilot (production)"),
     ("--quota-rounding", "TO", "round the tiers' widths to whole kwh (EVN, the default) or keep fractions to the wh"),
 )
+
+SEVERAL = {
+    "--price-change-date": ",",
+    "--index-at-change": ",",
+    "--export-before-change-kwh": ",",
+    "--rates-before-change": ";",
+    "--export-rates-before-change": ";",
+}
+"""Options that may be given once for each change of price, and what joins them into one word."""
 
 FLAGS = ("settle_carry", "undeclared_rental", "refused_three_rates")
 
@@ -69,7 +90,13 @@ FLAGS = ("settle_carry", "undeclared_rental", "refused_three_rates")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``congto quote``."""
     for option, metavar, purpose in OPTIONS:
-        parser.add_argument(option, metavar=metavar, help=purpose, required=option in ("--category", "--from", "--to"))
+        parser.add_argument(
+            option,
+            metavar=metavar,
+            help=purpose,
+            required=option in ("--category", "--from", "--to"),
+            action="append" if option in SEVERAL else "store",
+        )
     parser.add_argument(
         "--settle-carry", action="store_true", help="buy the surplus now (year end) instead of carrying it"
     )
@@ -95,8 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     from billing_core.quote import quote
     from billing_core.request_text import request_from_text
 
-    names = [option[2:].replace("-", "_") for option, _, _ in OPTIONS]
-    words: dict[str, str | None] = {name: getattr(arguments, name) for name in names}
+    words = {option[2:].replace("-", "_"): _word(option, arguments) for option, _, _ in OPTIONS}
     words |= {name: "true" for name in FLAGS if getattr(arguments, name)}
     answer = quote(_with_plan(request_from_text(words), arguments))
     language = Language(arguments.language)
@@ -107,6 +133,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         print_quote(answer, language, explain=arguments.explain)
     return 0
+
+
+def _word(option: str, arguments: argparse.Namespace) -> str | None:
+    """Return what an option was given, joined where it was given several times."""
+    given: str | list[str] | None = getattr(arguments, option[2:].replace("-", "_"))
+    return SEVERAL[option].join(given) if isinstance(given, list) else given
 
 
 def _with_plan(request: "QuoteRequest", arguments: argparse.Namespace) -> "QuoteRequest":

@@ -154,9 +154,9 @@ def _plan_of_acts(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -
         period = replace(period, parts=(replace(period.parts[0], end_on=key.end_on),))
     if pilot is None and not all(part.act.has_price(key.category, voltage) for part in period.parts):
         return _unpriced(period, key)
-    if key.read_at_change and len(period.parts) != 2:
+    if key.changes_read and len(period.parts) != key.changes_read + 1:
         return Hold.CHANGE_READING_UNUSABLE
-    if len(period.parts) > 1 and not key.share_by_days and not key.read_at_change:
+    if len(period.parts) > 1 and not key.share_by_days and not key.changes_read:
         return Hold.PRICE_CHANGE_NOT_READ
     kind = PriceClass(
         category=key.category,
@@ -165,7 +165,7 @@ def _plan_of_acts(tariffs: Tariffs, key: "Key", quota_rounding: QuotaRounding) -
         quota_rounding=quota_rounding,
         undeclared_rental=key.undeclared_rental,
         refused_three_rates=key.refused_three_rates,
-        read_at_change=key.read_at_change,
+        read_at_changes=key.changes_read > 0,
         pilot=pilot,
     )
     return period, kind
@@ -223,14 +223,41 @@ def _holds_of_options(batch: Batch, plans: Sequence[RatePlan]) -> Iterator[tuple
     of_demand = batch.two_component | np.isin(batch.rate_plan, [at for at, own in enumerate(plans) if own.demand])
     if of_demand.any():
         yield Hold.DEMAND_INVALID, of_demand & ((batch.demand_w < 0) | (batch.demand_w > DEMAND_W_MAX))
-    before = batch.before_change_wh
-    read = before[:, 0] != NOT_MEASURED
-    if read.any():
-        exported, netted = batch.export_before_change_wh, read & (batch.solar == Solar.NET_2017.code)
-        yield Hold.CHANGE_READING_UNUSABLE, netted & (exported == NOT_MEASURED)
-        yield Hold.NEGATIVE_ENERGY, netted & ((exported < 0) | (exported > batch.export_wh))
-        outside = (before < 0) | (before > batch.energy_wh)
-        yield Hold.NEGATIVE_ENERGY, read & outside.any(axis=1)
+    netted = batch.solar == Solar.NET_2017.code
+    by_rate = netted & batch.three_rates
+    if by_rate.any():
+        exported, carried = batch.export_rates_wh, batch.carry_in_rates_wh
+        yield Hold.NEGATIVE_ENERGY, by_rate & ((exported < 0) | (carried < 0)).any(axis=1)
+        too_large = ((exported > ENERGY_WH_MAX // 9) | (carried > ENERGY_WH_MAX // 9)).any(axis=1)
+        yield Hold.ENERGY_TOO_LARGE, by_rate & too_large
+    if (batch.before_change_wh[:, :, 0] != NOT_MEASURED).any():
+        yield from _holds_of_changes(batch, netted)
+
+
+def _holds_of_changes(batch: Batch, netted: NDArray[np.bool_]) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
+    """Yield the holds of readings at changes of price: one that is missing before another, or an index that fell."""
+    before, exported = batch.before_change_wh, batch.export_before_change_wh
+    read = before[:, :, 0] != NOT_MEASURED
+    yield Hold.CHANGE_READING_UNUSABLE, (read[:, 1:] & ~read[:, :-1]).any(axis=1)
+    netted = netted & read.any(axis=1)
+    yield Hold.CHANGE_READING_UNUSABLE, netted & (read & (exported[:, :, 0] == NOT_MEASURED)).any(axis=1)
+    of_rates = np.zeros_like(batch.energy_wh)
+    of_rates[:, 0] = batch.export_wh
+    of_rates = np.where(batch.three_rates[:, np.newaxis], batch.export_rates_wh, of_rates)
+    # Those of one rate have nothing in the others, neither at the end nor at a change.
+    own = np.where(batch.three_rates[:, np.newaxis, np.newaxis] | (np.arange(3) == 0), exported, 0)
+    yield Hold.NEGATIVE_ENERGY, netted & _falls(own, of_rates, read)
+    yield Hold.NEGATIVE_ENERGY, read.any(axis=1) & _falls(before, batch.energy_wh, read)
+
+
+def _falls(before: Int64Array, whole: Int64Array, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the rows of which a register stands lower at a reading than at the one before. [n]"""
+    last, fallen = np.zeros_like(whole), np.zeros(whole.shape[0], dtype=np.bool_)
+    for change in range(before.shape[1]):
+        now = np.where(read[:, change, np.newaxis], before[:, change], last)
+        fallen |= (now < last).any(axis=1)
+        last = now
+    return fallen | (whole < last).any(axis=1)
 
 
 def _outside(codes: NDArray[np.int8], kind: type[Coded]) -> NDArray[np.bool_]:
@@ -242,8 +269,12 @@ def without_held(batch: Batch, hold: NDArray[np.int8]) -> Batch:
     held = hold != 0
     if not held.any():
         return batch
+    before = batch.before_change_wh
+    if (before[:, 0, 0] != NOT_MEASURED).any():
+        before = np.where(held[:, np.newaxis, np.newaxis], NOT_MEASURED, before)
     return replace(
         batch,
+        before_change_wh=before,
         energy_wh=np.where(held[:, np.newaxis], 0, batch.energy_wh),
         export_wh=np.where(held, 0, batch.export_wh),
         generation_wh=np.where(held, NOT_MEASURED, batch.generation_wh),
@@ -266,7 +297,7 @@ class Key:
     undeclared_rental: bool
     refused_three_rates: bool
     two_component: bool
-    read_at_change: bool
+    changes_read: int
     rate_plan: int
 
 
@@ -275,6 +306,8 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
     rows = np.flatnonzero(hold == 0)
     if not rows.size:
         return
+    at_first = batch.before_change_wh[:, 0, 0] != NOT_MEASURED
+    changes_read = (batch.before_change_wh[:, :, 0] != NOT_MEASURED).sum(axis=1) if at_first.any() else at_first
     columns = (
         batch.start_on.astype(np.int64),
         batch.end_on.astype(np.int64),
@@ -286,7 +319,7 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
         batch.undeclared_rental,
         batch.refused_three_rates,
         batch.two_component,
-        batch.before_change_wh[:, 0] != NOT_MEASURED,
+        changes_read,
         batch.rate_plan,
     )
     place, places = np.zeros(rows.shape[0], dtype=np.int64), 1
@@ -319,7 +352,7 @@ def _groups(batch: Batch, hold: NDArray[np.int8]) -> Iterator[tuple[Int64Array, 
                 undeclared_rental=bool(batch.undeclared_rental[first]),
                 refused_three_rates=bool(batch.refused_three_rates[first]),
                 two_component=bool(batch.two_component[first]),
-                read_at_change=bool(batch.before_change_wh[first, 0] != NOT_MEASURED),
+                changes_read=int(changes_read[first]),
                 rate_plan=int(batch.rate_plan[first]),
             ),
         )

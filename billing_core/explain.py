@@ -61,7 +61,7 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
     },
     Language.EN: {
         "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
-        "By {act}, {clause}.",
+        "By {act_and_clause}.",
         "unpriced": "{name}: {kwh} kWh, no price known yet. By {act}.",
         "quota": "Width of the tier: {width} kWh{stretched} × {households} {household_word} = {quota} kWh "
         "(half rounded up).",
@@ -129,6 +129,7 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         "name": line_name(line, language),
         "act": line.act if language is Language.EN else _in_vietnamese(line.act),
         "clause": line.clause,
+        "act_and_clause": _with_clause(line.act, line.clause),
         "start": format_day(line.start_on, language),
         "end": format_day(line.end_on, language),
         "household_word": "household" if line.households == 1 else "households",
@@ -136,6 +137,14 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         "days": str(line.days),
         "nominal_days": str(line.nominal_days),
     }
+
+
+def _with_clause(act: str, clause: str) -> str:
+    """Return an act with the place in it; where the clause begins with the act's name, it is not said twice."""
+    if not clause.startswith(act):
+        return f"{act}, {clause}"
+    rest = clause[len(act) :].strip(" ,;")
+    return f"{act} ({rest})" if rest else act
 
 
 def line_name(line: BillLine, language: Language) -> str:

@@ -89,6 +89,12 @@ class BillLine:
     ratchet: Ratchet | None = None
     least: int | None = None
 
+    @property
+    def has_quantity(self) -> bool:
+        """Whether it charges for a quantity: not of tax, nor of reactive energy known by its power factor alone."""
+        unmeasured = self.kind is LineKind.REACTIVE and not self.energy_wh
+        return self.kind not in WITHOUT_QUANTITY and not unmeasured
+
     def to_json(self) -> dict[str, Any]:
         """Return the line as what JSON can hold: kWh for energy, đồng for money, what does not apply left out."""
         energy_key = ENERGY_KEYS.get(self.kind, "kwh")
@@ -96,7 +102,7 @@ class BillLine:
             "kind": self.kind.value,
             "tier": self.tier,
             "register": None if self.tier or self.register is None else self.register.value,
-            energy_key: None if self.kind in WITHOUT_QUANTITY else wh_as_kwh(self.energy_wh),
+            energy_key: wh_as_kwh(self.energy_wh) if self.has_quantity else None,
             "price": self.price,
             "amount": self.amount,
             "formula": self.formula,

@@ -95,25 +95,38 @@ def _hold_uses(batch: Batch, uses: Uses, hold: NDArray[np.int8]) -> None:
 def _rows_of_uses(batch: Batch, uses: Uses, energy: Int64Array) -> Batch:
     """Return a batch with a row per use: its share of each register, and the power factor of the whole.
 
-    A meter that was read at a change of price has its energy shared out up to then, and apart from that afterwards.
+    A meter that was read at changes of price has the energy of each part shared out by itself.
     """
     columns: dict[str, Any] = {field.name: getattr(batch, field.name)[uses.bill] for field in fields(Batch)}
-    before = batch.before_change_wh
-    read = (before[:, :1] != NOT_MEASURED)[uses.bill]
-    earlier = _shared(np.maximum(before, 0), uses)
-    later = _shared(np.where(before[:, :1] == NOT_MEASURED, energy, energy - before), uses)
+    energies, until = _shared_by_part(batch.before_change_wh, energy, uses)
     measured = batch.reactive_varh != NOT_MEASURED
     factor = power_factor(energy.sum(axis=1), np.where(measured, batch.reactive_varh, 0))
     factor = np.where(measured & (batch.power_factor_percent == NOT_MEASURED), factor, batch.power_factor_percent)
     columns |= {
-        "energy_wh": np.where(read, earlier, 0) + later,
-        "before_change_wh": np.where(read, earlier, NOT_MEASURED),
+        "energy_wh": energies,
+        "before_change_wh": until,
         "category": uses.category,
         "voltage": uses.voltage,
         "solar": np.full(uses.bill.shape[0], Solar.NONE.code, dtype=np.int8),
         "power_factor_percent": np.maximum(factor, NOT_MEASURED)[uses.bill],
     }
     return Batch(**columns)
+
+
+def _shared_by_part(before: Int64Array, energy: Int64Array, uses: Uses) -> tuple[Int64Array, Int64Array]:
+    """Return each use's energy, and that up to each change of price its meter was read at.
+
+    [Wh; k × 3, k × changes × 3]
+    """
+    last, given = np.zeros_like(energy), np.zeros((uses.bill.shape[0], 3), dtype=np.int64)
+    until = np.full((uses.bill.shape[0], *before.shape[1:]), NOT_MEASURED, dtype=np.int64)
+    for change in range(before.shape[1]):
+        read = before[:, change, :1] != NOT_MEASURED
+        now = np.where(read, before[:, change], last)
+        given = given + _shared(now - last, uses)
+        until[:, change] = np.where(read[uses.bill], given, NOT_MEASURED)
+        last = now
+    return given + _shared(energy - last, uses), until
 
 
 def _shared(energy: Int64Array, uses: Uses) -> Int64Array:

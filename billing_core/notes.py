@@ -26,7 +26,7 @@ def notes_on(
             what = "rate of tax" if line.kind is LineKind.VAT else "price of solar energy"
             notes.append(f"{what} ({line.clause}): {line.certainty.value}")
     category = member_of(Category, int(batch.category[0]))
-    read_at_change = batch.before_change_wh[0, 0] != NOT_MEASURED
+    read_at_change = batch.before_change_wh[0, 0, 0] != NOT_MEASURED
     if len({slot.start_on for slot in slots if slot.kind is LineKind.ENERGY}) > 1 and not read_at_change:
         how = "as the rule for household meters says" if category is Category.RESIDENTIAL else "an estimate"
         notes.append(f"the price changes inside the period; energy is shared out by days, {how}")

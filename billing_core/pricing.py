@@ -39,7 +39,7 @@ class PriceClass:
     quota_rounding: QuotaRounding
     undeclared_rental: bool = False
     refused_three_rates: bool = False
-    read_at_change: bool = False
+    read_at_changes: bool = False
     pilot: TwoComponent | None = None
     plan: RatePlan | None = None
 
@@ -100,9 +100,9 @@ def _shares(members: Members, kind: PriceClass, period: Period) -> Int64Array:
     energy = np.ascontiguousarray(members.energy_wh.T)
     if len(period.parts) == 1:
         return energy[np.newaxis]
-    if kind.read_at_change:
-        before = members.batch.before_change_wh[members.rows].T
-        return np.stack([before, energy - before])
+    if kind.read_at_changes:
+        until = members.batch.before_change_wh[members.rows, : len(period.parts) - 1].transpose(1, 2, 0)
+        return np.diff(until, axis=0, prepend=np.zeros_like(energy)[np.newaxis], append=energy[np.newaxis])
     days = tuple(part.days for part in period.parts)
     return np.stack([share_by_days(rate, days) for rate in energy], axis=1)
 

@@ -5,9 +5,8 @@ from fractions import Fraction
 from rich.console import Console
 from rich.table import Table
 
-from billing_core.codes import Category, LineKind
+from billing_core.codes import RATES, Category, LineKind
 from billing_core.explain import Language, explain_line, format_day, format_number, line_name
-from billing_core.line import WITHOUT_QUANTITY
 from billing_core.quote import Quote
 
 WORDS = {
@@ -59,12 +58,21 @@ def print_quote(answer: Quote, language: Language, *, explain: bool) -> None:
     if answer.purchase is not None:
         console.print(f"{words['purchase']}: {explain_line(answer.purchase, language)}", soft_wrap=True)
     if answer.carry_out_wh:
-        console.print(f"{words['carried']}: {format_number(Fraction(answer.carry_out_wh, 1000), language)} kWh")
+        kept = f"{format_number(Fraction(answer.carry_out_wh, 1000), language)} kWh"
+        console.print(f"{words['carried']}: {kept}{_by_rate(answer, language)}")
     for note in answer.notes:
         console.print(f"* {note}", soft_wrap=True)
     if explain:
         for number, line in enumerate(answer.all_lines(), start=1):
             console.print(f"{number}. {explain_line(line, language)}", soft_wrap=True)
+
+
+def _by_rate(answer: Quote, language: Language) -> str:
+    """Return what of a surplus is kept at each rate, in brackets; nothing without three rates."""
+    if answer.carry_out_rates_wh is None:
+        return ""
+    kept = zip(RATES, answer.carry_out_rates_wh, strict=True)
+    return f" ({', '.join(f'{rate.value} {format_number(Fraction(wh, 1000), language)}' for rate, wh in kept)})"
 
 
 def _table(answer: Quote, language: Language) -> Table:
@@ -77,8 +85,8 @@ def _table(answer: Quote, language: Language) -> Table:
     for heading in figures:
         table.add_column(heading, justify="right")
     for line in answer.lines:
-        name = line_name(line, language) + UNITS.get(line.kind, "")
-        counted = line.kind not in WITHOUT_QUANTITY
+        counted = line.has_quantity
+        name = line_name(line, language) + (UNITS.get(line.kind, "") if counted else "")
         price = format_number(line.price, language) if counted and line.price is not None else ""
         energy = format_number(Fraction(line.energy_wh, 1000), language) if counted else ""
         table.add_row(name, energy, price, format_number(line.amount, language))

@@ -1,8 +1,9 @@
 """The energy of a request: as kWh, by rate, or as two indexes of a register; and the same up to a price change."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
-from billing_core.codes import HOLD_TEXTS, RATES, Category, Hold, Register, member_of
+from billing_core.codes import HOLD_TEXTS, RATES, Category, Hold, Register, Solar, member_of
 from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
 from billing_core.line import wh_as_kwh
 from billing_core.request_words import energy_in, member_in, whole_in
@@ -10,9 +11,14 @@ from billing_core.tariff import BY_RATE
 from protocols.errors import UsageError
 
 REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
+SEVERAL, SEVERAL_RATES = ",", ";"
+"""What parts one reading from the next where the price changes several times."""
+
+Energy: TypeAlias = int | tuple[int, int, int]
+"""One number, or those of the normal, peak and off-peak rate. [Wh]"""
 
 
-def energies_in(words: Mapping[str, str | None], category: Category) -> int | tuple[int, int, int]:
+def energies_in(words: Mapping[str, str | None], category: Category) -> Energy:
     """Return the energy of the period, one number or three. [Wh]"""
     total, rates = words.get("kwh"), words.get("rates")
     if rates is None:
@@ -39,31 +45,74 @@ def energies_in(words: Mapping[str, str | None], category: Category) -> int | tu
     return normal, peak, off_peak
 
 
-def energies_before_in(
-    words: Mapping[str, str | None], energy: int | tuple[int, int, int]
-) -> int | tuple[int, int, int] | None:
-    """Return the energy up to the change of price, if the meter was read on that day. [Wh]"""
-    index, rates = words.get("index_at_change"), words.get("rates_before_change")
-    if index is None and rates is None:
-        return None
-    if (rates is not None) != isinstance(energy, tuple) or (rates is not None and index is not None):
+def energies_before_in(words: Mapping[str, str | None], energy: Energy) -> tuple[Energy, ...]:
+    """Return the energy up to each change of price, if the meter was read on those days. [Wh]"""
+    indexes, rates = words.get("index_at_change"), words.get("rates_before_change")
+    if indexes is None and rates is None:
+        return ()
+    if (rates is not None) != isinstance(energy, tuple) or (rates is not None and indexes is not None):
         name = "index-at-change" if rates is None else "rates-before-change"
         raise UsageError(
             f"{name}: found it, expected rates-before-change with rates, index-at-change with old-index and new-index; "
             "give the one that goes with the energy"
         )
     if rates is not None:
-        return _rates("rates-before-change", rates)
+        return _rates_at_changes("rates-before-change", rates)
     if words.get("old_index") is None:
         raise UsageError("index-at-change: found it without old-index and new-index; give them too")
-    before = _register(dict(words) | {"new_index": index}, "index-at-change")
-    after = _register(dict(words) | {"old_index": index}, "index-at-change")
-    assert before is not None
-    if before + (after or 0) != energy:
+    found: list[int] = []
+    until, given = 0, (indexes or "").split(SEVERAL)
+    for index, following in zip(given, [*given[1:], words.get("new_index")], strict=True):
+        if not found:
+            until += _register(dict(words) | {"new_index": index}, "index-at-change") or 0
+        found.append(until)
+        until += _register(dict(words) | {"old_index": index, "new_index": following}, "index-at-change") or 0
+    if until != energy:
+        between = "an index between old-index and new-index" + (", in order" if len(given) > 1 else "")
+        raise UsageError(f"index-at-change: found {indexes}, expected {between}; read again")
+    return tuple(found)
+
+
+def exports_in(words: Mapping[str, str | None], energy: Energy) -> dict[str, Energy | tuple[Energy, ...]]:
+    """Return export, surplus carried in and export up to each change of price, by rate where they are given so. [Wh]"""
+    found: dict[str, Energy | tuple[Energy, ...]] = {}
+    for name, plain, by_rate in (
+        ("export_wh", "export_kwh", "export_rates"),
+        ("carry_in_wh", "carry_in_kwh", "carry_in_rates"),
+        ("export_before_changes_wh", "export_before_change_kwh", "export_rates_before_change"),
+    ):
+        option, text, rates = by_rate.replace("_", "-"), words.get(plain), words.get(by_rate)
+        if rates is not None:
+            _check_by_rate(words, option, energy)
+            if text is not None:
+                raise UsageError(f"{option}: found {plain.replace('_', '-')} too, expected one of them; leave one out")
+            several = _rates_at_changes(option, rates)
+            found[name] = several if by_rate == "export_rates_before_change" else _one(option, rates, several)
+        elif text is not None:
+            plain_option = plain.replace("_", "-")
+            if name == "export_before_changes_wh":
+                found[name] = tuple(energy_in(plain_option, each) for each in text.split(SEVERAL))
+            else:
+                found[name] = energy_in(plain_option, text)
+    return found
+
+
+def _check_by_rate(words: Mapping[str, str | None], option: str, energy: Energy) -> None:
+    if not isinstance(energy, tuple) or words.get("solar_regime") != Solar.NET_2017.value:
         raise UsageError(
-            f"index-at-change: found {index}, expected an index between old-index and new-index; read again"
+            f"{option}: found it, expected it with rates and solar-regime net_2017, where each rate is netted by "
+            "itself; leave it out"
         )
-    return before
+
+
+def _one(option: str, text: str, found: tuple[Energy, ...]) -> Energy:
+    if len(found) > 1:
+        raise UsageError(f"{option}: found {text!r}, expected BT=…,CD=…,TD=… once; correct it")
+    return found[0]
+
+
+def _rates_at_changes(name: str, text: str) -> tuple[tuple[int, int, int], ...]:
+    return tuple(_rates(name, each) for each in text.split(SEVERAL_RATES))
 
 
 def _rates(name: str, text: str) -> tuple[int, int, int]:

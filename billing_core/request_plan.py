@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from billing_core.quote import QuoteRequest
+from billing_core.quote_request import QuoteRequest
 from billing_core.rate_plan import RatePlan, plan_in_force
 from billing_core.request_words import energy_in
 from protocols.errors import UsageError

@@ -7,8 +7,8 @@ from typing import Any
 
 from billing_core.codes import Category, QuotaRounding, Solar, Voltage
 from billing_core.mixed_use import WHOLE_BP
-from billing_core.quote import QuoteRequest
-from billing_core.request_energy import energies_before_in, energies_in
+from billing_core.quote_request import QuoteRequest
+from billing_core.request_energy import SEVERAL, energies_before_in, energies_in, exports_in
 from billing_core.request_words import day_in, energy_in, flag_in, fraction_in, hundredths_in, member_in, whole_in
 from billing_core.rounding import DAYS_MAX, HOUSEHOLDS_MAX, PRICE_MAX
 from billing_core.tariff import BY_RATE, TIERED
@@ -28,8 +28,9 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         ``person_days``, ``nominal_days``, ``price_change_date``, ``export_kwh``, ``generation_kwh``, ``solar_regime``,
         ``solar_price``, ``carry_in_kwh``, ``settle_carry``, ``reactive_kvarh``, ``cosphi``, ``undeclared_rental``,
         ``refused_three_rates``, ``households_change``, ``index_at_change``, ``rates_before_change``,
-        ``export_before_change_kwh``, ``demand_kw``, ``uses``, ``quota_rounding``. What is absent or ``None`` has its
-        default.
+        ``export_before_change_kwh``, ``export_rates``, ``carry_in_rates``, ``export_rates_before_change``,
+        ``demand_kw``, ``uses``, ``quota_rounding``. What is absent or ``None`` has its default. Where the price changes
+        several times, days and figures at the changes are parted by commas, those by rate by semicolons.
 
     Raises
     ------
@@ -46,15 +47,9 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
     if (text := words.get("nominal_days")) is not None:
         given["nominal_days"] = whole_in("nominal-days", text, 1, DAYS_MAX)
     if (text := words.get("price_change_date")) is not None:
-        given["price_change_on"] = day_in("price-change-date", text)
-    for name, option in (
-        ("export_wh", "export_kwh"),
-        ("generation_wh", "generation_kwh"),
-        ("carry_in_wh", "carry_in_kwh"),
-        ("export_before_change_wh", "export_before_change_kwh"),
-    ):
-        if (text := words.get(option)) is not None:
-            given[name] = energy_in(option.replace("_", "-"), text)
+        given["price_changes_on"] = tuple(day_in("price-change-date", each) for each in text.split(SEVERAL))
+    if (text := words.get("generation_kwh")) is not None:
+        given["generation_wh"] = energy_in("generation-kwh", text)
     if (text := words.get("reactive_kvarh")) is not None:
         given["reactive_varh"] = energy_in("reactive-kvarh", text)
     if (text := words.get("solar_price")) is not None:
@@ -65,13 +60,14 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         if (text := words.get(name)) is not None:
             given[name] = flag_in(name.replace("_", "-"), text)
     energy = energies_in(words, category)
+    given |= exports_in(words, energy)
     given |= _rarer(words, category, three_rates=isinstance(energy, tuple))
     return QuoteRequest(
         category=category,
         start_on=start_on,
         end_on=end_on,
         energy_wh=energy,
-        before_change_wh=energies_before_in(words, energy),
+        before_changes_wh=energies_before_in(words, energy),
         households=_households(words, category, (end_on - start_on).days + 1),
         solar=_solar(words),
         **given,

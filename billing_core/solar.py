@@ -4,7 +4,8 @@ The purchase of energy is a document of its own beside the bill. Where its price
 the bill goes out: what a customer owes for import does not wait for an exchange rate.
 
 * ``net`` (Decision 11/2017): import less export less the surplus of the cycle before; what is below zero is carried to
-  the next cycle, or bought where the surplus is settled (year end, contract end).
+  the next cycle, or bought where the surplus is settled (year end, contract end). Of a three-rate meter each rate is
+  netted by itself, and its surplus stays its own: nobody has read a rule, and ``solar.toml`` says why this one.
 * ``separate`` (Decisions 02/2019 and 13/2020): import is billed, export is bought.
 * ``surplus`` (Decrees 135/2024 and 243/2026): as ``separate``, but bought only up to a share of what was generated.
 """
@@ -31,6 +32,8 @@ class Purchase:
         Energy bought, its price, and what it costs; a price of 0 where none is needed or known. [Wh, đ/kWh, đ; n]
     carry_out_wh
         Surplus carried to the next cycle. [Wh, n]
+    carry_out_rates_wh
+        The same by rate; all in the first without three rates. [Wh, n × 3]
     hold
         Why the purchase could not be computed. [:class:`billing_core.codes.Hold` code, n]
     """
@@ -39,6 +42,7 @@ class Purchase:
     price: Int64Array
     amount: Int64Array
     carry_out_wh: Int64Array
+    carry_out_rates_wh: Int64Array
     hold: NDArray[np.int8]
 
     def without(self, hold: NDArray[np.int8]) -> "Purchase":
@@ -48,8 +52,14 @@ class Purchase:
             return self
         columns = (self.energy_wh, self.price, self.amount, self.carry_out_wh)
         energy, price, amount, carry = (np.where(held, 0, column) for column in columns)
-        reasons = np.where(held, hold, self.hold)
-        return Purchase(energy_wh=energy, price=price, amount=amount, carry_out_wh=carry, hold=reasons)
+        return Purchase(
+            energy_wh=energy,
+            price=price,
+            amount=amount,
+            carry_out_wh=carry,
+            carry_out_rates_wh=np.where(held[:, np.newaxis], 0, self.carry_out_rates_wh),
+            hold=np.where(held, hold, self.hold),
+        )
 
 
 def price_in(rule: SolarRule, year: int, rates: tuple[ExchangeRate, ...]) -> SolarPrice | None:
@@ -73,7 +83,7 @@ def settle_solar(batch: Batch, tariffs: Tariffs) -> tuple[Int64Array, Purchase]:
     n = len(batch)
     billed = batch.energy_wh
     bought = np.zeros(n, dtype=np.int64)
-    carry = np.zeros(n, dtype=np.int64)
+    carry = np.broadcast_to(np.int64(0), (n, 3))
     price = np.zeros(n, dtype=np.int64)
     hold = np.zeros(n, dtype=np.int8)
     for rule in tariffs.solar:
@@ -82,11 +92,11 @@ def settle_solar(batch: Batch, tariffs: Tariffs) -> tuple[Int64Array, Purchase]:
             continue
         match rule.method:
             case "net":
-                billed = billed.copy() if billed is batch.energy_wh else billed
-                left = billed[rows, 0] - batch.export_wh[rows] - batch.carry_in_wh[rows]
-                billed[rows, 0] = np.maximum(left, 0)
-                surplus, settled = np.maximum(-left, 0), batch.settle_carry[rows]
-                bought[rows] = np.where(settled, surplus, 0)
+                billed, carry = billed.copy(), carry.copy()
+                left = billed[rows] - _exported(batch, rows) - _carried_in(batch, rows)
+                billed[rows] = np.maximum(left, 0)
+                surplus, settled = np.maximum(-left, 0), batch.settle_carry[rows, np.newaxis]
+                bought[rows] = np.where(settled, surplus, 0).sum(axis=1)
                 carry[rows] = np.where(settled, 0, surplus)
             case "separate":
                 bought[rows] = batch.export_wh[rows]
@@ -101,29 +111,57 @@ def settle_solar(batch: Batch, tariffs: Tariffs) -> tuple[Int64Array, Purchase]:
     hold[(bought > 0) & (price == 0)] = Hold.NO_SOLAR_PRICE.code
     bought[hold == Hold.GENERATION_UNKNOWN.code] = 0
     amount = divide_half_up(multiply(bought, price), WH_PER_KWH)
-    return billed, Purchase(energy_wh=bought, price=price, amount=amount, carry_out_wh=carry, hold=hold)
+    purchase = Purchase(
+        energy_wh=bought,
+        price=price,
+        amount=amount,
+        carry_out_wh=carry[:, 0] + carry[:, 1] + carry[:, 2],
+        carry_out_rates_wh=carry,
+        hold=hold,
+    )
+    return billed, purchase
+
+
+def _exported(batch: Batch, rows: Int64Array) -> Int64Array:
+    """Return what is netted at each rate, all at the first without three rates. [Wh, m × 3]"""
+    three = batch.three_rates[rows]
+    exported = np.where(three[:, np.newaxis], batch.export_rates_wh[rows], 0)
+    exported[:, 0] += np.where(three, 0, batch.export_wh[rows])
+    return exported
+
+
+def _carried_in(batch: Batch, rows: Int64Array) -> Int64Array:
+    """Return the surplus of before at each rate; what was carried without rates is of the first. [Wh, m × 3]"""
+    three = batch.three_rates[rows]
+    carried = np.where(three[:, np.newaxis], batch.carry_in_rates_wh[rows], 0)
+    carried[:, 0] += batch.carry_in_wh[rows]
+    return carried
 
 
 def with_netted_change(batch: Batch, billed_wh: Int64Array) -> Batch:
-    r"""Return the batch with what is billed of the energy up to a change of price, where the meter was read then.
+    r"""Return the batch with what is billed of the energy up to each change of price, where the meter was read then.
 
-    Decision 11/2017 nets by cycle, so a surplus of one part is taken off the other, and both sum to what is billed:
+    Decision 11/2017 nets by cycle, so a surplus of one part is taken off the others, first those after it, as it would
+    be carried on, then those before it, the last first; and all sum to what is billed:
 
-    .. math:: B_1 = \min(\max(I_1 - E_1 - C, 0), B),\quad B_2 = B - B_1
+    .. math:: B_{\le j} = \min\Bigl(\max_{i \le j}\bigl(0,\ \sum_{p \le i}(I_p - E_p) - C\bigr),\ B\Bigr)
 
-    with import I, export E, what was carried in C, and B what is billed of the whole period.
+    with import I and export E of each part, what was carried in C, and B what is billed of the whole period; each rate
+    by itself.
 
     Parameters
     ----------
     billed_wh
         What :func:`settle_solar` says. [Wh, n × 3]
     """
-    rows = np.flatnonzero((batch.solar == Solar.NET_2017.code) & (batch.before_change_wh[:, 0] != NOT_MEASURED))
+    rows = np.flatnonzero((batch.solar == Solar.NET_2017.code) & (batch.before_change_wh[:, 0, 0] != NOT_MEASURED))
     if not rows.size:
         return batch
     before = batch.before_change_wh.copy()
-    own = before[rows, 0] - batch.export_before_change_wh[rows] - batch.carry_in_wh[rows]
-    before[rows, 0] = np.clip(own, 0, billed_wh[rows, 0])
+    carried, read = _carried_in(batch, rows), before[rows, :, :1] != NOT_MEASURED
+    own = before[rows] - batch.export_before_change_wh[rows] - carried[:, np.newaxis]
+    netted = np.minimum(np.maximum.accumulate(np.maximum(own, 0), axis=1), billed_wh[rows, np.newaxis])
+    before[rows] = np.where(read, netted, before[rows])
     return replace(batch, before_change_wh=before)
 
 
@@ -139,6 +177,7 @@ def _prices(batch: Batch, rows: Int64Array, rule: SolarRule, tariffs: Tariffs) -
 
 
 def solar_holds(batch: Batch) -> NDArray[np.bool_]:
-    """Return the rows that ask for net metering by three rates, which Decision 11/2017 does not define. [n]"""
+    """Return the rows that ask for net metering by three rates whose export was not read by rate. [n]"""
     netted: NDArray[np.bool_] = batch.solar == Solar.NET_2017.code
-    return batch.three_rates & netted
+    unread: NDArray[np.bool_] = batch.export_rates_wh[:, 0] == NOT_MEASURED
+    return batch.three_rates & netted & unread

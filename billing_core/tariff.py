@@ -250,6 +250,8 @@ class SolarRule:
         The price in 1/100 US cent, which becomes đồng at the year's exchange rate. [0.01 ¢/kWh]
     prices
         Prices in đồng of single years, as published; they come before what the exchange rate gives.
+    net_by_rate_source, net_by_rate_certainty
+        Of ``net`` why three rates are netted each by itself, and how sure that is.
     """
 
     regime: Solar
@@ -261,6 +263,8 @@ class SolarRule:
     prices: tuple[SolarPrice, ...]
     source: str
     certainty: Certainty
+    net_by_rate_source: str = ""
+    net_by_rate_certainty: Certainty = Certainty.UNVERIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Tariff files that are tables of dated figures: tax, power factor, solar regimes, schedules, holidays, the pilot."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
-from billing_core.codes import Category, Solar, Voltage
+from billing_core.codes import Category, Certainty, Solar, Voltage
 from billing_core.rounding import PRICE_MAX
 from billing_core.tariff import (
     ExchangeRate,
@@ -132,6 +133,9 @@ def _solar_rule(item: Table) -> SolarRule:
         source=source,
         certainty=certainty,
     )
+    if "net_by_rate_source" in item:
+        why, sure = take_text(item, "net_by_rate_source"), take_member(item, "net_by_rate_certainty", Certainty)
+        rule = replace(rule, net_by_rate_source=why, net_by_rate_certainty=sure)
     item.finish()
     if rule.method not in SOLAR_METHODS:
         raise refusal(item, "method", repr(rule.method), " or ".join(SOLAR_METHODS), "use one of them")
@@ -139,6 +143,10 @@ def _solar_rule(item: Table) -> SolarRule:
         raise refusal(
             item, "cap_percent", rule.cap_percent, "a cap with the method surplus, and only there", "correct it"
         )
+    if (rule.method == "net") != bool(rule.net_by_rate_source):
+        found = rule.net_by_rate_source or "nothing"
+        expected = "why three rates are netted each by itself, with the method net and only there"
+        raise refusal(item, "net_by_rate_source", found, expected, "correct it")
     return rule
 
 

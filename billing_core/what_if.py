@@ -1,7 +1,8 @@
 """What another tariff would change: the same customers billed twice, and the difference for each.
 
 Both tariffs are billed by the engine that makes real bills, every customer and month of a population, with tax. What
-one of them cannot bill is left out on both sides and counted, so that the two revenues are of the same customers.
+one of them cannot bill is left out on both sides, so that the two revenues are of the same customers; who that is, why,
+and what share of energy and revenue it is, is said beside them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing_core.batch import batch_of
-from billing_core.codes import Category, Certainty, Voltage
+from billing_core.codes import Category, Certainty, Hold, Voltage, member_of
 from billing_core.engine import charge
 from billing_core.rounding import PRICE_MAX, Int64Array
 from billing_core.tariff import Act, Tariffs, TierStructure, WaitingStructure
@@ -52,19 +53,52 @@ class Difference:
 
     Parameters
     ----------
-    category
+    category, voltage
         [n]
     energy_wh, before, after
-        Energy, and bills with tax under the one and the other tariff, over all months. [Wh, đ, đ; n]
-    held
-        Whether a bill could not be computed under one of them; then both are 0. [n]
+        Energy, and bills with tax under the one and the other tariff, over all months; bills that are left out are 0.
+        [Wh, đ, đ; n]
+    hold_before, hold_after
+        Why a bill could not be computed under the one and the other, as codes of :class:`billing_core.codes.Hold`; with
+        either the customer is left out. [n]
+    left_before
+        What the one tariff bills those who are left out, 0 where it cannot either. [đ, n]
     """
 
     category: NDArray[np.int8]
+    voltage: NDArray[np.int8]
     energy_wh: Int64Array
     before: Int64Array
     after: Int64Array
-    held: NDArray[np.bool_]
+    hold_before: NDArray[np.int8]
+    hold_after: NDArray[np.int8]
+    left_before: Int64Array
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """Who is left out. [n]"""
+        return np.asarray((self.hold_before != 0) | (self.hold_after != 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Customers that are left out for the same reason.
+
+    Parameters
+    ----------
+    before, after
+        Why the one and the other tariff cannot bill them; ``Hold.NONE`` for one that can.
+    energy_wh, revenue
+        What they used, and what the one tariff bills them with tax, ``None`` where it cannot. [Wh, đ]
+    """
+
+    category: Category
+    voltage: Voltage
+    before: Hold
+    after: Hold
+    customers: int
+    energy_wh: int
+    revenue: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +110,9 @@ class Outcome:
     customers, held, winners, losers
         Winners pay less, losers more.
     before, after
-        Revenue with tax. [đ]
+        Revenue with tax, of those who are not left out. [đ]
+    energy_wh, left_out
+        Energy of all customers [Wh], and who is left out, most energy first.
     classes
         Customers by change in percent: below the first of ``EDGES_PERCENT``, …, exactly 0, …, from the last on.
     by_category
@@ -89,6 +125,8 @@ class Outcome:
     losers: int
     before: int
     after: int
+    energy_wh: int
+    left_out: tuple[LeftOut, ...]
     classes: tuple[tuple[str, int], ...]
     by_category: Mapping[Category, tuple[int, int, int]]
 
@@ -139,19 +177,23 @@ def _half_up(value: Fraction) -> int:
 def compare(population: Population, before: Tariffs, after: Tariffs) -> Difference:
     """Bill ``population`` under both tariffs."""
     first, second = (_rerate(population, tariffs) for tariffs in (before, after))
-    held = first[1] | second[1]
+    held = (first[1] != 0) | (second[1] != 0)
     return Difference(
         category=population.category,
-        energy_wh=np.where(held, 0, population.energy_wh.sum(axis=(0, 2))),
+        voltage=population.voltage,
+        energy_wh=population.energy_wh.sum(axis=(0, 2)),
         before=np.where(held, 0, first[0]),
         after=np.where(held, 0, second[0]),
-        held=held,
+        hold_before=first[1],
+        hold_after=second[1],
+        left_before=np.where(held & (first[1] == 0), first[0], 0),
     )
 
 
-def _rerate(population: Population, tariffs: Tariffs) -> tuple[Int64Array, NDArray[np.bool_]]:
+def _rerate(population: Population, tariffs: Tariffs) -> tuple[Int64Array, NDArray[np.int8]]:
+    """Return the bills of all months together, and why one of them could not be computed. [đ, Hold code; n]"""
     n = population.category.shape[0]
-    total, held = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_)
+    total, hold = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int8)
     for month, energy in zip(population.months, population.energy_wh, strict=True):
         following = (month + timedelta(days=31)).replace(day=1)
         charges = charge(
@@ -167,13 +209,14 @@ def _rerate(population: Population, tariffs: Tariffs) -> tuple[Int64Array, NDArr
             tariffs,
         )
         total += charges.total
-        held |= charges.hold != 0
-    return total, held
+        hold = np.where(hold == 0, charges.hold, hold)
+    return total, hold
 
 
 def summed(differences: Iterable[Difference]) -> Outcome:
     """Return what all lots come to."""
-    counts = dict.fromkeys(("customers", "held", "winners", "losers", "before", "after"), 0)
+    counts = dict.fromkeys(("customers", "held", "winners", "losers", "before", "after", "energy_wh"), 0)
+    left: dict[tuple[int, ...], list[int]] = {}
     classes = np.zeros(len(EDGES_PERCENT) + 2, dtype=np.int64)
     by_category: dict[Category, tuple[int, int, int]] = {}
     for lot in differences:
@@ -184,6 +227,8 @@ def summed(differences: Iterable[Difference]) -> Outcome:
         counts["losers"] += int((change > 0).sum())
         counts["before"] += int(lot.before.sum())
         counts["after"] += int(lot.after.sum())
+        counts["energy_wh"] += int(lot.energy_wh.sum())
+        _add_left_out(lot, left)
         classes += _classes(lot, change)
         for category in Category:
             rows = np.flatnonzero((lot.category == category.code) & ~lot.held)
@@ -192,7 +237,38 @@ def summed(differences: Iterable[Difference]) -> Outcome:
                 old = by_category.get(category, (0, 0, 0))
                 by_category[category] = (old[0] + added[0], old[1] + added[1], old[2] + added[2])
     names = zip(class_names(), classes.tolist(), strict=True)
-    return Outcome(**counts, classes=tuple(names), by_category=by_category)
+    return Outcome(**counts, left_out=_left_out(left), classes=tuple(names), by_category=by_category)
+
+
+def _add_left_out(lot: Difference, left: dict[tuple[int, ...], list[int]]) -> None:
+    """Add customers, energy and revenue of those who are left out, by category, voltage and both reasons."""
+    rows = np.flatnonzero(lot.held)
+    if not rows.size:
+        return
+    keys = np.stack([column[rows] for column in (lot.category, lot.voltage, lot.hold_before, lot.hold_after)], axis=1)
+    found, which = np.unique(keys, axis=0, return_inverse=True)
+    for place, key in enumerate(found.tolist()):
+        own = rows[which.reshape(-1) == place]
+        sums = left.setdefault(tuple(key), [0, 0, 0])
+        for at, added in enumerate((own.size, lot.energy_wh[own].sum(), lot.left_before[own].sum())):
+            sums[at] += int(added)
+
+
+def _left_out(left: Mapping[tuple[int, ...], list[int]]) -> tuple[LeftOut, ...]:
+    found = []
+    for (category, voltage, before, after), (customers, energy_wh, revenue) in left.items():
+        found.append(
+            LeftOut(
+                category=member_of(Category, category),
+                voltage=member_of(Voltage, voltage),
+                before=member_of(Hold, before),
+                after=member_of(Hold, after),
+                customers=customers,
+                energy_wh=energy_wh,
+                revenue=None if before else revenue,
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (-each.energy_wh, each.category.code, each.voltage.code)))
 
 
 def _classes(lot: Difference, change: Int64Array) -> Int64Array:

@@ -23,18 +23,22 @@ DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
 PEOPLE_PER_HOUSEHOLD = 4
 PLANNED_DAYS_MAX = 62
+RATES = ("BT", "CD", "TD")
 SINGLE_PRICE = ("hospital_school", "lighting_admin")
 LIVING = ("residential", "prepaid")  # what is used for neither production nor business nor services
 
 
-def exact_bill(use: Use) -> ExactBill:
-    """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none."""
-    files = tariff_files()
+def exact_bill(use: Use, files: Mapping[str, dict[str, Any]] | None = None) -> ExactBill:
+    """Compute the bill of ``use``; raise :class:`NotBillableError` where the rules give none.
+
+    ``files`` are the tariff files by name, those of the billing core if not given.
+    """
+    files = tariff_files() if files is None else files
     if use.meters:
         use = replace(use, kwh=consumed(use.meters))
     billed, bought, carried, price = _settle(use, files["solar.toml"])
-    if use.solar == "net_2017" and use.before_change_kwh is not None:
-        use = replace(use, before_change_kwh=_netted(use))
+    if use.solar == "net_2017" and use.before_changes_kwh:
+        use = replace(use, before_changes_kwh=_netted(use))
     cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
     if use.plan is not None:
         lines, rate = _planned(use, use.plan, billed, cosphi, files)
@@ -50,7 +54,8 @@ def exact_bill(use: Use) -> ExactBill:
         total=subtotal + vat,
         bought_kwh=bought,
         purchase=0 if not bought else None if price is None else half_up(bought * price),
-        carry_out_kwh=carried,
+        carry_out_kwh=sum(carried.values(), Fraction(0)),
+        carry_out_by_rate_kwh=tuple(carried[rate] for rate in RATES) if set(carried) == set(RATES) else (),
     )
 
 
@@ -107,7 +112,7 @@ def _own_energy(use: Use, plan: OwnPlan, billed: Mapping[str, Fraction]) -> list
     if plan.single is not None:
         return [(total, plan.single)]
     if plan.rates is not None:
-        prices = dict(zip(("BT", "CD", "TD"), plan.rates, strict=True))
+        prices = dict(zip(RATES, plan.rates, strict=True))
         return [(kwh, prices["BT" if register == "SG" else register]) for register, kwh in billed.items()]
     ends = [0, *(end for end, _ in plan.tiers if end is not None)]
     widths = [end - before for before, end in pairwise(ends)]
@@ -125,14 +130,9 @@ def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[st
     given = Fraction(0)
     for category, voltage, share in (first, *use.uses):
         own = replace(use, category=category, voltage=voltage)
-        if use.before_change_kwh is None:
-            energy = _between(kwh, given, given + share)
-        else:  # read at a change of price: what flowed before and after is shared out apart
-            earlier = _between(use.before_change_kwh, given, given + share)
-            later = {name: total - use.before_change_kwh[name] for name, total in kwh.items()}
-            own = replace(own, before_change_kwh=earlier)
-            energy = {name: earlier[name] + part for name, part in _between(later, given, given + share).items()}
-        found.append((own, energy))
+        # Read at changes of price: what flowed between one reading and the next is shared out apart.
+        until = list(_added_up([_between(part, given, given + share) for part in _differences(use, kwh)]))
+        found.append((replace(own, before_changes_kwh=tuple(until[:-1])), until[-1]))
         given += share
     return found
 
@@ -146,15 +146,55 @@ def _share(kwh: Fraction, share: Fraction) -> Fraction:
     return kwh if share == 1 else min(kwh, Fraction(half_up(kwh * share)))
 
 
-def _netted(use: Use) -> dict[str, Fraction]:
-    """Return what is billed up to a change of price: what one part has too much comes off the other."""
-    if use.before_change_kwh is None or use.export_before_kwh is None or set(use.before_change_kwh) != {"SG"}:
+def _differences(use: Use, kwh: Mapping[str, Fraction]) -> list[dict[str, Fraction]]:
+    """Return what flowed in each stretch between the readings at changes of price; all of it without any."""
+    readings = [dict.fromkeys(kwh, Fraction(0)), *use.before_changes_kwh, kwh]
+    return [{name: late[name] - early[name] for name in kwh} for early, late in pairwise(readings)]
+
+
+def _added_up(stretches: Sequence[Mapping[str, Fraction]]) -> Iterator[dict[str, Fraction]]:
+    """Yield what had flowed by the end of each stretch."""
+    found = dict.fromkeys(stretches[0], Fraction(0))
+    for stretch in stretches:
+        found = {name: kwh + stretch[name] for name, kwh in found.items()}
+        yield found
+
+
+def _netted(use: Use) -> tuple[dict[str, Fraction], ...]:
+    """Return what is billed up to each change of price, walking the stretches like cycles of their own.
+
+    A surplus goes on to the next stretch, as it would to the next cycle; what is left at the end goes back, the last
+    stretch first. Each register is walked by itself.
+    """
+    exported = _exported(use)
+    if len(use.export_before_changes_kwh) != len(use.before_changes_kwh):
         raise NotBillableError("net metering at a change of price asks for the export until then")
-    earlier = use.before_change_kwh["SG"] - use.export_before_kwh - use.carry_in_kwh
-    later = use.kwh["SG"] - use.before_change_kwh["SG"] - (use.export_kwh - use.export_before_kwh)
-    if earlier < 0:
-        return {"SG": Fraction(0)}
-    return {"SG": earlier if later > 0 else max(Fraction(0), earlier + later)}
+    sent = replace(use, before_changes_kwh=use.export_before_changes_kwh)
+    stretches = zip(_differences(use, use.kwh), _differences(sent, exported), strict=True)
+    own = [{name: taken[name] - given[name] for name in taken} for taken, given in stretches]
+    kept = _carried_in(use)
+    for stretch in [*own, *reversed(own)]:
+        for name in kept:
+            left = stretch[name] - kept[name]
+            stretch[name], kept[name] = max(left, Fraction(0)), max(-left, Fraction(0))
+    return tuple(_added_up(own))[:-1]
+
+
+def _exported(use: Use) -> Mapping[str, Fraction]:
+    """Return what is netted at each register."""
+    if set(use.kwh) == {"SG"}:
+        return {"SG": use.export_kwh}
+    if use.export_by_rate_kwh is None:
+        raise NotBillableError("net metering of three rates asks for the export of each")
+    return use.export_by_rate_kwh
+
+
+def _carried_in(use: Use) -> dict[str, Fraction]:
+    """Return the surplus of before by register; one without rates is of the normal rate."""
+    if set(use.kwh) == {"SG"}:
+        return {"SG": use.carry_in_kwh}
+    kept = use.carry_in_by_rate_kwh or {}
+    return {name: kept.get(name, Fraction(0)) + (use.carry_in_kwh if name == "BT" else 0) for name in use.kwh}
 
 
 def _lines_of(
@@ -189,11 +229,12 @@ def _shared_out(
     parts, days = _parts(use, files), (use.end_on - use.start_on).days + 1
     for _, _, act in parts:
         _price_list(use, act)
-    if use.before_change_kwh is not None:
-        if len(parts) != 2:
-            raise NotBillableError("a reading at a change of price, and none or several")
-        after = {name: kwh - use.before_change_kwh[name] for name, kwh in billed.items()}
-        for (first, last, act), share in zip(parts, (use.before_change_kwh, after), strict=True):
+    if use.before_changes_kwh:
+        if len(parts) != len(use.before_changes_kwh) + 1:
+            raise NotBillableError("readings at changes of price, and more or fewer changes")
+        for (first, last, act), share in zip(parts, _differences(use, billed), strict=True):
+            if min(share.values()) < 0:
+                raise NotBillableError("an index that fell")
             yield (first, last), act, share
         return
     if len(parts) > 1 and use.category != "residential" and not use.share_by_days:
@@ -381,27 +422,30 @@ def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, A
     return half_up(active * percent / 100)
 
 
-def _settle(use: Use, table: dict[str, Any]) -> tuple[Mapping[str, Fraction], Fraction, Fraction, int | None]:
-    """Return the energy billed by register, the energy bought, what is carried on, and the price of what is bought."""
+def _settle(
+    use: Use, table: dict[str, Any]
+) -> tuple[Mapping[str, Fraction], Fraction, Mapping[str, Fraction], int | None]:
+    """Return by register what is billed, what is bought, by register what is carried on, and the price of buying."""
     nothing = Fraction(0)
     if use.solar is None:
-        return use.kwh, nothing, nothing, None
+        return use.kwh, nothing, {}, None
     rule = next(rule for rule in table["regime"] if rule["code"] == use.solar)
     price = use.solar_price or _solar_price(rule, use.end_on.year, table)
     if rule["method"] == "separate":
-        return use.kwh, use.export_kwh, nothing, price
+        return use.kwh, use.export_kwh, {}, price
     if rule["method"] == "surplus":
         if use.generation_kwh is None:
-            return use.kwh, use.export_kwh, nothing, None
+            return use.kwh, use.export_kwh, {}, None
         # The engine counts whole Wh, and the cap is not passed: a part of a Wh above it is not bought.
         cap = Fraction((use.generation_kwh * 1000 * rule["cap_percent"] / 100).__floor__(), 1000)
-        return use.kwh, min(use.export_kwh, cap), nothing, price
-    if set(use.kwh) != {"SG"}:
-        raise NotBillableError("net metering by rates is not defined")
-    balance = use.kwh["SG"] - use.export_kwh - use.carry_in_kwh
-    surplus = max(nothing, -balance)
-    billed = {"SG": max(nothing, balance)}
-    return (billed, surplus, nothing, price) if use.settle_carry else (billed, nothing, surplus, price)
+        return use.kwh, min(use.export_kwh, cap), {}, price
+    exported, kept = _exported(use), _carried_in(use)
+    balance = {name: kwh - exported[name] - kept[name] for name, kwh in use.kwh.items()}
+    billed = {name: max(nothing, left) for name, left in balance.items()}
+    surplus = {name: max(nothing, -left) for name, left in balance.items()}
+    if use.settle_carry:
+        return billed, sum(surplus.values(), nothing), {}, price
+    return billed, nothing, surplus, price
 
 
 def _solar_price(rule: dict[str, Any], year: int, table: dict[str, Any]) -> int | None:

@@ -47,12 +47,13 @@ class Use:
     """What one customer used in one period, as exact kWh.
 
     ``kwh`` is by register: ``SG`` for a total, or ``BT``, ``CD``, ``TD``; empty if ``meters`` says what the registers
-    showed. Both days are billed. ``household_changes`` are the first days of other numbers of households, in order,
-    and those numbers; ``tenants`` and ``person_days`` say instead of ``households`` who lives in a shared house, and
-    how many days of people there were; ``before_change_kwh`` is what a meter read at the change of price had counted
-    until then, and ``export_before_kwh`` what it had exported; ``demand_kw`` asks for the two-component pilot; ``uses``
-    are other uses than ``category``, each with its voltage and its share. With a ``plan`` of the utility's own,
-    ``demand_kw`` is what its demand charge asks for, and ``demand_before_kw`` the highest of the months before.
+    showed. Both days are billed. ``household_changes`` are the first days of other numbers of households, in order, and
+    those numbers; ``tenants`` and ``person_days`` say instead of ``households`` who lives in a shared house, and how
+    many days of people there were; ``before_changes_kwh`` is what a meter read at each change of price had counted
+    until then, and ``export_before_changes_kwh`` what it had exported; ``export_by_rate_kwh`` and
+    ``carry_in_by_rate_kwh`` are for net metering of three rates; ``demand_kw`` asks for the two-component pilot;
+    ``uses`` are other uses than ``category``, each with its voltage and its share. With a ``plan`` of the utility's
+    own, ``demand_kw`` is what its demand charge asks for, and ``demand_before_kw`` the highest of the months before.
     """
 
     category: str
@@ -77,8 +78,10 @@ class Use:
     undeclared_rental: bool = False
     refused_three_rates: bool = False
     household_changes: tuple[tuple[date, Fraction], ...] = ()
-    before_change_kwh: Mapping[str, Fraction] | None = None
-    export_before_kwh: Fraction | None = None
+    before_changes_kwh: tuple[Mapping[str, Fraction], ...] = ()
+    export_before_changes_kwh: tuple[Mapping[str, Fraction], ...] = ()
+    export_by_rate_kwh: Mapping[str, Fraction] | None = None
+    carry_in_by_rate_kwh: Mapping[str, Fraction] | None = None
     demand_kw: Fraction | None = None
     demand_before_kw: Fraction | None = None
     plan: OwnPlan | None = None
@@ -89,7 +92,7 @@ class Use:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactBill:
     """The bill: ``lines`` as (kWh, price, amount), amounts in đồng. A purchase that waits for its price, or for
-    the generation, is ``None``."""
+    the generation, is ``None``; a surplus of three rates is also by rate, BT, CD, TD."""
 
     lines: tuple[tuple[Fraction, int, int], ...]
     subtotal: int
@@ -98,3 +101,4 @@ class ExactBill:
     bought_kwh: Fraction
     purchase: int | None
     carry_out_kwh: Fraction
+    carry_out_by_rate_kwh: tuple[Fraction, ...] = ()

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (listing, show, check):
         action.add_argument("--json", action="store_true", help="print one JSON object")
         action.add_argument("--files", type=Path, metavar="PATH", help=FOLDER_HELP)
-    _add_simulate(actions.add_parser("simulate", help="what another tariff would change for whom, and for the revenue"))
+    what = "what another tariff would change for whom, and for the revenue: 0 all customers are compared, 1 some, whom "
+    _add_simulate(actions.add_parser("simulate", help=f"{what}it names, are left out"))
 
 
 def _add_simulate(simulate: argparse.ArgumentParser) -> None:
@@ -46,6 +47,7 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument(
         "--database", action="store_true", help="take the customers and bills of the database instead"
     )
+    simulate.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables (default: vi)")
     simulate.add_argument("--json", action="store_true", help="print one JSON object")
     add_dsn_arguments(simulate)
 

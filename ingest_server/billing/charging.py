@@ -10,7 +10,7 @@ from billing_core.charges import Charges
 from billing_core.codes import Category, Solar, codes_of
 from billing_core.engine import charge
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
-from billing_core.solar import Purchase
+from billing_core.solar import Purchase, settle_solar
 from billing_core.tariff import Tariffs
 from ingest_server.billing.columns import (
     DEMAND,
@@ -59,9 +59,9 @@ def batch_of_points(
     if terms.needed[:, DEMAND].any():
         np.maximum.at(highest, parts.point, np.where(parts.generation, NOT_MEASURED, used_wh[:, DEMAND]))
     read_by_hand = _read_by_hand(points, terms.needed)
-    before_wh, export_before_wh = _before_change(points, terms, used_wh, read_by_hand, tariffs)
+    before_wh, export_before_wh = _before_changes(points, terms, used_wh, read_by_hand, tariffs)
     changed_on = np.where(spans.changed_day == NONE, np.iinfo(np.int64).min, spans.changed_day)  # NaT for none
-    return batch_of(
+    batch = batch_of(
         energy_wh=_by_rate(used, terms)[rows],
         before_change_wh=before_wh[rows],
         export_before_change_wh=export_before_wh[rows],
@@ -92,6 +92,20 @@ def batch_of_points(
         rate_plan=terms.rate_plan[rows],
         demand_before_w=points.previous.highest_w[rows],
     )
+    return _with_surplus_handed_on(batch, terms, rows, tariffs)
+
+
+def _with_surplus_handed_on(batch: Batch, terms: BilledTerms, rows: Int64Array, tariffs: Tariffs) -> Batch:
+    """Return the batch with the surplus of each row that hands it on brought into the next; few rows do."""
+    following = np.flatnonzero(terms.hands_on[rows[:-1]] & (rows[1:] == rows[:-1] + 1)) + 1
+    if not following.size:
+        return batch
+    carried = batch.carry_in_wh.copy()
+    for place in following.tolist():
+        before = np.array([place - 1])
+        one = replace(_rows_of(batch, before), carry_in_wh=carried[before])
+        carried[place] = settle_solar(one, tariffs)[1].carry_out_wh[0]
+    return replace(batch, carry_in_wh=carried)
 
 
 def _cycle_days(points: Points) -> Int64Array:
@@ -108,32 +122,36 @@ def _by_rate(used: Int64Array, terms: BilledTerms) -> Int64Array:
     return energy
 
 
-def _before_change(
+def _before_changes(
     points: Points, terms: BilledTerms, used_wh: Int64Array, read_by_hand: BoolArray, tariffs: Tariffs
 ) -> tuple[Int64Array, Int64Array]:
-    """Return energy and export up to the change of price where the meter was read then. [Wh, n × 3; n]
+    """Return energy and export up to each change of price where the meter was read at all of them.
 
     Elsewhere both are ``NOT_MEASURED``. What has prices of its own takes no such reading, nor does net metering or a
-    mixed use of a household that is read by hand: that is shared out by days.
+    mixed use of a household that is read by hand: that is shared out by days. [Wh, n × changes × 3]
     """
     parts, n = points.parts, len(points)
-    before, exported = np.full((n, 3), NOT_MEASURED, dtype=np.int64), np.full(n, NOT_MEASURED, dtype=np.int64)
     days = [day_number(act.effective_on) for act in tariffs.acts[1:]]
     inside = [(points.first_day < day) & (day <= points.last_day) for day in days]
-    if not any(rows.any() for rows in inside):
-        return before, exported
+    changes = max(1, int(np.sum(inside, axis=0, dtype=np.int64).max(initial=0))) if inside else 1
+    before, exported = np.full((2, n, changes, 3), NOT_MEASURED, dtype=np.int64)
     by_days = read_by_hand & (terms.category == Category.RESIDENTIAL.code)
-    able = ~terms.two_component & ~(by_days & ((terms.solar == Solar.NET_2017.code) | terms.mixed))
-    able &= np.sum(inside, axis=0) == 1
+    read = ~terms.two_component & ~(by_days & ((terms.solar == Solar.NET_2017.code) | terms.mixed))
+    place = np.zeros(n, dtype=np.int64)  # of the next change of each row
     for day, rows in zip(days, inside, strict=True):
+        if not rows.any():
+            continue
         us = us_of(midnight_of(day_of(day)))
         through = np.zeros(n, dtype=np.bool_)
         through[parts.point[(parts.start_us < us) & (us < parts.end_us) & ~parts.generation]] = True
         first = np.zeros((n, len(REGISTERS)), dtype=np.int64)
         earlier = parts.end_us <= us
         np.add.at(first, parts.point[earlier], used_wh[earlier])
-        read = rows & able & ~through
-        before[read], exported[read] = _by_rate(first, terms)[read], first[read, EXPORT]
+        read &= ~(rows & through)
+        own = np.flatnonzero(rows)
+        before[own, place[own]], exported[own, place[own], 0] = _by_rate(first, terms)[own], first[own, EXPORT]
+        place[own] += 1
+    before[~read], exported[~read] = NOT_MEASURED, NOT_MEASURED
     return before, exported
 
 
@@ -183,7 +201,8 @@ def _merged(n: int, parts: tuple[tuple[Int64Array, Charges], ...]) -> Charges:
     """Return bills that were charged apart as one, each part in its rows."""
 
     def column(of: Any) -> Any:
-        found = np.zeros(n, dtype=of(parts[0][1]).dtype)
+        first = of(parts[0][1])
+        found = np.zeros((n, *first.shape[1:]), dtype=first.dtype)
         for rows, charges in parts:
             found[rows] = of(charges)
         return found

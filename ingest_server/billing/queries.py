@@ -98,10 +98,21 @@ CHOSEN = f"""
 
 SELECT_POINTS = f"{CHOSEN} select metering_point_id, coalesce(hashtext(book_id), 0) from chosen order by row"
 
+# A contract that ends with the period, and another goes on with the net metering of the same customer: no end of it.
+_NETTED_ON = """
+    c.valid_to = %(last_on)s and c.solar_regime = 'net_2017' and exists (
+        select from contract n join metering_point p using (metering_point_id)
+        where n.metering_point_id = c.metering_point_id and n.valid_from = c.valid_to + 1
+          and n.solar_regime = c.solar_regime
+          and coalesce(n.customer_id, p.first_customer_id, p.customer_id)
+              = coalesce(c.customer_id, p.first_customer_id, p.customer_id))
+"""
+
 SELECT_CONTRACTS = f"""
     {CHOSEN}, own as (
         select row, valid_from - date '1970-01-01' as first_day,
-               coalesce(valid_to - date '1970-01-01', 2147483647) as last_day, {_TERMS_OF_CONTRACT}
+               case when {_NETTED_ON} then 2147483647
+                    else coalesce(valid_to - date '1970-01-01', 2147483647) end as last_day, {_TERMS_OF_CONTRACT}
         from chosen join contract c using (metering_point_id)
         where c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s
           and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s)

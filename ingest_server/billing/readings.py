@@ -85,7 +85,7 @@ def _rejoined(parts: Parts, us: int) -> Parts:
     second = np.flatnonzero(parts.start_us == us)
     second = second[(second > 0) & (parts.end_us[second - 1] == us) & (parts.point[second - 1] == parts.point[second])]
     second = second[[parts.meter_id[each] == parts.meter_id[each - 1] for each in second.tolist()]]
-    read = (parts.quality[second - 1, ENERGIES, 0] != MISSING) & (parts.quality[second, ENERGIES, 1] != MISSING)
+    read = _read_around(parts)[second]
     there = parts.quality[second, ENERGIES, 0]
     whole = (~read | ((there != MISSING) & ((there & int(Quality.SUSPECT)) == 0))).all(axis=1)
     joined = second[~whole]
@@ -95,6 +95,19 @@ def _rejoined(parts: Parts, us: int) -> Parts:
     kept = np.ones(n, dtype=np.bool_)
     kept[joined] = False
     return chosen_parts(replace(parts, end_us=end_us, value=value, quality=quality), np.flatnonzero(kept))
+
+
+def _read_around(parts: Parts) -> BoolArray:
+    """Say of each part which registers were read where its meter begins and ends in the row, whatever lies between.
+
+    [parts × energies]
+    """
+    goes_on = (parts.point[1:] == parts.point[:-1]) & (parts.start_us[1:] == parts.end_us[:-1])
+    goes_on &= (parts.channel[1:] == parts.channel[:-1]).all(axis=1)
+    meter = np.concatenate([[0], np.cumsum(~goes_on)])
+    first, last = (np.searchsorted(meter, meter, side=side) for side in ("left", "right"))
+    begun, ended = (parts.quality[:, ENERGIES, side] != MISSING for side in (0, 1))
+    return np.asarray(begun[first] & ended[last - 1])
 
 
 def _with_readings(connection: Connection[Any], parts: Parts) -> Parts:

@@ -98,12 +98,10 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "demand counts in this bill",
     },
     "several_price_changes": {
-        Language.VI: "giá đổi nhiều lần trong kỳ ({days}), một hóa đơn chỉ chốt được chỉ số ở một lần: người giữ tệp "
-        "biểu giá kiểm tra ngày hiệu lực của các quyết định; nếu đúng, trưởng phòng tính từng phần theo chỉ số chốt "
-        "bằng congto quote và lập hóa đơn bằng tay",
-        Language.EN: "the price changes several times within the period ({days}), and a bill takes the reading at one "
-        "change: who keeps the tariff files checks the acts' first days; if they are right, the head of billing "
-        "computes each part by its readings with congto quote and bills it by hand",
+        Language.VI: "giá đổi nhiều lần trong kỳ ({days}), công tơ loại này phải được chốt chỉ số từng ngày đó: nhập "
+        "chỉ số lúc 00:00 của mỗi ngày",
+        Language.EN: "the price changes several times within the period ({days}), and this category's meter is read on "
+        "each of these days: enter what it stood at at 00:00 of each",
     },
     "issued_otherwise": {
         Language.VI: "hóa đơn {bill} đã phát hành gồm cả những ngày từ {first} đến {last}, hoặc cho khách hàng khác: "
@@ -136,9 +134,8 @@ _ENGINE_VI = {
     "no_vat_rate": "chưa có thuế suất GTGT cho ngày cuối kỳ: thêm vào vat.toml kèm nguồn",
     "no_solar_price": "chưa có giá mua điện mặt trời của năm đó: thêm vào solar.toml",
     "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng, hoặc nhập chỉ số của nó",
-    "net_metering_three_rates": "Quyết định 11/2017 không nói cách bù trừ ba giá: người giữ hợp đồng tìm hiểu hợp đồng "
-    "đã chuyển sang Quyết định 02/2019 chưa (separate_2019, tính được ba giá) và sửa; nếu chưa, trưởng phòng quyết "
-    "toán kỳ này bằng tay",
+    "net_metering_three_rates": "bù trừ ba giá cần điện phát lên lưới của từng giá; nếu hợp đồng đã chuyển sang Quyết "
+    "định 02/2019 thì sửa cơ chế (separate_2019)",
     "reactive_invalid": "điện năng phản kháng hơn 10 Tvarh: kiểm tra số chữ số và hệ số nhân",
     "index_fell": "chỉ số nhỏ hơn kỳ trước mà công tơ không quay vòng: phúc tra",
     "index_out_of_range": "chỉ số âm hoặc nhiều chữ số hơn công tơ có: phúc tra",

@@ -47,7 +47,10 @@ class BilledTerms:
         As a fraction, and those after each change within the days. [n; n × k]
     settle_carry
         Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017) or with
-        the contract. [n]
+        the contract, and no other of the same customer goes on with net metering on the next day. [n]
+    hands_on
+        Whether the surplus goes into the next row instead: other terms of the same customer follow within the period.
+        [n]
     uses
         Of each of the run's terms the other uses of a mixed one: category, voltage, share in percent.
     rate_plan
@@ -68,6 +71,7 @@ class BilledTerms:
     refused_three_rates: BoolArray
     two_component: BoolArray
     settle_carry: BoolArray
+    hands_on: BoolArray
     uses: tuple[tuple[Use, ...], ...]
     rate_plan: Int64Array
     plans: tuple[RatePlan, ...]
@@ -125,6 +129,7 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
     rate_plan = np.where([plan is not None for plan in plans], numbers, NO_PLAN)[place]
     # What reactive energy costs is the acts' to say, not where another utility's plan prices energy.
     own_price = np.array([*(plan.prices_energy for plan in there), False], dtype=np.bool_)[rate_plan]
+    hands_on = _hands_on(points, codes[:, 2] == Solar.NET_2017.code)
     return (
         BilledTerms(
             place=place,
@@ -137,7 +142,8 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
             changed_households_parts=column("households_parts", np.int64, changed),
             **{name: column(name, np.bool_) & ~own_price for name in flags},
             three_rates=column("three_rates", np.bool_),
-            settle_carry=_year_ends(points.last_day) | points.spans.ends,
+            settle_carry=_year_ends(points.last_day) | (points.spans.ends & ~hands_on),
+            hands_on=hands_on,
             uses=tuple(() if wrong else _uses(each)[0] for each, (_, wrong) in zip(listed, known, strict=True)),
             rate_plan=rate_plan,
             plans=there,
@@ -171,6 +177,14 @@ def _uses(terms: Terms) -> tuple[tuple[Use, ...], Sentence]:
 
 def _wrong(known: list[tuple[tuple[int, ...], Sentence]]) -> list[int]:
     return [place for place, (_, wrong) in enumerate(known) if wrong]
+
+
+def _hands_on(points: Points, netted: BoolArray) -> BoolArray:
+    """Say of each row whether the next is net metering of the same customer at the same point from the next day on."""
+    spans, found = points.spans, np.zeros(len(points), dtype=np.bool_)
+    same = (spans.point[1:] == spans.point[:-1]) & (spans.customer[1:] == spans.customer[:-1])
+    found[:-1] = same & netted[1:] & netted[:-1] & (points.first_day[1:] == points.last_day[:-1] + 1)
+    return found
 
 
 def _year_ends(days: Int64Array) -> BoolArray:

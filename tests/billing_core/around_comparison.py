@@ -60,7 +60,7 @@ def tenure_differences(rng: Random, cycles: int) -> tuple[list[str], list[Use]]:
             found.append(f"{start_on} to {end_on}, {tenures}\n exact  {wanted}\n engine {got}")
         for period in periods:
             own = {"start_on": period.start_on, "end_on": period.end_on, "nominal_days": period.nominal_days}
-            use = replace(random_use(rng), **own, household_changes=(), before_change_kwh=None)
+            use = replace(random_use(rng), **own, household_changes=(), before_changes_kwh=())
             uses.append(replace(use, settle_carry=period.settle_carry))
     return found, uses
 
@@ -145,8 +145,8 @@ def _near(use: Use, day: date, rng: Random) -> Use:
     """Return the use in another period, most of them within a year before ``day``; what is netted was netted before."""
     start_on, days = day - timedelta(days=rng.randrange(430)), use.end_on - use.start_on
     own = tuple((start_on + (on - use.start_on), households) for on, households in use.household_changes)
-    plain = {"solar": None, "export_kwh": Fraction(0), "export_before_kwh": None, "quota_unit_kwh": Fraction(1)}
-    plain |= {"carry_in_kwh": Fraction(0)}
+    plain = {"solar": None, "export_kwh": Fraction(0), "export_before_changes_kwh": (), "quota_unit_kwh": Fraction(1)}
+    plain |= {"carry_in_kwh": Fraction(0), "export_by_rate_kwh": None, "carry_in_by_rate_kwh": None}
     return replace(use, start_on=start_on, end_on=start_on + days, household_changes=own, **plain)
 
 

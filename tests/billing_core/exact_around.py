@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 from deploy.demo.exact import DAY, exact_bill, half_up, nominal_cycle, tariff_files, until_day
-from deploy.demo.exact_values import ExactBill, Use
+from deploy.demo.exact_values import ExactBill, NotBillableError, Use
+
+Files: TypeAlias = Mapping[str, dict[str, Any]]
+"""Tariff files by name."""
 
 MINUTE = timedelta(minutes=1)
 VIETNAM = timedelta(hours=7)
@@ -90,35 +93,25 @@ def first_corrected_day(found_on: date, since_on: date | None) -> date:
             found_on -= DAY
 
 
-def difference(use: Use, right: Mapping[str, Any], first_on: date) -> tuple[int, int, int]:
+def difference(use: Use, right: Mapping[str, Any], first_on: date, files: Files | None = None) -> tuple[int, int, int]:
     """Return subtotal, tax and total of the right bill less the wrong one, of the days from ``first_on`` on."""
-    wrong = from_day(use, first_on) if first_on > use.start_on else use
-    bills: list[ExactBill] = [exact_bill(replace(wrong, **right)), exact_bill(wrong)]
+    wrong = from_day(use, first_on, files) if first_on > use.start_on else use
+    bills: list[ExactBill] = [exact_bill(replace(wrong, **right), files), exact_bill(wrong, files)]
     after, before = ((bill.subtotal, bill.vat, bill.total) for bill in bills)
     subtotal, vat, total = (one - other for one, other in zip(after, before, strict=True))
     return subtotal, vat, total
 
 
-def from_day(use: Use, first_on: date) -> Use:
+def from_day(use: Use, first_on: date, files: Files | None = None) -> Use:
     """Return the use from a day on: energy by days in whole kWh, households of that day, and the same nominal cycle.
 
     Where a meter was read at a change of price, only the part in which the day lies is shared out.
     """
-    kwh, before = dict(use.kwh), use.before_change_kwh
-    if before is None:
+    kwh, before = dict(use.kwh), use.before_changes_kwh
+    if not before:
         kwh = _rest(kwh, use.start_on, use.end_on, first_on)
     else:
-        [change] = [
-            table["effective_on"]
-            for name, table in tariff_files().items()
-            if name.startswith("act_") and use.start_on < table["effective_on"] <= use.end_on
-        ]
-        later = {name: energy - before[name] for name, energy in kwh.items()}
-        if first_on < change:
-            before = _rest(before, use.start_on, change - DAY, first_on)
-            kwh = {name: before[name] + energy for name, energy in later.items()}
-        else:
-            kwh, before = _rest(later, change, use.end_on, first_on), None
+        kwh, before = _from_reading(use, first_on, tariff_files() if files is None else files)
     reactive = use.reactive_kvarh
     if reactive is not None:
         [reactive] = _rest({"VC": reactive}, use.start_on, use.end_on, first_on).values()
@@ -129,14 +122,39 @@ def from_day(use: Use, first_on: date) -> Use:
         use,
         start_on=first_on,
         kwh=kwh,
-        before_change_kwh=before,
+        before_changes_kwh=before,
         reactive_kvarh=reactive,
-        export_before_kwh=None,
+        export_before_changes_kwh=(),
         nominal_days=use.nominal_days or nominal_cycle(use.start_on),
         person_days=None,
         households=now[-1] if now else use.households,
         household_changes=tuple(change for change in use.household_changes if change[0] > first_on),
     )
+
+
+def _from_reading(
+    use: Use, first_on: date, files: Files
+) -> tuple[dict[str, Fraction], tuple[dict[str, Fraction], ...]]:
+    """Return the energy from a day on, and that up to each later change of price, of a meter that was read at all."""
+    changes = sorted(
+        table["effective_on"]
+        for name, table in files.items()
+        if name.startswith("act_") and use.start_on < table["effective_on"] <= use.end_on
+    )
+    if len(changes) != len(use.before_changes_kwh):
+        raise NotBillableError("readings at changes of price, and more or fewer changes")
+    begins = [use.start_on, *changes]
+    ends = [*(day - DAY for day in changes), use.end_on]
+    readings = [dict.fromkeys(use.kwh, Fraction(0)), *use.before_changes_kwh, use.kwh]
+    until, found = dict.fromkeys(use.kwh, Fraction(0)), []
+    for begin, end, early, late in zip(begins, ends, readings, readings[1:], strict=False):
+        if end < first_on:
+            continue
+        flowed = {name: late[name] - early[name] for name in late}
+        flowed = _rest(flowed, begin, end, first_on) if begin < first_on else flowed
+        until = {name: kwh + flowed[name] for name, kwh in until.items()}
+        found.append(until)
+    return found[-1], tuple(found[:-1])
 
 
 def _rest(kwh: Mapping[str, Fraction], start_on: date, end_on: date, first_on: date) -> dict[str, Fraction]:

@@ -5,13 +5,12 @@ from fractions import Fraction
 from billing_core.codes import Category
 from billing_core.quote import Quote, quote
 from billing_core.request_text import request_from_text
-from billing_core.tariff import BY_RATE, TIERED
+from billing_core.tariff import BY_RATE, TIERED, Tariffs
 from deploy.demo.exact_values import ExactBill, Use
 from protocols.errors import UsageError
-from tests.billing_core.random_uses import CHANGES
 
 
-def words_of(use: Use) -> dict[str, str] | None:
+def words_of(use: Use, tariffs: Tariffs) -> dict[str, str] | None:
     """Return the words that ask for ``use``; ``None`` if it has something the words do not offer."""
     three, tiered = "BT" in use.kwh, Category(use.category) in TIERED
     without_words = (
@@ -20,6 +19,7 @@ def words_of(use: Use) -> dict[str, str] | None:
         or (use.cosphi is not None and use.reactive_kvarh is not None)
         or (use.refused_three_rates and (use.uses or three or Category(use.category) not in BY_RATE))
         or (use.demand_kw is not None and use.solar is not None)
+        or (use.carry_in_by_rate_kwh is not None and use.carry_in_kwh > 0)
     )
     energy = _energy(use)
     if without_words or energy is None:
@@ -27,18 +27,15 @@ def words_of(use: Use) -> dict[str, str] | None:
     words = {"category": use.category, "voltage": use.voltage, "from": str(use.start_on), "to": str(use.end_on)}
     words |= energy
     words |= _people(use) if tiered else {}
-    if use.category != "residential" and use.share_by_days and use.before_change_kwh is None:
-        changes = [day for day in CHANGES if use.start_on < day <= use.end_on]
-        words |= {"price_change_date": str(changes[0])} if changes else {}
+    if use.category != "residential" and use.share_by_days and not use.before_changes_kwh:
+        changes = tariffs.changes_within(use.start_on, use.end_on)
+        words |= {"price_change_date": ",".join(map(str, changes))} if changes else {}
     flags = ("undeclared_rental", "refused_three_rates", "settle_carry")
     words |= {name: "true" for name in flags if getattr(use, name)}
     amounts = ("generation_kwh", "reactive_kvarh", "demand_kw")
     words |= {name: _decimal(getattr(use, name)) for name in amounts if getattr(use, name) is not None}
     if use.solar is not None:
-        words |= {"solar_regime": use.solar, "export_kwh": _decimal(use.export_kwh)}
-        if use.export_before_kwh is not None:
-            words["export_before_change_kwh"] = _decimal(use.export_before_kwh)
-        words |= {"carry_in_kwh": _decimal(use.carry_in_kwh)} if use.carry_in_kwh else {}
+        words |= {"solar_regime": use.solar} | _exports(use)
         words |= {"solar_price": str(use.solar_price)} if use.solar_price else {}
     if use.nominal_days is not None:
         words["nominal_days"] = str(use.nominal_days)
@@ -70,12 +67,26 @@ def _energy(use: Use) -> dict[str, str] | None:
         digits = {} if part.digits is None else {"digits": str(part.digits)}
         return given | digits | {"multiplier": str(part.multiplier)}
     if "BT" in use.kwh:
-        before = {} if use.before_change_kwh is None else {"rates_before_change": _rates(use.before_change_kwh)}
-        return {"rates": _rates(use.kwh), **before}
-    if use.before_change_kwh is None:
+        before = ";".join(map(_rates, use.before_changes_kwh))
+        return {"rates": _rates(use.kwh)} | ({"rates_before_change": before} if before else {})
+    if not use.before_changes_kwh:
         return {"kwh": _decimal(use.kwh["SG"])}
-    indexes = {"old_index": Fraction(0), "new_index": use.kwh["SG"], "index_at_change": use.before_change_kwh["SG"]}
-    return {name: _decimal(index) for name, index in indexes.items()}
+    indexes = {"old_index": [Fraction(0)], "new_index": [use.kwh["SG"]]}
+    indexes["index_at_change"] = [kwh["SG"] for kwh in use.before_changes_kwh]
+    return {name: ",".join(map(_decimal, index)) for name, index in indexes.items()}
+
+
+def _exports(use: Use) -> dict[str, str]:
+    """Return what was exported and carried, by rate where it is netted by rate."""
+    if use.export_by_rate_kwh is None:
+        found = {"export_kwh": _decimal(use.export_kwh)}
+        found |= {"carry_in_kwh": _decimal(use.carry_in_kwh)} if use.carry_in_kwh else {}
+        before = ",".join(_decimal(kwh["SG"]) for kwh in use.export_before_changes_kwh)
+        return found | ({"export_before_change_kwh": before} if before else {})
+    found = {"export_rates": _rates(use.export_by_rate_kwh)}
+    found |= {"carry_in_rates": _rates(use.carry_in_by_rate_kwh)} if use.carry_in_by_rate_kwh else {}
+    before = ";".join(map(_rates, use.export_before_changes_kwh))
+    return found | ({"export_rates_before_change": before} if before else {})
 
 
 def _rates(kwh: dict[str, Fraction] | object) -> str:
@@ -89,10 +100,10 @@ def _decimal(value: Fraction) -> str:
     return f"{whole}.{thousandths:03}".rstrip("0").rstrip(".")
 
 
-def quoted(words: dict[str, str]) -> ExactBill | None:
+def quoted(words: dict[str, str], tariffs: Tariffs | None = None) -> ExactBill | None:
     """Return what the quote says, in the terms of the recomputation; ``None`` if it is refused."""
     try:
-        found = quote(request_from_text(words))
+        found = quote(request_from_text(words), tariffs)
     except UsageError:
         return None
     return ExactBill(
@@ -103,6 +114,7 @@ def quoted(words: dict[str, str]) -> ExactBill | None:
         bought_kwh=Fraction(0 if found.purchase is None else found.purchase.energy_wh, 1000),
         purchase=_purchase(found),
         carry_out_kwh=Fraction(found.carry_out_wh, 1000),
+        carry_out_by_rate_kwh=tuple(Fraction(wh, 1000) for wh in found.carry_out_rates_wh or ()),
     )
 
 

@@ -1,6 +1,6 @@
 """Random bills, as the exact recomputation takes them and as a row of the engine's batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
@@ -39,13 +39,13 @@ def random_use(rng: Random) -> Use:
     start_on, days = random_period(rng, category)
     end_on = start_on + timedelta(days=days - 1)
     solar = rng.choice([member.value for member in Solar if member is not Solar.NONE]) if rng.random() < 0.3 else None
-    three = category in BY_RATE and rng.random() < 0.7 and solar != "net_2017"
+    three = category in BY_RATE and rng.random() < 0.7
     names = ("BT", "CD", "TD") if three else ("SG",)
     meters = random_meters(rng, names) if rng.random() < 0.2 else ()
     pilot = category == "production" and rng.random() < 0.2
     people = rng.random() if category == "residential" else 1
     changes = random_changes(rng, start_on, days) if people >= 0.1 and rng.random() < 0.1 else ()
-    return Use(
+    use = Use(
         category=category,
         start_on=start_on,
         end_on=end_on,
@@ -72,6 +72,7 @@ def random_use(rng: Random) -> Use:
         demand_kw=Fraction(rng.randint(0, 10**7), 1000) if pilot else None,
         uses=random_shares(rng, category, three) if rng.random() < 0.1 and not pilot else (),
     )
+    return with_exports_by_rate(use, rng)
 
 
 def with_own_plan(use: Use, rng: Random) -> Use:
@@ -131,8 +132,10 @@ def as_rate_plan(plan: OwnPlan) -> RatePlan:
 
 
 def random_period(rng: Random, category: str) -> tuple[date, int]:
-    """Return the first day and the number of days; one in eight has a change of price in it."""
+    """Return the first day and the number of days; one in eight has a change of price in it, a few have several."""
     days = rng.choice((1, 15, 28, 29, 30, 31, 31, 57, 90))
+    if rng.random() < 0.02:
+        return rng.choice(CHANGES) - timedelta(days=rng.randrange(200)), rng.choice((250, 400, 800))
     if rng.random() < 0.125:
         return rng.choice(CHANGES) - timedelta(days=rng.randrange(days)), days
     # Wholesale prices are known for the first act only: most of its bills are to be priced, not held. The pilot is new.
@@ -176,14 +179,40 @@ def random_meters(rng: Random, names: tuple[str, ...]) -> tuple[MeterPart, ...]:
     return tuple(parts)
 
 
-def with_reading_at_change(use: Use, rng: Random) -> Use:
-    """Return ``use`` with its meter read at the change of price, if there is just one and the energy is known."""
-    changes = [day for day in CHANGES if use.start_on < day <= use.end_on]
-    if len(changes) != 1 or use.meters or use.demand_kw is not None:
+def with_reading_at_change(use: Use, rng: Random, days: Sequence[date] = CHANGES) -> Use:
+    """Return ``use`` with its meter read at each change of price, if there are any and the energy is known."""
+    changes = [day for day in days if use.start_on < day <= use.end_on]
+    if not changes or use.meters or use.demand_kw is not None or (len(changes) > 1 and rng.random() < 0.3):
         return use
-    before = {name: Fraction(rng.randint(0, int(kwh * 1000)), 1000) for name, kwh in use.kwh.items()}
-    exported = Fraction(rng.randint(0, int(use.export_kwh * 1000)), 1000) if rng.random() < 0.9 else None
-    return replace(use, before_change_kwh=before, export_before_kwh=exported if use.solar == "net_2017" else None)
+    before = random_readings(use.kwh, len(changes), rng)
+    exported: tuple[dict[str, Fraction], ...] = ()
+    if use.solar == "net_2017" and rng.random() < 0.9:
+        whole = {"SG": use.export_kwh} if use.export_by_rate_kwh is None else use.export_by_rate_kwh
+        exported = random_readings(whole, len(changes), rng)
+    return replace(use, before_changes_kwh=before, export_before_changes_kwh=exported)
+
+
+def random_readings(kwh: Mapping[str, Fraction], count: int, rng: Random) -> tuple[dict[str, Fraction], ...]:
+    """Return what each register had counted at so many moments before it had counted all."""
+    counted = {
+        name: sorted(rng.randint(0, int(all_of_it * 1000)) for _ in range(count)) for name, all_of_it in kwh.items()
+    }
+    return tuple({name: Fraction(each[at], 1000) for name, each in counted.items()} for at in range(count))
+
+
+def with_exports_by_rate(use: Use, rng: Random) -> Use:
+    """Return ``use`` with what a three-rate meter exported and carried by rate, if it is netted; of some unknown."""
+    if use.solar != "net_2017" or "BT" not in use.kwh or rng.random() < 0.1:
+        return use
+    exported = {name: random_kwh(rng) for name in use.kwh}
+    kept = {name: random_kwh(rng) for name in use.kwh} if rng.random() < 0.5 else None
+    return replace(
+        use,
+        export_by_rate_kwh=exported,
+        export_kwh=sum(exported.values(), Fraction(0)),
+        carry_in_by_rate_kwh=kept,
+        carry_in_kwh=use.carry_in_kwh if rng.random() < 0.3 else Fraction(0),
+    )
 
 
 def random_kwh(rng: Random) -> Fraction:
@@ -233,6 +262,10 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         export_wh=[wh(use.export_kwh) for use in uses],
         generation_wh=[wh(use.generation_kwh) for use in uses],
         carry_in_wh=[wh(use.carry_in_kwh) for use in uses],
+        export_rates_wh=[
+            [NOT_MEASURED] * 3 if use.export_by_rate_kwh is None else by_rate(use.export_by_rate_kwh) for use in uses
+        ],
+        carry_in_rates_wh=[by_rate(use.carry_in_by_rate_kwh or {}) for use in uses],
         settle_carry=[use.settle_carry for use in uses],
         solar=[(Solar(use.solar) if use.solar else Solar.NONE).code for use in uses],
         solar_price=[use.solar_price or 0 for use in uses],
@@ -240,10 +273,8 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         power_factor_percent=[NOT_MEASURED if use.cosphi is None else int(use.cosphi * 100) for use in uses],
         undeclared_rental=[use.undeclared_rental for use in uses],
         refused_three_rates=[use.refused_three_rates for use in uses],
-        before_change_wh=[
-            [NOT_MEASURED] * 3 if use.before_change_kwh is None else by_rate(use.before_change_kwh) for use in uses
-        ],
-        export_before_change_wh=[wh(use.export_before_kwh) for use in uses],
+        before_change_wh=at_changes([use.before_changes_kwh for use in uses]),
+        export_before_change_wh=at_changes([use.export_before_changes_kwh for use in uses]),
         two_component=[use.demand_kw is not None and use.plan is None for use in uses],
         demand_w=[wh(use.demand_kw) for use in uses],
         demand_before_w=[wh(use.demand_before_kw) for use in uses],
@@ -263,6 +294,15 @@ def changes_of(uses: list[Use]) -> dict[str, NDArray[Any]]:
         "households_after": np.array([[after.numerator for _, after in row] for row in rows]).reshape(shape),
         "households_after_parts": np.array([[after.denominator for _, after in row] for row in rows]).reshape(shape),
     }
+
+
+def at_changes(readings: list[tuple[Mapping[str, Fraction], ...]]) -> NDArray[np.int64]:
+    """Return what was counted up to each change of price as a column of a batch. [Wh, n × k × 3]"""
+    found = np.full((len(readings), max(1, *map(len, readings)), 3), NOT_MEASURED, dtype=np.int64)
+    for row, own in enumerate(readings):
+        for change, kwh in enumerate(own):
+            found[row, change] = by_rate(kwh)
+    return found
 
 
 def by_rate(kwh: Mapping[str, Fraction]) -> list[int]:

@@ -12,7 +12,8 @@ from billing_core.back_billing import correct_bills
 from billing_core.batch import batch_of
 from billing_core.codes import HOLD_TEXTS, Category, Hold, Solar, Voltage
 from billing_core.engine import charge
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.request_text import request_from_text
 from billing_core.tariff_files import load_tariffs
 from protocols.errors import UsageError
@@ -111,8 +112,8 @@ def test_net_metering_read_at_a_change_of_price_bills_what_is_left_of_the_cycle(
             export_wh=sum(sent),
             carry_in_wh=carried,
             solar=Solar.NET_2017,
-            before_change_wh=taken[0],
-            export_before_change_wh=sent[0],
+            before_changes_wh=(taken[0],),
+            export_before_changes_wh=(sent[0],),
         )
     )
     own = (taken[0] - sent[0] - carried, taken[1] - sent[1])
@@ -132,7 +133,7 @@ def test_net_metering_read_at_a_change_of_price_bills_what_is_left_of_the_cycle(
 @given(st.tuples(ENERGY, ENERGY))
 def test_uses_of_a_meter_read_at_a_change_of_price_sum_to_the_meter_in_each_part(taken):
     days = {"start_on": date(2025, 5, 1), "end_on": date(2025, 5, 31)}
-    found = quote(home(sum(taken), before_change_wh=taken[0], uses=USES, **days))
+    found = quote(home(sum(taken), before_changes_wh=(taken[0],), uses=USES, **days))
     of_part = [
         sum(line.energy_wh for line in found.lines if line.start_on == day)
         for day in (date(2025, 5, 1), date(2025, 5, 10))

@@ -104,5 +104,5 @@ def _plain(use: Use) -> Use:
     inside = [day for day in CHANGES if use.start_on < day <= use.end_on]
     last = inside[0] - timedelta(days=1) if inside else use.end_on
     changes = tuple(change for change in use.household_changes if change[0] <= last)
-    without = {"reactive_kvarh": None, "cosphi": None, "before_change_kwh": None, "export_before_kwh": None}
+    without = {"reactive_kvarh": None, "cosphi": None, "before_changes_kwh": (), "export_before_changes_kwh": ()}
     return replace(use, end_on=last, household_changes=changes, **without)

@@ -14,6 +14,7 @@ from deploy.demo.exact import exact_bill, half_up
 from deploy.demo.exact_values import NotBillableError, Use
 from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
 from tests.billing_core.comparison import differences, exactly, quote_differences
+from tests.billing_core.crowded_calendar import crowded_tables, crowded_tariffs, crowded_use
 from tests.billing_core.random_uses import random_use, with_own_plan, with_reading_at_change
 
 BILLS = 2_000
@@ -52,10 +53,25 @@ def test_every_feature_is_among_the_bills_that_are_computed():
         ("cosphi", 100),
         ("demand_kw", 3),
         ("undeclared_rental", 15),
-        ("before_change_kwh", 50),
+        ("before_changes_kwh", 50),
     ):
         assert sum(bool(getattr(use, name)) for use in computed) >= least, name
     assert sum(use.category.startswith("wholesale") for use in computed) > 300
+
+
+def test_bills_of_a_month_in_which_the_price_changes_several_times_agree_to_the_dong():
+    """No act has made that of a real calendar, so the files have invented ones."""
+    rng = Random(SEED)
+    uses, billed, asked = [crowded_use(rng) for _ in range(1_500)], [], []
+    found = differences(uses, billed, crowded_tariffs(), crowded_tables())
+    found += quote_differences(uses[:500], asked, crowded_tariffs(), crowded_tables())
+    assert not found, "\n".join(found[:3])
+    several = [use for use in billed if len(use.before_changes_kwh) > 1]
+    assert len(several) > 200
+    assert len([use for use in billed if use.category == "residential" and not use.before_changes_kwh]) > 50
+    assert any(use.uses for use in several)
+    assert any(use.export_before_changes_kwh and use.export_by_rate_kwh for use in several)
+    assert sum(len(use.before_changes_kwh) > 1 for use in asked) > 25
 
 
 def test_bills_by_plans_of_a_utility_of_its_own_agree_to_the_dong():
@@ -74,7 +90,7 @@ def test_quotes_asked_for_in_words_agree_to_the_dong():
     found = quote_differences(random_uses()[:500], asked)
     assert not found, f"{len(found)} differ:\n" + "\n".join(found[:3])
     assert len(asked) > 200
-    for name in ("meters", "uses", "tenants", "solar", "before_change_kwh"):
+    for name in ("meters", "uses", "tenants", "solar", "before_changes_kwh"):
         assert any(getattr(use, name) for use in asked), name
 
 

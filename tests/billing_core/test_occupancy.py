@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from billing_core.codes import Category
 from billing_core.occupancy import Tenure, bill_periods, settles_year
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from protocols.errors import UsageError
 
 FIRST, LAST = date(2025, 8, 1), date(2025, 8, 31)

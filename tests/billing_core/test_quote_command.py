@@ -11,7 +11,8 @@ import pytest
 from billing_core.codes import Category
 from billing_core.explain import Language, explain_line
 from billing_core.line import BillLine
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.request_text import request_from_text
 from deploy.cli import main
 from protocols.errors import UsageError

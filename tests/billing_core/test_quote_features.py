@@ -146,7 +146,11 @@ WRONG = [
     (FACTORY | {"kwh": "5", "demand_kw": "x"}, "demand-kw: found 'x'"),
     (FACTORY | {"kwh": "5", "demand_kw": "20000000"}, "over 10 GW"),
     (FACTORY | {"kwh": "5", "demand_kw": "5", "to": "2025-12-30"}, "priced per month"),
-    (HOUSE | {"demand_kw": "5"}, "has a price for this category"),
+    (HOUSE | {"demand_kw": "5"}, "demand-kw: found it with residential, expected production"),
+    (
+        FACTORY | {"kwh": "5", "demand_kw": "5", "from": "2020-12-01", "to": "2020-12-31"},
+        "demand-kw: found a period from",
+    ),
     (HOUSE | {"uses": "business"}, "uses: found 'business'"),
     (HOUSE | {"uses": "residential=10"}, "which has the rest"),
     (HOUSE | {"uses": "business=100"}, "less than 100 %"),
@@ -161,7 +165,7 @@ WRONG = [
     (CHANGE | {"old_index": "100", "index_at_change": "90", "new_index": "200"}, "index-at-change: found"),
     (
         CHANGE | {"old_index": "100", "index_at_change": "150", "new_index": "200", "to": "2024-10-10"},
-        "a reading at the change of price is given, and the period has none",
+        "there are more or fewer changes than readings",
     ),
 ]
 

@@ -1,20 +1,26 @@
 """What another tariff changes: the sums are those of the bills themselves."""
 
 import json
+import re
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
-from billing_core.codes import Category, Voltage, codes_of
-from billing_core.quote import QuoteRequest, quote
+from billing_core.codes import Category, Hold, Voltage, codes_of
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.tariff_files import load_tariffs
 from billing_core.what_if import Population, always, class_names, compare, made_up, summed, with_percent, with_waiting
 from deploy.cli import main
 from ingest_server.database.migrations import migrate
 
+GUIDE = Path(__file__).parents[2] / "docs/guides/tariff.md"
 TARIFFS = load_tariffs()
 ACT, STRUCTURE = TARIFFS.acts[6], TARIFFS.structures[0]  # Decision 1279 and the six tiers
 NOW = always(TARIFFS, ACT, STRUCTURE)
@@ -78,6 +84,76 @@ def test_who_cannot_be_billed_under_one_of_them_is_left_out_of_both():
     outcome = summed([compare(population, NOW, always(TARIFFS, TARIFFS.acts[0], STRUCTURE))])
     assert (outcome.customers, outcome.held) == (2, 1)
     assert sum(count for _, count in outcome.classes) == 1
+    [left] = outcome.left_out
+    assert (left.category, left.before, left.after) == (Category.WHOLESALE_RURAL, Hold.NO_PRICE, Hold.NONE)
+    assert (left.customers, left.energy_wh, left.revenue) == (1, 1_200_000, None)
+    assert outcome.energy_wh == 2_400_000
+
+
+def test_what_is_left_out_is_counted_by_category_and_reason_with_its_energy_and_revenue():
+    lots = []
+    for used in ((165, 200, 100, 400), (50, 60, 70, 80)):
+        population = households(*used)
+        population.category[1:3] = Category.BUSINESS.code, Category.PRODUCTION.code
+        lots.append(population)
+    gone = replace(ACT, rates={key: prices for key, prices in ACT.rates.items() if key[0] is not Category.BUSINESS})
+    lacking = replace(gone, rates={key: prices for key, prices in gone.rates.items() if key[1] is not Voltage.LT6})
+    outcome = summed(compare(lot, NOW, always(TARIFFS, lacking, STRUCTURE)) for lot in lots)
+    everybody = summed(compare(lot, NOW, NOW) for lot in lots)
+    business, production = outcome.left_out
+    assert (business.category, business.after) == (Category.BUSINESS, Hold.NO_PRICE)
+    assert (production.category, production.after) == (Category.PRODUCTION, Hold.VOLTAGE_NOT_PRICED)
+    assert (business.customers, business.energy_wh, production.energy_wh) == (2, 12 * 260_000, 12 * 170_000)
+    assert outcome.before + business.revenue + production.revenue == everybody.before
+    assert (outcome.customers, outcome.held, outcome.before) == (8, 4, outcome.after)
+
+
+@pytest.fixture
+def next_years_act(tmp_path: Path) -> Path:
+    """The package's files and the act of the guide, whose classes of voltage are those of Decision 14/2025."""
+    act, structure = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[:2]
+    for item in (resources.files("billing_core") / "tariffs").iterdir():
+        (tmp_path / item.name).write_bytes(item.read_bytes())
+    tiers = tmp_path / "structure.toml"
+    tiers.write_text(tiers.read_text("utf-8").partition("[[waiting]]")[0] + structure, "utf-8")
+    (tmp_path / "act_2026_9999.toml").write_text(act, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("language", "reason", "notice", "caption"),
+    [
+        (
+            "en",
+            "the other tariff has no price at this voltage",
+            "The table above is without",
+            "are left out are not in",
+        ),
+        ("vi", ("biểu giá kia không có giá ở cấp điện áp này", "Bảng trên không gồm", "không có trong hình này")),
+    ],
+)
+def test_the_command_says_whom_an_act_with_other_classes_leaves_out(
+    next_years_act: Path, language: str, said: tuple[str, ...], capsys, monkeypatch
+):
+    """Contracts at lt6 have no price there: a change in percent without them is not that of the revenue."""
+    monkeypatch.setenv("COLUMNS", "160")
+    words = ["tariff", "simulate", "--customers", "2000", "--against", str(next_years_act), "--language", language]
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    for each in said:
+        assert each in shown
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {left["category"] for left in found["left_out"]} == {
+        "business",
+        "production",
+        "hospital_school",
+        "lighting_admin",
+    }
+    assert {(left["before"], left["after"]) for left in found["left_out"]} == {(None, "voltage_not_priced")}
+    assert sum(left["customers"] for left in found["left_out"]) == found["held"] > 0
+    assert 0.3 < sum(left["revenue_share"] for left in found["left_out"]) < 0.8
+    assert set(found["by_category"]) == {"residential"}
 
 
 def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
@@ -87,10 +163,13 @@ def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
     assert main([*words, "--json"]) == 0
     assert capsys.readouterr().out == first
     assert json.loads(first)["customers"] == 2_000
-    assert main(words) == 0
+    assert main([*words, "--language", "en"]) == 0
     shown = capsys.readouterr().out
     assert "█" in shown
     assert "pay less" in shown
+    assert "the 2,000 customers compared" in shown
+    assert main(words) == 0
+    assert "trả ít hơn" in capsys.readouterr().out
     assert main([*words, "--against", "act=2699", "--json"]) == 0
     older = json.loads(capsys.readouterr().out)
     assert (older["winners"], older["losers"]) == (2_000, 0)

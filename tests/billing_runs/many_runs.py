@@ -145,7 +145,7 @@ def _features(use: Use) -> list[str]:
     )
     found += ["register rolled over"] if any(part.new_kwh < part.old_kwh for part in use.meters) else []
     found += ["multiplier"] if any(part.multiplier > 1 for part in use.meters) else []
-    found += ["price change, read"] if use.before_change_kwh is not None else []
+    found += ["price change, read"] if use.before_changes_kwh else []
     found += ["undeclared rental"] if use.undeclared_rental else []
     found += ["three rates refused"] if use.refused_three_rates else []
     found += ["three rates"] if any(part.register == "BT" for part in use.meters) else []

@@ -280,8 +280,11 @@ def wanted_bills(life: Life, month: Period, past: Past) -> dict[date, tuple[Use,
             customer = span.agreements[0].customer
             use = use_of(life, span, month, surplus.pop(customer, Fraction(0)), demand.get(customer))
             found[span.first_on] = (use, exact_bill(use))
+            kept = found[span.first_on][1].carry_out_kwh
             if span.last_on == month.last_on:
-                past.surplus[customer] = found[span.first_on][1].carry_out_kwh
+                past.surplus[customer] = kept
+            elif kept:
+                surplus[customer] = kept
             if use.demand_kw is not None:
                 past.demand[customer] = max(use.demand_kw, past.demand.get(customer, Fraction(0)))
     except NotBillableError:
@@ -298,15 +301,17 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
     names = tuple(RATES) if first.three_rates else ("SG",)
     meters = _parts(life, start_at, end_at, names)
     changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
-    before = exported = None
+    before: tuple[dict[str, Fraction], ...] = ()
+    exported: tuple[dict[str, Fraction], ...] = ()
     by_days = first.category == "residential" and life.by_hand
     own_prices = first.plan is not None and first.plan.prices_energy
     if changes and not first.pilot and not own_prices and not (by_days and (first.solar == "net_2017" or first.uses)):
-        change_at = midnight_of(changes[0])
-        if _read_on(life, change_at, names[0]):
-            before = consumed(_parts(life, start_at, change_at, names))
-            exported = _sum(_parts(life, start_at, change_at, ("export",))) if first.solar == "net_2017" else None
-    if changes and before is None and not own_prices and first.category == "residential" and not life.by_hand:
+        instants = [midnight_of(day) for day in changes]
+        if all(_read_on(life, at, names[0]) for at in instants):
+            before = tuple(consumed(_parts(life, start_at, at, names)) for at in instants)
+            sent = (_sum(_parts(life, start_at, at, ("export",))) for at in instants)
+            exported = tuple({"SG": kwh} for kwh in sent) if first.solar == "net_2017" else ()
+    if changes and not before and not own_prices and first.category == "residential" and not life.by_hand:
         raise NotBillableError("a household that is read at a distance is read at a change of price too")
     surplus = first.solar is not None and first.solar.startswith("surplus")
     generation = _parts(life, start_at, end_at, ("SG",), generation=True)
@@ -330,12 +335,12 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
         generation_kwh=_sum(generation) if surplus and generation else None,
         solar=first.solar,
         carry_in_kwh=carry_in if first.solar == "net_2017" else Fraction(0),
-        settle_carry=last.last_on == span.last_on or (span.last_on.month, span.last_on.day) == (12, 31),
+        settle_carry=_settles(life, last) if last.last_on == span.last_on else span.last_on.strftime("%d%m") == "3112",
         reactive_kvarh=_sum(_parts(life, start_at, end_at, ("VC",))) if first.reactive else None,
         undeclared_rental=first.undeclared,
         refused_three_rates=first.refused,
-        before_change_kwh=before,
-        export_before_kwh=exported,
+        before_changes_kwh=before,
+        export_before_changes_kwh=exported,
         demand_kw=demand if first.pilot or (first.plan is not None and first.plan.demand) else None,
         demand_before_kw=demand_before,
         plan=first.plan,
@@ -358,6 +363,14 @@ def _parts(
 
 def _sum(parts: list[MeterPart]) -> Fraction:
     return sum(consumed(parts).values(), Fraction(0))
+
+
+def _settles(life: Life, ended: Agreement) -> bool:
+    """Say whether a contract's end is one of net metering too: with the year, or where none of the same goes on."""
+    assert ended.last_on is not None
+    following = [each for each in life.agreements if each.first_on == ended.last_on + DAY]
+    goes_on = [each for each in following if (each.customer, each.solar) == (ended.customer, "net_2017")]
+    return not goes_on or ended.solar != "net_2017" or ended.last_on.strftime("%d%m") == "3112"
 
 
 def _read_on(life: Life, at: datetime, name: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from billing_core.codes import Category
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from billing_core.codes import Category, Solar, Voltage
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing
@@ -178,8 +179,8 @@ def test_a_meter_read_at_a_change_of_price_is_billed_by_that_reading(district: D
     for customer in (home, shop):
         district.store(customer.meter, IMPORT, PRICE_CHANGE_AT, 1_150_000)
     assert totals(bill(district, MAY)) == [
-        quoted(400_000, MAY, before_change_wh=150_000),
-        quoted(400_000, MAY, before_change_wh=150_000, category=Category.BUSINESS),
+        quoted(400_000, MAY, before_changes_wh=(150_000,)),
+        quoted(400_000, MAY, before_changes_wh=(150_000,), category=Category.BUSINESS),
     ]
 
 
@@ -294,9 +295,9 @@ def test_net_metering_read_at_a_change_of_price_is_netted_by_cycle_and_priced_by
     wanted = [
         quoted(400_000, MAY, solar=Solar.NET_2017, export_wh=exported, **read)
         for exported, read in (
-            (150_000, {"before_change_wh": 150_000, "export_before_change_wh": 50_000}),
-            (300_000, {"before_change_wh": 50_000, "export_before_change_wh": 200_000}),
-            (300_000, {"before_change_wh": 350_000, "export_before_change_wh": 20_000}),
+            (150_000, {"before_changes_wh": (150_000,), "export_before_changes_wh": (50_000,)}),
+            (300_000, {"before_changes_wh": (50_000,), "export_before_changes_wh": (200_000,)}),
+            (300_000, {"before_changes_wh": (350_000,), "export_before_changes_wh": (20_000,)}),
         )
     ]
     assert totals(summary) == wanted
@@ -311,7 +312,7 @@ def test_a_mixed_use_read_at_a_change_of_price_shares_out_each_part(district: Di
     district.store(mixed.meter, IMPORT, PRICE_CHANGE_AT, 202_000)
     summary = bill(district, MAY)
     uses = ((Category.BUSINESS, Voltage.LT6, 4000),)
-    assert totals(summary) == [quoted(700_000, MAY, uses=uses, before_change_wh=202_000)]
+    assert totals(summary) == [quoted(700_000, MAY, uses=uses, before_changes_wh=(202_000,))]
     [found] = summary.bills
     of_use: dict[tuple[str, str], int] = {}
     for line in found.lines:

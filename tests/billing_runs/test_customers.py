@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from billing_core.codes import Category
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from deploy.cli import main
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import Plan, run_billing

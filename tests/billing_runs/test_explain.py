@@ -7,7 +7,8 @@ import pytest
 
 from billing_core.codes import Category
 from billing_core.explain import Language
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from ingest_server.billing.explain import explain_bill, quality_texts
 from protocols.telemetry.reading import Quality
 

@@ -9,7 +9,8 @@ import pytest
 from billing_core.codes import Category
 from billing_core.control.thresholds import load_thresholds
 from billing_core.explain import Language
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.decide import decide
 from ingest_server.billing.documents import Hold
@@ -266,25 +267,25 @@ def test_net_metering_is_billed_again_after_a_month_without_a_contract(district:
     assert (bill.energy_wh, bill.inputs["carried_in_wh"]) == (200_000, 0)
 
 
-def test_a_price_that_changes_twice_within_a_month_is_held_with_who_does_what(district: District):
+def test_a_price_that_changes_twice_within_a_month_is_held_where_no_one_read_with_who_does_what(district: District):
     """No acts came twice in a month; two made up here do. Who is read by hand is shared out by days all the same."""
-    remote, by_hand = household(1), household(2)
-    district.add([remote, by_hand])
+    remote, by_hand, read = household(1), household(2), household(3)
+    district.add([remote, by_hand, read])
     district.forget(by_hand.meter, IMPORT, OCTOBER.end_at)
     district.store(by_hand.meter, IMPORT, OCTOBER.end_at, 1_165_000, Quality.MANUAL)
     tariffs = load_tariffs()
     days = (date(2026, 10, 11), date(2026, 10, 21))
     acts = tuple(replace(tariffs.acts[-1], effective_on=day) for day in days)
-    for customer in (remote, by_hand):
+    for customer in (by_hand, read):
         for day in days:
             district.store(customer.meter, IMPORT, midnight_of(day), 1_000_000 + 5_000 * day.day)
     with psycopg.connect(district.dsn) as connection:
         terms = terms_of_run(connection, OCTOBER)
         frame = Frame(OCTOBER, Selection(), terms, (0,) * len(terms), days)
-        points = gather(connection, frame, Chunk("", "PD99", 2))
+        points = gather(connection, frame, Chunk("", "PD99", 3))
     decision = decide(points, replace(tariffs, acts=(*tariffs.acts, *acts)), load_thresholds())
     [hold] = decision.holds
     assert (hold.metering_point_id, hold.reason) == (remote.point, "price_change_not_read")
     assert "several times within the period (11/10/2026, 21/10/2026)" in hold.detail
-    assert "the head of billing computes each part by its readings" in hold.detail
-    assert decision.computed.charges.billed_wh[decision.computed.places].tolist() == [165_000]
+    assert "enter what it stood at at 00:00 of each" in hold.detail
+    assert decision.computed.charges.billed_wh[decision.computed.places].tolist() == [165_000, 165_000]

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from billing_core.codes import Category
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from ingest_server.billing.replay import replay
 from ingest_server.billing.stored import load_bill
 from ingest_server.database.migrations import load_migrations, migrate

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from billing_core.codes import Category, Solar, Voltage
-from billing_core.quote import QuoteRequest, quote
+from billing_core.quote import quote
+from billing_core.quote_request import QuoteRequest
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.print_run import bill_json
 from ingest_server.billing.run import Plan, run_billing
