@@ -121,13 +121,11 @@ def next_years_act(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("language", "reason", "notice", "caption"),
+    ("language", "said"),
     [
         (
             "en",
-            "the other tariff has no price at this voltage",
-            "The table above is without",
-            "are left out are not in",
+            ("the other tariff has no price at this voltage", "The table above is without", "who are left out are not"),
         ),
         ("vi", ("biểu giá kia không có giá ở cấp điện áp này", "Bảng trên không gồm", "không có trong hình này")),
     ],
