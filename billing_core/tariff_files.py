@@ -43,6 +43,7 @@ from billing_core.tariff_tables import (
 )
 from protocols.errors import UsageError
 from protocols.strict_toml import Table, parse_toml
+from protocols.utf8 import decode_text
 
 RATE_CLASSES = {
     Category.PRODUCTION: (Voltage.LT6, Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110),
@@ -83,9 +84,14 @@ Item = TypeVar("Item", bound=Dated)
 @cache
 def load_tariffs() -> Tariffs:
     """Return the tariffs that come with the package. The files are read once."""
+    return parse_tariffs(package_files())
+
+
+def package_files() -> dict[str, str]:
+    """Return the texts of the package's own tariff files, by name; raise :class:`UsageError` if one is not UTF-8."""
     folder = resources.files("billing_core") / "tariffs"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
-    return parse_tariffs({item.name: item.read_text(encoding="utf-8") for item in files})
+    return {item.name: decode_text(item.read_bytes(), item.name) for item in files}
 
 
 def parse_tariffs(files: Mapping[str, str]) -> Tariffs:

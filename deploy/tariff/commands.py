@@ -33,12 +33,12 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
 
     simulate.add_argument(
         "--against",
-        default="waiting",
         metavar="TARIFF",
         help="the other tariff: `waiting` (the structure that waits for its first act, at today's average price), "
         "`percent=5` (all prices 5 %% higher), `act=2699` (an act by its number), or a path as of `check --files`; "
-        "default: %(default)s",
+        "default: waiting, and where nothing waits the newest act, if it is not in force in the first month",
     )
+    simulate.add_argument("--files", type=Path, metavar="PATH", help=FOLDER_HELP)
     simulate.add_argument("--customers", type=int, default=100_000, metavar="N", help="size of a made-up population")
     simulate.add_argument("--seed", type=int, default=1, metavar="S", help="chance of the made-up population")
     simulate.add_argument(

@@ -21,6 +21,7 @@ from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
 from ingest_server.vee.changes import load_change
 from protocols.errors import UsageError
 from protocols.strict_toml import parse_toml
+from protocols.utf8 import decode_text
 
 LIMITS_FILE = "limits.toml"
 KWH_MAX, VND_MAX = 10**9, 10**13
@@ -69,7 +70,8 @@ class Effect:
 
 def load_limits() -> dict[str, Limit]:
     """Return the limits that come with the package, by role."""
-    return parse_limits((resources.files("ingest_server.vee") / LIMITS_FILE).read_text(encoding="utf-8"), LIMITS_FILE)
+    octets = (resources.files("ingest_server.vee") / LIMITS_FILE).read_bytes()
+    return parse_limits(decode_text(octets, LIMITS_FILE), LIMITS_FILE)
 
 
 def parse_limits(text: str, name: str) -> dict[str, Limit]:

@@ -8,6 +8,7 @@ import pytest
 
 from billing_core.tariff_files import load_tariffs
 from deploy.cli import main
+from tests.billing_core.tariffs_of_2025 import write_files_of_2025
 
 OWN = resources.files("billing_core") / "tariffs"
 NEWEST = (OWN / "act_2025_1279.toml").read_text("utf-8")
@@ -81,3 +82,15 @@ def test_a_wrong_file_is_refused_with_its_key(text: str, message: str, tmp_path:
 def test_what_is_not_there_is_said(words: list[str], message: str, capsys):
     assert main(["tariff", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["list", "show", "check"])
+def test_a_file_that_is_not_utf8_is_refused_with_line_and_cure(action: str, tmp_path: Path, capsys):
+    """As an editor saves it that knows only its machine's code page."""
+    write_files_of_2025(tmp_path)
+    act = tmp_path / "act_2025_1279.toml"
+    act.write_bytes(act.read_text("utf-8").replace("QĐ", "Q\udcd0").encode("utf-8", "surrogateescape"))
+    assert main(["tariff", action, "--files", str(tmp_path)]) == 2
+    refused = capsys.readouterr().err
+    assert f"{act}: line 2: found octet 0xd0, which is not UTF-8 here" in refused
+    assert "save the file in that encoding" in refused
