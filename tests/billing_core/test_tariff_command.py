@@ -1,6 +1,7 @@
 """``congto tariff list|show|check``."""
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from deploy.cli import main
 from tests.billing_core.tariffs_of_2025 import write_files_of_2025
 
 OWN = resources.files("billing_core") / "tariffs"
+GUIDE = Path(__file__).parents[2] / "docs/guides/tariff.md"
 NEWEST = (OWN / "act_2025_1279.toml").read_text("utf-8")
 NEXT = NEWEST.replace("1279", "9999").replace("2025-05-10", "2026-02-01").replace("2025-05-09", "2026-01-31")
 
@@ -52,7 +54,63 @@ def test_a_price_that_is_not_its_percentage_is_named_with_both_figures(tmp_path:
     path.write_text(NEXT.replace("2998", "2989"), encoding="utf-8")
     assert main(["tariff", "check", "--files", str(path), "--json"]) == 1
     [wrong] = json.loads(capsys.readouterr().out)["deviations"]
-    assert wrong == "Decision 9999/QĐ-BCT, tier 4: found 2989, 136 % of 2204.0655 is 2998"
+    assert wrong == "Decision 9999/QĐ-BCT, tier 4 of 6: found 2989, 136 % of 2204.0655 is 2998"
+
+
+def test_a_price_without_a_percentage_is_held_against_the_act_before(tmp_path: Path, capsys):
+    """The order of the three rates alone does not find a digit too much in all of them."""
+    path = tmp_path / "act_2026_0201.toml"
+    dear = NEXT.replace("BT = 1987\nCD = 3640\nTD = 1300", "BT = 19870\nCD = 36400\nTD = 13000")
+    assert dear != NEXT
+    path.write_text(dear, encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "not plausible: Decision 9999/QĐ-BCT, production lt6 BT: found 19870, expected some 1987, the price" in shown
+    assert shown.count("not plausible") == 3
+    path.write_text(NEXT.replace("2204.0655", "3204.0655"), encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(path), "--json"]) == 1
+    strange = json.loads(capsys.readouterr().out)["implausible"]
+    assert strange[0].startswith("Decision 9999/QĐ-BCT, average: found 3204.0655, expected one within 25% of 2204.0655")
+
+
+def folder_of_the_guide(folder: Path) -> Path:
+    """The files of 2025 and the invented act of the guide, which has the classes and percentages of Decision 14."""
+    act, structure = re.findall(r"```toml\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)[:2]
+    write_files_of_2025(folder)
+    tiers = folder / "structure.toml"
+    tiers.write_text(tiers.read_text("utf-8").partition("[[waiting]]")[0] + structure, "utf-8")
+    (folder / "act_2026_9999.toml").write_text(act, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("le1 = { BT = 2148, CD = 3881, TD = 1409 }", "le1 = { BT = 29999, CD = 39999, TD = 1 }", "production le1 BT"),
+        ("le1 = { BT = 2888", "le1 = { BT = 2889", "charging le1 BT: found 2889, 125 % of 2310.00 is 2888"),
+        ("gt1 = 2287", "gt1 = 2288", "lighting_admin gt1: found 2288, 99 % of 2310.00 is 2287"),
+        ("le1 = 2218", "le1 = 2128", "hospital_school le1: found 2128"),
+    ],
+)
+def test_every_percentage_of_decision_14_is_checked(old: str, new: str, what: str, tmp_path: Path, capsys):
+    path = folder_of_the_guide(tmp_path) / "act_2026_9999.toml"
+    assert main(["tariff", "check", "--files", str(tmp_path)]) == 0
+    assert "checked against nothing" not in capsys.readouterr().out
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(tmp_path)]) == 1
+    assert f"not as its percentage: Decision 9999/QĐ-BCT, {what}" in capsys.readouterr().out
+
+
+def test_prices_that_nothing_checks_are_named(tmp_path: Path, capsys):
+    tiers = folder_of_the_guide(tmp_path) / "structure.toml"
+    text = tiers.read_text("utf-8")
+    tiers.write_text(re.sub(r"^(production|tourism).*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+    assert main(["tariff", "check", "--files", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "note: Decision 9999/QĐ-BCT: checked against nothing: production le1 BT, production le1 CD" in shown
+    assert "tourism gt1 TD; have a second person read them" in shown
 
 
 WRONG = [

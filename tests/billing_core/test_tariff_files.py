@@ -54,8 +54,10 @@ def test_household_and_business_prices_are_percentages_of_the_average(act):
     average = Fraction(act.average)
     assert act.tiers == tuple(half_up(average * share / 100) for share in percent.tiers)
     assert act.prepaid == half_up(average * percent.prepaid / 100)
-    for voltage, shares in percent.business.items():
-        assert act.rates[Category.BUSINESS, voltage] == tuple(half_up(average * share / 100) for share in shares)
+    for key, shares in percent.rates.items():
+        assert act.rates[key] == tuple(half_up(average * share / 100) for share in shares)
+    for key, share in percent.single.items():
+        assert act.single[key] == half_up(average * share / 100)
 
 
 @pytest.mark.parametrize("act", load_tariffs().acts, ids=lambda act: act.name)
@@ -140,6 +142,11 @@ WRONG = [
     (ACT, replaced('average = "published"', 'average = "sure"'), "certainty.average: found 'sure'"),
     (ACT, replaced("[production.lt6]", "[production.lt7]"), "production.lt6: missing"),
     (ACT, replaced("act =", "act"), "not TOML"),
+    (ACT, replaced("CD = 3640", "CD = 1987"), "production.lt6.BT: found BT 1987, CD 1987, TD 1300; expected TD"),
+    (ACT, replaced("TD = 1609", "TD = 5026"), "business.ge22.BT: found BT 2887, CD 5025, TD 5026; expected TD"),
+    (ACT, replaced("signed_on = 2025-05-09", "signed_on = 2025-05-11"), "signed_on: found 2025-05-11, after effective"),
+    (ACT, replaced("1279/QĐ-BCT", "2699/QĐ-BCT"), "act: found 'Decision 2699/QĐ-BCT', as in act_2024_2699.toml"),
+    ("structure.toml", replaced("CD = 228, TD = 73", "CD = 28, TD = 73"), "percent[1].business.ge22.BT: found BT 131"),
     ("vat.toml", replaced("start_on = 2022-02-01", "start_on = 2022-02-02"), "rate[2].start_on: found 2022-02-02"),
     ("vat.toml", replaced("start_on = 2022-02-01", "start_on = 2022-01-31"), "neither overlap nor leave a gap"),
     ("vat.toml", replaced("end_on = 2026-12-31", "end_on = 2024-12-31"), "rate[5].end_on"),
