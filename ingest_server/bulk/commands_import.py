@@ -125,6 +125,11 @@ def _show(loaded: Loaded) -> None:
     )
     for wrong in loaded.wrong:
         print(f"quarantined: {wrong}")
+    for reason, rows in loaded.refused.items():
+        print(f"quarantined: {rows} reading{'s' if rows > 1 else ''}: {reason}")
+    told = len(loaded.wrong) + sum(loaded.refused.values())
+    if told < loaded.quarantined:
+        print(f"quarantined: {loaded.quarantined - told} more; congto ingest quarantine shows them all")
     if loaded.strange:
         print(
             f"not registered: {', '.join(loaded.strange)}; register them with `congto registry load` and import "

@@ -14,7 +14,7 @@ from tests.billing_core.tariffs_of_2025 import write_files_of_2025
 OWN = resources.files("billing_core") / "tariffs"
 GUIDE = Path(__file__).parents[2] / "docs/guides/tariff.md"
 NEWEST = (OWN / "act_2025_1279.toml").read_text("utf-8")
-NEXT = NEWEST.replace("1279", "9999").replace("2025-05-10", "2026-02-01").replace("2025-05-09", "2026-01-31")
+NEXT = NEWEST.replace("1279", "7777").replace("2025-05-10", "2026-02-01").replace("2025-05-09", "2026-01-31")
 
 
 def test_the_list_names_every_act_the_waiting_structure_and_the_taxes(capsys):
@@ -50,27 +50,27 @@ def test_a_new_act_beside_the_others_is_checked_before_it_is_added(tmp_path: Pat
 
 
 def test_a_price_that_is_not_its_percentage_is_named_with_both_figures(tmp_path: Path, capsys):
-    path = tmp_path / "act_2026_0201.toml"
+    path = write_files_of_2025(tmp_path) / "act_2026_0201.toml"
     path.write_text(NEXT.replace("2998", "2989"), encoding="utf-8")
-    assert main(["tariff", "check", "--files", str(path), "--json"]) == 1
+    assert main(["tariff", "check", "--files", str(tmp_path), "--json"]) == 1
     [wrong] = json.loads(capsys.readouterr().out)["deviations"]
-    assert wrong == "Decision 9999/QĐ-BCT, tier 4 of 6: found 2989, 136 % of 2204.0655 is 2998"
+    assert wrong == "Decision 7777/QĐ-BCT, tier 4 of 6: found 2989, 136 % of 2204.0655 is 2998"
 
 
 def test_a_price_without_a_percentage_is_held_against_the_act_before(tmp_path: Path, capsys):
     """The order of the three rates alone does not find a digit too much in all of them."""
-    path = tmp_path / "act_2026_0201.toml"
+    path = write_files_of_2025(tmp_path) / "act_2026_0201.toml"
     dear = NEXT.replace("BT = 1987\nCD = 3640\nTD = 1300", "BT = 19870\nCD = 36400\nTD = 13000")
     assert dear != NEXT
     path.write_text(dear, encoding="utf-8")
-    assert main(["tariff", "check", "--files", str(path)]) == 1
+    assert main(["tariff", "check", "--files", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
-    assert "not plausible: Decision 9999/QĐ-BCT, production lt6 BT: found 19870, expected some 1987, the price" in shown
+    assert "not plausible: Decision 7777/QĐ-BCT, production lt6 BT: found 19870, expected some 1987, the price" in shown
     assert shown.count("not plausible") == 3
     path.write_text(NEXT.replace("2204.0655", "3204.0655"), encoding="utf-8")
-    assert main(["tariff", "check", "--files", str(path), "--json"]) == 1
+    assert main(["tariff", "check", "--files", str(tmp_path), "--json"]) == 1
     strange = json.loads(capsys.readouterr().out)["implausible"]
-    assert strange[0].startswith("Decision 9999/QĐ-BCT, average: found 3204.0655, expected one within 25% of 2204.0655")
+    assert strange[0].startswith("Decision 7777/QĐ-BCT, average: found 3204.0655, expected one within 25% of 2204.0655")
 
 
 def folder_of_the_guide(folder: Path) -> Path:
@@ -116,7 +116,7 @@ def test_prices_that_nothing_checks_are_named(tmp_path: Path, capsys):
 WRONG = [
     (NEXT.replace('source = """', 'sauce = """'), "source: missing"),
     (NEXT.replace("2026-02-01", "2025-05-10"), "effective_on: found 2025-05-10"),
-    (NEXT.replace("prepaid = 2909", "prepaid = 99999"), "prepaid"),
+    (NEXT.replace("prepaid = 2909", "prepaid = 77779"), "prepaid"),
     ("\x00", "not TOML"),
 ]
 

@@ -213,9 +213,9 @@ def test_a_missing_or_strange_file_is_refused():
 
 
 def test_next_years_act_is_one_new_file():
-    text = FILES[ACT].replace("1279", "9999").replace("2025-05-10", "2026-01-15").replace("2025-05-09", "2026-01-14")
+    text = FILES[ACT].replace("1279", "7777").replace("2025-05-10", "2026-01-15").replace("2025-05-09", "2026-01-14")
     tariffs = parse_tariffs(FILES | {"act_2026_0115.toml": text})
     act = tariffs.act_on(date(2026, 1, 15))
     assert act is not None
-    assert act.name == "Decision 9999/QĐ-BCT"
+    assert act.name == "Decision 7777/QĐ-BCT"
     assert tariffs.changes_within(date(2026, 1, 1), date(2026, 1, 31)) == (date(2026, 1, 15),)
