@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from billing_core.codes import Solar
 from billing_core.tariff_files import load_tariffs
 from deploy.cli import main
 from tests.billing_core.tariffs_of_2025 import write_files_of_2025
@@ -18,7 +19,7 @@ NEXT = NEWEST.replace("1279", "7777").replace("2025-05-10", "2026-02-01").replac
 
 
 def test_the_list_names_every_act_the_waiting_structure_and_the_taxes(capsys):
-    assert main(["tariff", "list"]) == 0
+    assert main(["tariff", "list", "--language", "en"]) == 0
     shown = capsys.readouterr().out
     for act in load_tariffs().acts:
         assert str(act.effective_on) in shown
@@ -33,8 +34,50 @@ def test_a_day_shows_all_its_prices_with_their_certainty(capsys):
     assert found["prices"]["residential"] == [1984, 2050, 2380, 2998, 3350, 3460]
     assert found["prices"]["business"]["lt6"] == {"BT": 3152, "CD": 5422, "TD": 1918}
     assert (found["vat"]["percent"], found["certainty"]["residential"]) == (8, "published")
-    assert main(["tariff", "show", "2026-01-01"]) == 0
+    assert main(["tariff", "show", "2026-01-01", "--language", "en"]) == 0
     assert "peak 09:30–11:30, 17:00–20:00 but Sunday" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("vi", ("Quyết định 1279/QĐ-BCT", "khung giờ đang chờ 2026", "mua phần dư đến 50 % sản lượng", "Quốc khánh")),
+        (
+            "en",
+            ("Decision 1279/QĐ-BCT", "waiting schedule 2026", "surplus bought up to 50 % of generation", "National"),
+        ),
+    ],
+)
+def test_all_that_is_dated_is_listed_in_both_languages(language, said, tmp_path: Path, capsys, monkeypatch):
+    """Solar regimes, exchange rates, cosφ, holidays, schedules and the pilot have sources and certainties too."""
+    monkeypatch.setenv("COLUMNS", "160")
+    files = ["--files", str(write_files_of_2025(tmp_path))]
+    assert main(["tariff", "list", "--language", language, *files]) == 0
+    shown = capsys.readouterr().out
+    for each in (*said, "24.335" if language == "vi" else "24,335", "2026-02-17", "286", "2014-12-10", "net_2017"):
+        assert each in shown, each
+    assert ("52,54 %" if language == "vi" else "52.54 %") in shown
+    assert main(["tariff", "show", "2025-12-31", "--language", language, *files]) == 0
+    shown = capsys.readouterr().out
+    assert ("2.039 đ" if language == "vi" else "2,039 đ") in shown  # 8.38 ¢ × 24,335
+    assert "surplus_2026" not in shown
+    assert "2025-01-29" in shown
+    assert "2026-02-17" not in shown
+
+
+def test_json_has_all_that_is_dated_with_source_and_certainty(tmp_path: Path, capsys):
+    files = ["--files", str(write_files_of_2025(tmp_path))]
+    assert main(["tariff", "list", "--json", *files]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kinds = ("power_factor", "solar", "exchange_rates", "schedules", "two_component", "holidays")
+    assert all(found[kind] and all(each["source"] and each["certainty"] for each in found[kind]) for kind in kinds)
+    assert [each["regime"] for each in found["solar"]] == [each.value for each in Solar if each is not Solar.NONE]
+    assert [each["name"] for each in found["schedules"] if each["waits"]] == ["2026"]
+    assert main(["tariff", "show", "2026-06-30", "--json", *files]) == 0
+    on_day = json.loads(capsys.readouterr().out)
+    assert on_day["solar"][-1]["regime"] == "surplus_2026"
+    assert on_day["exchange_rates"] == []
+    assert {"name": "National Day", "days": ["2026-09-02"]}.items() <= on_day["holidays"][3].items()
 
 
 def test_the_packages_own_files_are_right(capsys):
