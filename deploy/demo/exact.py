@@ -17,7 +17,8 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use
+from deploy.demo.exact_solar import added_up, netted, settle, stretches_of
+from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, OwnPlan, Use, half_up
 
 DAY = timedelta(days=1)
 BUSINESS_TOP = ("ge22", "22_110", "ge110")
@@ -36,9 +37,9 @@ def exact_bill(use: Use, files: Mapping[str, dict[str, Any]] | None = None) -> E
     files = tariff_files() if files is None else files
     if use.meters:
         use = replace(use, kwh=consumed(use.meters))
-    billed, bought, carried, price = _settle(use, files["solar.toml"])
+    billed, bought, carried, price = settle(use, files["solar.toml"])
     if use.solar == "net_2017" and use.before_changes_kwh:
-        use = replace(use, before_changes_kwh=_netted(use))
+        use = replace(use, before_changes_kwh=netted(use))
     cosphi = _power_factor(use, sum(billed.values(), Fraction(0)))
     if use.plan is not None:
         lines, rate = _planned(use, use.plan, billed, cosphi, files)
@@ -131,7 +132,7 @@ def _by_use(use: Use, kwh: Mapping[str, Fraction]) -> list[tuple[Use, Mapping[st
     for category, voltage, share in (first, *use.uses):
         own = replace(use, category=category, voltage=voltage)
         # Read at changes of price: what flowed between one reading and the next is shared out apart.
-        until = list(_added_up([_between(part, given, given + share) for part in _differences(use, kwh)]))
+        until = list(added_up([_between(part, given, given + share) for part in stretches_of(use, kwh)]))
         found.append((replace(own, before_changes_kwh=tuple(until[:-1])), until[-1]))
         given += share
     return found
@@ -144,57 +145,6 @@ def _between(kwh: Mapping[str, Fraction], low: Fraction, high: Fraction) -> dict
 
 def _share(kwh: Fraction, share: Fraction) -> Fraction:
     return kwh if share == 1 else min(kwh, Fraction(half_up(kwh * share)))
-
-
-def _differences(use: Use, kwh: Mapping[str, Fraction]) -> list[dict[str, Fraction]]:
-    """Return what flowed in each stretch between the readings at changes of price; all of it without any."""
-    readings = [dict.fromkeys(kwh, Fraction(0)), *use.before_changes_kwh, kwh]
-    return [{name: late[name] - early[name] for name in kwh} for early, late in pairwise(readings)]
-
-
-def _added_up(stretches: Sequence[Mapping[str, Fraction]]) -> Iterator[dict[str, Fraction]]:
-    """Yield what had flowed by the end of each stretch."""
-    found = dict.fromkeys(stretches[0], Fraction(0))
-    for stretch in stretches:
-        found = {name: kwh + stretch[name] for name, kwh in found.items()}
-        yield found
-
-
-def _netted(use: Use) -> tuple[dict[str, Fraction], ...]:
-    """Return what is billed up to each change of price, walking the stretches like cycles of their own.
-
-    A surplus goes on to the next stretch, as it would to the next cycle; what is left at the end goes back, the last
-    stretch first. Each register is walked by itself.
-    """
-    exported = _exported(use)
-    if len(use.export_before_changes_kwh) != len(use.before_changes_kwh):
-        raise NotBillableError("net metering at a change of price asks for the export until then")
-    sent = replace(use, before_changes_kwh=use.export_before_changes_kwh)
-    stretches = zip(_differences(use, use.kwh), _differences(sent, exported), strict=True)
-    own = [{name: taken[name] - given[name] for name in taken} for taken, given in stretches]
-    kept = _carried_in(use)
-    for stretch in [*own, *reversed(own)]:
-        for name in kept:
-            left = stretch[name] - kept[name]
-            stretch[name], kept[name] = max(left, Fraction(0)), max(-left, Fraction(0))
-    return tuple(_added_up(own))[:-1]
-
-
-def _exported(use: Use) -> Mapping[str, Fraction]:
-    """Return what is netted at each register."""
-    if set(use.kwh) == {"SG"}:
-        return {"SG": use.export_kwh}
-    if use.export_by_rate_kwh is None:
-        raise NotBillableError("net metering of three rates asks for the export of each")
-    return use.export_by_rate_kwh
-
-
-def _carried_in(use: Use) -> dict[str, Fraction]:
-    """Return the surplus of before by register; one without rates is of the normal rate."""
-    if set(use.kwh) == {"SG"}:
-        return {"SG": use.carry_in_kwh}
-    kept = use.carry_in_by_rate_kwh or {}
-    return {name: kept.get(name, Fraction(0)) + (use.carry_in_kwh if name == "BT" else 0) for name in use.kwh}
 
 
 def _lines_of(
@@ -232,7 +182,7 @@ def _shared_out(
     if use.before_changes_kwh:
         if len(parts) != len(use.before_changes_kwh) + 1:
             raise NotBillableError("readings at changes of price, and more or fewer changes")
-        for (first, last, act), share in zip(parts, _differences(use, billed), strict=True):
+        for (first, last, act), share in zip(parts, stretches_of(use, billed), strict=True):
             if min(share.values()) < 0:
                 raise NotBillableError("an index that fell")
             yield (first, last), act, share
@@ -261,11 +211,6 @@ def _pilot(use: Use, billed: Mapping[str, Fraction], table: dict[str, Any]) -> l
     without = "CD" if use.refused_three_rates else "BT"
     named = [(kwh, prices[without if register == "SG" else register]) for register, kwh in billed.items() if kwh]
     return [(kwh, price, half_up(kwh * price)) for kwh, price in named]
-
-
-def half_up(value: Fraction) -> int:
-    """Round to the nearest whole number, a half upwards."""
-    return (value + Fraction(1, 2)).__floor__()
 
 
 @cache
@@ -420,37 +365,3 @@ def _reactive(use: Use, cosphi: Fraction | None, active: int, table: dict[str, A
         required = Fraction(rules[-1]["required_percent"], 100)
         percent = Fraction(half_up((required / cosphi - 1) * 10_000), 100)
     return half_up(active * percent / 100)
-
-
-def _settle(
-    use: Use, table: dict[str, Any]
-) -> tuple[Mapping[str, Fraction], Fraction, Mapping[str, Fraction], int | None]:
-    """Return by register what is billed, what is bought, by register what is carried on, and the price of buying."""
-    nothing = Fraction(0)
-    if use.solar is None:
-        return use.kwh, nothing, {}, None
-    rule = next(rule for rule in table["regime"] if rule["code"] == use.solar)
-    price = use.solar_price or _solar_price(rule, use.end_on.year, table)
-    if rule["method"] == "separate":
-        return use.kwh, use.export_kwh, {}, price
-    if rule["method"] == "surplus":
-        if use.generation_kwh is None:
-            return use.kwh, use.export_kwh, {}, None
-        # The engine counts whole Wh, and the cap is not passed: a part of a Wh above it is not bought.
-        cap = Fraction((use.generation_kwh * 1000 * rule["cap_percent"] / 100).__floor__(), 1000)
-        return use.kwh, min(use.export_kwh, cap), {}, price
-    exported, kept = _exported(use), _carried_in(use)
-    balance = {name: kwh - exported[name] - kept[name] for name, kwh in use.kwh.items()}
-    billed = {name: max(nothing, left) for name, left in balance.items()}
-    surplus = {name: max(nothing, -left) for name, left in balance.items()}
-    if use.settle_carry:
-        return billed, sum(surplus.values(), nothing), {}, price
-    return billed, nothing, surplus, price
-
-
-def _solar_price(rule: dict[str, Any], year: int, table: dict[str, Any]) -> int | None:
-    published = [entry["price"] for entry in rule.get("price", []) if entry["year"] == year]
-    rates = [entry["vnd_per_usd"] for entry in table["exchange_rate"] if entry["year"] == year]
-    if published:
-        return int(published[0])
-    return half_up(Fraction(rule["cents"]) / 100 * rates[0]) if rates and "cents" in rule else None

@@ -102,3 +102,8 @@ class ExactBill:
     purchase: int | None
     carry_out_kwh: Fraction
     carry_out_by_rate_kwh: tuple[Fraction, ...] = ()
+
+
+def half_up(value: Fraction) -> int:
+    """Round to the nearest whole number, a half upwards."""
+    return (value + Fraction(1, 2)).__floor__()

@@ -243,6 +243,8 @@ class PurchaseShape(Shape):
     amount: int = Field(examples=[203_900])
     carried_in_wh: int = Field(examples=[0])
     carried_out_wh: int = Field(examples=[0])
+    carried_cd_wh: int = Field(examples=[0], description="of carried_out_wh what is of the peak rate")
+    carried_td_wh: int = Field(examples=[0], description="of carried_out_wh what is of the off-peak rate")
     operands: dict[str, Any] = Field(examples=[{"kind": "purchase", "energy_wh": 100_000, "price": 2039}])
 
 

@@ -15,6 +15,7 @@ from billing_core.tariff import Tariffs
 from ingest_server.billing.columns import (
     DEMAND,
     EXPORT,
+    EXPORT_RATES,
     MISSING,
     NONE,
     RATES,
@@ -78,9 +79,9 @@ def batch_of_points(
         households_after_parts=np.where(spans.changed_day == NONE, 1, terms.changed_households_parts)[rows],
         # A meter that is read at a distance is read at a change of price too; sharing by days would be a guess.
         share_by_days=((terms.category == Category.RESIDENTIAL.code) & read_by_hand)[rows],
-        export_wh=used[rows, EXPORT],
+        export_wh=_exported(used, terms).sum(axis=1)[rows],
         generation_wh=generation_wh[rows],
-        carry_in_wh=np.where(terms.solar == Solar.NET_2017.code, points.previous.carried_out_wh, 0)[rows],
+        **_carried_in(points, terms, used, rows),
         settle_carry=terms.settle_carry[rows],
         solar=terms.solar[rows],
         reactive_varh=np.where(terms.reactive, used[:, REACTIVE], NOT_MEASURED)[rows],
@@ -100,12 +101,38 @@ def _with_surplus_handed_on(batch: Batch, terms: BilledTerms, rows: Int64Array, 
     following = np.flatnonzero(terms.hands_on[rows[:-1]] & (rows[1:] == rows[:-1] + 1)) + 1
     if not following.size:
         return batch
-    carried = batch.carry_in_wh.copy()
+    carried, kept = batch.carry_in_wh.copy(), batch.carry_in_rates_wh.copy()
     for place in following.tolist():
         before = np.array([place - 1])
-        one = replace(_rows_of(batch, before), carry_in_wh=carried[before])
-        carried[place] = settle_solar(one, tariffs)[1].carry_out_wh[0]
-    return replace(batch, carry_in_wh=carried)
+        one = replace(_rows_of(batch, before), carry_in_wh=carried[before], carry_in_rates_wh=kept[before])
+        surplus = settle_solar(one, tariffs)[1].carry_out_rates_wh[0]
+        if batch.three_rates[place]:
+            carried[place], kept[place] = 0, surplus
+        else:
+            carried[place] = surplus.sum()
+    return replace(batch, carry_in_wh=carried, carry_in_rates_wh=kept)
+
+
+def _exported(used: Int64Array, terms: BilledTerms) -> Int64Array:
+    """Return exported energy at the three rates where it is netted by rate, else all in the first. [Wh, n × 3]"""
+    exported: Int64Array = np.where(terms.netted_by_rate[:, np.newaxis], used[:, EXPORT_RATES], 0)
+    exported[:, 0] += np.where(terms.netted_by_rate, 0, used[:, EXPORT])
+    return exported
+
+
+def _carried_in(points: Points, terms: BilledTerms, used: Int64Array, rows: Int64Array) -> dict[str, Int64Array]:
+    """Return the surplus of the bill before, and of three rates that of each with what each exported."""
+    previous, by_rate = points.previous, terms.netted_by_rate
+    carried = np.where(terms.solar == Solar.NET_2017.code, previous.carried_out_wh, 0)
+    if not by_rate.any():
+        return {"carry_in_wh": carried[rows]}
+    kept = np.stack([np.zeros_like(carried), previous.carried_cd_wh, previous.carried_td_wh], axis=1)
+    kept = np.where(by_rate[:, np.newaxis], kept, 0)
+    return {
+        "carry_in_wh": (carried - kept.sum(axis=1))[rows],
+        "carry_in_rates_wh": kept[rows],
+        "export_rates_wh": np.where(by_rate[:, np.newaxis], used[:, EXPORT_RATES], NOT_MEASURED)[rows],
+    }
 
 
 def _cycle_days(points: Points) -> Int64Array:
@@ -149,7 +176,7 @@ def _before_changes(
         np.add.at(first, parts.point[earlier], used_wh[earlier])
         read &= ~(rows & through)
         own = np.flatnonzero(rows)
-        before[own, place[own]], exported[own, place[own], 0] = _by_rate(first, terms)[own], first[own, EXPORT]
+        before[own, place[own]], exported[own, place[own]] = _by_rate(first, terms)[own], _exported(first, terms)[own]
         place[own] += 1
     before[~read], exported[~read] = NOT_MEASURED, NOT_MEASURED
     return before, exported

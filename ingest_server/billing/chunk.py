@@ -20,7 +20,7 @@ from ingest_server.billing.findings import open_findings
 from ingest_server.billing.gather import Chunk, Frame, gather
 from ingest_server.billing.pack import Packed, pack
 from ingest_server.billing.unpack import computed_bill, purchase_of
-from ingest_server.billing.write import Writing, write_chunk
+from ingest_server.billing.write import PURCHASED, Writing, write_chunk
 from ingest_server.database import connect
 
 SNAPSHOT = sql.SQL("set transaction snapshot {}")
@@ -210,20 +210,28 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
 
 
 def _purchase_differences(packed: Packed, compared: Compared) -> Int64Array:
-    """Return what is bought, its amount and the surplus handed on, less what they are. [Wh, đ, Wh; b × 3]
+    """Return what is bought, its amount and the surplus handed on, less what they are. [Wh, đ, Wh …; b × 5]
+
+    Of the surplus also what is of the peak and of the off-peak rate.
 
     A purchase that waits is not there yet to be corrected, nor is one corrected by a purchase that would have to wait.
     """
     computed, rows = packed.computed, packed.rows
     issued = computed.points.issued
-    found = np.zeros((len(packed), 3), dtype=np.int64)
+    found = np.zeros((len(packed), len(PURCHASED)), dtype=np.int64)
     known = computed.charges.purchase.hold[computed.places] == 0  # also that a contract without solar buys nothing
     for bill in np.flatnonzero(compared.differing & issued.purchase_made[rows] & known).tolist():
         purchase, row = compared.purchases.get(bill), rows[bill]
-        are = (issued.purchased_wh[row], issued.purchased[row], issued.carried_out_wh[row])
-        own = (0, 0, 0) if purchase is None else (purchase.energy_wh, purchase.amount, purchase.carried_out_wh)
+        are = [int(getattr(issued, name)[row]) for name in PURCHASED]
+        own = [0] * len(PURCHASED) if purchase is None else _of_purchase(purchase)
         found[bill] = np.array(own) - are
     return found
+
+
+def _of_purchase(purchase: Purchase) -> list[int]:
+    """Return what ``PURCHASED`` names of a purchase."""
+    carried = [purchase.carried_out_wh, purchase.carried_cd_wh, purchase.carried_td_wh]
+    return [purchase.energy_wh, purchase.amount, *carried]
 
 
 def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:

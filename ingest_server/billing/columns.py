@@ -36,12 +36,17 @@ class MeterRegister(Enum):
     TD = "1.0.1.8.3"
     EXPORT = "1.0.2.8.0"
     VC = "1.0.3.8.0"
+    EXPORT_BT = "1.0.2.8.1"
+    EXPORT_CD = "1.0.2.8.2"
+    EXPORT_TD = "1.0.2.8.3"
     PMAX = "1.0.1.6.0"
 
     @property
     def label(self) -> str:
         """What the register is called on a bill."""
-        return {MeterRegister.EXPORT: "export", MeterRegister.PMAX: "Pmax"}.get(self, self.name)
+        if self.name.startswith("EXPORT"):
+            return self.name.replace("EXPORT", "export").replace("_", " ")
+        return "Pmax" if self is MeterRegister.PMAX else self.name
 
     @property
     def unit(self) -> str:
@@ -50,8 +55,8 @@ class MeterRegister(Enum):
 
 
 REGISTERS = tuple(MeterRegister)
-TOTAL, RATES, EXPORT, REACTIVE, DEMAND = 0, slice(1, 4), 4, 5, 6  # columns of the register arrays
-ENERGIES = slice(0, 6)  # those that count up; demand is the highest since the meter's last reset
+TOTAL, RATES, EXPORT, REACTIVE, EXPORT_RATES, DEMAND = 0, slice(1, 4), 4, 5, slice(6, 9), 9  # of the register arrays
+ENERGIES = slice(0, 9)  # those that count up; demand is the highest since the meter's last reset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +133,8 @@ class Issued:
     purchased_wh: Int64Array
     purchased: Int64Array
     carried_out_wh: Int64Array
+    carried_cd_wh: Int64Array
+    carried_td_wh: Int64Array
     inputs_hash: NDArray[np.void]
     in_the_way: Int64Array
 
@@ -142,6 +149,8 @@ class Previous:
         0 where there is none.
     last_day, carried_out_wh
         Until when it went, and the surplus it handed on.
+    carried_cd_wh, carried_td_wh
+        What of it is of the peak and of the off-peak rate. [Wh]
     highest_w
         Highest demand of the months before, as far back as the ratchet of each one's rate plan goes; ``NONE`` for none.
         [W]
@@ -157,6 +166,8 @@ class Previous:
     bill_id: Int64Array
     last_day: Int64Array
     carried_out_wh: Int64Array
+    carried_cd_wh: Int64Array
+    carried_td_wh: Int64Array
     highest_w: Int64Array
     unbilled_first: Int64Array
     unbilled_last: Int64Array

@@ -68,6 +68,9 @@ class Purchase:
     carried_in_wh: int
     carried_out_wh: int
     operands: dict[str, Any]
+    carried_cd_wh: int = 0
+    """Of the surplus handed on what is of the peak rate, and below of the off-peak rate."""
+    carried_td_wh: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

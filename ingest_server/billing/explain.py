@@ -9,6 +9,7 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
+from billing_core.codes import RATES, Certainty
 from billing_core.explain import Language, explain_line, format_number
 from billing_core.line import BillLine
 from ingest_server.billing.period import civil_text
@@ -22,6 +23,9 @@ REGISTER_NAMES = {
         "CD": "giờ cao điểm (CĐ)",
         "TD": "giờ thấp điểm (TĐ)",
         "export": "chiều phát lên lưới",
+        "export BT": "chiều phát lên lưới, giờ bình thường (BT)",
+        "export CD": "chiều phát lên lưới, giờ cao điểm (CĐ)",
+        "export TD": "chiều phát lên lưới, giờ thấp điểm (TĐ)",
         "VC": "phản kháng (VC)",
         "Pmax": "công suất cực đại",
     },
@@ -31,6 +35,9 @@ REGISTER_NAMES = {
         "CD": "peak hours (CD)",
         "TD": "off-peak hours (TD)",
         "export": "export to the grid",
+        "export BT": "export to the grid, normal hours (BT)",
+        "export CD": "export to the grid, peak hours (CD)",
+        "export TD": "export to the grid, off-peak hours (TD)",
         "VC": "reactive energy (VC)",
         "Pmax": "maximum demand",
     },
@@ -138,6 +145,8 @@ def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
             f"Rooftop solar ({operands['act']}): all import, {imported}, is billed; "
             f"export, {exported}, is bought apart."
         )
+    if "import_rates_wh" in operands:
+        return _netting_by_rate_text(operands, number, language)
     if language is Language.VI:
         return (
             f"Điện mặt trời mái nhà (theo {number}): nhận {imported} − phát {exported} − dư kỳ trước {carried}: "
@@ -147,6 +156,31 @@ def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
         f"Rooftop solar ({operands['act']}): import {imported} − export {exported} − surplus of the period before "
         f"{carried}: {billed} is billed, {handed_on} is carried to the next period."
     )
+
+
+def _netting_by_rate_text(operands: Mapping[str, Any], number: str, language: Language) -> str:
+    """Return how each rate was netted by itself, and that nobody has read a rule for it."""
+    vietnamese, of_rates = language is Language.VI, []
+    figures = ("import_rates_wh", "export_rates_wh", "carried_in_rates_wh", "carried_out_rates_wh")
+    for rate, *of_rate in zip(RATES, *(operands[name] for name in figures), strict=True):
+        taken, sent, kept, handed_on = (_kwh(each, language) for each in of_rate)
+        billed = _kwh(max(of_rate[0] - of_rate[1] - of_rate[2], 0), language)
+        if vietnamese:
+            of_rates.append(
+                f"{rate.value} nhận {taken} − phát {sent} − dư kỳ trước {kept}: tính tiền {billed}, "
+                f"chuyển kỳ sau {handed_on}"
+            )
+        else:
+            of_rates.append(
+                f"{rate.value} import {taken} − export {sent} − surplus of the period before {kept}: {billed} is "
+                f"billed, {handed_on} is carried to the next period"
+            )
+    sure = operands["by_rate_certainty"] == Certainty.OFFICIAL.value
+    if vietnamese:
+        doubt = "" if sure else " Quyết định không nói về ba giá: cách bù trừ này chưa được xác minh."
+        return f"Điện mặt trời mái nhà (theo {number}), từng giá bù trừ riêng: {'; '.join(of_rates)}.{doubt}"
+    doubt = "" if sure else " The decision names no rates: this way of netting them is unverified."
+    return f"Rooftop solar ({operands['act']}), each rate netted by itself: {'; '.join(of_rates)}.{doubt}"
 
 
 def _total_text(bill: Mapping[str, Any], language: Language) -> str:

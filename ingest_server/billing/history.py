@@ -12,7 +12,9 @@ from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
-_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased", "carried_out_wh")
+CARRIED = 3  # a surplus, and what of it is of the peak and of the off-peak rate
+_AMOUNTS = ("energy_wh", "subtotal", "vat", "total", "purchased_wh", "purchased", "carried_out_wh", "carried_cd_wh",
+            "carried_td_wh")  # fmt: skip
 _NUMBERS = ("bill_id", "version", "schema", "in_ledger", "purchase_made", *_AMOUNTS)
 
 
@@ -78,11 +80,13 @@ _BILL = {
     "last_day": "i4",
     "days": "i4",
     "energy_wh": "i8",
-    "carried": "i8",
     "terms": "i4",
     "customer": "i4",
 }
-_PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {"before": Field("i4", PAST_PERIODS)}
+_PREVIOUS = {name: Field(kind) for name, kind in _BILL.items()} | {
+    "carried": Field("i8", CARRIED),
+    "before": Field("i4", PAST_PERIODS),
+}
 
 
 def gather_previous_month(connection: Connection[Any], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +111,8 @@ def gather_previous(
     found = {name: column[known] for name, column in found.items()}
     found["terms"] = np.array([*parameters["ever_places"], NONE], dtype=np.int64)[found["terms"]]
     row, n = row_of[known], len(spans)
-    bill_id, last_day, carried, terms = (np.zeros(n, dtype=np.int64) for _ in range(4))
+    bill_id, last_day, terms = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    carried = np.zeros((n, CARRIED), dtype=np.int64)
     terms[:] = NONE
     for column, name in ((bill_id, "bill_id"), (last_day, "last_day"), (carried, "carried"), (terms, "terms")):
         column[row] = found[name]
@@ -121,7 +126,9 @@ def gather_previous(
     return Previous(
         bill_id=bill_id,
         last_day=last_day,
-        carried_out_wh=carried,
+        carried_out_wh=carried[:, 0],
+        carried_cd_wh=carried[:, 1],
+        carried_td_wh=carried[:, 2],
         highest_w=np.full(n, NONE, dtype=np.int64),
         unbilled_first=np.full(n, NONE, dtype=np.int64),
         unbilled_last=np.full(n, NONE, dtype=np.int64),

@@ -285,11 +285,19 @@ def _carried(computed: Computed, place: int) -> dict[str, Any]:
     batch, previous = computed.batch, computed.points.previous
     row = int(computed.rows[place])
     known = bool(previous.bill_id[row])
-    return {
-        "carried_in_wh": int(batch.carry_in_wh[place]),
+    found: dict[str, Any] = {
+        "carried_in_wh": carried_in_wh(batch, place),
         "carried_from": day_of(int(previous.last_day[row])).isoformat() if known else None,
         "settle_carry": bool(batch.settle_carry[place]),
     }
+    if batch.three_rates[place]:
+        _, found["carried_in_cd_wh"], found["carried_in_td_wh"] = batch.carry_in_rates_wh[place].tolist()
+    return found
+
+
+def carried_in_wh(batch: Batch, place: int) -> int:
+    """Return the surplus that is brought in, of all rates. [Wh]"""
+    return int(batch.carry_in_wh[place]) + int(batch.carry_in_rates_wh[place].sum())
 
 
 def _generation_meters(computed: Computed, row: int) -> list[str]:

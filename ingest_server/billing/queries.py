@@ -219,6 +219,7 @@ SELECT_ISSUED = f"""
            exists (select from ledger_entry e where e.bill_id = b.bill_id)::integer, (s.bill_id is not null)::integer,
            st.energy_wh, st.subtotal, st.vat, st.total, coalesce(s.energy_wh + st.purchased_wh_more, 0),
            coalesce(s.amount + st.purchased_more, 0), coalesce(s.carried_out_wh + st.carried_out_wh_more, 0),
+           coalesce(s.carried_cd_wh + st.carried_cd_wh_more, 0), coalesce(s.carried_td_wh + st.carried_td_wh_more, 0),
            {CUSTOMER_OF_BILL}, st.inputs_hash
     from chosen
     join bill b using (metering_point_id)
@@ -231,12 +232,15 @@ SELECT_ISSUED = f"""
 
 _PREVIOUS = f"""
     row, b.bill_id, b.period_to - date '1970-01-01', b.period_to - b.period_from + 1, b.energy_wh,
-    coalesce((select s.carried_out_wh + (
-                  select coalesce(sum(f.carried_out_wh), 0)::bigint
-                  from bill_difference f join bill_difference_act a using (difference_id)
-                  where f.bill_id = s.bill_id and a.act = 'approve')
-              from solar_purchase s where s.bill_id = b.bill_id), 0),
     coalesce(array_position(%(ever_terms_ids)s::integer[], b.terms_id), 0) - 1, {CUSTOMER_OF_BILL},
+    coalesce((select array[s.carried_out_wh + m.whole, s.carried_cd_wh + m.cd, s.carried_td_wh + m.td]
+              from solar_purchase s cross join lateral (
+                  select coalesce(sum(f.carried_out_wh), 0)::bigint as whole,
+                         coalesce(sum(f.carried_cd_wh), 0)::bigint as cd,
+                         coalesce(sum(f.carried_td_wh), 0)::bigint as td
+                  from bill_difference f join bill_difference_act a using (difference_id)
+                  where f.bill_id = s.bill_id and a.act = 'approve') m
+              where s.bill_id = b.bill_id), array[0, 0, 0]::bigint[]),
     coalesce(b.before_daily_wh, array_fill(-1, array[12]))
 """
 

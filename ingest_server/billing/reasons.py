@@ -50,8 +50,8 @@ REASON_TITLES: Mapping[str, Mapping[Language, str]] = {
     "reactive_invalid": {Language.VI: "Điện năng phản kháng quá lớn", Language.EN: "Reactive energy too large"},
     "code_unknown": {Language.VI: "Hợp đồng có mã lạ", Language.EN: "Contract has an unknown term"},
     "net_metering_three_rates": {
-        Language.VI: "Bù trừ ba giá chưa có quy định",
-        Language.EN: "Net metering of three rates is not defined",
+        Language.VI: "Bù trừ ba giá, thiếu điện phát của từng giá",
+        Language.EN: "Net metering of three rates, export of each unknown",
     },
     "reading_missing": {Language.VI: "Thiếu chỉ số đầu hoặc cuối", Language.EN: "First or last index missing"},
     "rates_against_total": {Language.VI: "Ba giá không khớp tổng", Language.EN: "Rates do not sum to the total"},

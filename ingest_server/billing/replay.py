@@ -189,6 +189,8 @@ def _previous(rows: list[dict[str, Any]]) -> Previous:
             [0 if each is None else day_number(date.fromisoformat(each)) for each in carried_from], dtype=np.int64
         ),
         carried_out_wh=np.array([row["more"].get("carried_in_wh", 0) for row in rows], dtype=np.int64),
+        carried_cd_wh=np.array([row["more"].get("carried_in_cd_wh", 0) for row in rows], dtype=np.int64),
+        carried_td_wh=np.array([row["more"].get("carried_in_td_wh", 0) for row in rows], dtype=np.int64),
         highest_w=np.array([row["more"].get("demand_before_w", NONE) for row in rows], dtype=np.int64),
         unbilled_first=np.full(n, NONE, dtype=np.int64),
         unbilled_last=np.full(n, NONE, dtype=np.int64),

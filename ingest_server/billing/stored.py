@@ -110,7 +110,7 @@ SELECT_CONTROL = "select rules, signer, expected_wh, before_wh from bill_control
 SELECT_ACTS = "select act, actor, role, note, acted_at from bill_act where bill_id = %(bill)s order by act_id"
 
 SELECT_PURCHASE = """
-    select regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands
+    select regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, carried_cd_wh, carried_td_wh, operands
     from solar_purchase where bill_id = %(bill)s
 """
 

@@ -15,6 +15,7 @@ from billing_core.rate_plan import RatePlan, rate_plan_from_json
 from ingest_server.billing.columns import (
     DEMAND,
     EXPORT,
+    EXPORT_RATES,
     RATES,
     REACTIVE,
     REGISTERS,
@@ -82,10 +83,16 @@ class BilledTerms:
         needed = np.zeros((len(self.category), len(REGISTERS)), dtype=np.bool_)
         needed[:, TOTAL] = ~self.three_rates
         needed[:, RATES] = self.three_rates[:, np.newaxis]
-        needed[:, EXPORT] = self.solar != Solar.NONE.code
+        needed[:, EXPORT] = (self.solar != Solar.NONE.code) & ~self.netted_by_rate
+        needed[:, EXPORT_RATES] = self.netted_by_rate[:, np.newaxis]
         needed[:, REACTIVE] = self.reactive
         needed[:, DEMAND] = self.two_component | self.planned(lambda plan: bool(plan.demand))
         return needed
+
+    @property
+    def netted_by_rate(self) -> BoolArray:
+        """Which contracts net each of three rates by itself, and so need the export of each. [n]"""
+        return np.asarray(self.three_rates & (self.solar == Solar.NET_2017.code))
 
     def planned(self, asked: Callable[[RatePlan], bool]) -> BoolArray:
         """Say of each bill whether it has a rate plan of which something is so. [n]"""

@@ -11,12 +11,15 @@ from datetime import date
 from fractions import Fraction
 from typing import Any
 
+from billing_core.batch import Batch
 from billing_core.charges import SURCHARGE_STEP
 from billing_core.codes import LineKind, Solar, member_of
 from billing_core.line import ENERGY_KEYS, WITHOUT_QUANTITY, BillLine, purchase_line, wh_as_kwh
+from billing_core.solar import Purchase as Bought
+from billing_core.tariff import SolarRule
 from ingest_server.billing.columns import MISSING, MeterRegister, Terms, day_of
 from ingest_server.billing.documents import Bill, Line, Purchase, instant_text
-from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed
+from ingest_server.billing.pack import DIGITS_STEP, METERED, Packed, carried_in_wh
 from ingest_server.billing.period import instant_of
 
 INPUTS_SCHEMA = 2
@@ -231,13 +234,31 @@ def purchase_of(packed: Packed, bill: int) -> Purchase | None:
         energy_wh=int(bought.energy_wh[place]),
         price=int(bought.price[place]),
         amount=int(bought.amount[place]),
-        carried_in_wh=int(batch.carry_in_wh[place]),
+        carried_in_wh=carried_in_wh(batch, place),
         carried_out_wh=int(bought.carry_out_wh[place]),
+        carried_cd_wh=int(bought.carry_out_rates_wh[place, 1]),
+        carried_td_wh=int(bought.carry_out_rates_wh[place, 2]),
         operands={
             "method": rule.method,
             "act": rule.act,
             "import_wh": int(batch.energy_wh[place].sum()),
             "export_wh": int(batch.export_wh[place]),
             "line": None if line is None else line.to_json(),
+            **_rates_netted(batch, bought, place, rule),
         },
     )
+
+
+def _rates_netted(batch: Batch, bought: Bought, place: int, rule: SolarRule) -> dict[str, Any]:
+    """Return what was netted at each rate, and how sure it is that this is right; nothing where it was not by rate."""
+    if rule.method != "net" or not batch.three_rates[place]:
+        return {}
+    carried = batch.carry_in_rates_wh[place] + [int(batch.carry_in_wh[place]), 0, 0]
+    return {
+        "import_rates_wh": batch.energy_wh[place].tolist(),
+        "export_rates_wh": batch.export_rates_wh[place].tolist(),
+        "carried_in_rates_wh": carried.tolist(),
+        "carried_out_rates_wh": bought.carry_out_rates_wh[place].tolist(),
+        "by_rate_certainty": rule.net_by_rate_certainty.value,
+        "by_rate_source": rule.net_by_rate_source,
+    }

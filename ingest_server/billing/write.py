@@ -44,12 +44,13 @@ COPY_BILLS = """
 """
 COPY_BILLS_WITH_MORE = COPY_BILLS.replace("document_hash)", "document_hash, more)")
 COPY_PURCHASES = """
-    copy solar_purchase (bill_id, regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands) from stdin
+    copy solar_purchase (bill_id, regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, operands,
+                         carried_cd_wh, carried_td_wh) from stdin
 """
 COPY_DIFFERENCES = """
     copy bill_difference (bill_id, run_id, energy_wh, subtotal, vat, total, purchased_wh, purchased, carried_out_wh,
-                          terms_id, metered, line_slot, line_wh, line_amount, line_extra, inputs_hash, document_hash,
-                          actor, note)
+                          carried_cd_wh, carried_td_wh, terms_id, metered, line_slot, line_wh, line_amount, line_extra,
+                          inputs_hash, document_hash, actor, note)
     from stdin (format binary)
 """
 COPY_HOLDS = "copy bill_hold (run_id, metering_point_id, reason, detail, sentences) from stdin"
@@ -58,7 +59,7 @@ COPY_CONTROL = "copy bill_control (bill_id, rules, signer, expected_wh, before_w
 
 AMOUNTS = {"energy_wh": "billed_wh", "subtotal": "subtotal", "vat": "vat", "total": "total"}
 """Amounts by their names in the tables, with those that the engine has for them."""
-PURCHASED = ("purchased_wh", "purchased", "carried_out_wh")
+PURCHASED = ("purchased_wh", "purchased", "carried_out_wh", "carried_cd_wh", "carried_td_wh")
 """What a difference says of the purchase beside a bill."""
 
 
@@ -255,6 +256,7 @@ def _purchase_rows(purchases: Iterable[tuple[int, Purchase]]) -> Iterator[tuple[
         yield (
             *(bill_id, bought.regime, bought.energy_wh, bought.price, bought.amount),
             *(bought.carried_in_wh, bought.carried_out_wh, canonical_text(bought.operands)),
+            *(bought.carried_cd_wh, bought.carried_td_wh),
         )
 
 

@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from deploy.demo.exact import DAY, exact_bill, half_up, nominal_cycle, tariff_files, until_day
-from deploy.demo.exact_values import ExactBill, NotBillableError, Use
+from deploy.demo.exact import DAY, exact_bill, nominal_cycle, tariff_files, until_day
+from deploy.demo.exact_values import ExactBill, NotBillableError, Use, half_up
 
 Files: TypeAlias = Mapping[str, dict[str, Any]]
 """Tariff files by name."""

@@ -86,7 +86,10 @@ def _exports(use: Use) -> dict[str, str]:
         before = ",".join(_decimal(kwh["SG"]) for kwh in use.export_before_changes_kwh)
         return found | ({"export_before_change_kwh": before} if before else {})
     found = {"export_rates": _rates(use.export_by_rate_kwh)}
-    found |= {"carry_in_rates": _rates(use.carry_in_by_rate_kwh)} if use.carry_in_by_rate_kwh else {}
+    if use.carry_in_by_rate_kwh is not None:
+        found["carry_in_rates"] = _rates(use.carry_in_by_rate_kwh)
+    elif use.carry_in_kwh:
+        found["carry_in_kwh"] = _decimal(use.carry_in_kwh)
     before = ";".join(map(_rates, use.export_before_changes_kwh))
     return found | ({"export_rates_before_change": before} if before else {})
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_core.tariff_files import load_tariffs
-from deploy.demo.exact import exact_bill, half_up
-from deploy.demo.exact_values import NotBillableError, Use
+from deploy.demo.exact import exact_bill
+from deploy.demo.exact_values import NotBillableError, Use, half_up
 from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
 from tests.billing_core.comparison import differences, exactly, quote_differences
 from tests.billing_core.crowded_calendar import crowded_tables, crowded_tariffs, crowded_use

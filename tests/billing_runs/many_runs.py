@@ -24,7 +24,8 @@ from deploy.runtime import lifecycle
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import run_billing
 from tests.billing_runs.district import District
-from tests.billing_runs.random_district import Life, Past, enter, random_life, wanted_bills
+from tests.billing_runs.random_district import Life, enter, random_life
+from tests.billing_runs.wanted_bills import Past, wanted_bills
 
 MONTHS = (("2025-05", "2025-06"), ("2025-12", "2026-01"), ("2026-10", "2026-11"), ("2026-11", "2026-12"))
 """A change of price on 10 May 2025, the end of a year, plain months, and the pilot's first full months."""
@@ -146,6 +147,7 @@ def _features(use: Use) -> list[str]:
     found += ["register rolled over"] if any(part.new_kwh < part.old_kwh for part in use.meters) else []
     found += ["multiplier"] if any(part.multiplier > 1 for part in use.meters) else []
     found += ["price change, read"] if use.before_changes_kwh else []
+    found += ["net metering of three rates"] if use.export_by_rate_kwh is not None else []
     found += ["undeclared rental"] if use.undeclared_rental else []
     found += ["three rates refused"] if use.refused_three_rates else []
     found += ["three rates"] if any(part.register == "BT" for part in use.meters) else []

@@ -56,6 +56,10 @@ KINDS = {
     "mixed": Kind(more={"uses": MIXED}),
     "mixed, reactive": Kind(registers=(IMPORT, REACTIVE), more={"uses": MIXED, "contracted_kw": 60}),
     "net metering": Kind(registers=(IMPORT, EXPORT), contract={"solar_regime": "net_2017"}),
+    "net metering by rate": Kind(
+        registers=(*RATES, "1.0.2.8.1", "1.0.2.8.2", "1.0.2.8.3"),
+        contract={"category": "business", "three_rates": True, "solar_regime": "net_2017", **LT6},
+    ),
     "export bought": Kind(registers=(IMPORT, EXPORT), contract={"solar_regime": "separate_2020"}),
     "plan with tiers": Kind(more={"rate_plan": "home"}),
     "plan with a ratchet": Kind(
