@@ -255,8 +255,9 @@ def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
     (tmp_path / "bytes").write_bytes(b"meter,obis\xff")
     assert main(["import", str(tmp_path / "bytes")]) == 2
     assert "expected meter,obis,at,value,quality" in capsys.readouterr().err
-    (tmp_path / "nem").write_bytes(b"100,NEM12\xff")
+    (tmp_path / "nem").write_bytes(b"100,NEM12,202510010000,A,B\n100,\xd0\n")
     assert main(["import", str(tmp_path / "nem")]) == 2
+    assert f"{tmp_path / 'nem'}: line 2: found octet 0xd0, which is not UTF-8 here" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "nothing")]) == 2
     assert main(["export", str(tmp_path / "no" / "where")]) == 2
     assert "expected a text file in UTF-8" in capsys.readouterr().err
