@@ -168,7 +168,8 @@ HOLD_TEXTS: Mapping[Hold, str] = {
     "give what it stood at",
     Hold.NO_VAT_RATE: "no VAT rate is known for the day the period ends: add it to vat.toml with its source",
     Hold.NO_SOLAR_PRICE: "no purchase price is known for this regime and year: give the price, or add it to solar.toml",
-    Hold.GENERATION_UNKNOWN: "this regime buys up to a share of what the panels generated: give the generation",
+    Hold.GENERATION_UNKNOWN: "this regime buys up to a share of what the panels generated: give the generation "
+    "(of the register 1.0.1.8.0 of a meter installed with role = generation)",
     Hold.NET_METERING_THREE_RATES: "net metering of three rates asks what was exported at each rate: give it by rate; "
     "or, if the contract went over to Decision 02/2019, correct the regime (separate_2019)",
     Hold.REACTIVE_INVALID: "reactive energy is over 10 Tvarh: check digits and multiplier",

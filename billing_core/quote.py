@@ -26,7 +26,7 @@ from billing_core.engine import charge
 from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_as_kwh
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
 from billing_core.notes import notes_on
-from billing_core.quote_refusals import check_pilot, check_price_changes, refusal_of
+from billing_core.quote_refusals import check_pilot, check_price_changes, check_solar, refusal_of
 from billing_core.quote_request import QuoteRequest, ThreeRates
 from billing_core.rounding import Int64Array
 from billing_core.tariff import Tariffs
@@ -114,6 +114,7 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
     tariffs = load_tariffs() if tariffs is None else tariffs
     check_price_changes(request, tariffs)
     check_pilot(request, tariffs)
+    check_solar(request, tariffs)
     batch = as_batch(request)
     plans = () if request.rate_plan is None else (request.rate_plan,)
     if request.uses:

@@ -1,6 +1,6 @@
 """Why a quote cannot be priced, with what was asked for: what was found, what was expected, and the cure."""
 
-from billing_core.codes import HOLD_TEXTS, Hold
+from billing_core.codes import HOLD_TEXTS, Hold, Solar
 from billing_core.quote_request import QuoteRequest
 from billing_core.tariff import Tariffs
 from protocols.errors import UsageError
@@ -41,6 +41,33 @@ def check_pilot(request: QuoteRequest, tariffs: Tariffs) -> None:
             f"demand-kw: found it with {request.category.value}, expected {pilot.category.value}, whose demand alone "
             "the two-component pilot prices; leave demand-kw out, or give a rate-plan that charges demand"
         )
+
+
+def check_solar(request: QuoteRequest, tariffs: Tariffs) -> None:
+    """Refuse a regime that is not yet in force, and what the regime asked for would not look at."""
+    if request.solar is Solar.NONE:
+        method, named = "", "no solar-regime"
+    else:
+        rule = tariffs.solar_rule(request.solar)
+        method, named = rule.method, rule.regime.value
+        if request.end_on < rule.effective_on:
+            raise UsageError(
+                f"solar-regime: found {named} in a period up to {request.end_on}, expected one in force by then: "
+                f"{rule.act} is from {rule.effective_on} on; correct the regime or the dates"
+            )
+    carried = request.carry_in_wh if isinstance(request.carry_in_wh, tuple) else (request.carry_in_wh,)
+    for given, option, wanted, why in (
+        (any(carried), "carry-in", "net", "which alone carries a surplus on"),
+        (request.settle_carry, "settle-carry", "net", "which alone has a surplus to settle"),
+        (bool(request.generation_wh), "generation-kwh", "surplus", "which buy a share of what was generated"),
+        (bool(request.solar_price), "solar-price", "", "whose purchase it prices"),
+    ):
+        if given and (method != wanted if wanted else not method):
+            fitting = [each.regime.value for each in tariffs.solar if not wanted or each.method == wanted]
+            raise UsageError(
+                f"{option}: found it with {named}, expected it with solar-regime {' or '.join(fitting)}, {why}; leave "
+                "it out, or give that solar-regime"
+            )
 
 
 def refusal_of(request: QuoteRequest, hold: Hold, tariffs: Tariffs) -> str:

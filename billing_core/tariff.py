@@ -139,12 +139,16 @@ class TierStructure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentages:
-    """What each price is in percent of the average price: a check on the acts, not where prices come from."""
+    """What each price is in percent of the average price: a check on the acts, not where prices come from.
+
+    ``rates`` and ``single`` have the categories whose percentages are known, with all classes of voltage of each.
+    """
 
     effective_on: date
     tiers: tuple[int, ...]
     prepaid: int
-    business: Mapping[Voltage, RatePrices]
+    rates: Mapping[tuple[Category, Voltage], RatePrices]
+    single: Mapping[tuple[Category, Voltage], int]
     source: str
     certainty: Certainty
 

@@ -57,9 +57,12 @@ def take_decimal(table: Table, key: str) -> Decimal:
 
 
 def take_rates(table: Table, most: int) -> RatePrices:
-    """Take ``BT``, ``CD`` and ``TD``, and nothing else but what was taken before."""
+    """Take ``BT``, ``CD`` and ``TD``, off-peak cheapest and peak dearest; nothing else but what was taken before."""
     normal, peak, off_peak = (table.integer(rate.value, 1, most) for rate in RATES)
     table.finish()
+    if not off_peak < normal < peak:
+        found = f"BT {normal}, CD {peak}, TD {off_peak}"
+        raise refusal(table, RATES[0].value, found, "TD (off-peak) < BT (normal) < CD (peak)", "read them again")
     return normal, peak, off_peak
 
 

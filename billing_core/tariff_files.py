@@ -43,6 +43,7 @@ from billing_core.tariff_tables import (
 )
 from protocols.errors import UsageError
 from protocols.strict_toml import Table, parse_toml
+from protocols.utf8 import decode_text
 
 RATE_CLASSES = {
     Category.PRODUCTION: (Voltage.LT6, Voltage.KV6_22, Voltage.KV22_110, Voltage.GE110),
@@ -83,9 +84,14 @@ Item = TypeVar("Item", bound=Dated)
 @cache
 def load_tariffs() -> Tariffs:
     """Return the tariffs that come with the package. The files are read once."""
+    return parse_tariffs(package_files())
+
+
+def package_files() -> dict[str, str]:
+    """Return the texts of the package's own tariff files, by name; raise :class:`UsageError` if one is not UTF-8."""
     folder = resources.files("billing_core") / "tariffs"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
-    return parse_tariffs({item.name: item.read_text(encoding="utf-8") for item in files})
+    return {item.name: decode_text(item.read_bytes(), item.name) for item in files}
 
 
 def parse_tariffs(files: Mapping[str, str]) -> Tariffs:
@@ -124,6 +130,7 @@ def parse_tariffs(files: Mapping[str, str]) -> Tariffs:
     )
     for table in tables.values():
         table.finish()
+    _check_acts(acts)
     _check_tiers(tariffs, {act.name: name for name, act in acts})
     return tariffs
 
@@ -137,6 +144,23 @@ def _in_order(items: Sequence[tuple[str, Item]]) -> tuple[Item, ...]:
                 "correct one of the dates"
             )
     return tuple(item for _, item in ordered)
+
+
+def _check_acts(acts: Sequence[tuple[str, Act]]) -> None:
+    """Refuse an act that is in two files, and one that was in force before it was signed."""
+    files: dict[str, str] = {}
+    for name, act in acts:
+        first = files.setdefault(act.name, name)
+        if first != name:
+            raise UsageError(
+                f"{name}: act: found {act.name!r}, as in {first}; expected each act in one file; correct the name, or "
+                "take one of the files out"
+            )
+        if act.signed_on > act.effective_on:
+            raise UsageError(
+                f"{name}: signed_on: found {act.signed_on}, after effective_on {act.effective_on}; expected an act "
+                "that was signed by its first day; correct one of the dates"
+            )
 
 
 def _check_tiers(tariffs: Tariffs, files: Mapping[str, str]) -> None:
@@ -238,8 +262,38 @@ def _certainties(table: Table, retail: set[Category], finer: set[str], *, wholes
     return found
 
 
+def _percentages(item: Table) -> Percentages:
+    """Take the percentages of tiers, prepaid and business, and of each other category that is given."""
+    effective_on = item.take("effective_on", date)
+    tiers, prepaid = take_integers(item, "tiers", 1, PERCENT_MAX), item.integer("prepaid", 1, PERCENT_MAX)
+    after_2025 = Voltage.LE1.value in item.table(Category.BUSINESS.value)
+    rates: dict[tuple[Category, Voltage], RatePrices] = {}
+    for category, classes in (RATE_CLASSES_2025 if after_2025 else RATE_CLASSES).items():
+        if category is Category.BUSINESS or category.value in item:
+            by_voltage = item.table(category.value)
+            rates |= {(category, v): take_rates(by_voltage.table(v.value), PERCENT_MAX) for v in classes}
+            by_voltage.finish()
+    single: dict[tuple[Category, Voltage], int] = {}
+    for category, classes in (SINGLE_CLASSES_2025 if after_2025 else SINGLE_CLASSES).items():
+        if category.value in item:
+            by_voltage = item.table(category.value)
+            single |= {(category, v): by_voltage.integer(v.value, 1, PERCENT_MAX) for v in classes}
+            by_voltage.finish()
+    source, certainty = take_source(item)
+    item.finish()
+    return Percentages(
+        effective_on=effective_on,
+        tiers=tiers,
+        prepaid=prepaid,
+        rates=rates,
+        single=single,
+        source=source,
+        certainty=certainty,
+    )
+
+
 def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages], tuple[WaitingStructure, ...]]:
-    structures, percentages, waiting = [], [], []
+    structures, waiting = [], []
     for item in table.tables("tiers"):
         name, effective_on = take_text(item, "name"), item.take("effective_on", date)
         widths = take_integers(item, "widths", 1, 10_000)
@@ -256,25 +310,7 @@ def _structure(table: Table) -> tuple[list[TierStructure], list[Percentages], tu
             )
         )
         item.finish()
-    for item in table.tables("percent"):
-        effective_on = item.take("effective_on", date)
-        tiers, prepaid = take_integers(item, "tiers", 1, PERCENT_MAX), item.integer("prepaid", 1, PERCENT_MAX)
-        by_voltage = item.table("business")
-        classes = (RATE_CLASSES_2025 if Voltage.LE1.value in by_voltage else RATE_CLASSES)[Category.BUSINESS]
-        business = {v: take_rates(by_voltage.table(v.value), PERCENT_MAX) for v in classes}
-        by_voltage.finish()
-        source, certainty = take_source(item)
-        percentages.append(
-            Percentages(
-                effective_on=effective_on,
-                tiers=tiers,
-                prepaid=prepaid,
-                business=business,
-                source=source,
-                certainty=certainty,
-            )
-        )
-        item.finish()
+    percentages = [_percentages(item) for item in table.tables("percent")]
     for item in table.tables("waiting"):
         name, signed_on, waits_for = take_text(item, "name"), item.take("signed_on", date), take_text(item, "waits_for")
         widths, percent = take_integers(item, "widths", 1, 10_000), take_integers(item, "percent", 1, PERCENT_MAX)

@@ -20,6 +20,7 @@ from protocols.meters.catalogue import load_model
 from protocols.meters.model import Protocol
 from protocols.obis import Obis
 from protocols.strict_toml import Table, parse_toml
+from protocols.utf8 import decode_text
 from simulators.chance import key_of
 from simulators.dlms.hdlc_line import PHYSICAL_ADDRESSES
 from simulators.dlms.tcp import WPORTS
@@ -178,7 +179,7 @@ def load_village(path: Path | None, *, starts_on: date, seed: int | None = None)
         Naming file, key and cure for whatever is wrong in the file.
     """
     if path is None:
-        text = (files("simulators") / "villages" / "default.toml").read_text(encoding="utf-8")
+        text = decode_text((files("simulators") / "villages" / "default.toml").read_bytes(), "default.toml")
         return parse_village(text, "default.toml", starts_on=starts_on, seed=seed)
     try:
         text = path.read_text(encoding="utf-8")

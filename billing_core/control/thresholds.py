@@ -10,6 +10,7 @@ from billing_core.codes import Coded
 from billing_core.tariff_entries import take_text
 from protocols.errors import UsageError
 from protocols.strict_toml import Table, parse_toml
+from protocols.utf8 import decode_text
 
 FILE = "thresholds.toml"
 TIMES_MAX = 1000
@@ -80,7 +81,7 @@ class Thresholds:
 
 def load_thresholds() -> Thresholds:
     """Return the thresholds that come with the package."""
-    return parse_thresholds((resources.files("billing_core.control") / FILE).read_text(encoding="utf-8"))
+    return parse_thresholds(decode_text((resources.files("billing_core.control") / FILE).read_bytes(), FILE))
 
 
 def parse_thresholds(text: str, name: str = FILE) -> Thresholds:

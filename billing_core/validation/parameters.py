@@ -21,6 +21,7 @@ from billing_core.validation.catalogue import RULES
 from billing_core.validation.series import METER_CLASSES
 from protocols.errors import UsageError
 from protocols.strict_toml import Table, parse_toml
+from protocols.utf8 import decode_text
 
 FILE = "parameters.toml"
 VALUE_MAX = 10**9
@@ -81,7 +82,7 @@ class ParameterException:
 
 def load_parameters() -> tuple[ParameterSet, ...]:
     """Return the sets that come with the package, the oldest first."""
-    return parse_parameters((resources.files("billing_core.validation") / FILE).read_text(encoding="utf-8"))
+    return parse_parameters(decode_text((resources.files("billing_core.validation") / FILE).read_bytes(), FILE))
 
 
 def parse_parameters(text: str, name: str = FILE) -> tuple[ParameterSet, ...]:

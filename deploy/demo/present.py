@@ -25,6 +25,7 @@ SELECT_TABLE = """
     join metering_point using (metering_point_id)
     join customer using (customer_id)
     join installation on installation.metering_point_id = bill.metering_point_id and installation.removed_at is null
+     and installation.role = 'supply'
     join contract on contract.metering_point_id = bill.metering_point_id and contract.valid_to is null
     left join solar_purchase using (bill_id)
     where period_from = %(first_on)s and period_to = %(last_on)s

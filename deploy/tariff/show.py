@@ -8,35 +8,48 @@ from rich.console import Console
 from rich.table import Table
 
 from billing_core.codes import RATES, Category, Voltage
+from billing_core.explain import Language, act_in, format_number
+from billing_core.quote_table import CATEGORIES
 from billing_core.tariff import Act, Tariffs
+from deploy.tariff.dated import dated_json, print_dated
+from deploy.tariff.show_words import CERTAINTIES, WORDS
 from protocols.errors import UsageError
 
+TIERS = "tiers"
 
-def print_acts(tariffs: Tariffs, *, as_json: bool) -> None:
-    """Print the acts, the structures that wait, and the rates of tax."""
+
+def print_acts(tariffs: Tariffs, language: Language, *, as_json: bool) -> None:
+    """Print the acts, the structures that wait, the rates of tax, and all that is dated beside them."""
     if as_json:
-        print(json.dumps({"acts": [_act(act) for act in tariffs.acts],
-                          "waiting": [item.name for item in tariffs.waiting],
-                          "vat": [_vat(tariffs, rate.start_on) for rate in tariffs.vat]},
-                         ensure_ascii=False, indent=1))  # fmt: skip
+        found = {"acts": [_act(act) for act in tariffs.acts],
+                 "waiting": [item.name for item in tariffs.waiting],
+                 "vat": [_vat(tariffs, rate.start_on) for rate in tariffs.vat]} | dated_json(tariffs, None)  # fmt: skip
+        print(json.dumps(found, ensure_ascii=False, indent=1))
         return
-    console = Console(highlight=False)
-    table = Table("act", "in force from", "average", "tiers", "residential, certainty", title="Price acts")
+    console, words = Console(highlight=False), WORDS[language]
+    headings = ("act", "from", "average", "tiers", "residential certainty")
+    table = Table(*(words[name] for name in headings), title=words["acts"])
     for act in tariffs.acts:
-        tiers = f"{len(act.tiers)}: {act.tiers[0]:,} – {act.tiers[-1]:,} đ"
-        table.add_row(act.name, str(act.effective_on), str(act.average), tiers, act.certainty["residential"].value)
+        lowest, highest = (format_number(act.tiers[place], language) for place in (0, -1))
+        certainty = CERTAINTIES[language][act.certainty["residential"].value]
+        tiers = f"{len(act.tiers)}: {lowest} – {highest} đ"
+        table.add_row(act_in(act.name, language), str(act.effective_on), str(act.average), tiers, certainty)
     console.print(table)
     for item in tariffs.waiting:
         widths = " / ".join(map(str, item.widths))
-        console.print(f"waits: {item.name} ({item.source}): {widths} / rest kWh; for {item.waits_for}", soft_wrap=True)
-    table = Table("from", "to", "VAT", "by", title="Rates of tax")
+        source = act_in(item.source, language)
+        waits = {"name": item.name, "source": source, "widths": widths, "waits_for": item.waits_for}
+        console.print(words["waits"].format_map(waits), soft_wrap=True)
+    table = Table(*(words[name] for name in ("from", "to", "tax", "by")), title=words["taxes"])
     for rate in tariffs.vat:
-        table.add_row(str(rate.start_on), str(rate.end_on), f"{rate.permille / 10:g} %", rate.act)
+        percent = f"{rate.permille / 10:g} %"
+        table.add_row(str(rate.start_on), str(rate.end_on), percent, act_in(rate.act, language))
     console.print(table)
+    print_dated(console, tariffs, language, None)
 
 
-def print_prices(tariffs: Tariffs, day: date, *, as_json: bool) -> None:
-    """Print everything in force on ``day``.
+def print_prices(tariffs: Tariffs, day: date, language: Language, *, as_json: bool) -> None:
+    """Print everything in force on ``day``, and the schedules that wait.
 
     Raises
     ------
@@ -51,44 +64,44 @@ def print_prices(tariffs: Tariffs, day: date, *, as_json: bool) -> None:
     widths = [] if structure is None else list(structure.widths)
     if as_json:
         found = _act(act) | {"day": str(day), "widths_kwh": widths, "vat": _vat(tariffs, day)}
-        found |= {"schedule": None if schedule is None else schedule.name}
+        found |= {"schedule": None if schedule is None else schedule.name} | dated_json(tariffs, day)
         print(json.dumps(found, ensure_ascii=False, indent=1))
         return
-    console = Console(highlight=False)
-    console.print(
-        f"{act.name}, in force from {act.effective_on}; average {act.average} đ/kWh. {act.source}", soft_wrap=True
-    )
-    table = Table("category", "class", "price (đ/kWh, without VAT)", "certainty")
-    for category, name, prices in _prices(act):
-        table.add_row(category.value, name, prices, _certainty(act, category, name))
+    console, words = Console(highlight=False), WORDS[language]
+    named = {"act": act_in(act.name, language), "day": act.effective_on, "average": act.average, "source": act.source}
+    console.print(words["in force"].format_map(named), soft_wrap=True)
+    table = Table(*(words[name] for name in ("category", "class", "prices", "certainty")))
+    for category, name, prices in _prices(act, language):
+        certainty = CERTAINTIES[language][_certainty(act, category, name)]
+        shown = words["in tiers"] if name == TIERS else name
+        table.add_row(CATEGORIES[language][category], shown, prices, certainty)
     console.print(table)
-    console.print(f"tiers: {' / '.join(map(str, widths))} / rest kWh for a household and month")
+    console.print(words["widths"].format(widths=" / ".join(map(str, widths))))
     rate = tariffs.vat_on(day)
-    console.print("VAT: not known" if rate is None else f"VAT: {rate.permille / 10:g} % ({rate.act})")
-    if schedule is not None:
-        peak, off_peak = (", ".join(map(_window, windows)) for windows in (schedule.peak, schedule.off_peak))
-        sunday = "" if schedule.sunday_peak else " but Sunday"
-        console.print(f"schedule {schedule.name}: peak {peak}{sunday}; off-peak {off_peak}; normal otherwise")
+    if rate is None:
+        console.print(words["no tax"])
+    else:
+        console.print(words["tax is"].format(percent=f"{rate.permille / 10:g}", act=act_in(rate.act, language)))
+    print_dated(console, tariffs, language, day)
 
 
-def _prices(act: Act) -> list[tuple[Category, str, str]]:
+def _prices(act: Act, language: Language) -> list[tuple[Category, str, str]]:
     """Return (category, class, prices in words) of an act."""
-    rows = [(category, "tiers", " / ".join(f"{p:,}" for p in tiers)) for category, tiers in act.tiered.items()]
-    rows.append((Category.PREPAID, "", f"{act.prepaid:,}"))
+    rows = []
+    for category, tiers in act.tiered.items():
+        rows.append((category, TIERS, " / ".join(format_number(price, language) for price in tiers)))
+    rows.append((Category.PREPAID, "", format_number(act.prepaid, language)))
     for (category, voltage), prices in act.rates.items():
-        named = ", ".join(f"{rate.value} {price:,}" for rate, price in zip(RATES, prices, strict=True))
-        rows.append((category, voltage.value, named))
-    rows += [(category, voltage.value, f"{price:,}") for (category, voltage), price in act.single.items()]
+        named = (f"{rate.value} {format_number(price, language)}" for rate, price in zip(RATES, prices, strict=True))
+        rows.append((category, voltage.value, ", ".join(named)))
+    for (category, voltage), price in act.single.items():
+        rows.append((category, voltage.value, format_number(price, language)))
     return sorted(rows, key=lambda row: row[0].code)
 
 
 def _certainty(act: Act, category: Category, name: str) -> str:
     voltage = next((member for member in Voltage if member.value == name), Voltage.LT6)
     return act.certainty_of(category, voltage).value
-
-
-def _window(window: tuple[int, int]) -> str:
-    return "–".join(f"{minute // 60:02}:{minute % 60:02}" for minute in window)
 
 
 def _act(act: Act) -> dict[str, Any]:

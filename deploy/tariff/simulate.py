@@ -16,7 +16,6 @@ from billing_core.codes import Category, Hold
 from billing_core.explain import Language, act_in, format_number
 from billing_core.quote_table import CATEGORIES
 from billing_core.tariff import Act, Tariffs, TierStructure
-from billing_core.tariff_files import load_tariffs
 from billing_core.what_if import Outcome, Population, always, compare, made_up, summed, with_percent, with_waiting
 from deploy.tariff.billed import billed_populations
 from deploy.tariff.files import tariffs_of
@@ -31,12 +30,13 @@ BAR_COLUMNS_MAX = 40
 
 def run_simulation(arguments: argparse.Namespace) -> int:
     """Print what the other tariff changes; the status is 1 if customers are left out whom one of them cannot bill."""
-    tariffs = load_tariffs()
+    tariffs = tariffs_of(arguments.files)
     months = _twelve_months(arguments.first)
     act, structure = tariffs.act_on(months[0]), tariffs.structure_on(months[0])
     if act is None or structure is None:
         raise UsageError(f"--from: found {arguments.first}; the first act is from {tariffs.acts[0].effective_on}")
-    other = other_tariff(arguments.against, tariffs, act, structure)
+    against = arguments.against or _default(tariffs, act, arguments.first)
+    other = other_tariff(against, tariffs, act, structure)
     if arguments.database:
         lots = billed_populations(dsn_from(arguments), months)
     else:
@@ -48,12 +48,30 @@ def run_simulation(arguments: argparse.Namespace) -> int:
         raise UsageError(f"found no bills from {months[0]} on, expected some; run congto bill run, or another --from")
     language = Language(arguments.language)
     if arguments.json:
-        print(json.dumps(_as_json(outcome, arguments.against, language), ensure_ascii=False, indent=1))
+        print(json.dumps(_as_json(outcome, against, language), ensure_ascii=False, indent=1))
     else:
         months_shown = {"first": f"{months[0]:%Y-%m}", "last": f"{months[-1]:%Y-%m}"}
-        names = {"act": act_in(act.name, language), "other": arguments.against, **months_shown}
+        names = {"act": act_in(act.name, language), "other": against, **months_shown}
         _print(outcome, names, language, took_s)
     return 1 if outcome.held else 0
+
+
+def _default(tariffs: Tariffs, act: Act, first: str) -> str:
+    """Return what to compare with if nothing is named: what waits, or else the newest act, unless it is ``act``."""
+    newest = tariffs.acts[-1]
+    if tariffs.waiting:
+        return "waiting"
+    if newest is act:
+        raise UsageError(
+            f"--against: found nothing, and nothing waits; in {first} the newest act, {act.name}, is in force already; "
+            "name what to compare with: an earlier act (act=2699), a percentage (percent=5) or a file"
+        )
+    return f"act={_number(newest)}"
+
+
+def _number(act: Act) -> str:
+    """Return ``2699`` of ``Decision 2699/QĐ-BCT``."""
+    return act.name.split()[-1].partition("/")[0]
 
 
 def other_tariff(text: str, tariffs: Tariffs, act: Act, structure: TierStructure) -> Tariffs:
@@ -67,7 +85,11 @@ def other_tariff(text: str, tariffs: Tariffs, act: Act, structure: TierStructure
     kind, equals, value = text.partition("=")
     if text == "waiting":
         if not tariffs.waiting:
-            raise UsageError("--against: found waiting, and no structure waits; name a file, act=… or percent=…")
+            newest = tariffs.acts[-1].name
+            raise UsageError(
+                f"--against: found waiting, but no structure waits any more (the newest act is {newest}); "
+                "name what to compare with: an act (act=2699), a percentage (percent=5) or a file"
+            )
         return with_waiting(tariffs, act, tariffs.waiting[0])
     if kind == "percent" and equals:
         try:
@@ -78,7 +100,7 @@ def other_tariff(text: str, tariffs: Tariffs, act: Act, structure: TierStructure
             raise UsageError(f"--against: found {text!r}, expected percent=-90 to percent=200; correct it")
         return with_percent(tariffs, act, structure, percent)
     if kind == "act" and equals:
-        named = [item for item in tariffs.acts if f" {value}/" in item.name]
+        named = [item for item in tariffs.acts if _number(item) == value]
         if not named:
             known = ", ".join(item.name for item in tariffs.acts)
             raise UsageError(f"--against: found {text!r}, expected the number of one of {known}; correct it")

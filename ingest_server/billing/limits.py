@@ -10,6 +10,7 @@ from ingest_server.billing.arguments import ROLES
 from ingest_server.billing.refused import RefusedError
 from protocols.errors import UsageError
 from protocols.strict_toml import parse_toml
+from protocols.utf8 import decode_text
 
 LIMITS_FILE = "limits.toml"
 KWH_MAX, VND_MAX = 10**9, 10**13
@@ -18,13 +19,13 @@ KWH_MAX, VND_MAX = 10**9, 10**13
 def limits_from(path: str | None) -> dict[str, Limit]:
     """Return what each role may do as a file says, none for the limits that come with the package."""
     if path is None:
-        text = (resources.files("ingest_server.vee") / LIMITS_FILE).read_text(encoding="utf-8")
-        return parse_limits(text, LIMITS_FILE)
+        octets = (resources.files("ingest_server.vee") / LIMITS_FILE).read_bytes()
+        return parse_limits(decode_text(octets, LIMITS_FILE), LIMITS_FILE)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        octets = Path(path).read_bytes()
+    except OSError as error:
         raise UsageError(f"--limits {path}: {error}; expected a file like congto's limits.toml") from error
-    return parse_limits(text, Path(path).name)
+    return parse_limits(decode_text(octets, path), Path(path).name)
 
 
 def parse_limits(text: str, name: str) -> dict[str, Limit]:

@@ -135,7 +135,8 @@ _ENGINE_VI = {
     "price_change_not_read": "giá đổi trong kỳ, công tơ loại này phải được chốt chỉ số ngày đó: nhập chỉ số chốt",
     "no_vat_rate": "chưa có thuế suất GTGT cho ngày cuối kỳ: thêm vào vat.toml kèm nguồn",
     "no_solar_price": "chưa có giá mua điện mặt trời của năm đó: thêm vào solar.toml",
-    "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng, hoặc nhập chỉ số của nó",
+    "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng "
+    "(role = generation, thanh ghi 1.0.1.8.0), hoặc nhập chỉ số của nó",
     "net_metering_three_rates": "bù trừ ba giá cần điện phát lên lưới của từng giá; nếu hợp đồng đã chuyển sang Quyết "
     "định 02/2019 thì sửa cơ chế (separate_2019)",
     "reactive_invalid": "điện năng phản kháng hơn 10 Tvarh: kiểm tra số chữ số và hệ số nhân",

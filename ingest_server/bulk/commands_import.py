@@ -14,6 +14,7 @@ from ingest_server.bulk.part import Part
 from ingest_server.database.connection import add_dsn_arguments, dsn_from, translated
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality
+from protocols.utf8 import decode_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +96,8 @@ def _parts(arguments: argparse.Namespace, tell: Callable[[int], None]) -> Iterat
         with path.open("rb") as file:
             yield from read_csv(file, str(path), tell)
     else:
-        with path.open(encoding="utf-8", newline="") as text:
-            yield from read_nem12(_told(text, tell), str(path), arguments.utc_offset)
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
+            yield from read_nem12(_told(text, str(path), tell), str(path), arguments.utc_offset)
 
 
 def _guess(path: Path) -> str:
@@ -111,10 +112,10 @@ def _guess(path: Path) -> str:
     return "nem12" if head == NEM12.encode() else "csv"
 
 
-def _told(text: TextIO, tell: Callable[[int], None]) -> Iterator[str]:
-    for line in text:
+def _told(text: TextIO, name: str, tell: Callable[[int], None]) -> Iterator[str]:
+    for number, line in enumerate(text, 1):
         tell(len(line))
-        yield line
+        yield line if line.isascii() else decode_text(line.encode("utf-8", "surrogateescape"), name, number)
 
 
 def _show(loaded: Loaded) -> None:
@@ -124,6 +125,11 @@ def _show(loaded: Loaded) -> None:
     )
     for wrong in loaded.wrong:
         print(f"quarantined: {wrong}")
+    for reason, rows in loaded.refused.items():
+        print(f"quarantined: {rows} reading{'s' if rows > 1 else ''}: {reason}")
+    told = len(loaded.wrong) + sum(loaded.refused.values())
+    if told < loaded.quarantined:
+        print(f"quarantined: {loaded.quarantined - told} more; congto ingest quarantine shows them all")
     if loaded.strange:
         print(
             f"not registered: {', '.join(loaded.strange)}; register them with `congto registry load` and import "

@@ -25,7 +25,7 @@ import numpy as np
 
 from ingest_server.bulk.csv_block import Block, parse_block
 from ingest_server.bulk.part import BadLine, ChannelNumbers, Part
-from ingest_server.bulk.row import Row, check_value, instant, instant_ms, known_meter, known_obis
+from ingest_server.bulk.row import Row, check_value, counts_up, instant, instant_ms, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.reading import Quality, Reading
 
@@ -49,10 +49,10 @@ def read_csv(file: BinaryIO, name: str, tell: Callable[[int], None] = lambda _: 
     number, rest, names = 2, b"", Names()
     while block := file.read(BLOCK_OCTETS):
         tell(len(block))
-        whole, _, rest = (rest + block).rpartition(b"\n")
+        whole, line_end, rest = (rest + block).rpartition(b"\n")
         if len(rest) > LINE_OCTETS_MAX:
             raise UsageError(f"{name}: {len(rest)} octets without a line end; a line has at most {LINE_OCTETS_MAX}")
-        if whole:
+        if line_end:  # an empty line is one as well
             yield names.part(whole + b"\n", number)
             number += whole.count(b"\n") + 1
     if rest:
@@ -73,6 +73,9 @@ class Names:
         if b"\r" in lines:
             lines = lines.replace(b"\r\n", b"\n")
         block = parse_block(lines, self._channel, lambda text: _quality(text.decode(errors="replace")))
+        (negative,) = np.nonzero(block.plain & (block.value < 0))
+        for place in negative.tolist():
+            block.plain[place] = not counts_up(self._numbers.channels[block.channel[place]][1])
         bad = self._mend(lines, block, first)
         channels, good = self._numbers.channels, block.plain
         if good.all():
@@ -123,7 +126,8 @@ def read_line(text: str) -> Reading:
     meter, obis, at, value, quality = fields
     if not _INTEGER.fullmatch(value):
         raise UsageError(f"value {value[:40]!r}: expected an integer in the base unit of the OBIS code, such as Wh")
-    return Reading(known_meter(meter), known_obis(obis), _at_ms(at), check_value(int(value)), _quality(quality))
+    code = known_obis(obis)
+    return Reading(known_meter(meter), code, _at_ms(at), check_value(int(value), code), _quality(quality))
 
 
 @lru_cache(maxsize=4096)  # the meters of a file are mostly read at the same times

@@ -31,7 +31,7 @@ from ingest_server.pipeline.bundle import Bundle, Flags, Imported
 from ingest_server.pipeline.message import Refusal, Rejected
 from ingest_server.pipeline.registered import Registered
 from ingest_server.pipeline.store import Connection, open_connection, store
-from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, ROWS_MAX, Batch, Header
+from protocols.telemetry.batch import MESSAGE_OCTETS_MAX, ROWS_MAX, Batch, Header, decode_batch
 
 CHUNK_ROWS = 100_000  # a block of CSV; twice what a transaction of messages takes, for nobody waits for a receipt
 GENERATION_DIGITS = 16
@@ -105,7 +105,7 @@ class Admitting:
         rejected = list(_rejected_lines(self._part.bad, self._file))
         loaded.quarantined += len(self._part.bad)
         wrong = [f"line {each.number}: {each.reason}" for each in self._part.bad[:WRONG_KEPT_MAX]]
-        loaded.wrong += wrong[: WRONG_KEPT_MAX - len(loaded.wrong)]
+        loaded.wrong += wrong[: max(0, WRONG_KEPT_MAX - len(loaded.wrong))]
         if refused.any():
             await registered.hear(connection)
         for number in np.unique(self._gateway[refused]).tolist():
@@ -115,6 +115,8 @@ class Admitting:
                 batch = self._batch(gateways[number], places[first : first + ROWS_MAX])
                 admission = admit(batch, registered.channels(gateways[number]), self._now_ms)
                 loaded.quarantined += len(batch) - len(admission.rows)
+                for each in admission.rejected:
+                    loaded.add_refused(each.reason, len(decode_batch(each.payload)))
                 admissions.append(admission)
                 rejected += admission.rejected
         flags = self._flags(~(unknown | future))

@@ -224,17 +224,17 @@ def _values(
         place = int(np.searchsorted(first, at, "right")) - 1
         day = days[place]
         try:
-            value[at] = _value(day.values.split(",")[at - first[place]], day.stream.factor)
+            value[at] = _value(day.values.split(",")[at - first[place]], day.stream)
         except UsageError as error:
             raise UsageError(f"{name}: line {day.line}: {error}") from error
     return value
 
 
-def _value(text: str, factor: int) -> int:
-    value = Decimal(text) * factor if _NUMBER.fullmatch(text) else None
+def _value(text: str, stream: Stream) -> int:
+    value = Decimal(text) * stream.factor if _NUMBER.fullmatch(text) else None
     if value is None or value != value.to_integral_value():
         raise UsageError(f"value {text[:30]!r}: expected a number that is whole in Wh, varh or VAh")
-    return check_value(int(value))
+    return check_value(int(value), stream.obis)
 
 
 def write_nem12(rows: Iterable[Row], out: TextIO, made_at: datetime, utc_offset_h: int = UTC_OFFSET_H) -> int:

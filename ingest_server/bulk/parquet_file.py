@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_server.bulk.part import BadLine, ChannelNumbers, Part
-from ingest_server.bulk.row import Row, check_value, known_meter, known_obis
+from ingest_server.bulk.row import Row, check_value, counts_up, known_meter, known_obis
 from protocols.errors import UsageError
 from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, QUALITY_MAX, VALUE_MAX
 
@@ -118,7 +118,8 @@ def _part(arrow: Any, group: Any, before: int, numbers: ChannelNumbers) -> Part:
     quality, known = np.zeros(group.num_rows, np.int64), np.ones(group.num_rows, bool)
     if "quality" in columns:
         quality, known = _integers(columns["quality"], 0, QUALITY_MAX)
-    good &= within & known
+    upward = np.array([*map(counts_up, obis_names), False])[obis]
+    good &= within & known & ~(upward & (value < 0))
     numbers.begin_part()
     pairs, which = np.unique((meter * len(obis_names) + obis)[good], return_inverse=True)
     found = [
@@ -173,8 +174,8 @@ def _wrong(arrow: Any, row: Any) -> str:
         return "found a null; expected a value in each column"
     try:
         known_meter(columns["meter"].to_pylist()[0])
-        known_obis(columns["obis"].to_pylist()[0])
-        check_value(columns["value"].to_pylist()[0])
+        code = known_obis(columns["obis"].to_pylist()[0])
+        check_value(columns["value"].to_pylist()[0], code)
     except UsageError as error:
         return str(error)
     quality = columns["quality"].to_pylist()[0] if "quality" in columns else 0

@@ -12,6 +12,8 @@ from protocols.telemetry.topics import check_identifier
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+ELECTRICITY, TIME_INTEGRAL = 1, 8
+NET = (16, 36, 56, 76)
 
 
 class Row(NamedTuple):
@@ -29,11 +31,26 @@ def instant_ms(at: datetime) -> int:
     return at_ms
 
 
-def check_value(value: int) -> int:
-    """Return ``value``; raise :class:`UsageError` if no reading may have it."""
+def check_value(value: int, obis: str) -> int:
+    """Return ``value``; raise :class:`UsageError` if no reading of this OBIS code may have it."""
     if not -VALUE_MAX <= value <= VALUE_MAX:
         raise UsageError(f"value {value}: expected one within ±(2⁶² − 1)")
+    if value < 0 and counts_up(obis):
+        raise UsageError(
+            f"value {value}: {obis} is a register that counts up from 0 and is never below; read the meter again, or "
+            "correct the OBIS code"
+        )
     return value
+
+
+@lru_cache(maxsize=1024)
+def counts_up(obis: str) -> bool:
+    """Return whether an OBIS code is of a register that nothing turns back; power, net sums and others may be negative.
+
+    Group D = 8 is a time integral from the first day on; C = 16, 36, 56 and 76 are import less export (IEC 62056-6-1).
+    """
+    code = Obis.parse(obis)
+    return code.a == ELECTRICITY and code.d == TIME_INTEGRAL and code.c not in NET
 
 
 def instant(at_ms: int) -> datetime:

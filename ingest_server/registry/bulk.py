@@ -19,6 +19,7 @@ from ingest_server.database.binary_rows import Field, encode_rows
 from ingest_server.database.copy import HEADER, TRAILER, encode_readings
 from ingest_server.registry.contract import WITHOUT_VOLTAGE, Combined, Days, contradiction, priced_voltages
 from protocols.errors import UsageError
+from protocols.utf8 import decode_text
 
 OCTETS_AT_ONCE = 1 << 22
 DAY_MS, CIVIL_OFFSET_MS = 86_400_000, 7 * 3_600_000
@@ -177,7 +178,7 @@ def _one(connection: Connection[Any], query: Any, parameters: dict[str, Any] | N
 def _copy_file(connection: Connection[Any], name: str, path: Path, progress: Progress) -> int:
     of, done = path.stat().st_size, 0
     with path.open("rb") as file:
-        columns = file.readline().decode().rstrip("\n").split("\t")
+        columns = decode_text(file.readline(), str(path)).rstrip("\n").split("\t")
         unknown = [column for column in columns if column not in COLUMNS[name]]
         if unknown:
             raise UsageError(f"{path}: column {unknown[0]!r} is unknown; known are {', '.join(sorted(COLUMNS[name]))}")
@@ -201,7 +202,7 @@ def _copy_registers(connection: Connection[Any], base: int, path: Path, progress
     for statement in (COPY_READINGS, COPY_DAILY) if replica else (COPY_READINGS,):
         count, done, of = 0, 0, path.stat().st_size
         with path.open("rb") as file, connection.cursor().copy(statement) as copy:
-            if tuple(file.readline().decode().rstrip("\n").split("\t")) != REGISTER_COLUMNS:
+            if tuple(decode_text(file.readline(), str(path)).rstrip("\n").split("\t")) != REGISTER_COLUMNS:
                 raise UsageError(f"{path}: expected the columns {', '.join(REGISTER_COLUMNS)}")
             copy.write(HEADER)
             while lines := file.readlines(OCTETS_AT_ONCE):

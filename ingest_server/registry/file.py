@@ -92,6 +92,11 @@ class Installation(NamedTuple):
     multiplier: int
     role: str = "supply"
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Its place among ``Registry.places``: a meter of generation may be hung up when the one that bills is."""
+        return ("installation", self.metering_point_id, self.installed_at, self.role)
+
 
 class DatedPlan(NamedTuple):
     """A rate plan from a day on; ``figures`` are JSON."""
@@ -151,7 +156,7 @@ def parse_registry(text: str, name: str) -> Registry:
     for table in top.tables("installation"):
         installation = _installation(table)
         installations.append(installation)
-        _note(places, ("installation", *installation[:2]), table, "installed_at")
+        _note(places, installation.key, table, "installed_at")
     for table in top.tables("contract"):
         contract = parse_contract(table, _text(table, "metering_point"))
         contracts.append(contract)
@@ -180,7 +185,7 @@ def parse_registry(text: str, name: str) -> Registry:
 def _note(places: dict[tuple[object, ...], str], key: tuple[object, ...], table: Table, last: str) -> None:
     """Remember where ``key`` stands; all keys of its table have been asked for by now."""
     if key in places:
-        found = " from ".join(map(str, key[1:]))
+        found = " from ".join(map(str, key[1:3])) + "".join(f" as {role}" for role in key[3:])
         raise table.error(last, f"{found} stands twice; the first is {places[key].rpartition(': ')[2]}: keep one")
     places[key] = table.where
     table.finish()

@@ -123,14 +123,14 @@ KEYS = {"reading_book": "book"}  # what a reference to a table is called in the 
 # next but one reaches over the next as well. The later of two is the one to correct.
 SELECT_OVERLAPPING_INSTALLATIONS = """
     with at_point as (
-        select metering_point_id, installed_at, lag(metering_point_id) over w as other_point,
+        select metering_point_id, installed_at, role, lag(metering_point_id) over w as other_point,
             lag(meter_id) over w as other_meter, lag(installed_at) over w as other_at,
             lag(removed_at) over w as other_end
         from installation
         where metering_point_id = any(%(points)s)
         window w as (partition by metering_point_id, role order by installed_at)
     ), of_meter as (
-        select metering_point_id, installed_at, lag(metering_point_id) over w as other_point,
+        select metering_point_id, installed_at, role, lag(metering_point_id) over w as other_point,
             lag(meter_id) over w as other_meter, lag(installed_at) over w as other_at,
             lag(removed_at) over w as other_end
         from installation
@@ -221,8 +221,8 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
             reference
             for each in registry.installations
             for reference in (
-                ("metering_point", each.metering_point_id, ("installation", *each[:2])),
-                ("meter", each.meter_id, ("installation", *each[:2])),
+                ("metering_point", each.metering_point_id, each.key),
+                ("meter", each.meter_id, each.key),
             )
         ],
         "contract": [
@@ -256,8 +256,10 @@ def _check_overlaps(cursor: psycopg.Cursor[TupleRow], registry: Registry) -> Non
     }
     overlap = cursor.execute(SELECT_OVERLAPPING_INSTALLATIONS, installed).fetchone()
     if overlap:
-        point, installed_at, other_point, meter, other_installed_at, other_removed_at = overlap
-        place = registry.places.get(("installation", point, installed_at), f"{registry.name}: installation of {point}")
+        point, installed_at, role, other_point, meter, other_installed_at, other_removed_at = overlap
+        place = registry.places.get(
+            ("installation", point, installed_at, role), f"{registry.name}: installation of {point}"
+        )
         raise UsageError(
             f"{place}.installed_at: {installed_at} lies within the installation of {meter} at {other_point} from "
             f"{other_installed_at} to {other_removed_at or 'now'}; give that one its removed_at first"

@@ -20,7 +20,7 @@ SELECT_REGISTER = """
     join channel c on c.meter_id = m.meter_id and c.obis = %(obis)s
     where i.metering_point_id = %(point)s and i.installed_at <= %(at)s
       and (i.removed_at is null or i.removed_at >= %(at)s)
-    order by i.installed_at desc limit 1
+    order by (i.role = 'supply') desc, i.installed_at desc limit 1
 """
 
 

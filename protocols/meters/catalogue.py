@@ -10,6 +10,7 @@ from pathlib import Path
 
 from protocols.errors import UsageError
 from protocols.meters.model import MeterModel, parse_model
+from protocols.utf8 import decode_text
 
 KEY = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 MODELS_MAX = 1000  # files in an own directory
@@ -62,4 +63,5 @@ def _built_in_keys() -> tuple[str, ...]:
 
 @cache
 def _built_in(key: str) -> MeterModel:
-    return parse_model((files("protocols.meters") / "models" / f"{key}.toml").read_text(encoding="utf-8"), key)
+    octets = (files("protocols.meters") / "models" / f"{key}.toml").read_bytes()
+    return parse_model(decode_text(octets, f"{key}.toml"), key)

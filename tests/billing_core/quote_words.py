@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from billing_core.codes import Category
+from billing_core.codes import Category, Solar
 from billing_core.quote import Quote, quote
 from billing_core.request_text import request_from_text
 from billing_core.tariff import BY_RATE, TIERED, Tariffs
@@ -20,6 +20,7 @@ def words_of(use: Use, tariffs: Tariffs) -> dict[str, str] | None:
         or (use.refused_three_rates and (use.uses or three or Category(use.category) not in BY_RATE))
         or (use.demand_kw is not None and use.solar is not None)
         or (use.carry_in_by_rate_kwh is not None and use.carry_in_kwh > 0)
+        or (use.solar is not None and use.end_on < tariffs.solar_rule(Solar(use.solar)).effective_on)
     )
     energy = _energy(use)
     if without_words or energy is None:
@@ -30,9 +31,10 @@ def words_of(use: Use, tariffs: Tariffs) -> dict[str, str] | None:
     if use.category != "residential" and use.share_by_days and not use.before_changes_kwh:
         changes = tariffs.changes_within(use.start_on, use.end_on)
         words |= {"price_change_date": ",".join(map(str, changes))} if changes else {}
-    flags = ("undeclared_rental", "refused_three_rates", "settle_carry")
+    flags = ("undeclared_rental", "refused_three_rates", *(("settle_carry",) if use.solar == "net_2017" else ()))
     words |= {name: "true" for name in flags if getattr(use, name)}
-    amounts = ("generation_kwh", "reactive_kvarh", "demand_kw")
+    surplus = use.solar is not None and use.solar.startswith("surplus")
+    amounts = ("reactive_kvarh", "demand_kw", *(("generation_kwh",) if surplus else ()))
     words |= {name: _decimal(getattr(use, name)) for name in amounts if getattr(use, name) is not None}
     if use.solar is not None:
         words |= {"solar_regime": use.solar} | _exports(use)

@@ -1,7 +1,7 @@
 """The engine against the exact recomputation, which shares nothing with it but the tariff files."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from functools import cache
 from random import Random
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact import exact_bill
 from deploy.demo.exact_values import NotBillableError, Use, half_up
 from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
@@ -133,5 +134,7 @@ def test_the_recomputation_refuses_what_the_rules_do_not_price():
         exact_bill(use)
     with pytest.raises(NotBillableError, match="no act"):
         exact_bill(replace(use, start_on=date(2015, 3, 1), end_on=date(2015, 3, 14)))
+    untaxed = load_tariffs().vat[-1].end_on + timedelta(days=1)
+    household = replace(use, category="residential", start_on=untaxed - timedelta(days=1), end_on=untaxed)
     with pytest.raises(NotBillableError, match="rate of tax"):
-        exact_bill(replace(use, start_on=date(2026, 12, 2), end_on=date(2027, 1, 1)))
+        exact_bill(household)

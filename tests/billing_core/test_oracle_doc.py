@@ -42,7 +42,8 @@ def test_the_pages_commands_find_no_difference(command: str):
 def test_what_the_page_counts_is_so():
     kinds = [tomllib.loads(path.read_text("utf-8"))["kind"] for path in ROOT.glob("tests/golden/bills/*/bill.toml")]
     published = sum(kind != "computed by hand from the rules" for kind in kinds)
-    assert ("Nineteen published cases" in TEXT, published) == (True, 19)
+    assert "At least nineteen published cases" in TEXT
+    assert published >= 19  # each new act brings another
     assert ("each test run compares two thousand" in TEXT, BILLS) == (True, 2_000)
     [share] = re.findall(r"About (\d+) % of the random bills are bills", TEXT)
     computed = sum(exactly(use) is not None for use in random_uses())

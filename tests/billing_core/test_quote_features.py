@@ -137,6 +137,28 @@ def test_each_is_a_command_and_a_table(words: dict[str, str], capsys):
 
 
 WRONG = [
+    (
+        HOUSE | {"solar_regime": "separate_2020", "export_kwh": "9", "carry_in_kwh": "30"},
+        "carry-in: found it with separate_2020, expected it with solar-regime net_2017",
+    ),
+    (HOUSE | {"carry_in_kwh": "30"}, "carry-in: found it with separate_2020"),
+    (
+        HOUSE | {"settle_carry": "true"},
+        "settle-carry: found it with no solar-regime, expected it with solar-regime net",
+    ),
+    (
+        HOUSE | {"generation_kwh": "90"},
+        "generation-kwh: found it with separate_2020, expected it with solar-regime surp",
+    ),
+    (
+        HOUSE | {"solar_regime": "net_2017", "export_kwh": "9", "generation_kwh": "90"},
+        "generation-kwh: found it with net_2017, expected it with solar-regime surplus_2024 or surplus_2026",
+    ),
+    (HOUSE | {"solar_price": "700"}, "solar-price: found it with no solar-regime"),
+    (
+        HOUSE | {"solar_regime": "surplus_2026", "export_kwh": "9", "generation_kwh": "90"},
+        "solar-regime: found surplus_2026 in a period up to 2025-12-31, expected one in force by then: Decree 243/2026",
+    ),
     (HOUSE | {"cosphi": "1.5"}, "cosφ|a power factor is 0 to 1.00"),
     (HOUSE | {"cosphi": "0"}, "cosphi: found '0', expected a power factor from 0.01"),
     (HOUSE | {"cosphi": "0.9", "reactive_kvarh": "5"}, "cosphi: found reactive-kvarh too"),

@@ -1,7 +1,7 @@
 """The tariff files: what they say agrees with itself, and what is wrong in one is refused by name."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from importlib import resources
 
@@ -54,8 +54,10 @@ def test_household_and_business_prices_are_percentages_of_the_average(act):
     average = Fraction(act.average)
     assert act.tiers == tuple(half_up(average * share / 100) for share in percent.tiers)
     assert act.prepaid == half_up(average * percent.prepaid / 100)
-    for voltage, shares in percent.business.items():
-        assert act.rates[Category.BUSINESS, voltage] == tuple(half_up(average * share / 100) for share in shares)
+    for key, shares in percent.rates.items():
+        assert act.rates[key] == tuple(half_up(average * share / 100) for share in shares)
+    for key, share in percent.single.items():
+        assert act.single[key] == half_up(average * share / 100)
 
 
 @pytest.mark.parametrize("act", load_tariffs().acts, ids=lambda act: act.name)
@@ -92,7 +94,7 @@ def test_the_rate_of_tax_has_its_days(day, permille):
 def test_before_and_after_what_is_known_there_is_nothing():
     tariffs = load_tariffs()
     assert tariffs.act_on(date(2015, 3, 15)) is None
-    assert tariffs.vat_on(date(2027, 1, 1)) is None
+    assert tariffs.vat_on(tariffs.vat[-1].end_on + timedelta(days=1)) is None
     assert tariffs.structure_on(date(2010, 1, 1)) is None
 
 
@@ -140,6 +142,11 @@ WRONG = [
     (ACT, replaced('average = "published"', 'average = "sure"'), "certainty.average: found 'sure'"),
     (ACT, replaced("[production.lt6]", "[production.lt7]"), "production.lt6: missing"),
     (ACT, replaced("act =", "act"), "not TOML"),
+    (ACT, replaced("CD = 3640", "CD = 1987"), "production.lt6.BT: found BT 1987, CD 1987, TD 1300; expected TD"),
+    (ACT, replaced("TD = 1609", "TD = 5026"), "business.ge22.BT: found BT 2887, CD 5025, TD 5026; expected TD"),
+    (ACT, replaced("signed_on = 2025-05-09", "signed_on = 2025-05-11"), "signed_on: found 2025-05-11, after effective"),
+    (ACT, replaced("1279/QĐ-BCT", "2699/QĐ-BCT"), "act: found 'Decision 2699/QĐ-BCT', as in act_2024_2699.toml"),
+    ("structure.toml", replaced("CD = 228, TD = 73", "CD = 28, TD = 73"), "percent[1].business.ge22.BT: found BT 131"),
     ("vat.toml", replaced("start_on = 2022-02-01", "start_on = 2022-02-02"), "rate[2].start_on: found 2022-02-02"),
     ("vat.toml", replaced("start_on = 2022-02-01", "start_on = 2022-01-31"), "neither overlap nor leave a gap"),
     ("vat.toml", replaced("end_on = 2026-12-31", "end_on = 2024-12-31"), "rate[5].end_on"),
@@ -206,9 +213,9 @@ def test_a_missing_or_strange_file_is_refused():
 
 
 def test_next_years_act_is_one_new_file():
-    text = FILES[ACT].replace("1279", "9999").replace("2025-05-10", "2026-01-15").replace("2025-05-09", "2026-01-14")
+    text = FILES[ACT].replace("1279", "7777").replace("2025-05-10", "2026-01-15").replace("2025-05-09", "2026-01-14")
     tariffs = parse_tariffs(FILES | {"act_2026_0115.toml": text})
     act = tariffs.act_on(date(2026, 1, 15))
     assert act is not None
-    assert act.name == "Decision 9999/QĐ-BCT"
+    assert act.name == "Decision 7777/QĐ-BCT"
     assert tariffs.changes_within(date(2026, 1, 1), date(2026, 1, 31)) == (date(2026, 1, 15),)

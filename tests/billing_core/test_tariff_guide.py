@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs/guides/tariff.md"
-PACKAGES = ("billing_core", "deploy", "ingest_server", "protocols")
+FOLDERS = (
+    *("billing_core", "deploy", "edge_agent", "ingest_server", "protocols", "simulators", "docs"),
+    *("tests/billing_core", "tests/golden/bills", "tests/peers"),
+)
+PARSE_CONTRACTS = """
+import sys
+from ingest_server.registry.file import parse_registry
+print(*(each.voltage for each in parse_registry(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1]).contracts))
+"""
 BLOCK = re.compile(r"```(toml|text|console)\n(.*?)```", re.DOTALL)
 
 
@@ -19,9 +27,9 @@ BLOCK = re.compile(r"```(toml|text|console)\n(.*?)```", re.DOTALL)
 def copy(tmp_path: Path) -> Path:
     """A copy of what the guide needs, with commands of its own."""
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in (*PACKAGES, "tests/billing_core", "tests/golden/bills"):
+    for name in FOLDERS:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    for name in ("pyproject.toml", "tests/__init__.py"):
+    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -41,7 +49,7 @@ def test_a_newcomer_who_follows_the_guide_has_next_years_act(copy: Path):
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     steps = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(steps) == 8
+    assert len(steps) == 9
     for kind, text in steps:
         if kind == "console":
             command, _, shown = text.removeprefix("$ ").partition("\n")
@@ -51,7 +59,7 @@ def test_a_newcomer_who_follows_the_guide_has_next_years_act(copy: Path):
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=900,
                 check=False,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
@@ -65,3 +73,13 @@ def test_a_newcomer_who_follows_the_guide_has_next_years_act(copy: Path):
             path.parent.mkdir(exist_ok=True)
             before = path.read_text(encoding="utf-8") + "\n" if added else ""
             path.write_text(before + rest, encoding="utf-8")
+    contracts = subprocess.run(
+        [sys.executable, "-c", PARSE_CONTRACTS, "classes-2026-12.toml"],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert contracts.stdout == "lt6 le1\n"

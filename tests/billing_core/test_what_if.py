@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,14 @@ import pytest
 from billing_core.codes import Category, Hold, Voltage, codes_of
 from billing_core.quote import quote
 from billing_core.quote_request import QuoteRequest
-from billing_core.tariff_files import load_tariffs
 from billing_core.what_if import Population, always, class_names, compare, made_up, summed, with_percent, with_waiting
 from deploy.cli import main
 from ingest_server.database.migrations import migrate
+from tests.billing_core.tariffs_of_2025 import files_of_2025, tariffs_of_2025, write_files_of_2025
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/tariff.md"
-TARIFFS = load_tariffs()
-ACT, STRUCTURE = TARIFFS.acts[6], TARIFFS.structures[0]  # Decision 1279 and the six tiers
+TARIFFS = tariffs_of_2025()
+ACT, STRUCTURE = TARIFFS.acts[-1], TARIFFS.structures[0]  # Decision 1279 and the six tiers
 NOW = always(TARIFFS, ACT, STRUCTURE)
 MONTHS = tuple(date(2025 + (month > 12), (month - 1) % 12 + 1, 1) for month in range(6, 18))
 
@@ -112,10 +111,10 @@ def test_what_is_left_out_is_counted_by_category_and_reason_with_its_energy_and_
 def next_years_act(tmp_path: Path) -> Path:
     """The package's files and the act of the guide, whose classes of voltage are those of Decision 14/2025."""
     act, structure = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[:2]
-    for item in (resources.files("billing_core") / "tariffs").iterdir():
-        (tmp_path / item.name).write_bytes(item.read_bytes())
-    tiers = tmp_path / "structure.toml"
-    tiers.write_text(tiers.read_text("utf-8").partition("[[waiting]]")[0] + structure, "utf-8")
+    write_files_of_2025(tmp_path)
+    (tmp_path / "structure.toml").write_text(
+        files_of_2025()["structure.toml"].partition("[[waiting]]")[0] + structure, "utf-8"
+    )
     (tmp_path / "act_2026_9999.toml").write_text(act, "utf-8")
     return tmp_path
 
@@ -154,8 +153,9 @@ def test_the_command_says_whom_an_act_with_other_classes_leaves_out(
     assert set(found["by_category"]) == {"residential"}
 
 
-def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
-    words = ["tariff", "simulate", "--customers", "2000", "--seed", "7"]
+def test_the_command_draws_the_distribution_and_says_the_same_twice(tmp_path: Path, capsys):
+    files = ["--files", str(write_files_of_2025(tmp_path))]
+    words = ["tariff", "simulate", "--customers", "2000", "--seed", "7", *files]
     assert main([*words, "--json"]) == 0
     first = capsys.readouterr().out
     assert main([*words, "--json"]) == 0
@@ -173,6 +173,18 @@ def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
     assert (older["winners"], older["losers"]) == (2_000, 0)
 
 
+def test_where_nothing_waits_the_newest_act_is_what_today_is_compared_with(next_years_act: Path, capsys):
+    words = ["tariff", "simulate", "--customers", "500", "--json", "--files", str(next_years_act)]
+    assert main(words) == 1  # those at lt6, whose classes it does not have
+    assert json.loads(capsys.readouterr().out)["against"] == "act=9999"
+    assert main([*words, "--from", "2026-12"]) == 2
+    refused = capsys.readouterr().err
+    assert "in 2026-12 the newest act, Decision 9999/QĐ-BCT, is in force already" in refused
+    assert "percent=5" in refused
+    assert main([*words, "--against", "waiting"]) == 2
+    assert "no structure waits any more (the newest act is Decision 9999/QĐ-BCT)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -181,7 +193,7 @@ def test_the_command_draws_the_distribution_and_says_the_same_twice(capsys):
         (["--against", "/nowhere"], "expected a folder"),
         (["--from", "2010-01"], "the first act is from"),
         (["--from", "June"], "expected a month"),
-        (["--customers", "0"], "expected 1 to"),
+        (["--customers", "0", "--against", "percent=5"], "expected 1 to"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused(words: list[str], message: str, capsys):

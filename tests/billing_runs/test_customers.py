@@ -76,6 +76,12 @@ def test_customers_are_loaded_billed_as_quoted_and_their_snapshot_is_that_of_the
             "metering_point.customer_id names what is not there",
         ),
         ("customer.tsv", ("name", "nom"), "column 'nom' is unknown; known are address, customer_id, name"),
+        ("customer.tsv", ("name", "na\udcffme"), r"customer\.tsv: line 1: found octet 0xff, which is not UTF-8 here"),
+        (
+            "customer.tsv",
+            ("PA00000000001\t", "PA00000000001\t\udcff"),
+            r"invalid byte sequence .*\(COPY customer, line 2",
+        ),
         ("meter.tsv", ("M00000001\t", "M00000000\t"), "duplicate key value violates unique constraint"),
         (
             "contract.tsv",
@@ -96,7 +102,7 @@ def test_files_with_a_mistake_are_told_and_nothing_is_loaded(
     path = tmp_path / "tables" / file
     text = path.read_text(encoding="utf-8")
     assert change[0] in text
-    path.write_text(text.replace(*change, 1), encoding="utf-8")
+    path.write_text(text.replace(*change, 1), encoding="utf-8", errors="surrogateescape")
     migrate(database)
     with psycopg.connect(database) as connection:
         with pytest.raises(UsageError, match=told):

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -232,6 +233,8 @@ def test_rows_in_the_future_and_of_strange_channels_are_quarantined_by_gateway(d
     mixed = [row for rows in zip(good[:3], later, strict=True) for row in rows] + other + good[3:]
     found = imported(capsys, csv_file(tmp_path / "mixed.csv", mixed), status=1)
     assert (found["new"], found["quarantined"], found["left_out"]) == (6, 4, 0)
+    ahead = "measured_at is more than a day ahead of the server's clock"
+    assert found["refused"] == {"channel g1-M0 1.0.2.8.0 not registered at gateway g1": 1, ahead: 3}
     assert stored(dsn) == sorted(good)
     with connect(dsn) as connection:
         kept = connection.execute("select gateway_id, kind, count(*) from quarantine group by 1, 2 order by 1, 2")
@@ -240,20 +243,21 @@ def test_rows_in_the_future_and_of_strange_channels_are_quarantined_by_gateway(d
 
 def test_one_key_twice_in_a_file_is_stored_once_and_another_value_is_a_conflict(dsn, tmp_path, capsys):
     good = readings(count=3)
-    again = [*good, good[0], good[5]._replace(value=-1)]
+    again = [*good, good[0], good[5]._replace(value=999_999_999)]
     found = imported(capsys, csv_file(tmp_path / "twice.csv", again), status=1)
     assert (found["new"], found["duplicate"], found["conflict"]) == (9, 1, 1)
     assert stored(dsn) == sorted(good)
     with connect(dsn) as connection:
-        assert connection.execute("select gateway_id, value from reading_conflict").fetchall() == [("g1", -1)]
+        assert connection.execute("select gateway_id, value from reading_conflict").fetchall() == [("g1", 999_999_999)]
 
 
 def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
     (tmp_path / "bytes").write_bytes(b"meter,obis\xff")
     assert main(["import", str(tmp_path / "bytes")]) == 2
     assert "expected meter,obis,at,value,quality" in capsys.readouterr().err
-    (tmp_path / "nem").write_bytes(b"100,NEM12\xff")
+    (tmp_path / "nem").write_bytes(b"100,NEM12,202510010000,A,B\n100,\xd0\n")
     assert main(["import", str(tmp_path / "nem")]) == 2
+    assert f"{tmp_path / 'nem'}: line 2: found octet 0xd0, which is not UTF-8 here" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "nothing")]) == 2
     assert main(["export", str(tmp_path / "no" / "where")]) == 2
     assert "expected a text file in UTF-8" in capsys.readouterr().err
@@ -271,3 +275,18 @@ def test_a_file_that_cannot_be_read_is_refused(dsn, tmp_path, capsys):
 def test_an_export_of_what_is_not_there_to_be_asked_for_is_refused_and_leaves_no_file(dsn, tmp_path, words):
     assert main(["export", str(tmp_path / "out.csv"), *words]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_reading_that_is_quarantined_has_its_reason_printed(dsn, tmp_path, capsys):
+    """A register below 0 is no reading; a power is: it flows both ways."""
+    good = readings(count=2)
+    path = Path(csv_file(tmp_path / "kinds.csv", [*good, good[0]._replace(obis="1.0.99.8.0")]))
+    bad = ("g1-M0,1.0.1.8.0,2025-10-01T09:00:00Z,-500000,ACTUAL", "g1-M0,1.0.1.8.0,yesterday,7,ACTUAL")
+    path.write_text(path.read_text("utf-8") + "\n".join(bad) + "\n", "utf-8")
+    assert main(["import", str(path)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("6 readings new, 0 there already, 0 in conflict, 3 quarantined, 0 left out")
+    assert [line.partition(":")[0] for line in told[1:]] == ["quarantined"] * 3
+    assert "line 9: value -500000: 1.0.1.8.0 is a register that counts up from 0 and is never below; read" in told[1]
+    assert "line 10: at 'yesterday'" in told[2]
+    assert told[3] == "quarantined: 1 reading: channel g1-M0 1.0.99.8.0 not registered at gateway g1"

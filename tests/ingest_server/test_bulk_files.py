@@ -23,6 +23,13 @@ from protocols.telemetry.reading import Quality, Reading
 
 MADE_AT = datetime(2025, 10, 3, tzinfo=UTC)
 START_MS = 1_759_251_600_000  # 2025-10-01 00:00 in Vietnam
+
+
+def possible(reading: Reading) -> Reading:
+    """Return a reading with a value its register may have: one that counts up is never below 0."""
+    return reading._replace(value=abs(reading.value)) if ".8." in reading.obis else reading
+
+
 csv_readings = st.builds(
     Reading,
     meter=st.sampled_from(["M-1", "a.b_c-9"]),
@@ -30,7 +37,7 @@ csv_readings = st.builds(
     measured_at_ms=st.integers(AT_MS_MIN, AT_MS_MAX),
     value=st.integers(-VALUE_MAX, VALUE_MAX),
     quality=st.integers(0, 127),
-)
+).map(possible)
 
 
 def lines(text):
@@ -157,6 +164,8 @@ WRONG_LINES = [
     ("M-1,1.0.1.8.0,2025-10-01T00:00:00Z,1-1,", "value '1-1'"),
     ("M-1,1.0.1.8.0,2025-10-01T00:00:00Z,٣,", "value '٣'"),
     ("M-1,1.0.1.8.0,2025-10-01T00:00:00Z,9223372036854775807,", "value 9223372036854775807"),
+    ("M-1,1.0.1.8.0,2025-10-01T00:00:00Z,-500000,", "value -500000: 1.0.1.8.0 is a register that counts up from 0"),
+    ('"M-1",1.0.3.8.1,2025-10-01T00:00:00Z,-1,ACTUAL', "value -1: 1.0.3.8.1 is a register that counts up from 0"),
     ("M-1,1.0.1.8,2025-10-01T00:00:00Z,1,", "OBIS code '1.0.1.8'"),
     ("=cmd(),1.0.1.8.0,2025-10-01T00:00:00Z,1,", "meter '=cmd()'"),
     (f"{'M' * 65},1.0.1.8.0,2025-10-01T00:00:00Z,1,", "meter 'MMM"),

@@ -17,17 +17,18 @@ from protocols.errors import UsageError
 from protocols.telemetry.batch import AT_MS_MAX, AT_MS_MIN, QUALITY_MAX, VALUE_MAX
 from protocols.telemetry.reading import Quality, Reading
 from tests.ingest_server.test_bulk import csv_file, dsn, imported, readings, stored
+from tests.ingest_server.test_bulk_files import possible
 
 assert dsn  # the fixture of test_bulk
 
 READINGS = st.builds(
     Reading,
     st.sampled_from(["M-1", "M-2"]),
-    st.sampled_from(["1.0.1.8.0", "1.0.2.8.0"]),
+    st.sampled_from(["1.0.1.8.0", "1.0.2.8.0", "1.0.16.7.0"]),
     st.integers(AT_MS_MIN, AT_MS_MAX),
     st.integers(-VALUE_MAX, VALUE_MAX),
     st.integers(0, QUALITY_MAX),
-)
+).map(possible)
 
 
 @given(st.lists(READINGS, max_size=50))

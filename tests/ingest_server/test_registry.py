@@ -174,3 +174,32 @@ def test_a_meter_exchange_and_a_new_contract_follow_on_the_old_ones(registered):
     back = exchange.replace("2025-06-01T09:00:00+07:00\n        [[inst", "2025-06-01T09:00:01+07:00\n        [[inst")
     with pytest.raises(UsageError, match=r"installation\[2\].installed_at: .* lies within the installation of M-0001"):
         load_registry(registered, back, "exchange.toml")
+
+
+GENERATION_METER = SECOND_METER.replace("M-0002", "G-0001") + (
+    '[[installation]]\nmetering_point = "PD01000012345001"\nmeter = "G-0001"\n'
+    'installed_at = 2025-01-01T00:00:00+07:00\nrole = "generation"\n'
+)
+
+
+def test_a_meter_of_generation_may_be_hung_up_together_with_the_one_that_bills():
+    found = parse_registry(EXAMPLE + GENERATION_METER, "f.toml")
+    assert [(each.meter_id, each.role) for each in found.installations] == [
+        ("M-0001", "supply"),
+        ("G-0001", "generation"),
+    ]
+    other = GENERATION_METER.partition("[[inst")
+    twice = EXAMPLE + GENERATION_METER + other[1] + other[2].replace("G-0001", "M-0001")
+    with pytest.raises(UsageError, match=r"PD01000012345001 from 2025-01-01 .* as generation stands twice; the first"):
+        parse_registry(twice, "f.toml")
+
+
+@pytest.mark.integration
+def test_both_meters_of_one_instant_are_stored_and_the_same_file_again_changes_nothing(database):
+    migrate(database)
+    with connect(database) as connection:
+        assert load_registry(connection, EXAMPLE + GENERATION_METER, "f.toml").changed["installation"] == 2
+        assert set(load_registry(connection, EXAMPLE + GENERATION_METER, "f.toml").changed.values()) == {0}
+        third = GENERATION_METER.replace("G-0001", "G-0002").replace("2025-01-01T00", "2025-01-01T09")
+        with pytest.raises(UsageError, match=r"f\.toml: installation\[1\].* lies within the installation of G-0001"):
+            load_registry(connection, third, "f.toml")

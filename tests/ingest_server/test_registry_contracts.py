@@ -11,6 +11,7 @@ from protocols.errors import UsageError
 from protocols.strict_toml import parse_toml
 
 BUSINESS = 'category = "business"\nvoltage = "lt6"\n'
+IN_2025 = "valid_to = 2025-12-31"  # later acts have other classes and categories
 USE = '[[use]]\ncategory = "{}"\n{}share_percent = {}\n'
 
 
@@ -49,9 +50,9 @@ def test_a_category_that_no_act_of_the_contracts_days_prices_is_refused_and_an_o
         ('category = "business"\nvoltage = "110"', "voltage: found '110'; no act prices business at it, only at lt6"),
         ('category = "production"\nvoltage = "ge22"', "no act prices production at it, only at lt6"),
         ('category = "business"', "voltage: missing; expected one of lt6"),
-        ('category = "business"\nvoltag = "lt6"', "ge110, ge22; found 'voltag', did you mean that?"),
+        ('category = "business"\nvoltag = "lt6"\n' + IN_2025, "ge110, ge22; found 'voltag', did you mean that?"),
         ('category = "residential"\nvoltage = "lt6"', "voltage: remove it: residential has no price by voltage"),
-        ('category = "charging"', "category: no act has a price for charging; priced are residential"),
+        ('category = "charging"\n' + IN_2025, "has a price for charging; priced are residential"),
         ('categroy = "residential"', "category: missing; expected a text; found 'categroy', did you mean that?"),
         ('category = "residential"\ncontractd_kw = 4', "contractd_kw: unknown key; did you mean 'contracted_kw'?"),
         (

@@ -199,3 +199,20 @@ def test_a_proposal_that_a_late_reading_overtakes_is_named_by_the_next_one(distr
     assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).proposed == 1
     [_, why] = [row[0] for row in district.rows("select why from reading_change order by change_id")]
     assert "; instead of change 1: reject that" in why
+
+
+@pytest.mark.integration
+def test_a_reading_keyed_at_a_point_with_a_meter_of_generation_is_of_the_meter_that_bills(district: District) -> None:
+    """Both have a register 1.0.1.8.0, and the younger one is not meant."""
+    [one] = install(district, [1])
+    district.connection.execute("insert into meter (meter_id, gateway_id, model, digits) values ('G', 'gw-01', 't', 6)")
+    district.connection.execute("insert into channel (meter_id, obis, unit) values ('G', %s, 'Wh')", [IMPORT])
+    district.connection.execute(
+        "insert into installation (metering_point_id, meter_id, installed_at, role)"
+        " select metering_point_id, 'G', installed_at + interval '1 hour', 'generation' from installation"
+    )
+    at = OCTOBER.start_at + timedelta(days=9, hours=15)
+    lost = lose(district, one, at, 1)
+    propose_edit(district.connection, one.point, IMPORT, at, lost[at], by_hand=True, actor=LAN, now=NOW)
+    [[meter]] = district.rows("select meter_id from reading_change join channel using (channel_id)")
+    assert meter == one.meter
