@@ -15,6 +15,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.codes import Category, Voltage
+from billing_core.explain import Language
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor
@@ -23,6 +24,7 @@ from ingest_server.billing.pack import pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.queries import INSERT_TERMS, SELECT_TERMS_IDS
 from ingest_server.billing.replay import Replayed, decided_again
+from ingest_server.billing.replay_words import Reason, reasons_text
 from ingest_server.billing.run import FINISH_RUN, INSERT_RUN
 from ingest_server.billing.write import INSERT_SLOTS, SELECT_SLOTS
 from protocols.errors import UsageError
@@ -278,18 +280,19 @@ def _replayed(connection: Connection[Any], stored: dict[str, Any], tariffs: Tari
     wrong = Wrong(right=right, found_on=stored["found_on"], since_on=stored["since_on"])
     plans = {stored["bill_id"]: stored["rate_plan"]}
     [again] = priced_again(connection, [row | {"state": "issued"}], wrong, tariffs, plans)
-    why = ""
+    reasons: list[Reason] = []
     if again.refused:
-        why = f"it can't be computed today: {again.refused}"
+        reasons = [Reason("refused", again.refused)]
     elif again.total != stored["total"]:
-        why = f"total is {again.total}, stored {stored['total']}"
+        reasons = [Reason("total", again.total, stored["total"])]
     elif again.document_hash != bytes(stored["document_hash"]):
-        why = "amounts are equal, but not an act, a price or a quota behind them"
+        reasons = [Reason("behind")]
     return Replayed(
         bill_id=stored["bill_id"],
-        same=not why,
+        same=not reasons,
         stored_total=stored["total"],
         computed_total=None if again.refused else again.total,
-        why=why,
+        why=reasons_text(reasons, Language.EN),
         difference_id=stored["difference_id"],
+        reasons=tuple(reasons),
     )

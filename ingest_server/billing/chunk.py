@@ -86,6 +86,7 @@ def carry_out(job: Job) -> Outcome:
         packed = pack(decision.computed)
         compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
         compared.withheld[:] = _withheld(reader, job, packed, compared)
+        _judge_proposed_purchases(reader, packed, compared)
         reader.rollback()
     if job.run_id is not None:
         with _connection(job, "writer") as writer:
@@ -180,6 +181,7 @@ def _compare(packed: Packed, proposed: BoolArray, settled: BoolArray) -> Compare
     same_amounts = (issued.total[rows] == charges.total[places]) & (issued.energy_wh[rows] == charges.billed_wh[places])
     same = there & np.where(comparable, issued.inputs_hash[rows] == packed.inputs_hash, same_amounts)
     same |= settled
+    same &= ~_bought_otherwise(packed)
     in_ledger = issued.in_ledger[rows]
     purchases = {
         bill: purchase
@@ -200,6 +202,19 @@ def _compare(packed: Packed, proposed: BoolArray, settled: BoolArray) -> Compare
     )
 
 
+def _bought_otherwise(packed: Packed) -> BoolArray:
+    """Say of each bill whether the purchase that was made beside it would be another today. [b]
+
+    What it rests on is not all in the bill's inputs: a year's exchange rate may have been entered wrongly. One that would
+    have to wait today, as its price is not known any more, is left as it is.
+    """
+    bought, issued = packed.computed.charges.purchase, packed.computed.points.issued
+    rows, places = packed.rows, packed.computed.places
+    known = issued.purchase_made[rows] & (bought.hold[places] == 0)
+    same = (issued.purchased_wh[rows] == bought.energy_wh[places]) & (issued.purchased[rows] == bought.amount[places])
+    return np.asarray(known & ~(same & (issued.carried_out_wh[rows] == bought.carry_out_wh[places])))
+
+
 def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compared) -> BoolArray:
     """Say of each bill whether who issues at once cancelled the one before it: another person issues it. [b]"""
     found = np.zeros(len(packed), dtype=np.bool_)
@@ -210,6 +225,28 @@ def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compa
     own = {point for point, who in cancellers_at(reader, job.frame.period, points) if same_person(who, job.actor)}
     found[[bill for bill, point in zip(again, points, strict=True) if point in own]] = True
     return found
+
+
+SELECT_PROPOSED_PURCHASES = """
+    select bill_id, inputs_hash, purchased_wh, purchased, carried_out_wh
+    from bill_difference f
+    where bill_id = any (%(bills)s::bigint[])
+      and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
+"""
+
+
+def _judge_proposed_purchases(reader: Connection[Any], packed: Packed, compared: Compared) -> None:
+    """Take no bill for proposed whose purchase is missing another amount by now: its inputs may well be the same."""
+    issued = packed.computed.points.issued
+    asked = np.flatnonzero(compared.differing & compared.proposed & issued.purchase_made[packed.rows])
+    if not asked.size:
+        return
+    bills = issued.bill_id[packed.rows]
+    found = set(reader.execute(SELECT_PROPOSED_PURCHASES, {"bills": bills[asked].tolist()}).fetchall())
+    missing = _purchase_differences(packed, compared)
+    for bill in asked.tolist():
+        own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill, :3].tolist())
+        compared.proposed[bill] = own in found
 
 
 def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared: Compared) -> Writing:

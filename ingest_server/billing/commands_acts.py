@@ -150,8 +150,6 @@ def _rebill(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
     from ingest_server.billing.asked import number_from, print_json
     from ingest_server.billing.back_bill import replay_back_billings
     from ingest_server.billing.period import Period
@@ -173,10 +171,15 @@ def _replay(arguments: argparse.Namespace) -> int:
         raise UsageError(f"found {counted[0]} of {len(set(bills))} bills; `congto bill list` shows their numbers")
     if arguments.json:
         more = {"back_billings": counted[1]} if counted[1] else {}
-        print_json({"replayed": counted[0], **more, "different": [asdict(each) for each in different]})
+        print_json({"replayed": counted[0], **more, "different": [_replayed_json(each) for each in different]})
     else:
         _print_replayed(counted, different, arguments.language)
     return 1 if different else 0
+
+
+def _replayed_json(replayed: "Replayed") -> dict[str, object]:
+    names = ("bill_id", "same", "stored_total", "computed_total", "why", "difference_id")
+    return {name: getattr(replayed, name) for name in names}
 
 
 def _print_replayed(counted: "Sequence[int]", different: "Sequence[Replayed]", language: str) -> None:
@@ -191,7 +194,7 @@ def _print_replayed(counted: "Sequence[int]", different: "Sequence[Replayed]", l
             print(said(name, language, **numbers))
     for each in different:
         name = "replayed" if each.difference_id is None else "replayed_difference"
-        print(said(name, language, bill=each.bill_id, number=each.difference_id, why=each.why))
+        print(said(name, language, bill=each.bill_id, number=each.difference_id, why=each.told(Language(language))))
 
 
 def _ledger(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,9 @@
 """Replay: an issued bill computed again from what is stored with it, by today's code and tariff files.
 
 The bill's own readings, terms and surplus go through the very code that a run goes through, and the hash over inputs
-and outcome must be the one that was stored. Bills of the first schema have none; their lines and sums are compared.
+and outcome must be the one that was stored. Bills of the first schema have none; their lines and sums are compared. The
+purchase beside a bill is a document of its own, which may have been made later and is not in that hash: its regime,
+energy, price, amount and surplus are compared one by one, whenever it was made.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.control.thresholds import load_thresholds
+from billing_core.explain import Language
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.columns import (
     MISSING,
@@ -30,20 +33,24 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.decide import Decision, decide
+from ingest_server.billing.documents import Hold
 from ingest_server.billing.gather import midnights
 from ingest_server.billing.pack import DIGITS_STEP, EXEMPT, METERED, Packed, pack
 from ingest_server.billing.period import Period
-from ingest_server.billing.unpack import changes_of_households
+from ingest_server.billing.replay_words import Reason, reason_of_hold, reasons_text
+from ingest_server.billing.unpack import changes_of_households, purchase_of
 
 NOT_NUMBERS = ("in_ledger", "purchase_made", "inputs_hash")  # columns of Issued
 LOT = 5_000  # bills replayed at a time
 
 SELECT_BILLS = """
     select b.bill_id, b.metering_point_id, b.period_from, b.period_to, b.energy_wh, b.subtotal, b.vat, b.total,
+           s.bill_id is not null as purchase_made, s.regime, s.energy_wh as purchased_wh, s.price as purchase_price,
+           s.amount as purchased, s.carried_out_wh,
            b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
            t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan
-    from bill b join bill_terms t using (terms_id)
+    from bill b join bill_terms t using (terms_id) left join solar_purchase s using (bill_id)
     where b.bill_id > %(after)s
       and (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
       and (%(first_on)s::date is null or (b.period_from <= %(last_on)s and b.period_to >= %(first_on)s))
@@ -65,6 +72,11 @@ class Replayed:
     computed_total: int | None
     why: str = ""
     difference_id: int | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    def told(self, language: Language) -> str:
+        """Return what is different, in a language."""
+        return reasons_text(self.reasons, language) if self.reasons else self.why
 
 
 def replay(
@@ -101,15 +113,14 @@ def _replay(connection: Connection[Any], rows: list[dict[str, Any]]) -> Iterator
     decision = decided_again(connection, rows)
     packed = pack(decision.computed)
     place_of = {int(row): bill for bill, row in enumerate(packed.rows.tolist())}
-    held = {hold.metering_point_id: f"{hold.reason}: {hold.detail}" for hold in decision.holds}
+    held = {hold.metering_point_id: hold for hold in decision.holds}
     for number, row in enumerate(rows):
         yield _compared(row, packed, place_of.get(number), held)
 
 
-def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[str, str]) -> Replayed:
+def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[str, Hold]) -> Replayed:
     if bill is None:
-        why = f"it can't be computed today: {held.get(row['metering_point_id'], 'held')}"
-        return Replayed(bill_id=row["bill_id"], same=False, stored_total=row["total"], computed_total=None, why=why)
+        return _different(row, None, [reason_of_hold(held.get(row["metering_point_id"]))])
     span = slice(int(packed.line_first[bill]), int(packed.line_first[bill + 1]))
     charges, place = packed.computed.charges, int(packed.computed.places[bill])
     computed = {
@@ -120,15 +131,41 @@ def _compared(row: dict[str, Any], packed: Packed, bill: int | None, held: dict[
         "line_wh": packed.line_wh[span].tolist(),
         "line_amount": packed.line_amount[span].tolist(),
     }
-    wrong = [f"{name} is {value}, stored {row[name]}" for name, value in computed.items() if row[name] != value]
+    wrong = _unlike(row, computed)
     if not wrong and row["document_hash"] is not None and row["document_hash"] != packed.document_hash[bill].tobytes():
-        wrong = ["amounts are equal, but not an act, a price or a quota behind them"]
+        wrong = [Reason("behind")]
+    return _different(row, computed["total"], [*wrong, *_purchase_compared(row, packed, bill)])
+
+
+def _purchase_compared(row: dict[str, Any], packed: Packed, bill: int) -> list[Reason]:
+    """Return in what the purchase beside a bill would be another; nothing where none was made."""
+    if not row["purchase_made"]:
+        return []
+    bought = purchase_of(packed, bill)
+    if bought is None:
+        return [Reason("purchase_waits")]
+    figures = {
+        "regime": bought.regime,
+        "purchased_wh": bought.energy_wh,
+        "purchase_price": bought.price,
+        "purchased": bought.amount,
+        "carried_out_wh": bought.carried_out_wh,
+    }
+    return _unlike(row, figures)
+
+
+def _unlike(row: dict[str, Any], computed: dict[str, Any]) -> list[Reason]:
+    return [Reason(name, value, row[name]) for name, value in computed.items() if row[name] != value]
+
+
+def _different(row: dict[str, Any], total: int | None, reasons: list[Reason]) -> Replayed:
     return Replayed(
         bill_id=row["bill_id"],
-        same=not wrong,
+        same=not reasons,
         stored_total=row["total"],
-        computed_total=computed["total"],
-        why="; ".join(wrong),
+        computed_total=total,
+        why=reasons_text(reasons, Language.EN),
+        reasons=tuple(reasons),
     )
 
 

@@ -183,8 +183,8 @@ def test_a_stored_bill_that_was_tampered_with_does_not_come_out_the_same(distric
         owner.execute("update bill set line_amount[1] = line_amount[1] + 1, total = total + 1 where bill_id = 3")
     found = {each.bill_id: each for each in replay(district.connection, period=OCTOBER)}
     assert [found[bill].same for bill in (1, 2, 3)] == [True, False, False]
-    assert "energy_wh is 166000, stored 165000" in found[2].why
-    assert "total is 384912, stored 384913" in found[3].why
+    assert "billed energy: 166 kWh today, 165 kWh stored" in found[2].why
+    assert "the total: 384,912 đ today, 384,913 đ stored" in found[3].why
 
 
 @pytest.mark.parametrize("table", ["ledger_entry", "ledger_block", "bill_act"])

@@ -13,6 +13,7 @@ from ingest_server.billing.difference_words import signed
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.rebill import rebill
+from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
 from protocols.errors import UsageError
@@ -253,3 +254,57 @@ def test_the_command_lists_lines_and_the_purchase(
     assert "  mua điện mặt trời +10 kWh, +" in told
     assert "  Bậc 3, 2025-10-01 – 2025-10-31: +20 kWh × 2.380 đ, +47.600 đ (Quyết định 1279/QĐ-BCT" in told
     assert signed(1_234_567.8, Language.EN) == "+1,234,567.8"
+
+
+def bought_at_another_rate(district: District) -> tuple[int, int]:
+    """Issue a bill with a purchase of 80 kWh, whose price was one of another exchange rate; return price and amount."""
+    district.add([roof("separate_2020", 80_000)], SUNNY)
+    run_billing(district.dsn, SUNNY, Plan(issue_as="Lan"))
+    [(price, amount)] = district.rows("select price, amount from solar_purchase")
+    district.connection.execute("update solar_purchase set price = price - 9, amount = amount - 80 * 9")
+    return price, amount
+
+
+def test_a_purchase_at_another_price_than_todays_is_no_identical_replay_and_says_so_in_both_languages(
+    district: District,
+) -> None:
+    price, amount = bought_at_another_rate(district)
+    [found] = replay(district.connection, period=SUNNY)
+    assert not found.same
+    assert found.stored_total == found.computed_total
+    assert f"price of solar energy bought: {price:,} đ/kWh today, {price - 9:,} đ/kWh stored" in found.why
+    assert f"the amount of solar energy bought: {amount:,} đ today" in found.told(Language.EN)
+    told = found.told(Language.VI)
+    assert f"giá mua điện mặt trời tính lại là {price:,}".replace(",", ".") in told
+    assert "solar" not in told
+    district.connection.execute("update solar_purchase set price = price + 9, amount = amount + 80 * 9")
+    assert [each.same for each in replay(district.connection, period=SUNNY)] == [True]
+
+
+def test_a_purchase_at_another_price_is_corrected_once_and_proposed_anew_when_its_price_changes_again(
+    district: District,
+) -> None:
+    """The bill itself rests on the same inputs throughout: only what is bought beside it differs."""
+    price, _ = bought_at_another_rate(district)
+    found = run_billing(district.dsn, SUNNY, CORRECT)
+    assert (found.proposed, found.differing, found.difference) == (1, 1, 0)
+    assert run_billing(district.dsn, SUNNY, CORRECT).proposed == 0
+    [first] = differences_of(district.connection, SUNNY, ALL)
+    assert (first["total"], first["purchased_wh"], first["purchased"]) == (0, 0, 80 * 9)
+    decide_difference(district.connection, first["difference_id"], "reject", MINH)
+    assert run_billing(district.dsn, SUNNY, CORRECT).proposed == 0
+    district.connection.execute("update solar_purchase set price = price - 1, amount = amount - 80")
+    assert approved(district, SUNNY)["purchased"] == 80 * 10
+    again = run_billing(district.dsn, SUNNY)
+    assert (again.unchanged, again.differing, again.purchased) == (1, 0, 80 * price)
+    ledger = ledger_of(district.connection)
+    assert ledger["accounts"]["solar_purchase"] == 80 * price + 80 * 10  # the ledger had the right amount all along
+
+
+def test_a_bill_that_was_not_issued_is_made_anew_when_the_price_of_its_purchase_changes(district: District) -> None:
+    district.add([roof("separate_2020", 80_000)], SUNNY)
+    run_billing(district.dsn, SUNNY)
+    district.connection.execute("update solar_purchase set price = price - 9, amount = amount - 80 * 9")
+    assert run_billing(district.dsn, SUNNY).replaced == 1
+    assert len(district.rows("select distinct price from solar_purchase")) == 2
+    assert run_billing(district.dsn, SUNNY).unchanged == 1
