@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
-    from billing_core.explain import Language
-    from billing_core.quote import Quote
     from billing_core.quote_request import QuoteRequest
 
 OPTIONS = (
@@ -127,11 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
     answer = quote(_with_plan(request_from_text(words), arguments))
     language = Language(arguments.language)
     if arguments.json:
-        print(json.dumps(_as_json(answer, language, arguments.explain), ensure_ascii=False, indent=2))
+        found = answer.to_json(language)
+        if arguments.explain:
+            from billing_core.explain_quote import quote_texts
+
+            found["explanations"] = list(quote_texts(answer, language, words))
+        print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         from billing_core.quote_table import print_quote
 
-        print_quote(answer, language, explain=arguments.explain)
+        print_quote(answer, language, explain=arguments.explain, words_given=words)
     return 0
 
 
@@ -156,12 +159,3 @@ def _with_plan(request: "QuoteRequest", arguments: argparse.Namespace) -> "Quote
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"rate-plan: {file} can't be read ({error}); correct the path") from error
     return with_plan(request, rate_plans_of(text, file), name, before)
-
-
-def _as_json(answer: "Quote", language: "Language", explain: bool) -> dict[str, object]:
-    from billing_core.explain import explain_line
-
-    found = answer.to_json()
-    if explain:
-        found["explanations"] = [explain_line(line, language) for line in answer.all_lines()]
-    return found

@@ -1,99 +1,162 @@
 """A line in words, Vietnamese or English, as a clerk reads it to a customer: how much, at what price, by which rule.
 
-The words are made from the line's own operands, so that a stored line explains itself as it did when it was new.
+The words are made from the line's own operands, so that a stored line explains itself as it did when it was new. What
+lies beside a line and makes it plainer (the hours of a rate, the energy a power factor is of, a utility's own plan) may
+be given with it, and is said only if it comes to the very figures of the line.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
-from enum import Enum
 from fractions import Fraction
 
-from billing_core.codes import LineKind, Register
-from billing_core.line import BillLine
+import numpy as np
 
+from billing_core.codes import Certainty, LineKind, Register
+from billing_core.explain_names import (
+    WARNINGS,
+    Language,
+    act_in,
+    category_of,
+    clause_in,
+    use_name,
+)
+from billing_core.line import BillLine, Bought
+from billing_core.rate_plan import RatePlan
+from billing_core.reactive import power_factor, surcharge
+from billing_core.tariff import PowerFactorTable
 
-class Language(Enum):
-    """The languages a bill is explained in."""
-
-    VI = "vi"
-    EN = "en"
-
+__all__ = ["Beside", "Language", "act_in", "explain_line", "format_day", "format_number", "line_name"]
 
 RATE_NAMES = {
     Language.VI: {Register.BT: "giờ bình thường", Register.CD: "giờ cao điểm", Register.TD: "giờ thấp điểm"},
     Language.EN: {Register.BT: "normal hours", Register.CD: "peak hours", Register.TD: "off-peak hours"},
 }
-
-
-KINDS_OF_ACT = {
-    "Document ": "Văn bản ",
-    "Circular ": "Thông tư ",
-    "Decision ": "Quyết định ",
-    "Decree ": "Nghị định ",
-    "Decrees ": "Các Nghị định ",
-    "Law ": "Luật ",
-    "Resolution ": "Nghị quyết ",
-    " and ": " và ",
-}
 SENTENCES: Mapping[Language, Mapping[str, str]] = {
     Language.VI: {
-        "priced": "{name}, từ {start} đến {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, làm tròn đến đồng. "
-        "Căn cứ: {act}.",
-        "unpriced": "{name}: {kwh} kWh, chưa có giá. Căn cứ: {act}.",
-        "quota": "Định mức của bậc: {width} kWh{stretched} × {households} hộ = {quota} kWh (từ 0,5 làm tròn lên).",
+        "priced": "{name}, từ {start} đến {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, làm tròn đến đồng. {by}",
+        "unpriced": "{name}: {kwh} kWh, chưa có giá. {by}",
+        "quota": "Định mức của bậc: {width} kWh{stretched} × {households} hộ = {quota} kWh{rounded}.",
+        "rounded": " (từ 0,5 làm tròn lên)",
         "stretched": " ÷ {nominal_days} ngày × {days} ngày",
         "last tier": "Bậc cuối không có giới hạn trên.",
         "vat": "Thuế GTGT: {base} đ × {percent} % = {amount} đ, làm tròn đến đồng; "
-        "thuế suất theo ngày ghi chỉ số {end}. Căn cứ: {act}.",
-        "reactive": "Công suất phản kháng: cosφ = {power_factor}{measured} dưới mức quy định; "
-        "{base} đ × {percent} % = {amount} đ. Căn cứ: {act}.",
+        "thuế suất theo ngày ghi chỉ số {end}. {by}",
+        "reactive": "Công suất phản kháng: {factor}; {base} đ × {percent} % = {amount} đ, làm tròn đến đồng. {by}",
+        "factor": "cosφ = {power_factor}{measured} dưới mức quy định{required}",
+        "factor of": "cosφ = A ÷ √(A² + Q²) với A = {active} kWh, Q = {kwh} kvarh là {power_factor} (làm tròn hai chữ "
+        "số), dưới mức quy định{required}",
+        "k": "; k = ({limit} ÷ {power_factor} − 1) × 100 = {percent} % (làm tròn hai chữ số)",
+        "k below": "; cosφ dưới {floor} thì k = {percent} %",
         "undeclared": "Người thuê nhà chưa kê khai: toàn bộ theo giá của một bậc.",
         "refused": "Khách hàng từ chối lắp công tơ ba giá: toàn bộ theo giá giờ cao điểm.",
         "demand": "Công suất cực đại trong tháng: {kwh} kW × {price} đ/kW{by_days} = {amount} đ, làm tròn đến đồng. "
-        "Căn cứ: {act}.",
+        "{by}",
         "ratchet": "Công suất tính tiền là số lớn nhất của: công suất cực đại trong kỳ {drawn} kW; {percent} % của mức "
         "cao nhất {months} tháng trước, {before} kW; mức tối thiểu {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
-        "{amount} đ, làm tròn đến đồng. Căn cứ: {act}.",
-        "fixed": "Phí cố định: {price} đ/tháng{by_days} = {amount} đ. Căn cứ: {act}.",
-        "minimum": "Mức tiền tối thiểu: {price} đ/tháng{by_days} = {least} đ, đã tính {base} đ, thu thêm {amount} đ. "
-        "Căn cứ: {act}.",
+        "{amount} đ, làm tròn đến đồng. {by}",
+        "fixed": "Phí cố định: {price} đ/tháng{by_days} = {amount} đ, làm tròn đến đồng. {by}",
+        "minimum": "Mức tiền tối thiểu: {price} đ/tháng{by_days} = {least} đ, làm tròn đến đồng, trừ {base} đ đã tính "
+        "= thu thêm {amount} đ. {by}",
         "by days": " ÷ {nominal_days} ngày × {days} ngày",
+        "by": "Căn cứ: {act}{clause}.",
+        "plan": "biểu giá riêng {name} có hiệu lực từ {since} (nguồn: {source})",
+        "separate": "Mua toàn bộ điện phát lên lưới: {export} kWh.",
+        "surplus": "Điện phát lên lưới {export} kWh; mua nhiều nhất {cap} % × sản lượng {generation} kWh = {most} kWh"
+        "{down}.",
+        "down": " (làm tròn xuống đến Wh)",
+        "net": "Điện dư sau bù trừ được mua vì thanh toán cuối năm hoặc cuối hợp đồng, không chuyển kỳ sau.",
+        "cents": "Giá mua: {cents} cent/kWh × {rate} đ/USD ÷ 100 = {price} đ/kWh, làm tròn đến đồng; tỷ giá trung tâm "
+        "của Ngân hàng Nhà nước ngày làm việc cuối năm trước.",
+        "doubt": "Lưu ý: số liệu này {warning}.",
     },
     Language.EN: {
-        "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. "
-        "By {act_and_clause}.",
-        "unpriced": "{name}: {kwh} kWh, no price known yet. By {act}.",
-        "quota": "Width of the tier: {width} kWh{stretched} × {households} {household_word} = {quota} kWh "
-        "(half rounded up).",
+        "priced": "{name}, {start} to {end}: {kwh} kWh × {price} đ/kWh = {amount} đ, rounded to the đồng. {by}",
+        "unpriced": "{name}: {kwh} kWh, no price known yet. {by}",
+        "quota": "Width of the tier: {width} kWh{stretched} × {households} {household_word} = {quota} kWh{rounded}.",
+        "rounded": " (half rounded up)",
         "stretched": " ÷ {nominal_days} days × {days} days",
         "last tier": "The last tier has no upper end.",
         "vat": "VAT: {base} đ × {percent} % = {amount} đ, rounded to the đồng; "
-        "the rate is that of {end}, when the index is read for the invoice. By {act}.",
-        "reactive": "Reactive energy: power factor {power_factor}{measured} is under what is required; "
-        "{base} đ × {percent} % = {amount} đ. By {act}.",
+        "the rate is that of {end}, when the index is read for the invoice. {by}",
+        "reactive": "Reactive energy: {factor}; {base} đ × {percent} % = {amount} đ, rounded to the đồng. {by}",
+        "factor": "power factor {power_factor}{measured} is under what is required{required}",
+        "factor of": "power factor A ÷ √(A² + Q²) with A = {active} kWh, Q = {kwh} kvarh is {power_factor} (to two "
+        "decimals), under what is required{required}",
+        "k": "; k = ({limit} ÷ {power_factor} − 1) × 100 = {percent} % (to two decimals)",
+        "k below": "; under {floor} k is {percent} %",
         "undeclared": "Tenants not declared: all at the price of one tier.",
         "refused": "A three-rate meter was refused: all at the peak price.",
         "demand": "Highest half hour of the month: {kwh} kW × {price} đ/kW{by_days} = {amount} đ, rounded to the đồng. "
-        "By {act}, {clause}.",
+        "{by}",
         "ratchet": "Billed demand is the largest of: the period's highest {drawn} kW; {percent} % of the highest of "
         "the {months} months before, {before} kW; the floor of {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
-        "{amount} đ, rounded to the đồng. By {act}, {clause}.",
-        "fixed": "Fixed charge: {price} đ a month{by_days} = {amount} đ. By {act}.",
-        "minimum": "Minimum charge: {price} đ a month{by_days} = {least} đ, of which {base} đ are charged; "
-        "{amount} đ are missing. By {act}.",
+        "{amount} đ, rounded to the đồng. {by}",
+        "fixed": "Fixed charge: {price} đ a month{by_days} = {amount} đ, rounded to the đồng. {by}",
+        "minimum": "Minimum charge: {price} đ a month{by_days} = {least} đ, rounded to the đồng, less {base} đ charged "
+        "already = {amount} đ to add. {by}",
         "by days": " ÷ {nominal_days} days × {days} days",
+        "by": "By {act}{clause}.",
+        "plan": "the rate plan {name}, in force since {since} (source: {source})",
+        "separate": "All export is bought: {export} kWh.",
+        "surplus": "Export is {export} kWh; bought is at most {cap} % × {generation} kWh generated = {most} kWh{down}.",
+        "down": " (rounded down to the Wh)",
+        "net": "The surplus left by netting is bought, as it is settled at the end of the year or of the contract; "
+        "none is carried on.",
+        "cents": "Price: {cents} cents/kWh × {rate} đ/USD ÷ 100 = {price} đ/kWh, rounded to the đồng; the State Bank's "
+        "central rate of the last working day of the year before.",
+        "doubt": "Note: this figure is {warning}.",
     },
 }
+WITH_DAYS = ("vat", "reactive", "demand", "ratchet", "fixed", "minimum")
 
 
-def explain_line(line: BillLine, language: Language = Language.VI) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What lies beside a line and makes its words plainer.
+
+    Parameters
+    ----------
+    active_wh
+        Active energy of the whole bill, which a power factor is of. [Wh]
+    table
+        The table its surcharge comes from.
+    hours
+        When each rate runs, in the language of the words.
+    plan
+        The utility's own rate plan that the bill is by.
+    """
+
+    active_wh: int | None = None
+    table: PowerFactorTable | None = None
+    hours: Mapping[Register, str] = field(default_factory=dict)
+    plan: RatePlan | None = None
+
+
+ALONE = Beside()
+
+
+def explain_line(line: BillLine, language: Language = Language.VI, beside: Beside = ALONE) -> str:
     """Return what the line charges and why, as one paragraph."""
+    said = [_charged(line, language, beside), *_bought_texts(line, language)]
+    if line.certainty in WARNINGS[language]:
+        said.append(doubt_text(line.certainty, language))
+    return " ".join(said)
+
+
+def doubt_text(certainty: Certainty, language: Language) -> str:
+    """Return what must be known of a figure that nobody has read in the act."""
+    return SENTENCES[language]["doubt"].format(warning=WARNINGS[language][certainty])
+
+
+def _charged(line: BillLine, language: Language, beside: Beside) -> str:
     say = SENTENCES[language]
-    words = _operands(line, language)
-    if line.formula in ("vat", "reactive", "demand", "ratchet", "fixed", "minimum"):
+    words = _operands(line, language, beside)
+    if line.formula in WITH_DAYS:
         # The pilot's demand is of whole months, so its words are what they were.
         by_days = say["by days"].format_map(words) if line.days != line.nominal_days else ""
-        return say[line.formula].format_map({**words, "by_days": by_days})
+        factor = _factor_text(line, language, beside, words) if line.formula == "reactive" else ""
+        return say[line.formula].format_map({**words, "by_days": by_days, "factor": factor})
     first = say["unpriced" if line.price is None else "priced"].format_map(words)
     if line.formula in ("undeclared", "refused"):
         return f"{first} {say[line.formula]}"
@@ -102,10 +165,65 @@ def explain_line(line: BillLine, language: Language = Language.VI) -> str:
     if line.quota_wh is None:
         return f"{first} {say['last tier']}"
     stretched = say["stretched"].format_map(words) if line.days != line.nominal_days else ""
-    return f"{first} {say['quota'].format_map({**words, 'stretched': stretched})}"
+    rounded = "" if _is_exact_quota(line) else say["rounded"]
+    return f"{first} {say['quota'].format_map({**words, 'stretched': stretched, 'rounded': rounded})}"
 
 
-def _operands(line: BillLine, language: Language) -> dict[str, str]:
+def _is_exact_quota(line: BillLine) -> bool:
+    width = (line.width_kwh or 0) * line.households
+    exact = width if line.days == line.nominal_days else width * line.days / line.nominal_days
+    return exact * 1000 == line.quota_wh
+
+
+def _factor_text(line: BillLine, language: Language, beside: Beside, words: Mapping[str, str]) -> str:
+    """Return the power factor and what follows from it, each step only if it comes to the line's own figures."""
+    say, table = SENTENCES[language], beside.table
+    assert line.power_factor is not None, "reactive energy has a power factor"
+    more = {**words, "required": "", "power_factor": _hundredths(line.power_factor, language)}
+    steps = ""
+    share = None if line.share is None else line.share * 10_000
+    if table is not None and share == int(surcharge(np.array([line.power_factor]), table)[0]):
+        limit, floor = (_hundredths(each, language) for each in (table.required_percent, table.floor_percent))
+        more |= {"required": f" {limit}", "limit": limit, "floor": floor}
+        steps = say["k" if line.power_factor >= table.floor_percent else "k below"].format_map(more)
+    known = beside.active_wh is not None and line.energy_wh
+    if known and power_factor(np.array([beside.active_wh]), np.array([line.energy_wh]))[0] == line.power_factor:
+        more["active"] = format_number(Fraction(beside.active_wh or 0, 1000), language)
+        return say["factor of"].format_map(more) + steps
+    return say["factor"].format_map(more) + steps
+
+
+def _hundredths(value: int, language: Language) -> str:
+    return f"{value // 100}{',' if language is Language.VI else '.'}{value % 100:02d}"
+
+
+def _bought_texts(line: BillLine, language: Language) -> list[str]:
+    """Return why so much is bought at such a price; nothing of other lines."""
+    bought = line.bought
+    if bought is None:
+        return []
+    say = SENTENCES[language]
+    texts = [say[bought.method].format_map(_bought_operands(bought, language))]
+    if bought.method == "surplus" and bought.generation_wh is None:
+        texts = []
+    if bought.cents_hundredths is not None and bought.vnd_per_usd is not None and line.price is not None:
+        cents = format_number(Fraction(bought.cents_hundredths, 100), language)
+        rate, price = (format_number(each, language) for each in (bought.vnd_per_usd, line.price))
+        texts.append(say["cents"].format(cents=cents, rate=rate, price=price))
+    return texts
+
+
+def _bought_operands(bought: Bought, language: Language) -> dict[str, str]:
+    most, left = divmod((bought.generation_wh or 0) * (bought.cap_percent or 0), 100)
+    energies = {"export": bought.export_wh, "generation": bought.generation_wh or 0, "most": most}
+    return {
+        **{name: format_number(Fraction(wh, 1000), language) for name, wh in energies.items()},
+        "cap": str(bought.cap_percent),
+        "down": SENTENCES[language]["down"] if left else "",
+    }
+
+
+def _operands(line: BillLine, language: Language, beside: Beside) -> dict[str, str]:
     """Return the operands of ``line`` as words; a dash for one it does not have."""
     numbers = {
         "kwh": Fraction(line.energy_wh, 1000),
@@ -126,10 +244,8 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
         words["percent"], words["months"] = str(line.ratchet.percent), str(line.ratchet.months)
         words["floor"] = format_number(Fraction(line.ratchet.least_w, 1000), language)
     return words | {
-        "name": line_name(line, language),
-        "act": line.act if language is Language.EN else _in_vietnamese(line.act),
-        "clause": line.clause,
-        "act_and_clause": _with_clause(line.act, line.clause),
+        "name": _full_name(line, language, beside),
+        "by": _by(line, language, beside),
         "start": format_day(line.start_on, language),
         "end": format_day(line.end_on, language),
         "household_word": "household" if line.households == 1 else "households",
@@ -139,12 +255,28 @@ def _operands(line: BillLine, language: Language) -> dict[str, str]:
     }
 
 
-def _with_clause(act: str, clause: str) -> str:
-    """Return an act with the place in it; where the clause begins with the act's name, it is not said twice."""
-    if not clause.startswith(act):
-        return f"{act}, {clause}"
-    rest = clause[len(act) :].strip(" ,;")
-    return f"{act} ({rest})" if rest else act
+def _full_name(line: BillLine, language: Language, beside: Beside) -> str:
+    """Return what the line is called, the hours of its rate, and of energy what it is used for."""
+    name = line_name(line, language)
+    hours = None if line.register is None or line.formula != "rate" else beside.hours.get(line.register)
+    if hours is not None:
+        name = f"{name} ({hours})"
+    use = category_of(line.clause) if line.kind is LineKind.ENERGY else None
+    return name if use is None else f"{name}, {use_name(use, language)}"
+
+
+def _by(line: BillLine, language: Language, beside: Beside) -> str:
+    """Return the act, or a utility's own plan with its day and source, and the place in it."""
+    say, plan = SENTENCES[language], beside.plan
+    own = plan is not None and plan.name == line.act
+    act = act_in(line.act, language)
+    if plan is not None and own:
+        since = format_day(plan.effective_on, language)
+        act = say["plan"].format(name=plan.name, since=since, source=" ".join(plan.source.split()).rstrip("."))
+    clause = clause_in(line.clause, language, any_voltage=own)
+    if clause.startswith(act):  # not said twice
+        clause = clause[len(act) :].strip(" ,;")
+    return say["by"].format(act=act, clause=f", {clause}" if clause else "")
 
 
 def line_name(line: BillLine, language: Language) -> str:
@@ -185,17 +317,6 @@ def format_number(value: int | Fraction, language: Language) -> str:
     if language is Language.VI:
         text = text.translate(str.maketrans(",.", ".,"))
     return f"-{text}" if number < 0 else text
-
-
-def act_in(act: str, language: Language) -> str:
-    """Return the name of an act in a language: Quyết định 1279/QĐ-BCT as its own country calls it."""
-    return _in_vietnamese(act) if language is Language.VI else act
-
-
-def _in_vietnamese(act: str) -> str:
-    for kind, translated in KINDS_OF_ACT.items():
-        act = act.replace(kind, translated)
-    return act
 
 
 def format_day(day: date, language: Language) -> str:

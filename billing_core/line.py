@@ -15,12 +15,38 @@ from billing_core.households import households_of
 from billing_core.rate_plan import Ratchet, RatePlan
 from billing_core.rounding import Int64Array
 from billing_core.solar import price_in
-from billing_core.tariff import Tariffs
+from billing_core.tariff import SolarRule, Tariffs
 
 ENERGY_KEYS = {LineKind.REACTIVE: "kvarh", LineKind.DEMAND: "kw"}
 """What the quantity of a line is called in JSON, where it is not kWh."""
 WITHOUT_QUANTITY = (LineKind.VAT, LineKind.FIXED, LineKind.MINIMUM)
 """Lines that charge money for no quantity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """Why so much solar energy is bought at such a price.
+
+    Parameters
+    ----------
+    method
+        ``net``, ``separate`` or ``surplus`` (:mod:`billing_core.solar`).
+    export_wh, generation_wh, cap_percent
+        What was exported; of ``surplus`` also what was generated, and the share of it that is bought at most. [Wh; %]
+    cents_hundredths, vnd_per_usd
+        Of a price in US cents the cents [1/100] and the exchange rate; ``None`` where it is published in đồng.
+    """
+
+    method: str
+    export_wh: int
+    generation_wh: int | None = None
+    cap_percent: int | None = None
+    cents_hundredths: int | None = None
+    vnd_per_usd: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold; what it has not is left out."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +87,8 @@ class BillLine:
         Of demand by a rate plan what was drawn, the highest of the months before, and the plan's ratchet. [W]
     least
         What a minimum charge comes to, of which ``base_amount`` is charged already. [đ]
+    bought
+        Of a purchase of solar energy why it is so much; ``None`` elsewhere, and of purchases stored without it.
     """
 
     kind: LineKind
@@ -88,6 +116,7 @@ class BillLine:
     before_w: int | None = None
     ratchet: Ratchet | None = None
     least: int | None = None
+    bought: Bought | None = None
 
     @property
     def has_quantity(self) -> bool:
@@ -124,6 +153,7 @@ class BillLine:
             "before_kw": None if self.before_w is None else wh_as_kwh(self.before_w),
             "ratchet": None if self.ratchet is None else self.ratchet.to_json(),
             "least": self.least,
+            "bought": None if self.bought is None else self.bought.to_json(),
         }
         return {key: value for key, value in found.items() if value is not None}
 
@@ -160,6 +190,7 @@ class BillLine:
             before_w=None if "before_kw" not in found else _kwh_as_wh(found["before_kw"]),
             ratchet=Ratchet(**found["ratchet"]) if "ratchet" in found else None,
             least=found.get("least"),
+            bought=Bought(**found["bought"]) if "bought" in found else None,
         )
 
 
@@ -279,4 +310,21 @@ def purchase_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs) ->
         days=(end_on - start_on).days + 1,
         period_days=(end_on - start_on).days + 1,
         nominal_days=0,
+        bought=_bought(batch, row, rule, tariffs, given=given),
+    )
+
+
+def _bought(batch: Batch, row: int, rule: SolarRule, tariffs: Tariffs, *, given: bool) -> Bought:
+    """Return why so much is bought, and how cents became the price, unless it was published or ``given``."""
+    year, surplus = batch.end_on[row].item().year, rule.method == "surplus"
+    rate = next((each for each in tariffs.exchange_rates if each.year == year), None)
+    published = any(price.year == year for price in rule.prices)
+    in_cents = rate is not None and rule.cents_hundredths is not None and not published and not given
+    return Bought(
+        method=rule.method,
+        export_wh=int(batch.export_wh[row]),
+        generation_wh=int(batch.generation_wh[row]) if surplus and batch.generation_wh[row] >= 0 else None,
+        cap_percent=rule.cap_percent if surplus else None,
+        cents_hundredths=rule.cents_hundredths if in_cents else None,
+        vnd_per_usd=rate.vnd_per_usd if rate is not None and in_cents else None,
     )

@@ -1,43 +1,137 @@
-"""What a reader must know beside the figures: prices nobody has verified, shared-out energy, purchases that wait."""
+"""What a reader must know beside the figures: prices nobody has verified, shared-out energy, purchases that wait.
+
+A note is kept as what it says and its operands, so that it can be told in Vietnamese and in English.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import HOLD_TEXTS, Category, Certainty, Hold, LineKind, Solar, member_of
+from billing_core.explain_names import WARNINGS, Language, act_in, clause_in, use_name
 from billing_core.line import BillLine
+from billing_core.tariff import PowerFactorTable, SolarRule
 
-WARNED = {
-    Certainty.DERIVED: "computed as a percentage of the average price, not read in the act",
-    Certainty.UNVERIFIED: "unverified: remembered, not read in the act",
+
+class Note(NamedTuple):
+    """A note: which sentence it is, and its operands by name."""
+
+    say: str
+    words: tuple[tuple[str, Any], ...] = ()
+
+
+SENTENCES = {
+    Language.VI: {
+        "price list": "biểu giá của {act}: {certainty}",
+        "tax": "thuế suất{place}: {certainty}",
+        "solar price": "giá mua điện mặt trời{place}: {certainty}",
+        "by days, a rule": "giá đổi trong kỳ; điện năng được chia theo số ngày, như quy định cho công tơ sinh hoạt",
+        "by days, an estimate": "giá đổi trong kỳ; điện năng được chia theo số ngày, là ước tính",
+        "no three rates": "không có công tơ ba giá: toàn bộ theo giá giờ bình thường",
+        "pilot": "thí điểm giá hai thành phần: tính bên cạnh biểu giá thật, không thay thế",
+        "purchase held": "việc mua điện mặt trời được giữ lại: {hold}",
+        "not bought": "điện phát lên lưới không có hợp đồng điện mặt trời thì không được mua",
+        "exempt": "điện dùng cho {use} không chịu tiền công suất phản kháng: {act} miễn",
+        "by rate": "bù trừ riêng từng giá {certainty}: quyết định bù trừ theo kỳ và không nói về ba giá; ở đây điện "
+        "phát của mỗi giá trừ vào điện nhận của giá đó",
+    },
+    Language.EN: {
+        "price list": "price list of {act}: {certainty}",
+        "tax": "rate of tax ({clause}): {grade}",
+        "solar price": "price of solar energy ({clause}): {grade}",
+        "by days, a rule": "the price changes inside the period; energy is shared out by days, as the rule for "
+        "household meters says",
+        "by days, an estimate": "the price changes inside the period; energy is shared out by days, an estimate",
+        "no three rates": "no three-rate meter: all energy is at the normal price",
+        "pilot": "two-component pilot: billed beside the real tariff, not instead of it",
+        "purchase held": "the purchase of solar energy is held: {hold}",
+        "not bought": "export without a solar contract is not bought",
+        "exempt": "no surcharge for reactive energy on {category} use: {act} exempts it",
+        "by rate": "net metering by rate is {grade}: {source}",
+    },
 }
+GRADES = {
+    Certainty.OFFICIAL: "đã đọc trong văn bản",
+    Certainty.PUBLISHED: "theo nhiều bản sao công bố",
+    Certainty.DERIVED: WARNINGS[Language.VI][Certainty.DERIVED],
+    Certainty.UNVERIFIED: WARNINGS[Language.VI][Certainty.UNVERIFIED],
+}
+"""What a certainty is called in Vietnamese."""
+
+PURCHASE_HOLDS = {
+    Hold.NO_SOLAR_PRICE: "chưa có giá mua điện mặt trời của năm đó: cho giá kèm theo, hoặc thêm vào solar.toml",
+    Hold.GENERATION_UNKNOWN: "quy định này mua theo tỷ lệ sản lượng: cho biết sản lượng",
+}
+"""What a purchase may wait for, in Vietnamese."""
+
+
+def notes_text(notes: tuple[Note, ...], language: Language) -> tuple[str, ...]:
+    """Return notes as texts, each once."""
+    return tuple(dict.fromkeys(_text(note, language) for note in notes))
+
+
+def _text(note: Note, language: Language) -> str:
+    words = dict(note.words)
+    if "act" in words:
+        words["act"] = act_in(words["act"], language)
+    if "category" in words:
+        words["use"] = use_name(Category(words["category"]), language)
+    if "clause" in words:
+        place = clause_in(words["clause"], language)
+        words["place"] = f" ({place})" if place else ""
+    if "grade" in words:
+        grade = Certainty(words["grade"])
+        words["certainty"] = GRADES[grade] if language is Language.VI else WARNINGS[language].get(grade, grade.value)
+    if "held" in words:
+        hold = Hold(words["held"])
+        words["hold"] = PURCHASE_HOLDS[hold] if language is Language.VI else HOLD_TEXTS[hold]
+    return SENTENCES[language][note.say].format(**words)
 
 
 def notes_on(
     batch: Batch, charges: Charges, purchase: BillLine | None, tax: BillLine, purchase_hold: Hold | None
-) -> tuple[str, ...]:
-    """Return the notes on a bill computed alone (row 0), each once."""
+) -> tuple[Note, ...]:
+    """Return the notes on a bill computed alone (row 0)."""
     slots = [slot for group in charges.groups for slot in group.slots]
+    warned = WARNINGS[Language.EN]
     notes = [
-        f"price list of {slot.act}: {WARNED[slot.certainty]}"
+        note("price list", act=slot.act, grade=slot.certainty.value)
         for slot in slots
-        if slot.kind is LineKind.ENERGY and slot.certainty in WARNED
+        if slot.kind is LineKind.ENERGY and slot.certainty in warned
     ]
     for line in (tax, purchase):
-        if line is not None and line.certainty in WARNED:
-            what = "rate of tax" if line.kind is LineKind.VAT else "price of solar energy"
-            notes.append(f"{what} ({line.clause}): {line.certainty.value}")
+        if line is not None and line.certainty in warned:
+            say = "tax" if line.kind is LineKind.VAT else "solar price"
+            notes.append(note(say, clause=line.clause, grade=line.certainty.value))
     category = member_of(Category, int(batch.category[0]))
     read_at_change = batch.before_change_wh[0, 0, 0] != NOT_MEASURED
     if len({slot.start_on for slot in slots if slot.kind is LineKind.ENERGY}) > 1 and not read_at_change:
-        how = "as the rule for household meters says" if category is Category.RESIDENTIAL else "an estimate"
-        notes.append(f"the price changes inside the period; energy is shared out by days, {how}")
+        notes.append(note("by days, a rule" if category is Category.RESIDENTIAL else "by days, an estimate"))
     if category in (Category.PRODUCTION, Category.BUSINESS) and not (
         batch.three_rates[0] or batch.refused_three_rates[0]
     ):
-        notes.append("no three-rate meter: all energy is at the normal price")
+        notes.append(note("no three rates"))
     if batch.two_component[0]:
-        notes.append("two-component pilot: billed beside the real tariff, not instead of it")
+        notes.append(note("pilot"))
     if purchase_hold is not None:
-        notes.append(f"the purchase of solar energy is held: {HOLD_TEXTS[purchase_hold]}")
+        notes.append(note("purchase held", held=purchase_hold.value))
     if batch.export_wh[0] > 0 and batch.solar[0] == Solar.NONE.code:
-        notes.append("export without a solar contract is not bought")
-    return tuple(dict.fromkeys(notes))
+        notes.append(note("not bought"))
+    return tuple(notes)
+
+
+def note_on_netting(rule: SolarRule) -> Iterator[Note]:
+    """Yield by what rule three rates were netted, unless it was read in the act."""
+    if rule.net_by_rate_certainty is not Certainty.OFFICIAL:
+        yield note("by rate", grade=rule.net_by_rate_certainty.value, source=rule.net_by_rate_source)
+
+
+def note_on_exempt(category: Category, table: PowerFactorTable) -> Note:
+    """Return that a use pays nothing for the reactive energy that was asked about."""
+    return note("exempt", category=category.value, act=table.act)
+
+
+def note(say: str, **words: Any) -> Note:
+    """Return a note with its operands."""
+    return Note(say, tuple(words.items()))

@@ -15,7 +15,6 @@ from billing_core.batch import NOT_MEASURED, Batch, batch_of
 from billing_core.codes import (
     RATES,
     Category,
-    Certainty,
     Hold,
     LineKind,
     Solar,
@@ -23,9 +22,10 @@ from billing_core.codes import (
     member_of,
 )
 from billing_core.engine import charge
+from billing_core.explain_names import Language
 from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_as_kwh
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
-from billing_core.notes import notes_on
+from billing_core.notes import Note, note_on_exempt, note_on_netting, notes_on, notes_text
 from billing_core.quote_refusals import check_pilot, check_price_changes, check_solar, refusal_of
 from billing_core.quote_request import QuoteRequest, ThreeRates
 from billing_core.rounding import Int64Array
@@ -48,6 +48,8 @@ class Quote:
         Solar energy bought, a document beside the bill; its amount is not part of the total.
     purchase_hold
         Why the purchase could not be computed; ``None`` if it was, or there is none.
+    remarks
+        What a reader must know beside the figures; ``notes`` are they in English.
     carry_out_wh, carry_out_rates_wh
         Surplus that net metering carries to the next cycle, and of a three-rate meter that of each rate. [Wh]
     """
@@ -65,14 +67,23 @@ class Quote:
     purchase_hold: Hold | None
     carry_out_wh: int
     carry_out_rates_wh: ThreeRates | None
-    notes: tuple[str, ...]
+    remarks: tuple[Note, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know beside the figures, in English."""
+        return self.notes_in(Language.EN)
+
+    def notes_in(self, language: Language) -> tuple[str, ...]:
+        """Return what a reader must know beside the figures, in a language."""
+        return notes_text(self.remarks, language)
 
     def all_lines(self) -> tuple[BillLine, ...]:
         """Return the lines, the tax and, if there is one, the purchase."""
         return (*self.lines, self.vat_line, *(() if self.purchase is None else (self.purchase,)))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the quote as what JSON can hold. Energy in kWh, money in đồng; ``energy_wh`` is exact."""
+    def to_json(self, language: Language = Language.EN) -> dict[str, Any]:
+        """Return the quote as what JSON can hold. Energy in kWh, money in đồng; the notes are in ``language``."""
         answer: dict[str, Any] = {
             "currency": "VND",
             "category": self.request.category.value,
@@ -85,7 +96,7 @@ class Quote:
             "total": self.total,
             "lines": [line.to_json() for line in self.lines],
             "vat_line": self.vat_line.to_json(),
-            "notes": list(self.notes),
+            "notes": list(self.notes_in(language)),
         }
         if self.request.solar is not Solar.NONE:
             answer["export_kwh"] = wh_as_kwh(_total(self.request.export_wh))
@@ -147,9 +158,9 @@ def quote(request: QuoteRequest, tariffs: Tariffs | None = None) -> Quote:
         carry_out_rates_wh=_three(charges.purchase.carry_out_rates_wh[0])
         if by_rate and not request.settle_carry
         else None,
-        notes=(
+        remarks=(
             *notes_on(batch, charges, bought, tax, purchase_hold),
-            *(_netted_by_rate(tariffs) if by_rate else ()),
+            *(note_on_netting(tariffs.solar_rule(Solar.NET_2017)) if by_rate else ()),
             *_exempt(request, tariffs),
         ),
     )
@@ -165,14 +176,7 @@ def _three(energy_wh: Int64Array) -> ThreeRates:
     return normal, peak, off_peak
 
 
-def _netted_by_rate(tariffs: Tariffs) -> Iterator[str]:
-    """Yield by what rule three rates were netted, unless it was read in the act."""
-    rule = tariffs.solar_rule(Solar.NET_2017)
-    if rule.net_by_rate_certainty is not Certainty.OFFICIAL:
-        yield f"net metering by rate is {rule.net_by_rate_certainty.value}: {rule.net_by_rate_source}"
-
-
-def _exempt(request: QuoteRequest, tariffs: Tariffs) -> Iterator[str]:
+def _exempt(request: QuoteRequest, tariffs: Tariffs) -> Iterator[Note]:
     """Yield which uses pay nothing for the reactive energy that was asked about."""
     table = tariffs.power_factor_on(request.end_on)
     own_prices = request.rate_plan is not None and request.rate_plan.prices_energy
@@ -180,7 +184,7 @@ def _exempt(request: QuoteRequest, tariffs: Tariffs) -> Iterator[str]:
         return
     for category in (request.category, *(other for other, _, _ in request.uses)):
         if category in table.exempt:
-            yield f"no surcharge for reactive energy on {category.value} use: {table.act} exempts it"
+            yield note_on_exempt(category, table)
 
 
 def as_uses(request: QuoteRequest) -> Uses:

@@ -1,12 +1,15 @@
 """A quote as a table for a terminal."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from rich.console import Console
 from rich.table import Table
 
-from billing_core.codes import RATES, Category, LineKind
+from billing_core.codes import RATES, LineKind
 from billing_core.explain import Language, explain_line, format_day, format_number, line_name
+from billing_core.explain_names import CATEGORIES
+from billing_core.explain_quote import quote_texts
 from billing_core.quote import Quote
 
 WORDS = {
@@ -25,33 +28,13 @@ WORDS = {
         "carried": "Carried to the next cycle",
     },
 }
-CATEGORIES = {
-    Language.VI: {
-        Category.RESIDENTIAL: "Sinh hoạt",
-        Category.PRODUCTION: "Sản xuất",
-        Category.BUSINESS: "Kinh doanh",
-        Category.HOSPITAL_SCHOOL: "Bệnh viện, trường học",
-        Category.LIGHTING_ADMIN: "Chiếu sáng, hành chính sự nghiệp",
-        Category.PREPAID: "Sinh hoạt trả trước",
-        Category.WHOLESALE_RURAL: "Bán buôn nông thôn, sinh hoạt",
-        Category.WHOLESALE_RURAL_OTHER: "Bán buôn nông thôn, mục đích khác",
-        Category.WHOLESALE_CITY_SELLER: "Bán buôn khu tập thể thành phố, thị xã, sinh hoạt, trạm bên bán",
-        Category.WHOLESALE_CITY_BUYER: "Bán buôn khu tập thể thành phố, thị xã, sinh hoạt, trạm bên mua",
-        Category.WHOLESALE_TOWN_SELLER: "Bán buôn khu tập thể thị trấn, huyện lỵ, sinh hoạt, trạm bên bán",
-        Category.WHOLESALE_TOWN_BUYER: "Bán buôn khu tập thể thị trấn, huyện lỵ, sinh hoạt, trạm bên mua",
-        Category.WHOLESALE_CLUSTER_OTHER: "Bán buôn khu tập thể, mục đích khác",
-        Category.WHOLESALE_COMPLEX: "Bán buôn tổ hợp thương mại – dịch vụ – sinh hoạt, sinh hoạt",
-        Category.WHOLESALE_COMPLEX_OTHER: "Bán buôn tổ hợp thương mại – dịch vụ – sinh hoạt, mục đích khác",
-        Category.TOURISM: "Cơ sở lưu trú du lịch",
-        Category.CHARGING: "Trạm sạc xe điện",
-    },
-    Language.EN: {category: category.value.replace("_", ", ").capitalize() for category in Category},
-}
 UNITS = {LineKind.REACTIVE: " (kvarh)", LineKind.DEMAND: " (kW, đ/kW)"}
 
 
-def print_quote(answer: Quote, language: Language, *, explain: bool) -> None:
-    """Print ``answer`` to standard output."""
+def print_quote(
+    answer: Quote, language: Language, *, explain: bool, words_given: Mapping[str, str | None] | None = None
+) -> None:
+    """Print ``answer`` to standard output; with ``explain`` how it comes from the words that were given."""
     console = Console(highlight=False)
     words = WORDS[language]
     console.print(_table(answer, language))
@@ -60,11 +43,11 @@ def print_quote(answer: Quote, language: Language, *, explain: bool) -> None:
     if answer.carry_out_wh:
         kept = f"{format_number(Fraction(answer.carry_out_wh, 1000), language)} kWh"
         console.print(f"{words['carried']}: {kept}{_by_rate(answer, language)}")
-    for note in answer.notes:
+    for note in answer.notes_in(language):
         console.print(f"* {note}", soft_wrap=True)
     if explain:
-        for number, line in enumerate(answer.all_lines(), start=1):
-            console.print(f"{number}. {explain_line(line, language)}", soft_wrap=True)
+        for number, sentence in enumerate(quote_texts(answer, language, words_given), start=1):
+            console.print(f"{number}. {sentence}", soft_wrap=True)
 
 
 def _by_rate(answer: Quote, language: Language) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from billing_core.codes import Category, Hold
 from billing_core.explain import Language, act_in, format_number
-from billing_core.quote_table import CATEGORIES
+from billing_core.explain_names import CATEGORIES
 from billing_core.tariff import Act, Tariffs, TierStructure
 from billing_core.what_if import Outcome, Population, always, compare, made_up, summed, with_percent, with_waiting
 from deploy.tariff.billed import billed_populations

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from billing_core.explain import Language as Tongue
-from billing_core.explain import explain_line, line_name
+from billing_core.explain import line_name
+from billing_core.explain_quote import quote_texts
 from billing_core.line import BillLine
 from billing_core.quote import quote
 from billing_core.request_plan import with_plan
@@ -95,14 +96,15 @@ def get_quote(http: Request, words: Annotated[QuoteWords, Query()]) -> Any:
     """Say what an amount of energy costs, and why: the words of ``congto quote``, the same engine as the bills.
 
     Both days are billed. ``plan_name`` is one of the rate plans that were loaded with the registry. ``explanation``
-    explains the lines in order, then the tax, then a purchase of solar energy.
+    explains what the energy comes from where that is not plain (indexes, netting, several uses, changes of price), the
+    lines in order, then the tax, then a purchase of solar energy.
     """
-    request = request_from_text(words.model_dump(by_alias=True, exclude={"language", "plan_name", "demand_before_kw"}))
+    given = words.model_dump(by_alias=True, exclude={"language", "plan_name", "demand_before_kw"})
+    request = request_from_text(given)
     if words.plan_name is not None or words.demand_before_kw is not None:
         with http.app.state.connections.take() as connection:
             plans = rate_plans_named(connection, words.plan_name)
         request = with_plan(request, plans, words.plan_name, words.demand_before_kw)
     answer = quote(request)
     tongue = Tongue(words.language.value)
-    lines = [*answer.lines, answer.vat_line, *([] if answer.purchase is None else [answer.purchase])]
-    return {**answer.to_json(), "explanation": [explain_line(line, tongue) for line in lines]}
+    return {**answer.to_json(tongue), "explanation": list(quote_texts(answer, tongue, given))}

@@ -35,7 +35,7 @@ def test_a_power_factor_may_be_given_instead_of_the_reactive_energy():
     factory = FACTORY | {"kwh": "360000", "from": "2018-06-01", "to": "2018-06-30", "cosphi": "0.80"}
     assert lines(factory) == [(360_000, 1572, 565_920_000), (0, None, 70_740_000)]
     said = explain_line(quote(request_from_text(factory)).lines[1], Language.EN)
-    assert "power factor 0.8 is under" in said
+    assert "power factor 0.80 is under" in said
 
 
 def test_a_quote_says_which_use_pays_no_surcharge_for_reactive_energy():
