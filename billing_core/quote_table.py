@@ -8,7 +8,7 @@ from rich.table import Table
 
 from billing_core.codes import RATES, LineKind
 from billing_core.explain import Language, explain_line, format_day, format_number, line_name
-from billing_core.explain_names import CATEGORIES
+from billing_core.explain_names import CATEGORIES, category_of, use_name
 from billing_core.explain_quote import quote_texts
 from billing_core.quote import Quote
 
@@ -70,6 +70,8 @@ def _table(answer: Quote, language: Language) -> Table:
     for line in answer.lines:
         counted = line.has_quantity
         name = line_name(line, language) + (UNITS.get(line.kind, "") if counted else "")
+        use = category_of(line.clause) if answer.request.uses and line.kind is LineKind.ENERGY else None
+        name += "" if use is None else f", {use_name(use, language)}"
         price = format_number(line.price, language) if counted and line.price is not None else ""
         energy = format_number(Fraction(line.energy_wh, 1000), language) if counted else ""
         table.add_row(name, energy, price, format_number(line.amount, language))

@@ -205,8 +205,8 @@ def _compare(packed: Packed, proposed: BoolArray, settled: BoolArray) -> Compare
 def _bought_otherwise(packed: Packed) -> BoolArray:
     """Say of each bill whether the purchase that was made beside it would be another today. [b]
 
-    What it rests on is not all in the bill's inputs: a year's exchange rate may have been entered wrongly. One that would
-    have to wait today, as its price is not known any more, is left as it is.
+    What it rests on is not all in the bill's inputs: a year's exchange rate may have been entered wrongly. One that
+    would have to wait today, as its price is not known any more, is left as it is.
     """
     bought, issued = packed.computed.charges.purchase, packed.computed.points.issued
     rows, places = packed.rows, packed.computed.places

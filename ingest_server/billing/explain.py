@@ -1,18 +1,30 @@
 """A stored bill in words, in Vietnamese or English, as a clerk reads it to a customer.
 
-Everything comes from what was stored with the bill: its readings, its lines' operands, its purchase. Nothing is
-computed but the number of days.
+Everything comes from what was stored with the bill: its readings and who made them, its lines' operands, its purchase,
+its place in the chain of bills. What is worked out beside it (shares, averages) is said only where it comes to the very
+figures that were stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
-from billing_core.codes import RATES, Certainty
-from billing_core.explain import Language, explain_line, format_number
+from billing_core.codes import RATES, Category, Certainty, Register, Voltage
+from billing_core.explain import Beside, Language, explain_line, format_number
+from billing_core.explain_hours import hours_of, schedule_text
+from billing_core.explain_registers import Counted, counted_text
+from billing_core.explain_sharing import Use, days_texts, households_texts, uses_texts
+from billing_core.explain_solar import Netting, netting_text
 from billing_core.line import BillLine
+from billing_core.rate_plan import rate_plan_from_json
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.chain import heading_texts
 from ingest_server.billing.period import civil_text
+from ingest_server.billing.schedules import programmed
+from ingest_server.billing.sentences import text_of
+from ingest_server.billing.unpack import changes_of_households
+from ingest_server.billing.versions import version_text
 from protocols.telemetry.reading import Quality
 
 CLOCKS = {Language.VI: "%H:%M %d/%m/%Y", Language.EN: "%Y-%m-%d %H:%M"}
@@ -43,6 +55,10 @@ REGISTER_NAMES = {
     },
 }
 
+WAITS = {
+    Language.VI: "Mua điện mặt trời: chưa lập chứng từ, hóa đơn tiền điện không phải chờ. Lý do: {why}.",
+    Language.EN: "Solar energy bought: no document yet, which the bill does not wait for. Reason: {why}.",
+}
 UNITS = {"VC": "kvarh", "Pmax": "kW"}  # of registers that do not count kWh
 QUALITY_NAMES = {
     Language.VI: {
@@ -68,14 +84,67 @@ QUALITY_NAMES = {
 
 def explain_bill(bill: Mapping[str, Any], language: Language) -> list[str]:
     """Return ``bill``, as :func:`ingest_server.billing.stored.load_bill` gives it, in sentences."""
+    lines = [BillLine.from_json(line["operands"]) for line in bill["lines"]]
+    beside = _beside(bill, language)
     return [
+        *heading_texts(bill, language),
         _period_text(bill, language),
         *(_register_text(meter, register, language) for meter, register in _registers(bill["inputs"])),
         *([] if bill["purchase"] is None else [_netting_text(bill, language)]),
-        *(explain_line(BillLine.from_json(line["operands"]), language) for line in bill["lines"]),
+        *_sharing_texts(bill, lines, language),
+        *(schedule_text(each, language) for each in programmed(bill["schedules"])),
+        *(explain_line(line, language, beside) for line in lines),
         _total_text(bill, language),
         *_purchase_texts(bill, language),
     ]
+
+
+def _beside(bill: Mapping[str, Any], language: Language) -> Beside:
+    """Return what makes the lines plainer: the bill's energy, its plan, and the hours if its meters have the same."""
+    contract = bill["inputs"]["contract"]
+    schedules = {each.schedule.name: each.schedule for each in programmed(bill["schedules"])}
+    hours: Mapping[Register, str] = {}
+    if len(schedules) == 1:
+        hours = hours_of(next(iter(schedules.values())), language)
+    plan = contract.get("rate_plan")
+    return Beside(
+        active_wh=bill["energy_wh"],
+        table=load_tariffs().power_factor_on(date.fromisoformat(bill["period_to"])),
+        hours=hours,
+        plan=rate_plan_from_json(plan) if isinstance(plan, dict) else None,
+    )
+
+
+def _sharing_texts(bill: Mapping[str, Any], lines: Sequence[BillLine], language: Language) -> Iterator[str]:
+    """Yield how the energy of the meters comes to the lines: uses, changes of price, households."""
+    inputs = bill["inputs"]
+    contract = inputs["contract"]
+    yield from uses_texts(lines, _uses(contract), language)
+    read_at = [
+        datetime.fromisoformat(reading["at"]) for _, register in _registers(inputs) for reading in register["readings"]
+    ]
+    read_on = {date.fromisoformat(civil_text(at, "%Y-%m-%d")) for at in read_at}
+    yield from days_texts(lines, read_on, language)
+    parts = contract.get("households_parts", 1)
+    households = Fraction(contract["households"], parts)
+    yield from households_texts(lines, households, changes_of_households(inputs), language, parts=parts)
+
+
+def _uses(contract: Mapping[str, Any]) -> list[Use]:
+    """Return the uses of a mixed one in the order in which energy is shared out; none of a single use."""
+    others = [
+        Use(
+            Category(use["category"]),
+            Voltage(use.get("voltage") or Voltage.LT6.value),
+            Fraction(str(use["share_percent"])),
+        )
+        for use in contract.get("uses", ())
+    ]
+    if not others:
+        return []
+    voltage = Voltage(contract["voltage"] or Voltage.LT6.value)
+    rest = Fraction(100) - sum((use.percent for use in others), Fraction(0))
+    return [Use(Category(contract["category"]), voltage, rest), *others]
 
 
 def quality_texts(quality: int, language: Language) -> list[str]:
@@ -101,61 +170,50 @@ def _register_text(meter: Mapping[str, Any], register: Mapping[str, Any], langua
     vietnamese = language is Language.VI
     label = register["register"]
     unit = UNITS.get(label, "kWh")
-    readings = [_reading_text(reading, unit, language) for reading in register["readings"]]
     name = REGISTER_NAMES[language][label]
     if meter.get("role") == "generation":
         name = "sản lượng điện mặt trời" if vietnamese else "generation of the panels"
-    used = f"{_number(register['energy_wh'], language)} {unit}"
-    factor = meter["multiplier"]
-    times = "" if factor == 1 else (f", nhân hệ số {factor}" if vietnamese else f", times the multiplier {factor}")
     whose = f"Công tơ {meter['meter_id']}" if vietnamese else f"Meter {meter['meter_id']}"
-    if len(readings) == 1:  # the highest of the month stands in the register itself
-        return f"{whose}, {name}: {readings[0]}{times} = {used}."
-    old, new = readings
-    fell = register["readings"][1]["value_wh"] < register["readings"][0]["value_wh"]
-    digits = meter["digits"]
-    if vietnamese:
-        round_text = f" (công tơ {digits} chữ số đã quay vòng về 0)" if fell else ""
-        return f"{whose}, {name}: chỉ số mới {new} − chỉ số cũ {old}{round_text}{times} = {used}."
-    round_text = f" (the register of {digits} digits passed its end and began at 0)" if fell else ""
-    return f"{whose}, {name}: new index {new} − old index {old}{round_text}{times} = {used}."
+    *before, last = register["readings"]  # of demand the highest of the month alone stands in the register
+    counted = Counted(
+        whose=f"{whose}, {name}",
+        unit=unit,
+        old=before[0]["value_wh"] if before else None,
+        new=last["value_wh"],
+        digits=meter["digits"],
+        multiplier=meter["multiplier"],
+        used=register["energy_wh"],
+        old_note=_note_on(before[0], language) if before else "",
+        new_note=_note_on(last, language),
+    )
+    return counted_text(counted, language)
 
 
-def _reading_text(reading: Mapping[str, Any], unit: str, language: Language) -> str:
+def _note_on(reading: Mapping[str, Any], language: Language) -> str:
+    """Return when a reading was taken, what is known against it, and of which version it is."""
     at = civil_text(datetime.fromisoformat(reading["at"]), CLOCKS[language])
-    marks = "".join(f"; {text}" for text in quality_texts(reading["quality"], language))
-    when = f"lúc {at}" if language is Language.VI else f"at {at}"
-    return f"{_number(reading['value_wh'], language)} {unit} ({when}{marks})"
+    marks = quality_texts(reading["quality"], language)
+    if reading.get("version") is not None:
+        marks.append(version_text(reading["version"], language))
+    return "; ".join([f"lúc {at}" if language is Language.VI else f"at {at}", *marks])
 
 
 def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
     purchase = bill["purchase"]
     operands = purchase["operands"]
-    imported, exported = (_kwh(operands[name], language) for name in ("import_wh", "export_wh"))
-    carried, handed_on = (_kwh(purchase[name], language) for name in ("carried_in_wh", "carried_out_wh"))
-    billed = _kwh(bill["energy_wh"], language)
-    number = operands["act"].partition(" ")[2]  # Decision 11/2017/QĐ-TTg: the number tells a reader what it is
-    if operands["method"] != "net":
-        if language is Language.VI:
-            return (
-                f"Điện mặt trời mái nhà (theo {number}): tính tiền toàn bộ chiều nhận {imported}; "
-                f"chiều phát {exported} mua riêng."
-            )
-        return (
-            f"Rooftop solar ({operands['act']}): all import, {imported}, is billed; "
-            f"export, {exported}, is bought apart."
-        )
     if "import_rates_wh" in operands:
-        return _netting_by_rate_text(operands, number, language)
-    if language is Language.VI:
-        return (
-            f"Điện mặt trời mái nhà (theo {number}): nhận {imported} − phát {exported} − dư kỳ trước {carried}: "
-            f"tính tiền {billed}, chuyển kỳ sau {handed_on}."
-        )
-    return (
-        f"Rooftop solar ({operands['act']}): import {imported} − export {exported} − surplus of the period before "
-        f"{carried}: {billed} is billed, {handed_on} is carried to the next period."
+        return _netting_by_rate_text(operands, operands["act"].partition(" ")[2], language)
+    netting = Netting(
+        method=operands["method"],
+        act=operands["act"],
+        import_wh=operands["import_wh"],
+        export_wh=operands["export_wh"],
+        billed_wh=bill["energy_wh"],
+        carried_in_wh=purchase["carried_in_wh"],
+        carried_out_wh=purchase["carried_out_wh"],
+        settled=bool(bill["inputs"].get("settle_carry")),
     )
+    return netting_text(netting, language)
 
 
 def _netting_by_rate_text(operands: Mapping[str, Any], number: str, language: Language) -> str:
@@ -183,6 +241,10 @@ def _netting_by_rate_text(operands: Mapping[str, Any], number: str, language: La
     return f"Rooftop solar ({operands['act']}), each rate netted by itself: {'; '.join(of_rates)}.{doubt}"
 
 
+def _kwh(energy_wh: int, language: Language) -> str:
+    return f"{format_number(Fraction(energy_wh, 1000), language)} kWh"
+
+
 def _total_text(bill: Mapping[str, Any], language: Language) -> str:
     subtotal, vat, total = (format_number(bill[name], language) for name in ("subtotal", "vat", "total"))
     if language is Language.VI:
@@ -191,17 +253,13 @@ def _total_text(bill: Mapping[str, Any], language: Language) -> str:
 
 
 def _purchase_texts(bill: Mapping[str, Any], language: Language) -> list[str]:
-    purchase = bill["purchase"]
+    """Return what is bought beside the bill, or why that waits; nothing without a roof, or if nothing is bought."""
+    purchase, waits = bill["purchase"], bill["purchase_waits"]
+    if purchase is None and waits is not None:
+        why = waits["detail"] if waits["sentences"] is None else text_of(waits["sentences"], language)
+        return [WAITS[language].format(why=why)]
     if purchase is None or purchase["operands"]["line"] is None:
         return []
     line = explain_line(BillLine.from_json(purchase["operands"]["line"]), language)
     beside = "Chứng từ mua điện, lập riêng" if language is Language.VI else "Purchase document, beside the bill"
     return [f"{beside}: {line}"]
-
-
-def _kwh(energy_wh: int, language: Language) -> str:
-    return f"{_number(energy_wh, language)} kWh"
-
-
-def _number(thousandths: int, language: Language) -> str:
-    return format_number(Fraction(thousandths, 1000), language)

@@ -5,19 +5,22 @@ Nothing is computed again: amounts, lines and operands are those of the day the 
 
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.explain import Language
+from ingest_server.billing.chain import CHAIN
 from ingest_server.billing.columns import Terms
 from ingest_server.billing.documents import PURCHASE_PREFIX, Line, instant_text
 from ingest_server.billing.pack import METERED
 from ingest_server.billing.period import Period
+from ingest_server.billing.schedules import schedules_of
 from ingest_server.billing.sentences import text_of
 from ingest_server.billing.unpack import Row, inputs_of, lines_of
+from ingest_server.billing.versions import versions_of
 
 BILLS_PER_PAGE_MAX = 200
 FIRST = ""  # sorts before every metering point
@@ -32,7 +35,8 @@ PACKED = frozenset(
 SELECT_BILLS = """
     select b.bill_id, b.run_id, b.metering_point_id, c.customer_id, c.name as customer_name,
            b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat, b.total, b.created_at,
-           s.amount as solar_purchase, state.state
+           s.amount as solar_purchase, state.state,
+           {chain}
     from bill b
     join bill_state state using (bill_id)
     join metering_point p on p.metering_point_id = b.metering_point_id
@@ -47,7 +51,7 @@ SELECT_BILLS = """
       and (b.metering_point_id, b.bill_id) > (%(after_point)s, %(after_bill)s)
     order by b.metering_point_id, b.bill_id
     limit %(rows_max)s
-"""
+""".replace("{chain}", CHAIN)
 
 # A hold stands as long as no bill for the same days has been made since; that of a purchase, until that is made.
 SELECT_HOLDS = """
@@ -90,6 +94,7 @@ SELECT_BILL = """
            c.address as customer_address, b.period_from, b.period_to, b.version, b.energy_wh, b.subtotal, b.vat,
            b.total, b.created_at, encode(b.inputs_hash, 'hex') as inputs_hash,
            encode(b.document_hash, 'hex') as document_hash, s.state,
+           {chain},
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
            t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan,
            b.metered, b.line_wh, b.line_amount, b.line_extra, coalesce(b.more, '{}') as more,
@@ -101,7 +106,7 @@ SELECT_BILL = """
     join metering_point p using (metering_point_id)
     join customer c on c.customer_id = coalesce(b.more ->> 'customer_id', p.first_customer_id, p.customer_id)
     where b.bill_id = %(bill)s
-"""
+""".replace("{chain}", CHAIN)
 
 SELECT_CHANNELS = "select channel_id, meter_id, obis from channel where channel_id = any (%(channels)s::integer[])"
 
@@ -112,6 +117,16 @@ SELECT_ACTS = "select act, actor, role, note, acted_at from bill_act where bill_
 SELECT_PURCHASE = """
     select regime, energy_wh, price, amount, carried_in_wh, carried_out_wh, carried_cd_wh, carried_td_wh, operands
     from solar_purchase where bill_id = %(bill)s
+"""
+
+# Why the purchase beside a bill was not made, by the newest run that held it.
+SELECT_WAITING = """
+    select h.reason, h.detail, h.sentences
+    from bill b
+    join billing_run r on r.period_from <= b.period_to and r.period_to >= b.period_from
+    join bill_hold h on h.run_id = r.run_id and h.metering_point_id = b.metering_point_id
+    where b.bill_id = %(bill)s and starts_with(h.reason, %(purchase)s)
+    order by h.run_id desc limit 1
 """
 
 
@@ -161,7 +176,9 @@ def list_holds(
 def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | None:
     """Return a bill with ``lines``, ``purchase`` (or none), ``inputs``, ``state``, ``control`` (or none) and ``acts``.
 
-    None if there is no such bill.
+    Its readings have the versions they are of (``version``, none of the meter's own), ``chain`` columns say what it
+    replaces and what replaces it, ``schedules`` which hours its meters ran if it is by rate, ``purchase_waits`` why a
+    purchase was not made. None if there is no such bill.
     """
     found = _rows(connection, SELECT_BILL, {"bill": bill_id})
     if not found:
@@ -171,14 +188,37 @@ def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | Non
     lines = lines_of(row)
     purchases = _rows(connection, SELECT_PURCHASE, {"bill": bill_id})
     control = _rows(connection, SELECT_CONTROL, {"bill": bill_id})
+    inputs = inputs_of(row, lines)
+    _add_versions(connection, inputs, row, bill["created_at"])
+    meters = [meter["meter_id"] for meter in inputs["meters"] if meter.get("role") != "generation"]
+    by_rate = any(line.operands["formula"] == "rate" for line in lines)
+    waiting = _rows(connection, SELECT_WAITING, {"bill": bill_id, "purchase": PURCHASE_PREFIX})
     return {
         **{name: value for name, value in bill.items() if name not in PACKED},
-        "inputs": inputs_of(row, lines),
+        "inputs": inputs,
+        "schedules": schedules_of(connection, meters, row.first_on, row.last_on) if by_rate else {},
+        "purchase_waits": waiting[0] if waiting and not purchases and row.terms.solar_regime else None,
         "lines": [{"line": number, **_line_json(line)} for number, line in enumerate(lines, 1)],
         "purchase": purchases[0] if purchases else None,
         "control": control[0] if control else None,
         "acts": _rows(connection, SELECT_ACTS, {"bill": bill_id}),
     }
+
+
+def _add_versions(connection: Connection[Any], inputs: dict[str, Any], row: Row, made_at: str) -> None:
+    """Put beside each reading of ``inputs`` the version it is of; none of what the meter said."""
+    channel_of = {own: channel for channel, own in row.channels.items()}
+    readings = [
+        (channel_of[meter["meter_id"], register["obis"]], reading)
+        for meter in inputs["meters"]
+        for register in meter["registers"]
+        for reading in register["readings"]
+    ]
+    keys = [(channel, datetime.fromisoformat(reading["at"])) for channel, reading in readings]
+    wanted = ((*key, each["value_wh"], each["quality"]) for key, (_, each) in zip(keys, readings, strict=True))
+    versions = versions_of(connection, wanted, datetime.fromisoformat(made_at))
+    for key, (_, reading) in zip(keys, readings, strict=True):
+        reading["version"] = versions.get(key)
 
 
 def _line_json(line: Line) -> dict[str, Any]:
