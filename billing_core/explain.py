@@ -164,15 +164,13 @@ def _charged(line: BillLine, language: Language, beside: Beside) -> str:
         return first
     if line.quota_wh is None:
         return f"{first} {say['last tier']}"
-    stretched = say["stretched"].format_map(words) if line.days != line.nominal_days else ""
-    rounded = "" if _is_exact_quota(line) else say["rounded"]
-    return f"{first} {say['quota'].format_map({**words, 'stretched': stretched, 'rounded': rounded})}"
-
-
-def _is_exact_quota(line: BillLine) -> bool:
     width = (line.width_kwh or 0) * line.households
-    exact = width if line.days == line.nominal_days else width * line.days / line.nominal_days
-    return exact * 1000 == line.quota_wh
+    exact = 1000 * (width if line.days == line.nominal_days else width * line.days / line.nominal_days)
+    if line.quota_wh not in (exact, int(exact / 1000 + Fraction(1, 2)) * 1000, int(exact + Fraction(1, 2))):
+        return first  # of households that are not those of the line
+    stretched = say["stretched"].format_map(words) if line.days != line.nominal_days else ""
+    rounded = "" if line.quota_wh == exact else say["rounded"]
+    return f"{first} {say['quota'].format_map({**words, 'stretched': stretched, 'rounded': rounded})}"
 
 
 def _factor_text(line: BillLine, language: Language, beside: Beside, words: Mapping[str, str]) -> str:

@@ -218,6 +218,11 @@ class BillShape(Shape):
     created_at: str = Field(examples=["2026-11-01T01:00:00Z"])
     solar_purchase: int | None = Field(examples=[None])
     state: str = Field(examples=["issued"], description="ready, held, issued, cancelled or superseded")
+    replaced_by: list[int] = Field(examples=[[]], description="Bills that took its place.")
+    replaces: list[int] = Field(examples=[[]], description="Bills it took the place of.")
+    difference: int = Field(examples=[0], description="What its approved differences come to. [đ]")
+    differences: int = Field(examples=[0], description="How many differences were approved.")
+    proposed: int = Field(examples=[0], description="How many differences wait for approval.")
 
 
 class LineShape(Shape):
@@ -266,14 +271,24 @@ class BillDetail(Shape):
     total: int = Field(examples=[384_912])
     created_at: str = Field(examples=["2026-11-01T01:00:00Z"])
     state: str = Field(examples=["issued"], description="ready, held, issued, cancelled or superseded")
+    replaced_by: list[int] = Field(examples=[[]], description="Bills that took its place.")
+    replaces: list[int] = Field(examples=[[]], description="Bills it took the place of.")
+    difference: int = Field(examples=[0], description="What its approved differences come to. [đ]")
+    differences: int = Field(examples=[0], description="How many differences were approved.")
+    proposed: int = Field(examples=[0], description="How many differences wait for approval.")
     inputs_hash: str = Field(examples=["6f1e…"])
     document_hash: str | None = Field(examples=["a2b9…"], description="Over the inputs and all that came of them.")
     inputs: dict[str, Any] = Field(
-        description="Readings with times and qualities, contract terms, acts and prices.",
+        description="Readings with times, qualities and versions (null: the meter's own), contract, acts and prices.",
         examples=[{"contract": {"category": "residential", "households": 1}, "meters": [{"meter": "M-0001"}]}],
     )
     lines: list[LineShape]
     purchase: PurchaseShape | None
+    purchase_waits: dict[str, Any] | None = Field(description="Why a purchase was not made.", examples=[None])
+    schedules: dict[str, list[tuple[str, str | None]]] = Field(
+        description="By meter the schedules of its three rates, and since when within the period.",
+        examples=[{"M-0001": [["2014", None]]}],
+    )
     control: dict[str, Any] | None = Field(
         description="Which rules of bill control spoke, and who must sign.", examples=[None]
     )

@@ -51,7 +51,8 @@ SENTENCES = {
         "cancelled": "This bill was cancelled on {on} by {who}: {note}. It is not to be paid.",
         "replaced": "Bill {bills} stands in its place.",
         "replaces": "It stands in the place of bill {bills}.",
-        "differences": "Differences that were approved: {count}, {total} đ in all; {now} đ are to be paid instead of {was} đ.",
+        "differences": "Differences that were approved: {count}, {total} đ in all; {now} đ are to be paid instead "
+        "of {was} đ.",
         "proposed": "Differences that wait for approval: {count}.",
         "short replaced": "{state}, {bills} in its place",
         "short replaces": "{state}, in place of {bills}",

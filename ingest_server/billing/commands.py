@@ -66,6 +66,9 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
         sub.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")
         sub.add_argument("--point", metavar="ID", help="show this metering point's bill of --period")
     show_parser.add_argument("--explain", action="store_true", help="say how each figure comes about")
+    explain_parser.add_argument(
+        "--difference", metavar="DIFFERENCE_ID", help="explain this difference of a bill, and not a bill"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.commands_corrections import CORRECTIONS
     from ingest_server.billing.refused import RefusedError
 
-    own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _show}
+    own = {"plan": _plan, "run": _run, "list": _list, "show": _show, "explain": _explain}
     try:
         return (own | ACTS | CORRECTIONS | BACKBILL)[arguments.action](arguments)
     except RefusedError as refused:
@@ -161,6 +164,29 @@ def _list(arguments: argparse.Namespace) -> int:
             print_json({"period": str(period), "bills": list(bills), "held": list(holds)})
         else:
             print_list(bills, holds, Language(arguments.language))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from billing_core.explain import Language
+    from ingest_server.billing.asked import number_from, print_json
+    from ingest_server.billing.difference_words import explain_difference
+    from ingest_server.billing.print_bill import print_sentences
+    from ingest_server.database.connection import connect, dsn_from, translated
+
+    if arguments.difference is None:
+        return _show(arguments)
+    if arguments.bill_id is not None or arguments.point is not None:
+        raise UsageError("--difference: found a bill too; give one of them")
+    number = number_from(arguments.difference)
+    with translated(), connect(dsn_from(arguments)) as connection:
+        sentences = explain_difference(connection, number, Language(arguments.language))
+    if not sentences:
+        raise UsageError(f"there is no difference {number}; `congto bill differences` shows their numbers")
+    if arguments.json:
+        print_json({"difference_id": number, "explanation": sentences})
+    else:
+        print_sentences(sentences)
     return 0
 
 

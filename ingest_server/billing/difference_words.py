@@ -10,9 +10,11 @@ from billing_core.explain import Language, act_in, format_number
 from billing_core.line import WITHOUT_QUANTITY
 from ingest_server.billing.act_words import said
 from ingest_server.billing.back_bill_words import basis_text
-from ingest_server.billing.corrections import correction_lines, differences_of_bill
+from ingest_server.billing.corrections import differences_of_bill
+from ingest_server.billing.explain_difference import difference_details
 
 UNITS = {"kwh": "kWh", "kw": "kW", "kvarh": "kvarh"}  # of a line
+SELECT_BILL_OF = "select bill_id from bill_difference where difference_id = %(difference)s"
 UNPRICED = frozenset(kind.value for kind in WITHOUT_QUANTITY)
 
 
@@ -58,10 +60,22 @@ def explain_differences(connection: Connection[Any], bill_id: int, language: Lan
     rows = [row for row in reversed(differences_of_bill(connection, bill_id)) if row["act"] != "reject"]
     if not rows:
         return []
-    lines = correction_lines(connection, [row["difference_id"] for row in rows], language)
-    texts = [text for row in rows for text in difference_texts({**row, "lines": lines[row["difference_id"]]}, language)]
+    texts = [
+        text
+        for row in rows
+        for text in (*difference_texts(row, language), *difference_details(connection, row["difference_id"], language))
+    ]
     total = rows[0]["bill_total"] + sum(row["total"] for row in rows if row["act"] == "approve")
     return [*texts, said("with_differences", language.value, total=format_number(total, language))]
+
+
+def explain_difference(connection: Connection[Any], difference_id: int, language: Language) -> list[str]:
+    """Return what is to be read of one difference; nothing if there is none of this number."""
+    row = connection.execute(SELECT_BILL_OF, {"difference": difference_id}).fetchone()
+    if row is None:
+        return []
+    [own] = [each for each in differences_of_bill(connection, row[0]) if each["difference_id"] == difference_id]
+    return [*difference_texts(own, language), *difference_details(connection, difference_id, language)]
 
 
 def signed(value: float, language: Language) -> str:

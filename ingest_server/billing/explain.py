@@ -183,13 +183,13 @@ def _register_text(meter: Mapping[str, Any], register: Mapping[str, Any], langua
         digits=meter["digits"],
         multiplier=meter["multiplier"],
         used=register["energy_wh"],
-        old_note=_note_on(before[0], language) if before else "",
-        new_note=_note_on(last, language),
+        old_note=note_on(before[0], language) if before else "",
+        new_note=note_on(last, language),
     )
     return counted_text(counted, language)
 
 
-def _note_on(reading: Mapping[str, Any], language: Language) -> str:
+def note_on(reading: Mapping[str, Any], language: Language) -> str:
     """Return when a reading was taken, what is known against it, and of which version it is."""
     at = civil_text(datetime.fromisoformat(reading["at"]), CLOCKS[language])
     marks = quality_texts(reading["quality"], language)

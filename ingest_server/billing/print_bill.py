@@ -131,8 +131,13 @@ def print_bill(bill: Mapping[str, Any], language: Language, *, explain: bool, di
 
 def print_explanation(bill: Mapping[str, Any], language: Language, differences: Iterable[str] = ()) -> None:
     """Print how each figure of a bill comes about, and its differences, as a clerk reads them to the customer."""
+    print_sentences((*explain_bill(bill, language), *differences))
+
+
+def print_sentences(sentences: Iterable[str]) -> None:
+    """Print sentences, each on a line of its own."""
     console = Console(file=sys.stdout, highlight=False)
-    for sentence in (*explain_bill(bill, language), *differences):
+    for sentence in sentences:
         console.print(Text(f"• {sentence}"), soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.acts import Actor, Role, issue, release
 from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
@@ -11,9 +11,9 @@ from ingest_server.billing.rebill import rebill
 from ingest_server.billing.run import Plan, run_billing
 from protocols.telemetry.reading import Quality
 from tests.billing_runs.district import EXPORT, IMPORT, RATES, Customer, District, household
-from tests.billing_runs.test_contracts import DEMAND, REACTIVE, agree
+from tests.billing_runs.test_contracts import REACTIVE, agree
 
-MAY, SUNNY = Period.of_month("2025-05"), Period.of_month("2025-10")
+SUNNY = Period.of_month("2025-10")
 MINH = Actor("Minh", Role.DIRECTOR, "đúng")
 SHOP = '[{"category": "business", "voltage": "lt6", "share_percent": 40}]'
 INSERT_CHANGE = """
@@ -22,7 +22,7 @@ INSERT_CHANGE = """
     values (%s, %s, 'estimate', 'Hoa', 'register 1.0.1.8.0 was not read at midnight', 'r', 0, '', '\\x01')
     returning change_id
 """
-INSERT_VERSION = "insert into reading_version values (%s, %s, %s, %s, %s, 1, 1)"
+INSERT_VERSION = "insert into reading_version values (%s, %s, %s, %s, %s, 2, 1)"
 APPROVE = """
     insert into reading_change_act (change_id, act, actor, role, effect_wh, effect_vnd)
     values (%s, 'approve', 'Tuấn', 'controller', 0, 0)
@@ -34,11 +34,10 @@ def every_kind() -> dict[str, Customer]:
     """Return a customer of each kind, by what is told of it."""
     rates = dict(zip(RATES, ((0, 600_000), (0, 250_000), (0, 150_000)), strict=True))
     sun = {IMPORT: (0, 100_000), EXPORT: (0, 80_000)}
-    listed = {
-        "rollover": household(1, 270_000, 999_850_000),
+    return {
+        "rollover": Customer(number=1, registers={IMPORT: (999_850_000, 120_000)}),
         "mixed": household(2, 667_000),
         "factory": Customer(number=3, registers={IMPORT: (0, 1_000_000), **rates, REACTIVE: (0, 600_000)}, **FACTORY),
-        "pilot": Customer(number=4, registers={IMPORT: (0, 1_000_000), **rates, DEMAND: (0, 12_000)}, **FACTORY),
         "tenants": household(5, 300_000),
         "separate": Customer(number=6, registers=sun, solar_regime="separate_2020"),
         "waiting": Customer(number=7, registers=sun, solar_regime="surplus_2024"),
@@ -51,16 +50,14 @@ def every_kind() -> dict[str, Customer]:
         "refused": Customer(number=14, registers={IMPORT: (0, 100_000)}, category="business", voltage="lt6"),
         "school": Customer(number=15, registers={IMPORT: (0, 90_000)}, category="hospital_school", voltage="lt6"),
     }
-    return {kind: own for kind, own in listed.items()}
 
 
 def fill(district: District) -> dict[str, int]:
-    """Enter every kind, bill October 2025, and return the bill of each; the last that stands where there are several."""
+    """Enter every kind, bill October 2025, and return the bill of each, the last where there are several."""
     kinds = every_kind()
     district.add(kinds.values(), SUNNY)
     agree(district, kinds["mixed"], uses=SHOP)
     agree(district, kinds["factory"], contracted_kw=60)
-    agree(district, kinds["pilot"], two_component=True)
     agree(district, kinds["tenants"], tenants=5)
     agree(district, kinds["net"], valid_to=date(2025, 10, 31))
     agree(district, kinds["undeclared"], undeclared_rental=True)
@@ -80,15 +77,13 @@ def _estimate(district: District, own: Customer) -> None:
     channel = district.value("select channel_id from channel where meter_id = %s", [own.meter])
     change = district.value(INSERT_CHANGE, [own.point, channel])
     values = [change, channel, SUNNY.end_at, own.registers[IMPORT][1], int(Quality.ESTIMATED)]
-    district.connection.execute("insert into reading_version values (%s, %s, %s, %s, %s, 2, 1)", values)
+    district.connection.execute(INSERT_VERSION, values)
     district.connection.execute(APPROVE, [change])
 
 
 def _hand_out(district: District) -> None:
     """Issue also what control would have signed."""
     held = district.rows("select bill_id from bill_state where state = 'held'")
-    from ingest_server.billing.acts import issue, release
-
     for (bill_id,) in held:
         release(district.connection, bill_id, MINH)
     issue(district.connection, SUNNY, Selection(), Actor("Lan", Role.BILLER))

@@ -60,7 +60,7 @@ def test_the_command_shows_a_dry_run_proposes_the_same_and_the_bill_explains_it(
     assert "difference 1 of bill 1 approved by Minh" in say("approve", "1", *minh, *english)
     told = say("explain", "1", *english)
     assert "Nobody knows since when the price is wrong" in told
-    assert "+200 kWh × 3,152 đ, +630,400 đ" in told
+    assert "200 kWh × 3,152 đ/kWh = 630,400 đ" in told
     assert "With the differences that were approved the bill comes to 680,832 đ to pay." in told
     assert "Với các điều chỉnh đã duyệt, hóa đơn thành 680.832 đ phải trả." in say("show", "1", "--explain")
     explanation = json.loads(say("explain", "1", "--json"))["explanation"]
