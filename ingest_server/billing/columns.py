@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_server.billing.profile_columns import NO_SUMS, Profile, ProfileSums
+
 Int64Array: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
@@ -50,6 +52,7 @@ class MeterRegister(Enum):
 
 
 REGISTERS = tuple(MeterRegister)
+INTERVAL_ENERGY = "1.0.1.29.0"  # imported energy of each interval of the load profile, stamped with the interval's end
 TOTAL, RATES, EXPORT, REACTIVE, DEMAND = 0, slice(1, 4), 4, 5, 6  # columns of the register arrays
 ENERGIES = slice(0, 6)  # those that count up; demand is the highest since the meter's last reset
 
@@ -182,6 +185,8 @@ class Parts:
         CT × VT; digits before the decimal point of a register in kWh. [n]
     channel
         Channel of each register, or MISSING. [n, registers]
+    profile
+        Channel of the load profile's energy, or MISSING. [n]
     value
         What the register said at the start and at the end. [n, registers, 2; Wh]
     quality
@@ -198,6 +203,7 @@ class Parts:
     multiplier: Int64Array
     digits: Int64Array
     channel: Int64Array
+    profile: Int64Array
     value: Int64Array
     quality: Int64Array
     conflict: BoolArray
@@ -259,6 +265,10 @@ class Points:
     exempt_surcharged
         Whether it is a bill of when households in a mixed use bore the surcharge for reactive energy too: in a replay
         alone. [n]
+    profiles
+        Load profiles of parts that are billed by them.
+    sums
+        What other load profiles sum to.
     """
 
     metering_point_id: tuple[str, ...]
@@ -272,6 +282,8 @@ class Points:
     previous: Previous
     parts: Parts
     exempt_surcharged: BoolArray
+    profiles: tuple[Profile, ...] = ()
+    sums: ProfileSums = NO_SUMS
 
     @property
     def first_day(self) -> Int64Array:

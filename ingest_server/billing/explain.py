@@ -11,6 +11,7 @@ from typing import Any
 
 from billing_core.explain import Language, explain_line, format_number
 from billing_core.line import BillLine
+from ingest_server.billing.explain_metering import metering_texts
 from ingest_server.billing.period import civil_text
 from protocols.telemetry.reading import Quality
 
@@ -64,6 +65,7 @@ def explain_bill(bill: Mapping[str, Any], language: Language) -> list[str]:
     return [
         _period_text(bill, language),
         *(_register_text(meter, register, language) for meter, register in _registers(bill["inputs"])),
+        *metering_texts(bill["inputs"], UNITS, REGISTER_NAMES[language], language),
         *([] if bill["purchase"] is None else [_netting_text(bill, language)]),
         *(explain_line(BillLine.from_json(line["operands"]), language) for line in bill["lines"]),
         _total_text(bill, language),

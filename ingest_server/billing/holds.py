@@ -139,6 +139,13 @@ def hold_unread(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
             holds.add(row, reason.value, *told)
 
 
+def doubted_readings(parts: Parts, rows: Int64Array, register: int) -> NDArray[np.bool_]:
+    """Say of parts whether a register was not read at both ends, or not without reservation. [rows]"""
+    quality = parts.quality[rows, register]
+    doubted = (quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[rows, register]
+    return np.asarray(doubted.any(axis=1))
+
+
 def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
     """Hold points whose surplus of net metering, or highest demand, is not known: days before were not billed."""
     previous = points.previous

@@ -1,0 +1,189 @@
+# ruff: noqa: S608 - the queries are put together from constants of this file; all else goes in as parameters
+"""The load profiles of a chunk, read from its snapshot: whole for bills that are made of them, else their sums.
+
+A meter sends its load profile as energy of intervals (1.0.1.29.0, stamped with the interval's end), or as its total
+register at the end of each. The first is held against the register of every bill; of a chunk without such channels, and
+without bills by intervals, nothing is asked.
+"""
+
+from typing import Any
+
+import numpy as np
+from psycopg import Connection
+
+from billing_core.consumption import consume
+from billing_core.intervals import MISSING as NO_INTERVAL
+from billing_core.tariff_files import load_tariffs
+from ingest_server.billing.by_interval import Needs, parts_by_interval
+from ingest_server.billing.columns import MISSING, TOTAL, Int64Array, Parts
+from ingest_server.billing.period import instant_of
+from ingest_server.billing.profile_columns import (
+    HALF_HOUR_MIN,
+    INTERVAL_MINUTES,
+    MINUTE_US,
+    NO_SUMS,
+    Profile,
+    ProfileSums,
+    Schedules,
+)
+from ingest_server.database.binary_rows import Field, fetch_columns
+from protocols.telemetry.reading import Quality
+
+POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
+ESTIMATED = int(Quality.ESTIMATED | Quality.SUBSTITUTED)
+SUM_WH_MAX = 10**15  # what is more can't be right, and is told as what it is
+
+SELECT_INTERVAL_MINUTES = """
+    select m.meter_id, m.interval_min from meter m where m.meter_id = any (%(meters)s::text[])
+"""
+SELECT_SCHEDULES = """
+    select meter_id, (extract(epoch from since_at) * 1000000)::bigint, schedule
+    from meter_schedule where meter_id = any (%(meters)s::text[]) and since_at < %(end_at)s
+    order by meter_id, since_at
+"""
+_ASKED = """
+    unnest(%(parts)s::integer[], %(channels)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+        as asked (part, channel, start_at, end_at)
+"""
+SELECT_PROFILES = f"""
+    select asked.part, own.measured_at, own.value, own.quality from {_ASKED}
+    cross join lateral (
+        select measured_at, value, quality from billing_reading r
+        where r.channel_id = asked.channel and r.measured_at > asked.start_at and r.measured_at <= asked.end_at
+          and r.measured_at between %(from_at)s and %(to_at)s
+        order by measured_at offset 0
+    ) own order by asked.part, own.measured_at
+"""
+SELECT_SUMS = f"""
+    select asked.part, own.found, own.total from {_ASKED}
+    cross join lateral (
+        select count(*)::integer as found, least(coalesce(sum(value), 0), %(sum_max)s)::bigint as total
+        from billing_reading r
+        where r.channel_id = asked.channel and r.measured_at > asked.start_at and r.measured_at <= asked.end_at
+          and r.measured_at between %(from_at)s and %(to_at)s and r.quality & %(suspect)s = 0 and r.value >= 0
+    ) own
+"""
+_PROFILE = {"part": Field("i4"), "at_us": Field("i8"), "value": Field("i8"), "quality": Field("i2")}
+_SUM = {"part": Field("i4"), "found": Field("i4"), "total": Field("i8")}
+
+
+def gather_profiles(connection: Connection[Any], parts: Parts, needs: Needs) -> tuple[tuple[Profile, ...], ProfileSums]:
+    """Return the load profiles of parts that are billed by them, and sums of those that others have."""
+    wanted = parts_by_interval(parts, needs)
+    billed = np.flatnonzero(wanted.rates | wanted.demand)
+    held = np.flatnonzero((parts.profile != MISSING) & ~parts.generation & ~(wanted.rates | wanted.demand))
+    if not billed.size and not held.size:
+        return (), NO_SUMS
+    minutes = _interval_minutes(connection, parts, np.concatenate([billed, held]))
+    return _profiles(connection, parts, billed, minutes), _sums(connection, parts, held, minutes)
+
+
+def _interval_minutes(connection: Connection[Any], parts: Parts, rows: Int64Array) -> dict[str, int]:
+    meters = sorted({parts.meter_id[row] for row in rows.tolist()})
+    return dict(connection.execute(SELECT_INTERVAL_MINUTES, {"meters": meters}).fetchall())
+
+
+def _asked(parts: Parts, rows: Int64Array, channels: Int64Array) -> dict[str, Any]:
+    starts, ends = parts.start_us[rows].tolist(), parts.end_us[rows].tolist()
+    return {
+        "parts": rows.tolist(),
+        "channels": channels.tolist(),
+        "starts": [instant_of(us) for us in starts],
+        "ends": [instant_of(us) for us in ends],
+        "from_at": instant_of(min(starts)),
+        "to_at": instant_of(max(ends)),
+    }
+
+
+def _sums(connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: dict[str, int]) -> ProfileSums:
+    if not rows.size:
+        return NO_SUMS
+    asked = _asked(parts, rows, parts.profile[rows])
+    limits = {"sum_max": SUM_WH_MAX, "suspect": int(Quality.SUSPECT)}
+    found = fetch_columns(connection, SELECT_SUMS, asked | limits, _SUM)
+    rows = found["part"]
+    length = np.array([minutes[parts.meter_id[row]] for row in rows.tolist()], dtype=np.int64) * MINUTE_US
+    start, end = parts.start_us[rows], parts.end_us[rows]
+    return ProfileSums(
+        part=rows,
+        wanted=end // length - start // length,
+        found=found["found"],
+        total_wh=found["total"],
+        whole=(start % length == 0) & (end % length == 0),
+    )
+
+
+def _profiles(
+    connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: dict[str, int]
+) -> tuple[Profile, ...]:
+    """Return the profiles of ``rows`` that have any; none whose intervals say too little of hours and half hours."""
+    rows = rows[[minutes[parts.meter_id[row]] in INTERVAL_MINUTES for row in rows.tolist()]]
+    if not rows.size:
+        return ()
+    own = parts.profile[rows]
+    channels = np.where(own != MISSING, own, parts.channel[rows, TOTAL])
+    asked = _asked(parts, rows, channels)
+    found = fetch_columns(connection, SELECT_PROFILES, asked, _PROFILE)
+    schedules = _schedules(connection, [parts.meter_id[row] for row in rows.tolist()], asked["to_at"])
+    first, after = (np.searchsorted(found["part"], rows, side) for side in ("left", "right"))
+    profiles = []
+    for place, row in enumerate(rows.tolist()):
+        stored = slice(int(first[place]), int(after[place]))
+        doubted = (found["quality"][stored] & int(Quality.SUSPECT)) != 0
+        at_us = found["at_us"][stored][~doubted] + POSTGRES_EPOCH_US
+        value, quality = found["value"][stored][~doubted], found["quality"][stored][~doubted]
+        if not at_us.size:
+            continue
+        length = minutes[parts.meter_id[row]]
+        from_us, bounds = _grid(int(parts.start_us[row]), int(parts.end_us[row]), length)
+        taken = _energies if own[place] != MISSING else _register_steps
+        profiles.append(
+            Profile(
+                part=row,
+                channel=int(channels[place]),
+                from_us=from_us,
+                minutes=length,
+                energy_wh=taken(parts, row, bounds, at_us, value),
+                estimated=int(((quality & ESTIMATED) != 0)[np.isin(at_us, bounds)].sum()),
+                schedules=schedules[parts.meter_id[row]],
+            )
+        )
+    return tuple(profiles)
+
+
+def _schedules(connection: Connection[Any], meters: list[str], end_at: Any) -> dict[str, Schedules]:
+    """Return what each meter runs from when on; until it is programmed the oldest schedule."""
+    found: dict[str, Schedules] = dict.fromkeys(meters, ((0, load_tariffs().schedules[0].name),))
+    for meter, us, name in connection.execute(SELECT_SCHEDULES, {"meters": meters, "end_at": end_at}):
+        found[meter] = (*found[meter], (us, name))
+    return found
+
+
+def _grid(start_us: int, end_us: int, minutes: int) -> tuple[int, Int64Array]:
+    """Return where the first interval begins, and all ends of intervals, the first one's beginning among them."""
+    step = max(minutes, HALF_HOUR_MIN) * MINUTE_US
+    from_us, until_us = start_us // step * step, -(-end_us // step) * step
+    return from_us, np.arange(from_us, until_us + 1, minutes * MINUTE_US, dtype=np.int64)
+
+
+def _energies(parts: Parts, row: int, bounds: Int64Array, at_us: Int64Array, value: Int64Array) -> Int64Array:
+    """Return the energy of intervals as the meter keeps it.
+
+    One in which the meter was taken down was never kept; it is what the register counted besides.
+    """
+    start_us, end_us = int(parts.start_us[row]), int(parts.end_us[row])
+    stored = dict(zip(at_us.tolist(), value.tolist(), strict=True))
+    found = np.array([stored.get(us, NO_INTERVAL) for us in bounds[1:].tolist()], dtype=np.int64)
+    found[(bounds[1:] <= start_us) | (bounds[:-1] >= end_us)] = 0
+    return np.maximum(found, NO_INTERVAL)
+
+
+def _register_steps(parts: Parts, row: int, bounds: Int64Array, at_us: Int64Array, value: Int64Array) -> Int64Array:
+    """Return the energy of intervals as differences of the register that was read at their ends."""
+    start_us, end_us = int(parts.start_us[row]), int(parts.end_us[row])
+    first, last = parts.value[row, TOTAL].tolist()
+    stored = dict(zip(at_us.tolist(), value.tolist(), strict=True)) | {start_us: first, end_us: last}
+    index = np.array([stored.get(us, NO_INTERVAL) for us in np.clip(bounds, start_us, end_us).tolist()], dtype=np.int64)
+    known = (index[:-1] >= 0) & (index[1:] >= 0)
+    steps = consume(np.where(known, index[:-1], 0), np.where(known, index[1:], 0), digits=int(parts.digits[row]))
+    return np.where(known, steps.energy_wh, NO_INTERVAL)
