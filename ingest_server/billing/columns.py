@@ -9,11 +9,12 @@ import json
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from billing_core.registers import FallKind
 from ingest_server.billing.profile_columns import NO_SUMS, Profile, ProfileSums
 
 Int64Array: TypeAlias = NDArray[np.int64]
@@ -209,6 +210,19 @@ class Parts:
     conflict: BoolArray
 
 
+class FallenRegister(NamedTuple):
+    """Part and column of a register that fell, why, in how many steps; and its readings around the first step."""
+
+    part: int
+    register: int
+    kind: FallKind
+    steps: int
+    before_us: int
+    before: int
+    after_us: int
+    after: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spans:
     """The days that are billed by one contract, or by several that differ in households alone. [n]
@@ -269,6 +283,8 @@ class Points:
         Load profiles of parts that are billed by them.
     sums
         What other load profiles sum to.
+    falls
+        Registers that stand lower at a part's end than at its begin, and why.
     """
 
     metering_point_id: tuple[str, ...]
@@ -284,6 +300,7 @@ class Points:
     exempt_surcharged: BoolArray
     profiles: tuple[Profile, ...] = ()
     sums: ProfileSums = NO_SUMS
+    falls: tuple[FallenRegister, ...] = ()
 
     @property
     def first_day(self) -> Int64Array:

@@ -14,7 +14,7 @@ from billing_core.codes import Solar, member_of
 from billing_core.consumption import Consumption, consume
 from billing_core.control.judge import Controlled, Judgement, judge
 from billing_core.control.thresholds import Thresholds
-from billing_core.registers import REGISTERS_HELD_TOGETHER
+from billing_core.registers import rates_apart
 from billing_core.rounding import DEMAND_W_MAX
 from billing_core.tariff import Tariffs
 from ingest_server.billing.by_interval import Measured, Needs, by_interval, hold_sums, measure, with_profiles
@@ -41,6 +41,7 @@ from ingest_server.billing.holds import (
     covered,
     doubted_readings,
     hold_contracts,
+    hold_falls,
     hold_issued,
     hold_uncarried,
     hold_unmetered,
@@ -109,6 +110,7 @@ def decide(
     hold_unmetered(points, holds)
     hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
+    hold_falls(points, asked, holds)
     hold_findings(points, asked, findings or [], holds)
     used_wh = use_of_parts(points, asked, holds)
     hold_rates_against_total(points, asked, used_wh, holds)
@@ -190,8 +192,7 @@ def hold_rates_against_total(points: Points, asked: BoolArray, used_wh: Int64Arr
     rated = np.flatnonzero(asked[:, RATES].all(axis=1) & holds.free()[parts.point])
     part = rated[~doubted_readings(parts, rated, TOTAL)]
     total = _consumed(parts, part, np.full_like(part, TOTAL))
-    difference = np.abs(total.energy_wh - used_wh[part, RATES].sum(axis=1))
-    apart = difference >= REGISTERS_HELD_TOGETHER * WH_SHOWN * parts.multiplier[part]
+    apart = rates_apart(used_wh[part, RATES].sum(axis=1), total.energy_wh, WH_SHOWN * parts.multiplier[part])
     for row in np.unique(parts.point[part[apart & (total.hold == 0)]]).tolist():
         _hold_by_engine(holds, row, EngineHold.RATES_AGAINST_TOTAL.code)
 

@@ -25,6 +25,7 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.demands import ratchet_months, with_demands
+from ingest_server.billing.fallen import gather_falls
 from ingest_server.billing.history import gather_issued, gather_previous, gather_previous_month
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.profile_readings import gather_profiles
@@ -186,6 +187,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         exempt_surcharged=np.zeros(len(spans), dtype=np.bool_),
         profiles=profiles,
         sums=sums,
+        falls=gather_falls(connection, parts_read),
     )
 
 

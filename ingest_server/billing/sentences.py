@@ -119,6 +119,22 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "{case}): who answers for readings looks with congto vee cases --period {month}; another person, controller or "
         "higher, approves or rejects the change, or accepts the readings with congto vee accept {case}; then run again",
     },
+    "register_set_back": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}: từ {since} đến {until} chỉ số giảm một lần, từ {before} "
+        "xuống {after} {unit}, không phải quay vòng: nếu thanh ghi được đặt lại thì nhập [[register_reset]], nếu đã "
+        "thay công tơ thì nhập treo tháo, nếu đọc sai thì phúc tra",
+        Language.EN: "meter {meter}, register {register}: between {since} and {until} it fell once, from {before} to "
+        "{after} {unit}, and did not roll over: if it was set back enter a [[register_reset]], if the meter was "
+        "exchanged its installation, if it was misread read again",
+    },
+    "ran_backwards": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}: chạy ngược, giảm {steps} lần trong kỳ, lần đầu từ "
+        "{before} ({since}) xuống {after} {unit} ({until}): kiểm tra đấu dây; phần chạy ngược "
+        "nhập bằng [[register_reset]] theo biên bản",
+        Language.EN: "meter {meter}, register {register}: it runs backwards, it fell {steps} times within the period, "
+        "first from {before} ({since}) to {after} {unit} ({until}): check the wiring; what it ran down is entered as a "
+        "[[register_reset]], by the record",
+    },
     "intervals_against_register": {
         Language.VI: "công tơ {meter} từ {start} đến {end}: biểu phụ tải cộng lại {intervals} Wh, chỉ số đếm "
         "{counted} Wh, lệch {difference} Wh, cho phép {allowed} Wh: kiểm tra hệ số nhân, chỉ số hai đầu, biểu phụ tải",
