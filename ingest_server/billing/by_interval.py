@@ -255,7 +255,7 @@ def _rate(work: _Work, places: Int64Array, rows: Int64Array, profiles: Profiles)
 def _multiplied(points: Points, places: list[int], rows: Int64Array, register_wh: Int64Array) -> Profiles:
     """Return profiles after their multipliers; what can't be energy counts as missing.
 
-    The interval in which a meter was taken down is what its register counted besides.
+    An interval that the part's beginning or end cuts is what the register counted besides.
     """
     parts, one = points.parts, points.profiles[places[0]]
     energy = np.stack([points.profiles[place].energy_wh for place in places])
@@ -263,15 +263,28 @@ def _multiplied(points: Points, places: list[int], rows: Int64Array, register_wh
     possible = (energy >= 0) & (energy <= ENERGY_WH_MAX // factor // max(energy.shape[1], 1))
     energy = np.where(possible, energy, 0) * factor
     energy[~possible] = NO_INTERVAL
-    length = one.minutes * MINUTE_US
+    bounds = one.from_us + np.arange(energy.shape[1] + 1, dtype=np.int64) * one.minutes * MINUTE_US
     for at, row in enumerate(rows.tolist()):
-        end_us = int(parts.end_us[row])
-        last = (end_us - one.from_us) // length
-        if end_us % length and energy[at, last] == NO_INTERVAL and (energy[at] < 0).sum() == 1:
-            energy[at, last] = max(int(register_wh[at]) - int(energy[at].sum()) - 1, 0)
+        cut = cut_interval(int(parts.start_us[row]), int(parts.end_us[row]), bounds)
+        if cut is not None and energy[at, cut] == NO_INTERVAL and (energy[at] < 0).sum() == 1:
+            energy[at, cut] = max(int(register_wh[at]) - int(energy[at].sum() - NO_INTERVAL), 0)
     start = np.datetime64(one.from_us // MINUTE_US, "m")
     step = np.arange(energy.shape[1], dtype=np.int64) * one.minutes
     return Profiles(start_at=start + step.astype("timedelta64[m]"), minutes=one.minutes, energy_wh=energy)
+
+
+def cut_interval(start_us: int, end_us: int, bounds: Int64Array) -> int | None:
+    """Return the interval that the end of a part cuts, else the one that its beginning cuts; none where neither does.
+
+    Parameters
+    ----------
+    bounds
+        Where intervals begin, and the end of the last. [microseconds since 1970 UTC]
+    """
+    for us in (end_us, start_us):
+        if us not in bounds:
+            return int(np.searchsorted(bounds, us)) - 1
+    return None
 
 
 def programme_of(schedules: Schedules, tariffs: Tariffs) -> Programme:

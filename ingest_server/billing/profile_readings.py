@@ -14,7 +14,7 @@ from psycopg import Connection
 from billing_core.consumption import consume
 from billing_core.intervals import MISSING as NO_INTERVAL
 from billing_core.tariff_files import load_tariffs
-from ingest_server.billing.by_interval import Needs, parts_by_interval
+from ingest_server.billing.by_interval import Needs, cut_interval, parts_by_interval
 from ingest_server.billing.columns import MISSING, TOTAL, Int64Array, Parts
 from ingest_server.billing.period import instant_of
 from ingest_server.billing.profile_columns import (
@@ -99,18 +99,25 @@ def _sums(connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: 
     if not rows.size:
         return NO_SUMS
     asked = _asked(parts, rows, parts.profile[rows])
+    length = _lengths(parts, rows, minutes)
+    begin = -(-parts.start_us[rows] // length) * length  # what an interval across the part's beginning has is unknown
+    asked["starts"] = [instant_of(us) for us in begin.tolist()]
     limits = {"sum_max": SUM_WH_MAX, "suspect": int(Quality.SUSPECT)}
     found = fetch_columns(connection, SELECT_SUMS, asked | limits, _SUM)
     rows = found["part"]
-    length = np.array([minutes[parts.meter_id[row]] for row in rows.tolist()], dtype=np.int64) * MINUTE_US
+    length = _lengths(parts, rows, minutes)
     start, end = parts.start_us[rows], parts.end_us[rows]
     return ProfileSums(
         part=rows,
-        wanted=end // length - start // length,
+        wanted=end // length - -(-start // length),
         found=found["found"],
         total_wh=found["total"],
         whole=(start % length == 0) & (end % length == 0),
     )
+
+
+def _lengths(parts: Parts, rows: Int64Array, minutes: dict[str, int]) -> Int64Array:
+    return np.array([minutes[parts.meter_id[row]] for row in rows.tolist()], dtype=np.int64) * MINUTE_US
 
 
 def _profiles(
@@ -169,12 +176,16 @@ def _grid(start_us: int, end_us: int, minutes: int) -> tuple[int, Int64Array]:
 def _energies(parts: Parts, row: int, bounds: Int64Array, at_us: Int64Array, value: Int64Array) -> Int64Array:
     """Return the energy of intervals as the meter keeps it.
 
-    One in which the meter was taken down was never kept; it is what the register counted besides.
+    Of one in which the meter was taken down, or its registers were set, nobody knows what lies within the part: it is
+    what the register counted besides.
     """
     start_us, end_us = int(parts.start_us[row]), int(parts.end_us[row])
     stored = dict(zip(at_us.tolist(), value.tolist(), strict=True))
     found = np.array([stored.get(us, NO_INTERVAL) for us in bounds[1:].tolist()], dtype=np.int64)
     found[(bounds[1:] <= start_us) | (bounds[:-1] >= end_us)] = 0
+    cut = cut_interval(start_us, end_us, bounds)
+    if cut is not None:
+        found[cut] = NO_INTERVAL
     return np.maximum(found, NO_INTERVAL)
 
 
