@@ -72,7 +72,7 @@ def read_parts(
     parts = split_at_resets(parts, resets)
     for us in changes:
         parts = split(parts, us)
-    parts = _with_readings(connection, parts)
+    parts = with_what_was_set(_with_readings(connection, parts), resets)
     for us in changes:
         parts = _rejoined(parts, us, {each.meter for each in resets if each.at_us == us})
     conflict = _gather_conflicts(connection, parts.channel, parts.start_us, parts.end_us)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from psycopg import Connection
 
-from ingest_server.billing.columns import REGISTERS, BoolArray, Parts, chosen_parts
+from ingest_server.billing.columns import MISSING, REGISTERS, BoolArray, Parts, chosen_parts
 from protocols.telemetry.reading import Quality
 
 SELECT_RESETS = """
@@ -66,7 +66,10 @@ def split(parts: Parts, us: int, which: BoolArray | None = None) -> Parts:
 
 
 def with_what_was_set(parts: Parts, resets: Sequence[Reset]) -> Parts:
-    """Return the parts with what registers showed just before and just after they were set, whatever was read then."""
+    """Return the parts with what registers showed just before and just after they were set, whatever was read then.
+
+    Where the meter itself was read then too, people read no more than it did; elsewhere what they wrote down counts.
+    """
     if not resets:
         return parts
     value, quality, conflict = parts.value.copy(), parts.quality.copy(), parts.conflict.copy()
@@ -74,6 +77,9 @@ def with_what_was_set(parts: Parts, resets: Sequence[Reset]) -> Parts:
         own = np.array([name == each.meter for name in parts.meter_id], dtype=np.bool_)
         for side, us, shown in ((0, parts.start_us, each.after), (1, parts.end_us, each.before)):
             rows = own & (us == each.at_us)
-            value[rows, each.register, side], quality[rows, each.register, side] = shown, int(Quality.MANUAL)
+            value[rows, each.register, side] = shown
+            own_quality = quality[rows, each.register, side]
+            read = (own_quality != MISSING) & ((own_quality & int(Quality.SUSPECT)) == 0)
+            quality[rows, each.register, side] = np.where(read, own_quality, int(Quality.MANUAL))
             conflict[rows, each.register, side] = False
     return replace(parts, value=value, quality=quality, conflict=conflict)

@@ -21,10 +21,19 @@ from ingest_server.billing.period import Period, midnight_of
 from protocols.telemetry.reading import Quality
 from tests.billing_core.random_uses import CHANGES, as_rate_plan, random_plan
 from tests.billing_runs.district import GATEWAY, District
+from tests.billing_runs.random_metering import (
+    OBIS,
+    RATES,
+    Hung,
+    highest_of_load,
+    highest_shown,
+    parts_of_meter,
+    rates_of_load,
+    read_meter,
+)
 
-RATES = {"BT": "1.0.1.8.1", "CD": "1.0.1.8.2", "TD": "1.0.1.8.3"}
-OBIS = {"SG": "1.0.1.8.0", **RATES, "export": "1.0.2.8.0", "VC": "1.0.3.8.0", "Pmax": "1.0.1.6.0"}
 UNITS = {"VC": "varh", "Pmax": "W"}
+REGISTERS = OBIS.keys() - {"interval"}
 SINCE = date(2025, 1, 1)
 REACTIVE_FROM_KW = 40
 MANUAL = int(Quality.MANUAL)
@@ -73,19 +82,6 @@ class Agreement:
         return bool(used - {"residential", "prepaid"}) and (self.contracted_kw or 0) >= REACTIVE_FROM_KW
 
 
-@dataclass(slots=True, kw_only=True)
-class Hung:
-    """A meter at a point from when until when, and what its registers said at each instant they were read."""
-
-    meter: str
-    start_at: datetime
-    end_at: datetime
-    multiplier: int
-    digits: int
-    generation: bool = False
-    said: dict[tuple[str, datetime], int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """What happened at one point."""
@@ -113,14 +109,22 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
     days |= set() if by_hand or rng.random() < 0.3 else set(inside)
     begin, end = months[0].start_at, months[-1].end_at
     instants = {midnight_of(day) for day in days if months[0].first_on <= day <= months[-1].last_on + DAY}
-    registers = {*(OBIS if any(each.three_rates for each in agreements) else OBIS.keys() - RATES.keys())}
+    three = any(each.three_rates for each in agreements)
+    profiled = rng.choice(("", "half hours", "energies")) if three or rng.random() < 0.05 else ""
+    registers = REGISTERS if three and not profiled else REGISTERS - RATES.keys()
+    registers -= {"Pmax"} if profiled and rng.random() < 0.5 else set()
     meters, at = [], begin - timedelta(days=rng.randint(1, 90))
     exchanged = sorted(begin + (end - begin) * rng.random() for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
     exchanged = exchanged[:1] + [later for before, later in pairwise(exchanged) if later - before > timedelta(hours=1)]
     for place, until in enumerate([*exchanged, end + timedelta(days=3)]):
         name = f"M-{number:06d}-{place}"
         multiplier, digits = rng.choice((1, 1, 1, 20, 400)), rng.choice((5, 6, 7))
-        meters.append(Hung(meter=name, start_at=at, end_at=until, multiplier=multiplier, digits=digits))
+        hung = Hung(meter=name, start_at=at, end_at=until, multiplier=multiplier, digits=digits)
+        hung.half_hours, hung.energies = bool(profiled), profiled == "energies"
+        if profiled and rng.random() < 0.4:
+            hung.programmed = [(at + (until - at) * rng.random(), "2026")]
+            hung.programmed = [(at.replace(second=0, microsecond=0), name) for at, name in hung.programmed]
+        meters.append(hung)
         at = until + timedelta(minutes=rng.choice((0, 0, 45)))
         at = until if any(until < instant < at for instant in instants) else at
     if any(each.solar and each.solar.startswith("surplus") for each in agreements) and rng.random() < 0.8:
@@ -130,37 +134,9 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
         )
         meters.append(generating)
     for meter in meters:
-        _read(rng, meter, instants, {"SG"} if meter.generation else registers)
-        if not meter.generation:
-            _draw(rng, meter, {month.end_at for month in months})
+        ends = {month.end_at for month in months}
+        read_meter(rng, meter, instants, {"SG"} if meter.generation else registers, ends)
     return Life(number=number, agreements=agreements, meters=tuple(meters), by_hand=by_hand)
-
-
-def _read(rng: Random, meter: Hung, instants: set[datetime], registers: set[str]) -> None:
-    """Let a meter count, and be read at instants, when it was hung and when it was taken down."""
-    when = sorted({at for at in instants if meter.start_at <= at <= meter.end_at} | {meter.start_at, meter.end_at})
-    gained = dict.fromkeys(when, 0)  # since the reading before, on the three rates together: their total says the same
-    for register in sorted(registers - {"Pmax"}, key=lambda name: (name == "SG", name)):
-        limit = 10 ** (meter.digits + 3)
-        index = limit - rng.randrange(10**6) if rng.random() < 0.2 else rng.randrange(limit)
-        largest = rng.choice((10**5, 10**6, 5 * 10**6))
-        summed = register == "SG" and registers.issuperset(RATES)
-        step = 0
-        for at in when:
-            index += gained[at] if summed else step
-            meter.said[register, at] = index % limit
-            if register in RATES:
-                gained[at] += step
-            step = rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
-
-
-def _draw(rng: Random, meter: Hung, resets: set[datetime]) -> None:
-    """Let a meter keep its highest demand, which is read whenever it is, and set back at the end of a month."""
-    highest = 0
-    for at in sorted({at for _, at in meter.said}):
-        highest = max(highest, rng.randrange(10**5))
-        meter.said["Pmax", at] = highest
-        highest = 0 if at in resets else highest
 
 
 def random_agreements(rng: Random, months: tuple[Period, ...]) -> tuple[Agreement, ...]:
@@ -296,31 +272,36 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
     first, last = span.agreements[0], span.agreements[-1]
     start_at, end_at = midnight_of(span.first_on), midnight_of(span.last_on + DAY)
     names = tuple(RATES) if first.three_rates else ("SG",)
-    meters = _parts(life, start_at, end_at, names)
+    supply = [meter for meter in life.meters if not meter.generation]
+    by_load = first.three_rates and supply[0].half_hours
+    meters = [] if by_load else _parts(life, start_at, end_at, names)
     changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
     before = exported = None
     by_days = first.category == "residential" and life.by_hand
     own_prices = first.plan is not None and first.plan.prices_energy
     if changes and not first.pilot and not own_prices and not (by_days and (first.solar == "net_2017" or first.uses)):
         change_at = midnight_of(changes[0])
-        if _read_on(life, change_at, names[0]):
-            before = consumed(_parts(life, start_at, change_at, names))
+        if _read_on(life, change_at, "VC"):
+            before = consumed(_parts(life, start_at, change_at, names)) if not by_load else None
+            before = before or rates_of_load(supply, start_at, change_at)
             exported = _sum(_parts(life, start_at, change_at, ("export",))) if first.solar == "net_2017" else None
     if changes and before is None and not own_prices and first.category == "residential" and not life.by_hand:
         raise NotBillableError("a household that is read at a distance is read at a change of price too")
     surplus = first.solar is not None and first.solar.startswith("surplus")
     generation = _parts(life, start_at, end_at, ("SG",), generation=True)
-    demand = max(
-        Fraction(meter.said["Pmax", min(meter.end_at, end_at)] * meter.multiplier, 1000)
-        for meter in life.meters
-        if not meter.generation and meter.start_at < end_at and meter.end_at > start_at
+    hung = [meter for meter in supply if meter.start_at < end_at and meter.end_at > start_at]
+    shown = ("Pmax", hung[0].start_at) in hung[0].said
+    demand = (
+        max(highest_shown(meter, start_at, end_at) for meter in hung)
+        if shown
+        else (highest_of_load(hung, start_at, end_at) if hung[0].half_hours else Fraction(0))
     )
     return Use(
         category=first.category,
         voltage=first.voltage or "lt6",
         start_on=span.first_on,
         end_on=span.last_on,
-        kwh={},
+        kwh=rates_of_load(supply, start_at, end_at) if by_load else {},
         meters=tuple(meters),
         nominal_days=month.days,
         households=first.people,
@@ -346,14 +327,8 @@ def use_of(life: Life, span: Span, month: Period, carry_in: Fraction, demand_bef
 def _parts(
     life: Life, start_at: datetime, end_at: datetime, names: Iterable[str], *, generation: bool = False
 ) -> list[MeterPart]:
-    found = []
-    for meter in life.meters:
-        since, until = max(meter.start_at, start_at), min(meter.end_at, end_at)
-        if meter.generation == generation and since < until:
-            for name in names:
-                old, new = (Fraction(meter.said[name, at], 1000) for at in (since, until))
-                found.append(MeterPart(name, old, new, meter.digits, meter.multiplier))
-    return found
+    meters = [meter for meter in life.meters if meter.generation == generation]
+    return [part for meter in meters for part in parts_of_meter(meter, start_at, end_at, names)]
 
 
 def _sum(parts: list[MeterPart]) -> Fraction:
@@ -397,6 +372,14 @@ def enter(district: District, lives: list[Life]) -> None:
         "contracted_kw, undeclared_rental, refused_three_rates, two_component, uses, rate_plan, customer_id"
     )
     district.copy(f"contract ({columns})", [_contract(life, each) for life in lives for each in life.agreements])
+    district.copy(
+        "register_reset (meter_id, reset_at, obis, before, after, source)",
+        [(m.meter, at, OBIS[name], *values, "record") for _, m in hung for (name, at), values in m.set_back.items()],
+    )
+    district.copy(
+        "meter_schedule (meter_id, since_at, schedule, source)",
+        [(m.meter, at, name, "record") for _, m in hung for at, name in m.programmed],
+    )
     channels = {(meter, obis): channel for channel, meter, obis in district.rows(CHANNELS)}
     district.copy(
         "reading",
