@@ -110,7 +110,7 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
     begin, end = months[0].start_at, months[-1].end_at
     instants = {midnight_of(day) for day in days if months[0].first_on <= day <= months[-1].last_on + DAY}
     three = any(each.three_rates for each in agreements)
-    profiled = rng.choice(("", "half hours", "energies")) if three or rng.random() < 0.05 else ""
+    profiled = rng.choice(("", "", "half hours", "energies")) if three or rng.random() < 0.05 else ""
     registers = REGISTERS if three and not profiled else REGISTERS - RATES.keys()
     registers -= {"Pmax"} if profiled and rng.random() < 0.5 else set()
     meters, at = [], begin - timedelta(days=rng.randint(1, 90))

@@ -197,10 +197,13 @@ def rates_of_load(meters: Iterable[Hung], start_at: datetime, end_at: datetime) 
     found = dict.fromkeys(RATES, Fraction(0))
     for meter in meters:
         load = load_of(meter, start_at, end_at)
+        if not load:
+            continue
+        first, last = min(load), max(load)
+        whole = [load.get(first + n * HALF_HOUR, 0) for n in range((last - first) // HALF_HOUR + 1)]
         programmed = [(datetime(2000, 1, 1, tzinfo=start_at.tzinfo), OLDEST), *meter.programmed]
-        for begin, energy in load.items():
-            for name, kwh in energy_by_minutes(begin, 30, [energy], programmed).items():
-                found[name] += kwh
+        for name, kwh in energy_by_minutes(first, 30, whole, programmed).items():
+            found[name] += kwh
     return found
 
 

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from billing_core.control.thresholds import Signer, load_thresholds
 from billing_core.explain import Language
 from ingest_server.billing.explain import explain_bill
+from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.sentences import text_of
@@ -21,6 +24,8 @@ from tests.billing_core.exact_around import energy_by_minutes, highest_half_hour
 from tests.billing_runs.district import IMPORT, OCTOBER, RATES, Customer, District, household
 
 pytestmark = pytest.mark.integration
+UTILITY = Path(__file__).parents[1] / "billing_core" / "utility_elsewhere.toml"
+RATCHET_PERCENT = 80  # of its plan "workshop"
 PROFILE = "1.0.1.29.0"
 HALF_HOUR = timedelta(minutes=30)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -260,3 +265,34 @@ def test_rates_registers_are_billed_where_the_meter_has_them_whatever_the_profil
     register_every_half_hour(district, customer.meter)
     run_billing(district.dsn, OCTOBER)
     assert set(kwh_by_register(only(district)).values()) == {Fraction(100)}
+
+
+def test_a_ratchet_remembers_a_demand_that_came_from_a_profile(district: District):
+    """In September one half hour drew 200 kW, in October none more than 2: 80 % of 200 kW are billed."""
+    september = Period.of_month("2026-09")
+    customer = household(1, category="business", voltage="lt6")
+    district.add([customer], september)
+    with psycopg.connect(district.dsn) as connection:
+        contract = f"""
+        [[contract]]
+        metering_point = "{customer.point}"
+        valid_from = 2025-01-01
+        category = "business"
+        voltage = "lt6"
+        rate_plan = "workshop"
+        """
+        load_registry(connection, UTILITY.read_text() + contract, UTILITY.name)
+    load = [1_000] * ((september.days + OCTOBER.days) * 48)
+    load[700] = 100_000
+    index, rows = START_WH, []
+    for n, energy in enumerate(load, 1):
+        index += energy
+        rows.append((september.start_at + n * HALF_HOUR, index))
+    district.forget(customer.meter, IMPORT, september.end_at)
+    keep(district, customer.meter, IMPORT, rows)
+    kilowatts = []
+    for period in (september, OCTOBER):
+        [bill] = run_billing(district.dsn, period).bills
+        kilowatts += [line.operands["kw"] for line in bill.lines if line.kind == "demand"]
+    assert kilowatts == [200, 200 * RATCHET_PERCENT / 100]
+    assert [each.why for each in replay(district.connection) if not each.same] == []
