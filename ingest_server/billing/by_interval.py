@@ -41,6 +41,7 @@ from ingest_server.billing.sentences import Sentence
 from ingest_server.billing.terms import plan_of
 
 SHARE_PERMILLE, RESOLUTIONS = 5, 2  # rule V30 of billing_core/validation/parameters.toml
+MEASURED_AT_ONCE = 500  # profiles, each some thousand intervals, in a handful of arrays
 WH_SHOWN = 1_000  # the coarsest unit of a display
 
 
@@ -186,13 +187,14 @@ def measure(
         half_hours={},
     )
     for places in _alike(points.profiles, holds.free()[points.parts.point]).values():
-        _measure_alike(work, places)
+        for first in range(0, len(places), MEASURED_AT_ONCE):
+            _measure_alike(work, places[first : first + MEASURED_AT_ONCE])
     free = holds.free()
+    first_part = {int(points.parts.point[each.part]): each.part for each in reversed(points.profiles)}
     for row, pieces in work.half_hours.items():
         if free[row]:
             measured.demand_w[row] = min(_highest(pieces), DEMAND_W_MAX + 1)
-            part = next(each.part for each in points.profiles if points.parts.point[each.part] == row)
-            work.used_wh[part, DEMAND] = measured.demand_w[row]
+            work.used_wh[first_part[row], DEMAND] = measured.demand_w[row]
     return work.used_wh, measured
 
 

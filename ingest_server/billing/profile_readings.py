@@ -31,6 +31,7 @@ from protocols.telemetry.reading import Quality
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 ESTIMATED = int(Quality.ESTIMATED | Quality.SUBSTITUTED)
+PROFILES_AT_ONCE = 500  # a month of half hours of each is 24 MB of readings
 SUM_WH_MAX = 10**15  # what is more can't be right, and is told as what it is
 
 SELECT_INTERVAL_MINUTES = """
@@ -125,8 +126,11 @@ def _profiles(
 ) -> tuple[Profile, ...]:
     """Return the profiles of ``rows`` that have any; none whose intervals say too little of hours and half hours."""
     rows = rows[[minutes[parts.meter_id[row]] in INTERVAL_MINUTES for row in rows.tolist()]]
-    if not rows.size:
-        return ()
+    lots = (rows[at : at + PROFILES_AT_ONCE] for at in range(0, rows.size, PROFILES_AT_ONCE))
+    return tuple(profile for lot in lots for profile in _lot(connection, parts, lot, minutes))
+
+
+def _lot(connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: dict[str, int]) -> list[Profile]:
     own = parts.profile[rows]
     channels = np.where(own != MISSING, own, parts.channel[rows, TOTAL])
     asked = _asked(parts, rows, channels)
@@ -155,7 +159,7 @@ def _profiles(
                 schedules=schedules[parts.meter_id[row]],
             )
         )
-    return tuple(profiles)
+    return profiles
 
 
 def _schedules(connection: Connection[Any], meters: list[str], end_at: Any) -> dict[str, Schedules]:

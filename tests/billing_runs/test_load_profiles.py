@@ -12,7 +12,11 @@ import pytest
 
 from billing_core.control.thresholds import Signer, load_thresholds
 from billing_core.explain import Language
+from ingest_server.billing import by_interval, profile_readings
+from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.explain import explain_bill
+from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, run_billing
@@ -296,3 +300,31 @@ def test_a_ratchet_remembers_a_demand_that_came_from_a_profile(district: Distric
         kilowatts += [line.operands["kw"] for line in bill.lines if line.kind == "demand"]
     assert kilowatts == [200, 200 * RATCHET_PERCENT / 100]
     assert [each.why for each in replay(district.connection) if not each.same] == []
+
+
+def test_a_schedule_that_becomes_known_after_the_bill_went_out_is_a_difference_and_then_stands(district: District):
+    customer = factory()
+    district.add([customer])
+    register_every_half_hour(district, customer.meter)
+    run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan"))
+    district.copy(
+        "meter_schedule (meter_id, since_at, schedule, source)", [(customer.meter, OCTOBER.start_at, "2026", "book 7")]
+    )
+    assert run_billing(district.dsn, OCTOBER, Plan(correct_as=("Lan", "biên bản đến muộn"))).proposed == 1
+    [found] = differences_of(district.connection, OCTOBER, Selection())
+    assert (found["energy_wh"], found["total"] != 0) == (0, True)
+    decide_difference(district.connection, found["difference_id"], "approve", Actor("Minh", Role.CONTROLLER, "đúng"))
+    summary = run_billing(district.dsn, OCTOBER)
+    assert (summary.unchanged, summary.differing) == (1, 0)
+
+
+def test_profiles_are_read_and_measured_in_lots_of_whatever_size(district: District, monkeypatch: Any):
+    customers = [factory(number, multiplier=number) for number in range(1, 6)]
+    district.add(customers)
+    for each in customers:
+        register_every_half_hour(district, each.meter)
+    wanted = run_billing(district.dsn, OCTOBER, Plan(dry_run=True)).digest
+    monkeypatch.setattr(profile_readings, "PROFILES_AT_ONCE", 2)
+    monkeypatch.setattr(by_interval, "MEASURED_AT_ONCE", 2)
+    assert run_billing(district.dsn, OCTOBER, Plan(dry_run=True)).digest == wanted
+    assert run_billing(district.dsn, OCTOBER).billed == 5

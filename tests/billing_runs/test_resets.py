@@ -1,16 +1,21 @@
 """Registers that were set back within a month, entered or not; and meters that run backwards."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from billing_core.explain import Language
+from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.explain import explain_bill
+from ingest_server.billing.gather import Selection
 from ingest_server.billing.replay import replay
-from ingest_server.billing.run import run_billing
+from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.sentences import text_of
 from ingest_server.billing.stored import load_bill
+from ingest_server.registry.bulk import load_bulk
 from ingest_server.registry.store import load_registry
 from protocols.errors import UsageError
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
@@ -140,6 +145,36 @@ def test_a_meter_that_ran_backwards_is_billed_once_the_record_is_entered(distric
     enter(district, customer.meter, {IMPORT: 5_010_000}, {IMPORT: 4_990_000}, OCTOBER.start_at + timedelta(days=5))
     assert run_billing(district.dsn, OCTOBER).billed == 1
     assert bill_of(district)["energy_wh"] == 10_000 + 6_000
+
+
+def test_a_reset_that_becomes_known_after_the_bill_went_out_is_a_difference(district: District):
+    """It looked like rolling over, 165 kWh; 999,900 to 999,950 and on to 65 are 115."""
+    customer = Customer(number=1, registers={IMPORT: (999_900_000, 65_000)})
+    district.add([customer])
+    run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan"))
+    enter(district, customer.meter, {IMPORT: 999_950_000}, {})
+    assert run_billing(district.dsn, OCTOBER, Plan(correct_as=("Lan", "biên bản đến muộn"))).proposed == 1
+    [found] = differences_of(district.connection, OCTOBER, Selection())
+    assert found["energy_wh"] == 115_000 - 165_000
+    decide_difference(district.connection, found["difference_id"], "approve", Actor("Minh", Role.CONTROLLER, "đúng"))
+    summary = run_billing(district.dsn, OCTOBER)
+    assert (summary.unchanged, summary.differing) == (1, 0)
+
+
+def test_a_bulk_load_takes_resets_and_schedules_too(district: District, tmp_path: Path):
+    customer = Customer(number=1, registers={IMPORT: (900_000_000, 65_000)})
+    district.add([customer])
+    at = SET_AT.isoformat()
+    rows = f"meter_id\treset_at\tobis\tbefore\tafter\tsource\n{customer.meter}\t{at}\t{IMPORT}\t900100000\t0\tbook 7\n"
+    (tmp_path / "register_reset.tsv").write_text(rows)
+    (tmp_path / "meter_schedule.tsv").write_text(
+        f"meter_id\tsince_at\tschedule\tsource\n{customer.meter}\t{at}\t2026\tbook 7\n"
+    )
+    district.connection.autocommit = False
+    assert load_bulk(district.connection, tmp_path) == {"register_reset": 1, "meter_schedule": 1}
+    district.connection.autocommit = True
+    [bill] = run_billing(district.dsn, OCTOBER).bills
+    assert bill.energy_wh == 165_000
 
 
 @pytest.mark.parametrize(
