@@ -1,6 +1,7 @@
 """Brings the faults of a schedule into its world, and heals them."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ GONE_S_MAX = 3.0  # within a cycle, or when it was committed with something miss
 ANSWERS_BEFORE_MAX = 6  # of a cycle
 ASKED_S_MAX = 1.2  # most of a cycle
 LATE_PART, LATE_FOR_S = 0.5, 10.0
+OFF_PART = 0.2  # of those who have asked are gone because the power is
 UP_S = 3.0
 UP_PART = 0.6  # of that the computer is on
 MINUTE_MS = 60_000
@@ -116,7 +118,7 @@ class Injector:
         self._world.wires.unplug()
         return lambda: setattr(self._world.wires, "unplugged", False)
 
-    def _late_and_gone(self, _fault: Fault, rng: Random) -> None:
+    def _late_and_gone(self, fault: Fault, rng: Random) -> None:
         """An answer comes late, others too; who has asked is gone, and asks again when it comes."""
         wires, process = self._world.wires, self._world.process
         gone_s, pause_s = rng.uniform(0, GONE_S_MAX), rng.choice(PAUSES_S)
@@ -130,14 +132,18 @@ class Injector:
         if end == wires.lose_contact:
             pause_s = 0.0
 
-        late_s = min(gone_s + pause_s + rng.uniform(0, ASKED_S_MAX), LATE_S_MAX)
+        into_s, after = rng.uniform(0, ASKED_S_MAX), rng.randrange(ANSWERS_BEFORE_MAX)
+        if rng.random() < OFF_PART:
+            pause_s = min(REBOOTS_S)
+            end = partial(self._power_cut, fault, rng, reboot_s=pause_s)
+        late_s = min(gone_s + pause_s + into_s, LATE_S_MAX)
 
         def begin() -> None:
             wires.trouble = {Trouble.TOO_LATE: LATE_PART}
             self._at(self._loop.now_s + gone_s, end)
             self._at(self._loop.now_s + LATE_FOR_S, lambda: setattr(wires, "trouble", {}))
 
-        wires.delay_one(rng.randrange(ANSWERS_BEFORE_MAX), late_s, begin)
+        wires.delay_one(after, late_s, begin)
 
     def _echo(self, _fault: Fault, _rng: Random) -> Callable[[], None]:
         self._world.wires.echo = True
@@ -192,7 +198,7 @@ class Injector:
     def _power_at_disk(self, fault: Fault, rng: Random) -> None:
         self._on_disk_operation(rng, lambda: self._power_cut(fault, rng))
 
-    def _power_cut(self, _fault: Fault, rng: Random, *, unset: bool = False) -> None:
+    def _power_cut(self, _fault: Fault, rng: Random, *, unset: bool = False, reboot_s: float = 0.0) -> None:
         world = self._world
         loss = rng.choice(list(Loss))
         world.note(f"power cut, loses {loss.value}")
@@ -203,7 +209,7 @@ class Injector:
         world.disk.lose_power(loss, rng)
         if unset:
             world.set_clock(UNSET_CLOCK_MS - self._epoch_ms - round(self._loop.now_s * 1000))
-        reboot_s = REBOOTS_S[world.boots % 2 - 1]
+        reboot_s = reboot_s or REBOOTS_S[world.boots % 2 - 1]
 
         def power_on() -> None:
             if cut == world.cuts:  # or else it was cut again meanwhile, and comes up after that
