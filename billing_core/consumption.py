@@ -67,20 +67,3 @@ def consume(
     held = hold != 0
     energy = np.where(held, 0, delta) * np.where(held, 1, factor)
     return Consumption(energy_wh=energy, hold=hold)
-
-
-def add_parts(parts: Consumption, bill: Int64Array, bills: int) -> Consumption:
-    """Add up parts of a period: before and after the exchange of a meter or a change of its multiplier.
-
-    Parameters
-    ----------
-    bill
-        The bill each part belongs to, 0 to ``bills`` − 1. A bill is held if one of its parts is.
-    """
-    energy = np.zeros(bills, dtype=np.int64)
-    np.add.at(energy, bill, parts.energy_wh)
-    hold = np.zeros(bills, dtype=np.int8)
-    held = np.flatnonzero(parts.hold)[::-1]  # backwards, so that the first reason of a bill is written last
-    hold[bill[held]] = parts.hold[held]
-    energy[hold != 0] = 0
-    return Consumption(energy_wh=energy, hold=hold)

@@ -9,10 +9,13 @@ import json
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from billing_core.registers import FallKind
+from ingest_server.billing.profile_columns import NO_SUMS, Profile, ProfileSums
 
 Int64Array: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -55,6 +58,7 @@ class MeterRegister(Enum):
 
 
 REGISTERS = tuple(MeterRegister)
+INTERVAL_ENERGY = "1.0.1.29.0"  # imported energy of each interval of the load profile, stamped with the interval's end
 TOTAL, RATES, EXPORT, REACTIVE, EXPORT_RATES, DEMAND = 0, slice(1, 4), 4, 5, slice(6, 9), 9  # of the register arrays
 ENERGIES = slice(0, 9)  # those that count up; demand is the highest since the meter's last reset
 
@@ -193,6 +197,8 @@ class Parts:
         CT × VT; digits before the decimal point of a register in kWh. [n]
     channel
         Channel of each register, or MISSING. [n, registers]
+    profile
+        Channel of the load profile's energy, or MISSING. [n]
     value
         What the register said at the start and at the end. [n, registers, 2; Wh]
     quality
@@ -209,9 +215,23 @@ class Parts:
     multiplier: Int64Array
     digits: Int64Array
     channel: Int64Array
+    profile: Int64Array
     value: Int64Array
     quality: Int64Array
     conflict: BoolArray
+
+
+class FallenRegister(NamedTuple):
+    """Part and column of a register that fell, why, in how many steps; and its readings around the first step."""
+
+    part: int
+    register: int
+    kind: FallKind
+    steps: int
+    before_us: int
+    before: int
+    after_us: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +290,14 @@ class Points:
     exempt_surcharged
         Whether it is a bill of when households in a mixed use bore the surcharge for reactive energy too: in a replay
         alone. [n]
+    profiles
+        Load profiles of parts that are billed by them.
+    sums
+        What other load profiles sum to.
+    falls
+        Registers that stand lower at a part's end than at its begin, and why.
+    said_set
+        Parts within which the meter logged that its registers were set, and when; nobody entered what they showed.
     """
 
     metering_point_id: tuple[str, ...]
@@ -283,6 +311,10 @@ class Points:
     previous: Previous
     parts: Parts
     exempt_surcharged: BoolArray
+    profiles: tuple[Profile, ...] = ()
+    sums: ProfileSums = NO_SUMS
+    falls: tuple[FallenRegister, ...] = ()
+    said_set: tuple[tuple[int, int], ...] = ()
 
     @property
     def first_day(self) -> Int64Array:

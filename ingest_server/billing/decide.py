@@ -6,7 +6,6 @@ The arithmetic is on whole columns. Python loops run only over what is held, who
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
@@ -15,9 +14,10 @@ from billing_core.codes import Solar, member_of
 from billing_core.consumption import Consumption, consume
 from billing_core.control.judge import Controlled, Judgement, judge
 from billing_core.control.thresholds import Thresholds
-from billing_core.registers import REGISTERS_HELD_TOGETHER
+from billing_core.registers import rates_apart
 from billing_core.rounding import DEMAND_W_MAX
 from billing_core.tariff import Tariffs
+from ingest_server.billing.by_interval import Measured, Needs, by_interval, hold_sums, measure, with_profiles
 from ingest_server.billing.charging import batch_of_points, charge_points
 from ingest_server.billing.columns import (
     DEMAND,
@@ -39,7 +39,9 @@ from ingest_server.billing.findings import OpenFinding, hold_findings
 from ingest_server.billing.holds import (
     Holds,
     covered,
+    doubted_readings,
     hold_contracts,
+    hold_falls,
     hold_issued,
     hold_uncarried,
     hold_unmetered,
@@ -65,6 +67,8 @@ class Computed:
         The rows of the batch that are bills; the others were held by the engine. [b]
     used_wh
         What each part measured on each register, multiplied. [Wh; parts × registers]
+    by_interval
+        What came of load profiles that bills are made of.
     asked
         Which registers of each part the bills rest on; of a meter of generation only where the energy is known.
         [parts × registers]
@@ -76,6 +80,7 @@ class Computed:
     places: Int64Array
     asked: BoolArray
     used_wh: Int64Array
+    by_interval: Measured
     batch: Batch
     charges: Charges
     tariffs: Tariffs
@@ -105,15 +110,20 @@ def decide(
     """
     holds = Holds(points)
     terms, unknown = read_terms(points)
-    asked = terms.needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
+    needs = Needs(rates=terms.three_rates, demand=terms.needed[:, DEMAND])
+    wanted = by_interval(points, needs)
+    asked = with_profiles(terms.needed[points.parts.point] & ~points.parts.generation[:, np.newaxis], wanted)
     hold_contracts(points, unknown, holds)
     hold_issued(points, holds)
     hold_unmetered(points, holds)
     hold_unread(points, _sides(asked), holds)
     hold_uncarried(points, terms, holds)
+    hold_falls(points, asked, holds)
     hold_findings(points, asked, findings or [], holds, correcting=correcting)
     used_wh = use_of_parts(points, asked, holds)
     hold_rates_against_total(points, asked, used_wh, holds)
+    hold_sums(points, asked, used_wh, holds)
+    used_wh, profiled = measure(points, wanted, used_wh, tariffs, holds)
     measured, generation_wh = generation_of_points(points, terms)
     rows = np.flatnonzero(holds.free())
     batch = batch_of_points(points, terms, used_wh, rows, generation_wh=generation_wh, tariffs=tariffs)
@@ -138,10 +148,13 @@ def decide(
         places=places,
         asked=asked | (measured >= 0),
         used_wh=used_wh + np.maximum(measured, 0),
+        by_interval=profiled,
         batch=batch,
         charges=charges,
         tariffs=tariffs,
-        judgement=_control(points, terms, charges, thresholds, rows=rows[places], places=places),
+        judgement=_control(
+            points, terms, charges, thresholds, estimated=_estimated(points, asked), rows=rows[places], places=places
+        ),
     )
     return Decision(computed=computed, holds=holds.listed(), purchase_holds=waiting.listed())
 
@@ -184,13 +197,10 @@ def hold_rates_against_total(points: Points, asked: BoolArray, used_wh: Int64Arr
     that is missing, doubted or has a hold of its own says nothing against the rates, which alone are billed.
     """
     parts = points.parts
-    rated = asked[:, RATES].all(axis=1) & ~asked[:, TOTAL] & holds.free()[parts.point]
-    quality = parts.quality[:, TOTAL]
-    doubted = (quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[:, TOTAL]
-    part = np.flatnonzero(rated & ~doubted.any(axis=1))
+    rated = np.flatnonzero(asked[:, RATES].all(axis=1) & holds.free()[parts.point])
+    part = rated[~doubted_readings(parts, rated, TOTAL)]
     total = _consumed(parts, part, np.full_like(part, TOTAL))
-    difference = np.abs(total.energy_wh - used_wh[part, RATES].sum(axis=1))
-    apart = difference >= REGISTERS_HELD_TOGETHER * WH_SHOWN * parts.multiplier[part]
+    apart = rates_apart(used_wh[part, RATES].sum(axis=1), total.energy_wh, WH_SHOWN * parts.multiplier[part])
     for row in np.unique(parts.point[part[apart & (total.hold == 0)]]).tolist():
         _hold_by_engine(holds, row, EngineHold.RATES_AGAINST_TOTAL.code)
 
@@ -216,8 +226,7 @@ def generation_of_points(points: Points, terms: BilledTerms) -> tuple[Int64Array
     if not (parts.generation.any() and terms.surplus.any()):
         return measured, generated
     own = np.flatnonzero(parts.generation & terms.surplus[parts.point])
-    quality = parts.quality[own, TOTAL]
-    doubted = ((quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[own, TOTAL]).any(axis=1)
+    doubted = doubted_readings(parts, own, TOTAL)
     used = _consumed(parts, own, np.full_like(own, TOTAL))
     good = covered(chosen_parts(parts, own), points.start_us, points.end_us)
     good[parts.point[own[doubted | (used.hold != 0)]]] = False
@@ -241,6 +250,7 @@ def _control(
     charges: Charges,
     thresholds: Thresholds,
     *,
+    estimated: BoolArray,
     rows: Int64Array,
     places: Int64Array,
 ) -> Judgement:
@@ -262,7 +272,7 @@ def _control(
             last_year_wh=history_wh[:, PAST_PERIODS - 1],
             last_year_days=history_days[:, PAST_PERIODS - 1],
             peers=points.book[rows],
-            estimated=_estimated(points, terms.needed)[rows],
+            estimated=estimated[rows],
             first=first[rows],
             solar_new=((terms.solar != Solar.NONE.code) & ~had & ~first)[rows],
             terms_changed=(~first & (terms.place != previous.terms))[rows],
@@ -271,11 +281,11 @@ def _control(
     )
 
 
-def _estimated(points: Points, needed: BoolArray) -> NDArray[np.bool_]:
-    """Say of each point whether a register it is billed by was estimated or substituted. [n]"""
+def _estimated(points: Points, asked: BoolArray) -> BoolArray:
+    """Say of each point whether a register or an interval it is billed by was estimated or substituted. [n]"""
     quality = points.parts.quality
-    asked = needed[points.parts.point] & ~points.parts.generation[:, np.newaxis]
     marked = asked[:, :, np.newaxis] & (quality != MISSING) & ((quality & ESTIMATED) != 0)
     found = np.zeros(len(points), dtype=np.bool_)
     found[points.parts.point[marked.any(axis=(1, 2))]] = True
+    found[points.parts.point[[each.part for each in points.profiles if each.estimated]]] = True
     return found

@@ -25,6 +25,8 @@ class HoldReason(Enum):
     PREVIOUS_NOT_BILLED = "previous_period_not_billed"
     ISSUED_OTHERWISE = "issued_for_other_days"
     OPEN_FINDING = "open_validation_finding"
+    SET_BACK = "register_set_back"
+    BACKWARDS = "ran_backwards"
 
 
 PURCHASE_PREFIX = "purchase_"

@@ -20,6 +20,7 @@ from billing_core.line import BillLine
 from billing_core.rate_plan import rate_plan_from_json
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.chain import heading_texts
+from ingest_server.billing.explain_metering import metering_texts
 from ingest_server.billing.period import civil_text
 from ingest_server.billing.schedules import programmed
 from ingest_server.billing.sentences import text_of
@@ -90,6 +91,7 @@ def explain_bill(bill: Mapping[str, Any], language: Language) -> list[str]:
         *heading_texts(bill, language),
         _period_text(bill, language),
         *(_register_text(meter, register, language) for meter, register in _registers(bill["inputs"])),
+        *metering_texts(bill["inputs"], UNITS, REGISTER_NAMES[language], language),
         *([] if bill["purchase"] is None else [_netting_text(bill, language)]),
         *_sharing_texts(bill, lines, language),
         *(schedule_text(each, language) for each in programmed(bill["schedules"])),

@@ -13,8 +13,10 @@ from psycopg.rows import dict_row
 from billing_core.codes import Solar
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
+from ingest_server.billing.by_interval import needs_of_terms
 from ingest_server.billing.columns import (
     FOREVER,
+    INTERVAL_ENERGY,
     MISSING,
     NONE,
     REGISTERS,
@@ -26,6 +28,7 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.demands import ratchet_months, with_demands
+from ingest_server.billing.fallen import gather_falls
 from ingest_server.billing.history import (
     gather_issued,
     gather_previous,
@@ -33,7 +36,9 @@ from ingest_server.billing.history import (
     with_carried_by_rate,
 )
 from ingest_server.billing.period import Period, midnight_of, us_of
+from ingest_server.billing.profile_readings import gather_profiles
 from ingest_server.billing.readings import parts_within, read_parts
+from ingest_server.billing.resets import gather_resets, gather_said_set
 from ingest_server.billing.spans import Contracts, billed_spans
 from ingest_server.billing.unbilled import with_unbilled
 from ingest_server.database.binary_rows import Field, fetch_columns
@@ -98,7 +103,7 @@ class Frame:
             "last_on": period.last_on,
             "start_at": period.start_at,
             "end_at": period.end_at,
-            "obis": [register.value for register in REGISTERS],
+            "obis": [*(register.value for register in REGISTERS), INTERVAL_ENERGY],
             "categories": [each.category for each in self.terms],
             "voltages": [each.voltage for each in self.terms],
             "households": [each.households for each in self.terms],
@@ -176,6 +181,9 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     previous = with_carried_by_rate(connection, previous, netted[spans.place])
     months = ratchet_months(frame.terms)
     previous = with_unbilled(connection, parameters, spans, previous, terms=frame.terms, months=months)
+    resets = gather_resets(connection, parameters, parts["meter_id"])
+    parts_read = read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes, resets)
+    profiles, sums = gather_profiles(connection, parts_read, needs_of_terms(frame.terms, spans.place))
     return Points(
         metering_point_id=tuple(ids[point] for point in spans.point.tolist()),
         book=np.unique(book[spans.point], return_inverse=True)[1],
@@ -186,8 +194,12 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         end_us=end_us,
         issued=issued,
         previous=with_demands(connection, parameters, spans, previous, months),
-        parts=read_parts(connection, parts_within(parts, spans, start_us, end_us), frame.price_changes),
+        parts=parts_read,
         exempt_surcharged=np.zeros(len(spans), dtype=np.bool_),
+        profiles=profiles,
+        sums=sums,
+        falls=gather_falls(connection, parts_read),
+        said_set=gather_said_set(connection, parameters, parts_read),
     )
 
 
@@ -251,17 +263,20 @@ def _gather_parts(connection: Connection[Any], parameters: dict[str, Any]) -> di
     for name in ("start_us", "end_us"):
         parts[name] += POSTGRES_EPOCH_US
     parts["channel"] = empty_registers(len(parts["point"]), fill=MISSING)
+    parts["profile"] = np.full(len(parts["point"]), MISSING, dtype=np.int64)
     parts["digits"] = np.zeros(len(parts["point"]), dtype=np.int64)
     if not len(parts["point"]):
         return parts
     found = _registers(connection, parameters, sorted(set(parts["meter_id"])))
     place_of = {meter: place for place, meter in enumerate(dict.fromkeys(found["meter_id"]))}
     place = np.fromiter((place_of[meter] for meter in found["meter_id"]), dtype=np.int64, count=len(found["digits"]))
-    channel, digits = empty_registers(len(place_of), fill=MISSING), np.zeros(len(place_of), dtype=np.int64)
+    digits = np.zeros(len(place_of), dtype=np.int64)
+    channel = np.full((len(place_of), len(REGISTERS) + 1), MISSING, dtype=np.int64)  # and the load profile's
     channel[place, found["register"]] = found["channel"]
     digits[place] = found["digits"]
     own = np.fromiter((place_of[meter] for meter in parts["meter_id"]), dtype=np.int64, count=len(parts["point"]))
-    return parts | {"channel": channel[own], "digits": digits[own]}
+    registers, profile = np.ascontiguousarray(channel[own, :-1]), channel[own, -1]
+    return parts | {"channel": registers, "profile": profile, "digits": digits[own]}
 
 
 def _registers(connection: Connection[Any], parameters: dict[str, Any], meters: list[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ The checks run in this order and the first reason of a point is the one told:
 3. the meter: none hung there for a part of the days;
 4. the registers at both ends of each part: missing, received with two values, or suspect;
 5. the surplus of net metering, or the demand of a ratchet, where days before were under contract and not billed;
-6. findings of validation that nobody has decided on (:mod:`ingest_server.billing.findings`).
+6. registers that fell, and whose readings in between say that it was not by rolling over;
+7. findings of validation that nobody has decided on (:mod:`ingest_server.billing.findings`).
 """
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from billing_core.codes import Solar
 from billing_core.explain import Language
+from billing_core.registers import FallKind
 from ingest_server.billing.columns import MISSING, NONE, REGISTERS, Int64Array, Parts, Points, chosen_parts, day_of
 from ingest_server.billing.documents import Hold, HoldReason, instant_text
 from ingest_server.billing.period import civil_text, instant_of
@@ -139,6 +141,13 @@ def hold_unread(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
             holds.add(row, reason.value, *told)
 
 
+def doubted_readings(parts: Parts, rows: Int64Array, register: int) -> NDArray[np.bool_]:
+    """Say of parts whether a register was not read at both ends, or not without reservation. [rows]"""
+    quality = parts.quality[rows, register]
+    doubted = (quality == MISSING) | ((quality & int(Quality.SUSPECT)) != 0) | parts.conflict[rows, register]
+    return np.asarray(doubted.any(axis=1))
+
+
 def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
     """Hold points whose surplus of net metering, or highest demand, is not known: days before were not billed."""
     previous = points.previous
@@ -148,6 +157,30 @@ def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
         say = "unbilled_surplus" if netted[row] else "unbilled_demand"
         sentence = {"say": say, "first": f"{first_on:%d/%m/%Y}", "last": f"{last_on:%d/%m/%Y}"}
         holds.add(row, HoldReason.PREVIOUS_NOT_BILLED.value, sentence)
+
+
+def hold_falls(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
+    """Hold points of which a register asked for was set back, or ran backwards, and nobody has entered it."""
+    for part, us in points.said_set:
+        if asked[part].any():
+            said = {"say": "said_set", "meter": points.parts.meter_id[part], "civil": civil_text(instant_of(us))}
+            holds.add(int(points.parts.point[part]), HoldReason.SET_BACK.value, said)
+    reasons = {FallKind.SET_BACK: HoldReason.SET_BACK, FallKind.BACKWARDS: HoldReason.BACKWARDS}
+    for fall in points.falls:
+        if fall.kind in reasons and asked[fall.part, fall.register]:
+            reason = reasons[fall.kind]
+            sentence = {
+                "say": reason.value,
+                "meter": points.parts.meter_id[fall.part],
+                "register": REGISTERS[fall.register].value,
+                "steps": fall.steps,
+                "before": fall.before,
+                "since": civil_text(instant_of(fall.before_us)),
+                "after": fall.after,
+                "until": civil_text(instant_of(fall.after_us)),
+                "unit": REGISTERS[fall.register].unit,
+            }
+            holds.add(int(points.parts.point[fall.part]), reason.value, sentence)
 
 
 Place = tuple[int, int, int]

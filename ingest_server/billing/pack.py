@@ -24,6 +24,7 @@ from billing_core.line import BillLine, vat_line
 from ingest_server.billing.columns import NONE, Int64Array, day_of
 from ingest_server.billing.decide import Computed
 from ingest_server.billing.documents import canonical_text
+from ingest_server.billing.stored_profiles import profiles_by_row
 
 INPUTS_MARK = b"congto bill inputs 2"  # another one makes other hashes, so it never changes for bills already made
 DOCUMENT_MARK = b"congto bill 2"
@@ -218,7 +219,7 @@ def slot_text(line: BillLine) -> str:
 
 
 def _more(computed: Computed) -> tuple[str, ...]:
-    """Return what few bills rest on besides: a surplus, households, generation, past demand, another customer."""
+    """Return what few bills rest on besides: a surplus, households, generation, past demand, profiles, a customer."""
     places, batch = computed.places, computed.batch
     measured = np.zeros(len(computed.points), dtype=np.bool_)
     parts = computed.points.parts
@@ -228,9 +229,12 @@ def _more(computed: Computed) -> tuple[str, ...]:
     customer = computed.points.spans.customer[computed.rows[places]]
     ratcheted = computed.terms.planned(lambda plan: plan.ratchet is not None)[computed.rows[places]]
     exempt = _exempt(computed)
+    profiles = profiles_by_row(computed.points, computed.by_interval)
     more = [""] * len(places)
     unusual = netted | changed | measured[computed.rows[places]] | (customer != NONE) | ratcheted
     unusual[list(exempt)] = True
+    if profiles:
+        unusual |= np.isin(computed.rows[places], list(profiles))
     for bill in np.flatnonzero(unusual).tolist():
         place = int(places[bill])
         found: dict[str, Any] = _carried(computed, place) if netted[bill] else {}
@@ -242,6 +246,7 @@ def _more(computed: Computed) -> tuple[str, ...]:
             found["demand_before_w"] = max(int(batch.demand_before_w[place]), 0)
         if bill in exempt:
             found[EXEMPT] = exempt[bill]
+        found |= profiles.get(int(computed.rows[place]), {})
         if customer[bill] != NONE:
             found["customer_id"] = computed.points.customers[int(customer[bill])]
         more[bill] = canonical_text(found)

@@ -294,7 +294,7 @@ SELECT_PREVIOUS_OLDER = f"""
 # The highest demand of past months, of the bills that stand and with the newest difference that was approved.
 SELECT_DEMANDS = f"""
     {CHOSEN}
-    select row, b.period_to - date '1970-01-01', {CUSTOMER_OF_BILL}, highest.w
+    select row, b.period_to - date '1970-01-01', {CUSTOMER_OF_BILL}, greatest(highest.w, by_interval.w)
     from chosen
     join bill b using (metering_point_id)
     join bill_state using (bill_id)
@@ -309,8 +309,9 @@ SELECT_DEMANDS = f"""
         join channel c on c.channel_id = rows[at * 9 + 1]
         where c.obis = %(demand_obis)s
     ) highest
+    cross join lateral (select (b.more ->> 'demand_w')::bigint as w) by_interval
     where row = any (%(points)s::integer[])
       and b.metering_point_id > %(after)s and b.metering_point_id <= %(upto)s
       and b.period_from < %(first_on)s and b.period_from >= %(since_on)s
-      and state not in ('cancelled', 'superseded') and highest.w is not null
+      and state not in ('cancelled', 'superseded') and coalesce(highest.w, by_interval.w) is not null
 """

@@ -1,5 +1,6 @@
 """What the registers of a chunk said at both ends of each part, and where the price changes in between."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from ingest_server.billing.columns import (
     empty_registers,
 )
 from ingest_server.billing.period import instant_of, midnight_of, us_of
+from ingest_server.billing.resets import Reset, split, split_at_resets, with_what_was_set
 from ingest_server.database.binary_rows import Field, fetch_columns
 from protocols.telemetry.reading import Quality
 
@@ -52,39 +54,41 @@ def parts_within(installed: dict[str, Any], spans: Spans, start_us: Int64Array, 
         multiplier=installed["multiplier"][part],
         digits=installed["digits"][part],
         channel=installed["channel"][part],
+        profile=installed["profile"][part],
         value=empty_registers(len(part), 2),
         quality=empty_registers(len(part), 2, fill=MISSING),
         conflict=empty_registers(len(part), 2, fill=False, dtype=np.bool_),
     )
 
 
-def read_parts(connection: Connection[Any], parts: Parts, price_changes: tuple[date, ...]) -> Parts:
-    """Return the parts with what their registers said; one that was read at a change of price is two."""
+def read_parts(
+    connection: Connection[Any], parts: Parts, price_changes: tuple[date, ...], resets: Sequence[Reset] = ()
+) -> Parts:
+    """Return the parts with what their registers said.
+
+    One that was read at a change of price is two, and so is one whose registers were set.
+    """
     changes = [us_of(midnight_of(day)) for day in price_changes]
+    parts = split_at_resets(parts, resets)
     for us in changes:
-        parts = _split(parts, us)
-    parts = _with_readings(connection, parts)
+        parts = split(parts, us)
+    parts = with_what_was_set(_with_readings(connection, parts), resets)
     for us in changes:
-        parts = _rejoined(parts, us)
-    return replace(parts, conflict=_gather_conflicts(connection, parts.channel, parts.start_us, parts.end_us))
+        parts = _rejoined(parts, us, {each.meter for each in resets if each.at_us == us})
+    conflict = _gather_conflicts(connection, parts.channel, parts.start_us, parts.end_us)
+    return with_what_was_set(replace(parts, conflict=conflict), resets)
 
 
-def _split(parts: Parts, us: int) -> Parts:
-    """Return the parts with those that go on at an instant in two."""
-    twice = (parts.start_us < us) & (us < parts.end_us)
-    found = chosen_parts(parts, np.repeat(np.arange(len(twice)), 1 + twice))
-    second = np.flatnonzero(np.concatenate([[False], np.diff(np.repeat(np.arange(len(twice)), 1 + twice)) == 0]))
-    start_us, end_us = found.start_us.copy(), found.end_us.copy()
-    start_us[second], end_us[second - 1] = us, us
-    return replace(found, start_us=start_us, end_us=end_us)
+def _rejoined(parts: Parts, us: int, meters_set: set[str]) -> Parts:
+    """Return the parts with those in one again of which a register was not read, or is doubted, at an instant.
 
-
-def _rejoined(parts: Parts, us: int) -> Parts:
-    """Return the parts with those in one again of which a register was not read, or is doubted, at an instant."""
+    Meters whose registers were set then stay apart.
+    """
     n = len(parts.point)
     second = np.flatnonzero(parts.start_us == us)
     second = second[(second > 0) & (parts.end_us[second - 1] == us) & (parts.point[second - 1] == parts.point[second])]
-    second = second[[parts.meter_id[each] == parts.meter_id[each - 1] for each in second.tolist()]]
+    meters = [(parts.meter_id[each - 1], parts.meter_id[each]) for each in second.tolist()]
+    second = second[[one == other and one not in meters_set for one, other in meters]]
     read = _read_around(parts)[second]
     there = parts.quality[second, ENERGIES, 0]
     whole = (~read | ((there != MISSING) & ((there & int(Quality.SUSPECT)) == 0))).all(axis=1)

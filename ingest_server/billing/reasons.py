@@ -24,6 +24,11 @@ REASON_TITLES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "Kiểm tra số liệu không đạt, chưa quyết định",
         Language.EN: "Readings failed validation, undecided",
     },
+    "register_set_back": {
+        Language.VI: "Chỉ số bị đặt lại, chưa nhập",
+        Language.EN: "Register was set back, not entered",
+    },
+    "ran_backwards": {Language.VI: "Công tơ chạy ngược", Language.EN: "Meter runs backwards"},
     "purchase_no_solar_price": {Language.VI: "Chưa có giá mua điện mặt trời", Language.EN: "Solar price not known"},
     "purchase_generation_unknown": {
         Language.VI: "Chưa biết sản lượng điện mặt trời",

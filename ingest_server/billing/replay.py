@@ -38,6 +38,7 @@ from ingest_server.billing.gather import midnights
 from ingest_server.billing.pack import DIGITS_STEP, EXEMPT, METERED, Packed, pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay_words import Reason, reason_of_hold, reasons_text
+from ingest_server.billing.stored_profiles import stored_profiles
 from ingest_server.billing.unpack import changes_of_households, purchase_of
 
 NOT_NUMBERS = ("in_ledger", "purchase_made", "inputs_hash")  # columns of Issued
@@ -187,6 +188,7 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
     customer_of = {each: place for place, each in enumerate(customers)}
     zeros = np.zeros(n, dtype=np.int64)
     no = np.zeros(n, dtype=np.bool_)
+    parts = _parts(rows, channels)
     return Points(
         metering_point_id=tuple(row["metering_point_id"] for row in rows),
         book=zeros,
@@ -212,7 +214,8 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
             **{each.name: zeros for each in fields(Issued) if each.name not in NOT_NUMBERS},
         ),
         previous=_previous(rows),
-        parts=_parts(rows, channels),
+        parts=parts,
+        profiles=stored_profiles([row["more"] for row in rows], parts),
         exempt_surcharged=np.array([EXEMPT not in row["more"] for row in rows], dtype=np.bool_),
     )
 
@@ -284,6 +287,7 @@ def _parts(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) -> 
         multiplier=columns[:, 2] // DIGITS_STEP,
         digits=columns[:, 2] % DIGITS_STEP,
         channel=channel,
+        profile=np.full(len(point), MISSING, dtype=np.int64),
         value=value,
         quality=quality,
         conflict=empty_registers(len(point), 2, fill=False, dtype=np.bool_),

@@ -23,9 +23,9 @@ _OF_READING: Mapping[str, Mapping[Language, str]] = {
     },
     "never_sent": {
         Language.VI: "công tơ chưa bao giờ gửi thanh ghi này: kiểm tra loại công tơ, hoặc ba giá, phản kháng, "
-        "điện mặt trời trong hợp đồng",
+        "điện mặt trời trong hợp đồng; ba giá và công suất cũng tính được từ biểu phụ tải",
         Language.EN: "the meter has never sent this register: check its model, or the contract's rates, reactive "
-        "energy, demand and solar",
+        "energy, demand and solar; rates and demand can also come from its load profile",
     },
     "conflict": {
         Language.VI: "đã lưu {stored} {unit}, nhưng còn nhận một giá trị khác: xác định giá trị đúng",
@@ -118,6 +118,50 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "{case}): who answers for readings looks with congto vee cases --period {month}; another person approves the "
         "change within their limits, or a controller or higher rejects it, or accepts the readings with congto vee "
         "accept {case}; then run again",
+    },
+    "register_set_back": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}: từ {since} đến {until} chỉ số giảm một lần, từ {before} "
+        "xuống {after} {unit}, không phải quay vòng: nếu thanh ghi được đặt lại thì nhập [[register_reset]], nếu đã "
+        "thay công tơ thì nhập treo tháo, nếu đọc sai thì phúc tra",
+        Language.EN: "meter {meter}, register {register}: between {since} and {until} it fell once, from {before} to "
+        "{after} {unit}, and did not roll over: if it was set back enter a [[register_reset]], if the meter was "
+        "exchanged its installation, if it was misread read again",
+    },
+    "said_set": {
+        Language.VI: "công tơ {meter}: nhật ký công tơ ghi các thanh ghi được đặt lại lúc {civil}: nhập "
+        "[[register_reset]] theo biên bản, với chỉ số trước và sau",
+        Language.EN: "meter {meter}: its log says that the registers were set at {civil}: enter a [[register_reset]] "
+        "by the record, with what each showed before and after",
+    },
+    "ran_backwards": {
+        Language.VI: "công tơ {meter}, thanh ghi {register}: chạy ngược, giảm {steps} lần trong kỳ, lần đầu từ "
+        "{before} ({since}) xuống {after} {unit} ({until}): kiểm tra đấu dây; phần chạy ngược "
+        "nhập bằng [[register_reset]] theo biên bản",
+        Language.EN: "meter {meter}, register {register}: it runs backwards, it fell {steps} times within the period, "
+        "first from {before} ({since}) to {after} {unit} ({until}): check the wiring; what it ran down is entered as a "
+        "[[register_reset]], by the record",
+    },
+    "intervals_against_register": {
+        Language.VI: "công tơ {meter} từ {start} đến {end}: biểu phụ tải cộng lại {intervals} Wh, chỉ số đếm "
+        "{counted} Wh, lệch {difference} Wh, cho phép {allowed} Wh: kiểm tra hệ số nhân, chỉ số hai đầu, biểu phụ tải",
+        Language.EN: "meter {meter} from {start} to {end}: the load profile sums to {intervals} Wh, the register "
+        "counted {counted} Wh, {difference} Wh apart where {allowed} Wh may be: check the multiplier, both indexes, "
+        "and the profile",
+    },
+    "intervals_missing": {
+        Language.VI: "công tơ {meter} từ {start} đến {end}: biểu phụ tải thiếu {missing} trên {of} khoảng {minutes} "
+        "phút, khoảng đầu kết thúc lúc {first}, khoảng cuối lúc {last}: chờ bộ tập trung gửi bù, hoặc duyệt ước tính",
+        Language.EN: "meter {meter} from {start} to {end}: the load profile lacks {missing} of {of} intervals of "
+        "{minutes} minutes, the first ends at {first}, the last at {last}: let the gateway fill them, or approve an "
+        "estimate",
+    },
+    "no_half_hours": {
+        Language.VI: "công tơ {meter}: từ khoảng {minutes} phút không tính được công suất nửa giờ: đọc thanh ghi Pmax",
+        Language.EN: "meter {meter}: intervals of {minutes} minutes say nothing of half hours: read the register Pmax",
+    },
+    "unknown_schedule": {
+        Language.VI: "công tơ {meter}: biểu giờ {name} không có trong tệp time_of_use.toml: sửa lịch lập trình công tơ",
+        Language.EN: "meter {meter}: the schedule {name} is not in time_of_use.toml: correct what the meter runs",
     },
     "register": {
         Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",

@@ -37,6 +37,8 @@ COLUMNS = {
         *("solar_regime", "contracted_kw", "tenants", "undeclared_rental", "refused_three_rates", "two_component"),
         *("uses", "rate_plan", "customer_id"),
     },
+    "register_reset": {"meter_id", "reset_at", "obis", "before", "after", "source"},
+    "meter_schedule": {"meter_id", "since_at", "schedule", "source"},
 }
 """The tables in the order they are loaded, and the columns a file may have."""
 REGISTER_COLUMNS = ("channel", "day", "value_wh")
@@ -57,6 +59,8 @@ REFERENCES = (
     ("installation", "meter_id", "meter"),
     ("contract", "metering_point_id", "metering_point"),
     ("contract", "customer_id", "customer"),
+    ("register_reset", "meter_id", "meter"),
+    ("meter_schedule", "meter_id", "meter"),
 )
 """Table, column, and the table whose key of the same name it refers to."""
 # Rows of this transaction lie behind what the table was when it began, or in its last pages that had room: PostgreSQL

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from billing_core.rate_plan import parse_rate_plan
 from ingest_server.registry.contract import Contract, parse_contract
+from ingest_server.registry.set_meters import MeterSchedule, RegisterReset, parse_resets, parse_schedule
 from protocols.errors import UsageError
 from protocols.meters.catalogue import load_model, model_keys
 from protocols.obis import Obis, base_unit
@@ -120,6 +121,8 @@ class Registry:
     installations: tuple[Installation, ...]
     contracts: tuple[Contract, ...]
     rate_plans: tuple[DatedPlan, ...]
+    register_resets: tuple[RegisterReset, ...]
+    meter_schedules: tuple[MeterSchedule, ...]
     places: dict[tuple[object, ...], str]
 
 
@@ -166,6 +169,7 @@ def parse_registry(text: str, name: str) -> Registry:
         plan = parse_rate_plan(table)
         plans.append(DatedPlan(plan.name, plan.effective_on, plan.text))
         _note(places, ("rate_plan", *plans[-1][:2]), table, "effective_on")
+    resets, schedules = _set_meters(top, places)
     top.finish()
     return Registry(
         name,
@@ -178,8 +182,23 @@ def parse_registry(text: str, name: str) -> Registry:
         tuple(installations),
         tuple(contracts),
         tuple(plans),
+        tuple(resets),
+        tuple(schedules),
         places,
     )
+
+
+def _set_meters(top: Table, places: dict[tuple[object, ...], str]) -> tuple[list[RegisterReset], list[MeterSchedule]]:
+    resets: list[RegisterReset] = []
+    for table in top.tables("register_reset"):
+        own = parse_resets(table, _identifier(table, "meter"), _instant(table, "at"))
+        resets += own
+        _note(places, ("register_reset", *own[0][:2]), table, "at")
+    schedules: list[MeterSchedule] = []
+    for table in top.tables("meter_schedule"):
+        schedules.append(parse_schedule(table, _identifier(table, "meter"), _instant(table, "since")))
+        _note(places, ("meter_schedule", *schedules[-1][:2]), table, "since")
+    return resets, schedules
 
 
 def _note(places: dict[tuple[object, ...], str], key: tuple[object, ...], table: Table, last: str) -> None:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ingest_server.registry.file import Registry, parse_registry
+from ingest_server.registry.set_meters import UPSERT_RESET, UPSERT_SCHEDULE
 from protocols.errors import UsageError
 
 CHANGED_CHANNEL = "registry_changed"  # a running ingest listens to it and forgets what it knew of the registry
@@ -191,6 +192,8 @@ def load_registry(connection: psycopg.Connection[TupleRow], text: str, name: str
         "installation": (UPSERT_INSTALLATION, registry.installations),
         "rate_plan": (UPSERT_RATE_PLAN, registry.rate_plans),
         "contract": (UPSERT_CONTRACT, registry.contracts),
+        "register_reset": (UPSERT_RESET, registry.register_resets),
+        "meter_schedule": (UPSERT_SCHEDULE, registry.meter_schedules),
     }
     changed = {}
     with connection.transaction(), connection.cursor() as cursor:
@@ -234,6 +237,12 @@ def _check_references(cursor: psycopg.Cursor[TupleRow], registry: Registry, tabl
                 ("rate_plan", each.rate_plan),
             )
             if identifier is not None
+        ],
+        "register_reset": [
+            ("meter", each.meter_id, ("register_reset", *each[:2])) for each in registry.register_resets
+        ],
+        "meter_schedule": [
+            ("meter", each.meter_id, ("meter_schedule", *each[:2])) for each in registry.meter_schedules
         ],
     }
     for target, select in SELECT_MISSING.items():

@@ -1,4 +1,4 @@
-"""What stands around a bill, of the engine and of the exact recomputation: random cycles, profiles and wrong prices."""
+"""What stands around a bill, of the engine and of the exact recomputation: random profiles and wrong prices."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,12 +12,10 @@ import numpy as np
 from billing_core.back_billing import correct_bills, corrected_from
 from billing_core.codes import RATES, Category, Voltage
 from billing_core.intervals import Profiles, energy_by_rate, highest_demand_w
-from billing_core.occupancy import Tenure, bill_periods
 from billing_core.tariff_files import load_tariffs
 from billing_core.time_of_use import Programme
 from deploy.demo.exact_values import NotBillableError, Use
 from tests.billing_core.exact_around import (
-    days_of_holders,
     difference,
     energy_by_minutes,
     first_corrected_day,
@@ -36,33 +34,6 @@ from tests.billing_core.random_uses import (
 
 DAY = timedelta(days=1)
 PLANNED = 0.2  # of those billed at a wrong price have a utility's own plan
-
-
-def tenure_differences(rng: Random, cycles: int) -> tuple[list[str], list[Use]]:
-    """Return where the days of holders differ, and a use of each holder, to be billed."""
-    found, uses = [], []
-    for _ in range(cycles):
-        start_on = FIRST_DAY + timedelta(days=rng.randrange(4_000))
-        end_on = start_on + timedelta(days=rng.randrange(20, 62))
-        tenures, day = [], start_on - timedelta(days=rng.randrange(40))
-        while day <= end_on and len(tenures) < 4:
-            until = day + timedelta(days=rng.randrange(60))
-            tenures.append((f"holder {len(tenures)}", day, until if rng.random() < 0.9 else None))
-            if tenures[-1][2] is None:
-                break
-            day = until + timedelta(days=rng.choice((1, 1, 2, 9)))
-        wanted = days_of_holders(start_on, end_on, tenures)
-        given = [Tenure(holder=name, start_on=since, end_on=until) for name, since, until in tenures]
-        rng.shuffle(given)
-        periods = bill_periods(start_on, end_on, given)
-        got = [(p.holder, p.start_on, p.end_on, p.first, p.final, p.settle_carry) for p in periods]
-        if got != wanted or {p.nominal_days for p in periods} - {(end_on - start_on).days + 1}:
-            found.append(f"{start_on} to {end_on}, {tenures}\n exact  {wanted}\n engine {got}")
-        for period in periods:
-            own = {"start_on": period.start_on, "end_on": period.end_on, "nominal_days": period.nominal_days}
-            use = replace(random_use(rng), **own, household_changes=(), before_changes_kwh=())
-            uses.append(replace(use, settle_carry=period.settle_carry))
-    return found, uses
 
 
 def profile_differences(rng: Random, profiles: int) -> tuple[list[str], list[Use]]:

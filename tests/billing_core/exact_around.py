@@ -1,4 +1,4 @@
-"""What stands around a bill, recomputed exactly: whose days are billed, when energy flowed, and what was billed wrong.
+"""What stands around a bill, recomputed exactly: when energy flowed, and what was billed wrong.
 
 As :mod:`deploy.demo.exact`, this takes nothing from the engine: days and minutes are walked one by one.
 """
@@ -18,25 +18,6 @@ Files: TypeAlias = Mapping[str, dict[str, Any]]
 MINUTE = timedelta(minutes=1)
 VIETNAM = timedelta(hours=7)
 RATES = ("BT", "CD", "TD")
-
-
-def days_of_holders(
-    start_on: date, end_on: date, tenures: Sequence[tuple[str, date, date | None]]
-) -> list[tuple[str, date, date, bool, bool, bool]]:
-    """Walk a cycle; return each holder's first and last day, and whether he came, left, and settles a surplus."""
-    found: list[list[Any]] = []
-    day = start_on
-    while day <= end_on:
-        for holder, since, until in tenures:
-            if since <= day and (until is None or day <= until):
-                if found and found[-1][0] == (holder, since):
-                    found[-1][2] = day
-                else:
-                    found.append([(holder, since), day, day, since == day and day != start_on, False, False])
-                found[-1][4] |= day == until
-                found[-1][5] |= day == until or (day.month, day.day) == (12, 31)
-        day += DAY
-    return [(key[0], *rest) for key, *rest in found]  # type: ignore[misc]
 
 
 def energy_by_minutes(

@@ -2,7 +2,7 @@
 
 The tests compare two thousand at each run; this is the same comparison, as long as one likes. It prints how many bills
 differ between the engine and the exact recomputation, the first of them, and how many bills of each kind were computed;
-the exit status is 1 if any differs. Among them are bills of those who moved in or out within a cycle and bills of load
+the exit status is 1 if any differs. Among them are bills of load
 profiles; some are asked for again as quotes in words; and differences of wrong prices are compared beside them.
 """
 
@@ -13,7 +13,7 @@ from collections import Counter
 from random import Random
 
 from deploy.demo.exact_values import Use
-from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
+from tests.billing_core.around_comparison import correction_differences, profile_differences
 from tests.billing_core.comparison import differences, quote_differences
 from tests.billing_core.crowded_calendar import CROWDED, crowded_tables, crowded_tariffs, crowded_use
 from tests.billing_core.random_uses import CHANGES, random_use, with_own_plan, with_reading_at_change
@@ -44,15 +44,11 @@ def main() -> int:
 
 
 def compare(rng: Random, bills: int, counted: Counter[str]) -> list[str]:
-    """Return what differs in so many bills, and in the quotes, holders, profiles and corrections that go with them."""
+    """Return what differs in so many bills, and in the quotes, profiles and corrections that go with them."""
     some = max(1, bills // 50)
-    found, uses = tenure_differences(rng, some)
-    differing, measured = profile_differences(rng, max(1, bills // 1000))
-    found += differing
-    uses = uses + measured
-    counted["days of holders"] += len(uses) - len(measured)
-    counted["load profiles"] += len(measured)
-    uses += [with_reading_at_change(random_use(rng), rng) for _ in range(bills - len(uses) - 3 * some)]
+    found, uses = profile_differences(rng, max(1, bills // 1000))
+    counted["load profiles"] += len(uses)
+    uses += [with_reading_at_change(random_use(rng), rng) for _ in range(bills - len(uses) - some)]
     uses += [with_own_plan(with_reading_at_change(random_use(rng), rng), rng) for _ in range(some)]
     billed: list[Use] = []
     found += differences(uses, billed)

@@ -1,17 +1,21 @@
-"""The examples in docs/domain/billing.md are run."""
+"""The examples in docs/domain/billing.md and in the page on consumption are run."""
 
 import doctest
 import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from deploy.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs/domain/billing.md"
+PAGES = Path(__file__).parents[2] / "docs/domain"
+PAGE = PAGES / "billing.md"
 
 
-def test_the_pages_python_examples_are_right():
-    found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+@pytest.mark.parametrize("name", ["billing.md", "consumption.md"])
+def test_the_pages_python_examples_are_right(name: str):
+    found = doctest.testfile(str(PAGES / name), module_relative=False, encoding="utf-8")
     assert found.attempted > 5
     assert found.failed == 0
 

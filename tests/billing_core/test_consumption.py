@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_core.codes import Hold
-from billing_core.consumption import Consumption, add_parts, consume
+from billing_core.consumption import consume
 
 
 def test_a_register_of_five_digits_rolls_over():
@@ -56,12 +56,3 @@ def test_rows_do_not_touch_one_another(rows):
         alone = consume([before], [after], digits=places)
         assert (alone.energy_wh[0], alone.hold[0]) == (together.energy_wh[place], together.hold[place])
     assert (together.energy_wh >= 0).all()
-
-
-def test_parts_of_a_period_add_up_and_one_that_is_held_holds_the_bill():
-    parts = Consumption(
-        energy_wh=np.array([10, 20, 0, 5, 0]), hold=np.array([0, 0, Hold.INDEX_FELL.code, 0, 3], dtype=np.int8)
-    )
-    found = add_parts(parts, np.array([0, 0, 1, 2, 1]), 4)
-    assert found.energy_wh.tolist() == [30, 0, 5, 0]
-    assert found.hold.tolist() == [0, Hold.INDEX_FELL.code, 0, 0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact import exact_bill
 from deploy.demo.exact_values import NotBillableError, Use, half_up
-from tests.billing_core.around_comparison import correction_differences, profile_differences, tenure_differences
+from tests.billing_core.around_comparison import correction_differences, profile_differences
 from tests.billing_core.comparison import differences, exactly, quote_differences
 from tests.billing_core.crowded_calendar import crowded_tables, crowded_tariffs, crowded_use
 from tests.billing_core.random_uses import random_use, with_own_plan, with_reading_at_change
@@ -93,13 +93,6 @@ def test_quotes_asked_for_in_words_agree_to_the_dong():
     assert len(asked) > 200
     for name in ("meters", "uses", "tenants", "solar", "before_changes_kwh"):
         assert any(getattr(use, name) for use in asked), name
-
-
-def test_the_days_of_holders_and_their_bills_agree():
-    found, uses = tenure_differences(Random(SEED), 200)
-    assert not found, "\n".join(found[:3])
-    assert len(uses) > 200
-    assert differences(uses) == []
 
 
 def test_load_profiles_walked_minute_by_minute_have_the_same_rates_and_demand():

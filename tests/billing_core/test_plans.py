@@ -114,14 +114,20 @@ def test_a_line_of_a_plan_is_stored_and_read_the_same_and_told_in_both_languages
             for language, found in texts.items():
                 found.append(explain_line(line, language))
     told = "\n".join(texts[Language.EN])
-    assert "Fixed charge: 5,000 đ a month ÷ 31 days × 10 days = 1,613 đ, rounded to the đồng. By home, fixed charge." in told
+    assert (
+        "Fixed charge: 5,000 đ a month ÷ 31 days × 10 days = 1,613 đ, rounded to the đồng. By home, fixed charge."
+        in told
+    )
     assert (
         "25,000 đ a month ÷ 31 days × 10 days = 8,065 đ, rounded to the đồng, less 2,013 đ charged already = 6,052 đ"
         in told
     )
     assert "80 % of the highest of the 3 months before, 100 kW; the floor of 20 kW. 80 kW × 30,000 đ/kW" in told
     told = "\n".join(texts[Language.VI])
-    assert "Phí cố định: 5.000 đ/tháng ÷ 31 ngày × 10 ngày = 1.613 đ, làm tròn đến đồng. Căn cứ: home, phí cố định." in told
+    assert (
+        "Phí cố định: 5.000 đ/tháng ÷ 31 ngày × 10 ngày = 1.613 đ, làm tròn đến đồng. Căn cứ: home, phí cố định."
+        in told
+    )
     assert "80 % của mức cao nhất 3 tháng trước, 100 kW; mức tối thiểu 20 kW. 80 kW × 30.000 đ/kW" in told
     assert "thu thêm 6.052 đ" in told
 

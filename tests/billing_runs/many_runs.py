@@ -18,13 +18,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from deploy.demo.exact import tariff_files
+from deploy.demo.exact import DAY, tariff_files
 from deploy.demo.exact_values import ExactBill, Use
 from deploy.runtime import lifecycle
-from ingest_server.billing.period import Period
+from ingest_server.billing.period import Period, midnight_of
 from ingest_server.billing.run import run_billing
 from tests.billing_runs.district import District
 from tests.billing_runs.random_district import Life, enter, random_life
+from tests.billing_runs.random_metering import cuts
 from tests.billing_runs.wanted_bills import Past, wanted_bills
 
 MONTHS = (("2025-05", "2025-06"), ("2025-12", "2026-01"), ("2026-10", "2026-11"), ("2026-11", "2026-12"))
@@ -94,6 +95,7 @@ def compare(dsn: str, seed: str, points: int, place: int, counted: Counter[str])
                 wanted = wanted_bills(life, month, past)
                 found += _differences(life, month, wanted, got.get(life.point, {}))
                 counted.update(feature for use, _ in wanted.values() for feature in _features(use))
+                counted.update(feature for use, _ in wanted.values() for feature in _metering(life, use))
                 counted["points held" if not wanted else "bills"] += len(wanted) or 1
     finally:
         district.close()
@@ -123,6 +125,24 @@ def _capacity(use: Use) -> int:
     return int(pilot[use.voltage]["capacity"]) if use.demand_kw is not None else 0
 
 
+def _metering(life: Life, use: Use) -> list[str]:
+    """Return what happened to the meters in the days of a bill."""
+    start_at, end_at = midnight_of(use.start_on), midnight_of(use.end_on + DAY)
+    meters = [meter for meter in life.meters if meter.start_at < end_at and meter.end_at > start_at]
+    programmed = [at for meter in meters for at, _ in meter.programmed]
+    by_load = bool(use.kwh)
+    found = ["registers set back"] if any(len(cuts(meter, start_at, end_at)) > 1 for meter in meters) else []
+    found += ["three rates by load profile"] if by_load else []
+    found += ["three rates by load profile, meters exchanged"] if by_load and len(meters) > 1 else []
+    found += (
+        ["three rates by load profile, programmed within"]
+        if by_load and any(start_at < at < end_at for at in programmed)
+        else []
+    )
+    kept = any(name == "Pmax" for meter in meters for name, _ in meter.said)
+    return found + (["demand by load profile"] if use.demand_kw is not None and not kept else [])
+
+
 def _features(use: Use) -> list[str]:
     found = [use.category]
     found += [f"solar {use.solar}"] if use.solar else []
@@ -150,7 +170,7 @@ def _features(use: Use) -> list[str]:
     found += ["net metering of three rates"] if use.export_by_rate_kwh is not None else []
     found += ["undeclared rental"] if use.undeclared_rental else []
     found += ["three rates refused"] if use.refused_three_rates else []
-    found += ["three rates"] if any(part.register == "BT" for part in use.meters) else []
+    found += ["three rates by registers"] if any(part.register == "BT" for part in use.meters) else []
     found += ["part of a month"] if (use.end_on - use.start_on).days + 1 != use.nominal_days else []
     return found
 

@@ -6,8 +6,8 @@ exchanged, roll over and have multipliers; registers read at all instants a bill
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -19,11 +19,16 @@ from ingest_server.billing.period import Period, midnight_of
 from protocols.telemetry.reading import Quality
 from tests.billing_core.random_uses import CHANGES, as_rate_plan, random_plan
 from tests.billing_runs.district import GATEWAY, District
+from tests.billing_runs.random_metering import (
+    OBIS,
+    RATES,
+    SENT,
+    Hung,
+    read_meter,
+)
 
-RATES = {"BT": "1.0.1.8.1", "CD": "1.0.1.8.2", "TD": "1.0.1.8.3"}
-SENT = {f"export {name}": code.replace("1.8", "2.8") for name, code in RATES.items()}
-OBIS = {"SG": "1.0.1.8.0", **RATES, "export": "1.0.2.8.0", **SENT, "VC": "1.0.3.8.0", "Pmax": "1.0.1.6.0"}
 UNITS = {"VC": "varh", "Pmax": "W"}
+REGISTERS = OBIS.keys() - {"interval"}
 SINCE = date(2025, 1, 1)
 REACTIVE_FROM_KW = 40
 MANUAL = int(Quality.MANUAL)
@@ -72,19 +77,6 @@ class Agreement:
         return bool(used - {"residential", "prepaid"}) and (self.contracted_kw or 0) >= REACTIVE_FROM_KW
 
 
-@dataclass(slots=True, kw_only=True)
-class Hung:
-    """A meter at a point from when until when, and what its registers said at each instant they were read."""
-
-    meter: str
-    start_at: datetime
-    end_at: datetime
-    multiplier: int
-    digits: int
-    generation: bool = False
-    said: dict[tuple[str, datetime], int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """What happened at one point."""
@@ -112,14 +104,23 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
     days |= set() if by_hand or rng.random() < 0.3 else set(inside)
     begin, end = months[0].start_at, months[-1].end_at
     instants = {midnight_of(day) for day in days if months[0].first_on <= day <= months[-1].last_on + DAY}
-    registers = {*(OBIS if any(each.three_rates for each in agreements) else OBIS.keys() - RATES.keys() - SENT.keys())}
+    three = any(each.three_rates for each in agreements)
+    profiled = rng.choice(("", "", "half hours", "energies")) if three or rng.random() < 0.05 else ""
+    registers = REGISTERS if three and not profiled else REGISTERS - RATES.keys()
+    registers -= set() if three else SENT.keys()
+    registers -= {"Pmax"} if profiled and rng.random() < 0.5 else set()
     meters, at = [], begin - timedelta(days=rng.randint(1, 90))
     exchanged = sorted(begin + (end - begin) * rng.random() for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
     exchanged = exchanged[:1] + [later for before, later in pairwise(exchanged) if later - before > timedelta(hours=1)]
     for place, until in enumerate([*exchanged, end + timedelta(days=3)]):
         name = f"M-{number:06d}-{place}"
         multiplier, digits = rng.choice((1, 1, 1, 20, 400)), rng.choice((5, 6, 7))
-        meters.append(Hung(meter=name, start_at=at, end_at=until, multiplier=multiplier, digits=digits))
+        hung = Hung(meter=name, start_at=at, end_at=until, multiplier=multiplier, digits=digits)
+        hung.half_hours, hung.energies = bool(profiled), profiled == "energies"
+        if profiled and rng.random() < 0.4:
+            hung.programmed = [(at + (until - at) * rng.random(), "2026")]
+            hung.programmed = [(at.replace(second=0, microsecond=0), name) for at, name in hung.programmed]
+        meters.append(hung)
         at = until + timedelta(minutes=rng.choice((0, 0, 45)))
         at = until if any(until < instant < at for instant in instants) else at
     if any(each.solar and each.solar.startswith("surplus") for each in agreements) and rng.random() < 0.8:
@@ -129,37 +130,9 @@ def random_life(rng: Random, number: int, months: tuple[Period, ...]) -> Life:
         )
         meters.append(generating)
     for meter in meters:
-        _read(rng, meter, instants, {"SG"} if meter.generation else registers)
-        if not meter.generation:
-            _draw(rng, meter, {month.end_at for month in months})
+        ends = {month.end_at for month in months}
+        read_meter(rng, meter, instants, {"SG"} if meter.generation else registers, ends)
     return Life(number=number, agreements=agreements, meters=tuple(meters), by_hand=by_hand)
-
-
-def _read(rng: Random, meter: Hung, instants: set[datetime], registers: set[str]) -> None:
-    """Let a meter count, and be read at instants, when it was hung and when it was taken down."""
-    when = sorted({at for at in instants if meter.start_at <= at <= meter.end_at} | {meter.start_at, meter.end_at})
-    gained = dict.fromkeys(when, 0)  # since the reading before, on the three rates together: their total says the same
-    for register in sorted(registers - {"Pmax"}, key=lambda name: (name == "SG", name)):
-        limit = 10 ** (meter.digits + 3)
-        index = limit - rng.randrange(10**6) if rng.random() < 0.2 else rng.randrange(limit)
-        largest = rng.choice((10**5, 10**6, 5 * 10**6))
-        summed = register == "SG" and registers.issuperset(RATES)
-        step = 0
-        for at in when:
-            index += gained[at] if summed else step
-            meter.said[register, at] = index % limit
-            if register in RATES:
-                gained[at] += step
-            step = rng.choice((0, rng.randrange(largest), rng.randrange(largest)))
-
-
-def _draw(rng: Random, meter: Hung, resets: set[datetime]) -> None:
-    """Let a meter keep its highest demand, which is read whenever it is, and set back at the end of a month."""
-    highest = 0
-    for at in sorted({at for _, at in meter.said}):
-        highest = max(highest, rng.randrange(10**5))
-        meter.said["Pmax", at] = highest
-        highest = 0 if at in resets else highest
 
 
 def random_agreements(rng: Random, months: tuple[Period, ...]) -> tuple[Agreement, ...]:
@@ -262,6 +235,14 @@ def enter(district: District, lives: list[Life]) -> None:
         "contracted_kw, undeclared_rental, refused_three_rates, two_component, uses, rate_plan, customer_id"
     )
     district.copy(f"contract ({columns})", [_contract(life, each) for life in lives for each in life.agreements])
+    district.copy(
+        "register_reset (meter_id, reset_at, obis, before, after, source)",
+        [(m.meter, at, OBIS[name], *values, "record") for _, m in hung for (name, at), values in m.set_back.items()],
+    )
+    district.copy(
+        "meter_schedule (meter_id, since_at, schedule, source)",
+        [(m.meter, at, name, "record") for _, m in hung for at, name in m.programmed],
+    )
     channels = {(meter, obis): channel for channel, meter, obis in district.rows(CHANNELS)}
     district.copy(
         "reading",

@@ -12,7 +12,16 @@ from deploy.demo.exact import DAY, consumed, exact_bill
 from deploy.demo.exact_values import ExactBill, MeterPart, NotBillableError, Use
 from ingest_server.billing.period import Period, midnight_of
 from tests.billing_core.random_uses import CHANGES
-from tests.billing_runs.random_district import RATES, SENT, Agreement, Life
+from tests.billing_runs.random_district import Agreement, Life
+from tests.billing_runs.random_metering import (
+    RATES,
+    SENT,
+    Hung,
+    highest_of_load,
+    highest_shown,
+    parts_of_meter,
+    rates_of_load,
+)
 
 
 @dataclass(slots=True)
@@ -83,7 +92,9 @@ def use_of(
     first, last = span.agreements[0], span.agreements[-1]
     start_at, end_at = midnight_of(span.first_on), midnight_of(span.last_on + DAY)
     names = tuple(RATES) if first.three_rates else ("SG",)
-    meters = _parts(life, start_at, end_at, names)
+    supply = [meter for meter in life.meters if not meter.generation]
+    by_load = first.three_rates and supply[0].half_hours
+    meters = [] if by_load else _parts(life, start_at, end_at, names)
     changes = [day for day in CHANGES if span.first_on < day <= span.last_on]
     before: tuple[dict[str, Fraction], ...] = ()
     exported: tuple[dict[str, Fraction], ...] = ()
@@ -91,8 +102,11 @@ def use_of(
     own_prices = first.plan is not None and first.plan.prices_energy
     if changes and not first.pilot and not own_prices and not (by_days and (first.solar == "net_2017" or first.uses)):
         instants = [midnight_of(day) for day in changes]
-        if all(_read_on(life, at, names[0]) for at in instants):
-            before = tuple(consumed(_parts(life, start_at, at, names)) for at in instants)
+        if all(_read_on(life, at, "VC") for at in instants):
+            before = tuple(
+                rates_of_load(supply, start_at, at) if by_load else consumed(_parts(life, start_at, at, names))
+                for at in instants
+            )
             exported = tuple(_sent(life, start_at, at, first) for at in instants) if first.solar == "net_2017" else ()
     if changes and not before and not own_prices and first.category == "residential" and not life.by_hand:
         raise NotBillableError("a household that is read at a distance is read at a change of price too")
@@ -100,17 +114,12 @@ def use_of(
     plain = {} if by_rate and "SG" not in carry_in else carry_in
     surplus = first.solar is not None and first.solar.startswith("surplus")
     generation = _parts(life, start_at, end_at, ("SG",), generation=True)
-    demand = max(
-        Fraction(meter.said["Pmax", min(meter.end_at, end_at)] * meter.multiplier, 1000)
-        for meter in life.meters
-        if not meter.generation and meter.start_at < end_at and meter.end_at > start_at
-    )
     return Use(
         category=first.category,
         voltage=first.voltage or "lt6",
         start_on=span.first_on,
         end_on=span.last_on,
-        kwh={},
+        kwh=rates_of_load(supply, start_at, end_at) if by_load else {},
         meters=tuple(meters),
         nominal_days=month.days,
         households=first.people,
@@ -128,24 +137,30 @@ def use_of(
         refused_three_rates=first.refused,
         before_changes_kwh=before,
         export_before_changes_kwh=exported,
-        demand_kw=demand if first.pilot or (first.plan is not None and first.plan.demand) else None,
+        demand_kw=_demand(supply, start_at, end_at) if _asks_demand(first) else None,
         demand_before_kw=demand_before,
         plan=first.plan,
         uses=tuple((name, voltage or "lt6", Fraction(share, 100)) for name, voltage, share in first.uses),
     )
 
 
+def _asks_demand(first: Agreement) -> bool:
+    return first.pilot or (first.plan is not None and bool(first.plan.demand))
+
+
+def _demand(supply: list[Hung], start_at: datetime, end_at: datetime) -> Fraction:
+    """Return the highest demand of some days: by the meters' own registers, or by their half hours. [kW]"""
+    hung = [meter for meter in supply if meter.start_at < end_at and meter.end_at > start_at]
+    if ("Pmax", hung[0].start_at) in hung[0].said:
+        return max(highest_shown(meter, start_at, end_at) for meter in hung)
+    return highest_of_load(hung, start_at, end_at)
+
+
 def _parts(
     life: Life, start_at: datetime, end_at: datetime, names: Iterable[str], *, generation: bool = False
 ) -> list[MeterPart]:
-    found = []
-    for meter in life.meters:
-        since, until = max(meter.start_at, start_at), min(meter.end_at, end_at)
-        if meter.generation == generation and since < until:
-            for name in names:
-                old, new = (Fraction(meter.said[name, at], 1000) for at in (since, until))
-                found.append(MeterPart(name, old, new, meter.digits, meter.multiplier))
-    return found
+    meters = [meter for meter in life.meters if meter.generation == generation]
+    return [part for meter in meters for part in parts_of_meter(meter, start_at, end_at, names)]
 
 
 def _sum(parts: list[MeterPart]) -> Fraction:
