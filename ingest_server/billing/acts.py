@@ -54,7 +54,8 @@ def _plain_name(name: str) -> str:
 
 
 STATE = """
-    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, s.state, coalesce(c.signer, 'nobody')
+    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, r.nominal_days, s.state,
+           coalesce(c.signer, 'nobody')
     from bill b
     join billing_run r using (run_id)
     join bill_state s using (bill_id)
@@ -76,7 +77,7 @@ READY_ENTRIES = """
     with ready as (
         select b.bill_id, b.subtotal, b.vat, b.total
         from bill b join bill_state s using (bill_id)
-        where s.state = 'ready' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+        where s.state = 'ready' and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
           and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
           and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
           and (%(book)s::text is null or exists (
@@ -133,7 +134,7 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
 
 def issue(connection: Connection[Any], period: Period, selection: Selection, actor: Actor) -> int:
     """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there."""
-    span = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
+    span = {**period.bounds, "bills_max": ISSUED_AT_ONCE}
     issued, after = 0, 0
     while True:
         with connection.transaction():
@@ -176,8 +177,8 @@ def _state(connection: Connection[Any], bill_id: int) -> dict[str, Any]:
     row = connection.execute(STATE, {"bill": bill_id}).fetchone()
     if row is None:
         raise UsageError(f"there is no bill {bill_id}; `congto bill list` shows their numbers")
-    names: Sequence[str] = ("bill_id", "metering_point_id", "period_from", "period_to", "state", "signer")
-    return dict(zip(names, row, strict=True))
+    names: Sequence[str] = ("bill_id", "metering_point_id", "period_from", "period_to", "nominal_days")
+    return dict(zip((*names, "state", "signer"), row, strict=True))
 
 
 def need_note(actor: Actor, what: str) -> None:

@@ -30,7 +30,7 @@ SELECT_DIFFERENCES = """
     from bill_difference f
     join bill b using (bill_id)
     left join bill_difference_act a using (difference_id)
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -73,9 +73,9 @@ INSERT_ACT = """
 
 def differences_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return the differences of a period's bills, the newest first. [Wh, đ]"""
-    parameters = {"first_on": period.first_on, "last_on": period.last_on, "rows_max": LISTED_MAX}
+    parameters = {**selection.parameters, **period.bounds, "rows_max": LISTED_MAX}
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(SELECT_DIFFERENCES, selection.parameters | parameters).fetchall()
+        return cursor.execute(SELECT_DIFFERENCES, parameters).fetchall()
 
 
 def correction_lines(

@@ -42,11 +42,15 @@ POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's bi
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which points a run is about: those named, or a unit's (six characters), or a reading book's; or all."""
+    """Which points a run is about: those named, or a unit's (six characters), or a reading book's; or all.
+
+    ``books`` are those of one cycle, where a run has several.
+    """
 
     points: tuple[str, ...] | None = None
     unit: str | None = None
     book: str | None = None
+    books: tuple[str, ...] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -55,6 +59,7 @@ class Selection:
             "wanted": None if self.points is None else list(self.points),
             "unit": self.unit,
             "book": self.book,
+            "books": None if self.books is None else list(self.books),
         }
 
 
@@ -181,6 +186,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         spans=spans,
         start_us=start_us,
         end_us=end_us,
+        nominal_days=np.full(len(spans), frame.period.nominal_days or NONE, dtype=np.int64),
         issued=issued,
         previous=with_demands(connection, parameters, spans, previous, months),
         parts=parts_read,

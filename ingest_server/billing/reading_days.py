@@ -1,0 +1,79 @@
+"""When a reading book is read, and which days that makes: cycles that follow one another without gap or overlap.
+
+The reading day is the last day of a cycle: the register is read at the midnight that ends it. A book of the 16th is
+billed from the 17th of one month to the 16th of the next, one of the 31st by calendar months; in a month that is too
+short it is read on the month's last day. A period is called by the month in which its cycle ends.
+
+Books of large customers are read two or three times a month. Their cycle is the same, in parts of 15 days and the rest,
+or of 10, 10 and the rest; what is per month (tiers, minimum and fixed charges, capacity) is shared out by days, so T of
+each part is the whole cycle's.
+"""
+
+from calendar import monthrange
+from datetime import date, timedelta
+
+from billing_core.period import cycle_days
+from ingest_server.billing.period import Period
+
+PART_DAYS = {"monthly": (), "twice": (15,), "three_times": (10, 10)}
+"""Days of a cycle's parts by how often a book is read, but of the last, which is the rest."""
+PARTS_MAX = 3
+DAY = timedelta(days=1)
+
+
+def reading_on(year: int, month: int, reading_day: int) -> date:
+    """Return the day of a month on which a book is read: its reading day, or the month's last if it is too short."""
+    return date(year, month, min(reading_day, monthrange(year, month)[1]))
+
+
+def cycle_in(month_on: date, reading_day: int, cycle: str) -> tuple[Period, ...]:
+    """Return the parts of the cycle that ends in the month of ``month_on``, in order; one if it is read once.
+
+    Parameters
+    ----------
+    reading_day
+        1 to 31.
+    cycle
+        ``monthly``, ``twice`` or ``three_times``.
+    """
+    before_on = month_on.replace(day=1) - DAY
+    first_on = reading_on(before_on.year, before_on.month, reading_day) + DAY
+    last_on = reading_on(month_on.year, month_on.month, reading_day)
+    nominal_days = (last_on - first_on).days + 1
+    found = []
+    for days in PART_DAYS[cycle]:
+        found.append(Period(first_on, first_on + (days - 1) * DAY, nominal_days))
+        first_on += days * DAY
+    return (*found, Period(first_on, last_on, nominal_days))
+
+
+def cycle_before(nominal: Period, reading_day: int, cycle: str) -> Period:
+    """Return the cycle, or the part of one, that ends on the day before ``nominal`` begins."""
+    last_on = nominal.first_on - DAY
+    month_on = last_on
+    while True:  # a part may end in the month before that of its cycle
+        for each in cycle_in(month_on, reading_day, cycle):
+            if each.last_on == last_on:
+                return each
+        month_on = month_on.replace(day=monthrange(month_on.year, month_on.month)[1]) + DAY
+
+
+def period_after(nominal: Period, before: Period, billed_to: date | None) -> Period:
+    """Return the days to bill at the reading that ends ``nominal``, of a point that is billed up to ``billed_to``.
+
+    They are the cycle's own where the bill before ended with the cycle before, or where there is none. Where the
+    reading day was changed, it ended on another day since that cycle began: then they follow on it, and T is the length
+    of the cycle that would have followed on it, so that tiers are stretched or shrunk to the days. Was a whole cycle
+    left out, it is a bill of its own.
+
+    Parameters
+    ----------
+    before
+        The cycle before ``nominal``.
+    billed_to
+        None for a point that was not billed yet.
+    """
+    if billed_to is None or billed_to == before.last_on or not before.first_on <= billed_to < nominal.last_on:
+        return nominal
+    first_on = billed_to + DAY
+    return Period(first_on, nominal.last_on, cycle_days(first_on))
