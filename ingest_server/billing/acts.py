@@ -54,8 +54,8 @@ def _plain_name(name: str) -> str:
 
 
 STATE = """
-    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, r.nominal_days, s.state,
-           coalesce(c.signer, 'nobody')
+    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, r.nominal_days, r.closes_year,
+           s.state, coalesce(c.signer, 'nobody')
     from bill b
     join billing_run r using (run_id)
     join bill_state s using (bill_id)
@@ -178,7 +178,7 @@ def _state(connection: Connection[Any], bill_id: int) -> dict[str, Any]:
     if row is None:
         raise UsageError(f"there is no bill {bill_id}; `congto bill list` shows their numbers")
     names: Sequence[str] = ("bill_id", "metering_point_id", "period_from", "period_to", "nominal_days")
-    return dict(zip((*names, "state", "signer"), row, strict=True))
+    return dict(zip((*names, "closes_year", "state", "signer"), row, strict=True))
 
 
 def need_note(actor: Actor, what: str) -> None:

@@ -240,7 +240,7 @@ class Spans:
     several
         Whether there are several that can't be told apart because they overlap.
     ends
-        Whether the contract ends with the span.
+        Whether the contract ends with the span, or the year as far as it is read.
     customer
         Place of the contract's customer in the chunk's list; ``NONE`` for whose the point was first.
     changed_day, changed_place

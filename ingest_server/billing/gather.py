@@ -1,6 +1,6 @@
 """Gather: what one chunk of metering points needs to be billed, read from one snapshot as columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from ingest_server.billing.columns import (
     Points,
     Spans,
     Terms,
+    day_number,
     day_of,
     empty_registers,
 )
@@ -168,6 +169,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     kept[contracts.point] = kept[parts["point"]] = True
     spans = billed_spans(frame.period, contracts, len(ids), frame.terms)
     spans = Spans(**{name: getattr(spans, name)[kept[spans.point]] for name in Spans.__slots__})
+    if frame.period.closes_year:
+        spans = replace(spans, ends=spans.ends | (spans.last_day == day_number(frame.period.last_on)))
     start_us, end_us = midnights(spans.first_day), midnights(spans.last_day + 1)
     issued = gather_issued(connection, parameters, spans)
     before = gather_previous_month(connection, parameters)

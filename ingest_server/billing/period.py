@@ -44,12 +44,13 @@ class Period:
     """A span of civil days, both inclusive.
 
     ``nominal_days`` is T, the length of the nominal reading cycle, of which the days may be fewer or more; none for a
-    calendar month, which is its own.
+    calendar month, which is its own. ``closes_year`` says of a cycle that no other ends in the same year.
     """
 
     first_on: date
     last_on: date
     nominal_days: int | None = None
+    closes_year: bool = False
 
     @property
     def start_at(self) -> datetime:

@@ -11,6 +11,7 @@ each part is the whole cycle's.
 
 from calendar import monthrange
 from datetime import date, timedelta
+from itertools import accumulate
 
 from billing_core.period import cycle_days
 from ingest_server.billing.period import Period
@@ -40,11 +41,13 @@ def cycle_in(month_on: date, reading_day: int, cycle: str) -> tuple[Period, ...]
     first_on = reading_on(before_on.year, before_on.month, reading_day) + DAY
     last_on = reading_on(month_on.year, month_on.month, reading_day)
     nominal_days = (last_on - first_on).days + 1
-    found = []
-    for days in PART_DAYS[cycle]:
-        found.append(Period(first_on, first_on + (days - 1) * DAY, nominal_days))
-        first_on += days * DAY
-    return (*found, Period(first_on, last_on, nominal_days))
+    ends = [first_on + (days - 1) * DAY for days in accumulate(PART_DAYS[cycle])] + [last_on]
+    begins = [first_on, *(end_on + DAY for end_on in ends[:-1])]
+    next_on = last_on + (PART_DAYS[cycle][0] if PART_DAYS[cycle] else 32 - last_on.day) * DAY  # or a later day of then
+    return tuple(
+        Period(begin_on, end_on, nominal_days, closes_year=following_on.year > end_on.year)
+        for begin_on, end_on, following_on in zip(begins, ends, [*ends[1:], next_on], strict=True)
+    )
 
 
 def cycle_before(nominal: Period, reading_day: int, cycle: str) -> Period:
@@ -64,7 +67,7 @@ def period_after(nominal: Period, before: Period, billed_to: date | None) -> Per
     They are the cycle's own where the bill before ended with the cycle before, or where there is none. Where the
     reading day was changed, it ended on another day since that cycle began: then they follow on it, and T is the length
     of the cycle that would have followed on it, so that tiers are stretched or shrunk to the days. Was a whole cycle
-    left out, it is a bill of its own.
+    left out, it is a bill of its own. One over the turn of a year closes the year, for no reading did.
 
     Parameters
     ----------
@@ -76,4 +79,5 @@ def period_after(nominal: Period, before: Period, billed_to: date | None) -> Per
     if billed_to is None or billed_to == before.last_on or not before.first_on <= billed_to < nominal.last_on:
         return nominal
     first_on = billed_to + DAY
-    return Period(first_on, nominal.last_on, cycle_days(first_on))
+    closes_year = nominal.closes_year or first_on.year < nominal.last_on.year
+    return Period(first_on, nominal.last_on, cycle_days(first_on), closes_year)

@@ -22,7 +22,7 @@ def rebill(dsn: str, bill_id: int, actor: Actor) -> tuple[int | None, Summary]:
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
         state = cancel(connection, bill_id, actor)
-        period = Period(state["period_from"], state["period_to"], state["nominal_days"])
+        period = Period(state["period_from"], state["period_to"], state["nominal_days"], state["closes_year"])
         summary = run_billing(dsn, period, Plan(selection=Selection((state["metering_point_id"],))))
         new_id = _new_bill(connection, state["metering_point_id"], summary.run_id)
         if new_id is not None:

@@ -42,8 +42,8 @@ AWAIT_LOCK = "select pg_advisory_lock(%(class)s, %(month)s)"
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
 EXPORT_SNAPSHOT = "select pg_export_snapshot()"
 INSERT_RUN = """
-    insert into billing_run (period_from, period_to, nominal_days, code_version)
-    values (%(first_on)s, %(last_on)s, %(nominal_days)s, %(version)s)
+    insert into billing_run (period_from, period_to, nominal_days, closes_year, code_version)
+    values (%(first_on)s, %(last_on)s, %(nominal_days)s, %(closes_year)s, %(version)s)
     returning run_id
 """
 FINISH_RUN = "update billing_run set finished_at = clock_timestamp() where run_id = %(run)s"
@@ -221,7 +221,7 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
     assert snapshot is not None, "a function gives a row"
     if not plan.dry_run:
-        span = {"first_on": period.first_on, "last_on": period.last_on, "nominal_days": period.nominal_days}
+        span = {each.name: getattr(period, each.name) for each in fields(Period)}
         started = writer.execute(INSERT_RUN, span | {"version": version("congto")}).fetchone()
         assert started is not None, "an insert returning gives a row"
         summary.run_id = started[0]

@@ -46,8 +46,8 @@ class BilledTerms:
     households, households_parts
         As a fraction, and those after each change within the days. [n; n × k]
     settle_carry
-        Whether a surplus carried by net metering is bought now: the year ends within the bill (Decision 11/2017) or
-        with the contract. [n]
+        Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017), or is
+        the last cycle that does, or ends with the contract. [n]
     uses
         Of each of the run's terms the other uses of a mixed one: category, voltage, share in percent.
     rate_plan
@@ -137,7 +137,7 @@ def read_terms(points: Points) -> tuple[BilledTerms, dict[int, Sentence]]:
             changed_households_parts=column("households_parts", np.int64, changed),
             **{name: column(name, np.bool_) & ~own_price for name in flags},
             three_rates=column("three_rates", np.bool_),
-            settle_carry=_year_ends(points.first_day, points.last_day) | points.spans.ends,
+            settle_carry=_year_ends(points.last_day) | points.spans.ends,
             uses=tuple(() if wrong else _uses(each)[0] for each, (_, wrong) in zip(listed, known, strict=True)),
             rate_plan=rate_plan,
             plans=there,
@@ -173,10 +173,10 @@ def _wrong(known: list[tuple[tuple[int, ...], Sentence]]) -> list[int]:
     return [place for place, (_, wrong) in enumerate(known) if wrong]
 
 
-def _year_ends(first_day: Int64Array, last_day: Int64Array) -> BoolArray:
-    """Say of each span of days whether a year ends in it: it has 31 December."""
-    years = first_day.astype("datetime64[D]").astype("datetime64[Y]")
-    return np.asarray((last_day + 1).astype("datetime64[D]").astype("datetime64[Y]") != years)
+def _year_ends(days: Int64Array) -> BoolArray:
+    """Say of each day whether it is the last of its year."""
+    years = days.astype("datetime64[D]").astype("datetime64[Y]")
+    return np.asarray((days + 1).astype("datetime64[D]").astype("datetime64[Y]") != years)
 
 
 def _codes(terms: Terms) -> tuple[tuple[int, ...], Sentence]:

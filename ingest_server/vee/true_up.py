@@ -56,7 +56,7 @@ SELECT_AROUND = """
 """
 # Months of issued bills that rest on readings trued up after the bill and its differences were made.
 SELECT_TO_CORRECT = f"""
-    select distinct r.period_from, r.period_to, r.nominal_days, b.metering_point_id
+    select distinct r.period_from, r.period_to, r.nominal_days, r.closes_year, b.metering_point_id
     from reading_change c
     join reading_change_act a on a.change_id = c.change_id and a.act = 'approve' and c.kind = 'true_up'
     join reading_version v on v.change_id = c.change_id
@@ -68,7 +68,7 @@ SELECT_TO_CORRECT = f"""
     join billing_run r on r.run_id = b.run_id
     where c.metering_point_id in (select metering_point_id from metering_point where {SELECTION})
       and not exists (select from bill_difference d where d.bill_id = b.bill_id and d.made_at > a.acted_at)
-    order by 1, 2, 3, 4
+    order by 1, 2, 3, 4, 5
 """  # noqa: S608 - put together from constants
 
 
@@ -150,9 +150,9 @@ def true_up(
                 changes.append(propose(connection, change))
         months = connection.execute(SELECT_TO_CORRECT, about).fetchall()
     corrected = []
-    for days, rows in groupby(months, key=itemgetter(0, 1, 2)):
+    for days, rows in groupby(months, key=itemgetter(0, 1, 2, 3)):
         period = Period(*days)
-        points = tuple(str(row[3]) for row in rows)
+        points = tuple(str(row[4]) for row in rows)
         summary = run_billing(dsn, period, Plan(selection=Selection(points), correct_as=(made_by, why)))
         corrected.append(Corrected(period, summary.proposed, summary.difference))
     return TrueUp(tuple(changes), tuple(corrected), still_open)
