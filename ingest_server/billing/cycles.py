@@ -7,7 +7,7 @@ day was changed, or that came from a book with another.
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
@@ -15,10 +15,16 @@ from psycopg import Connection
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.queries import SELECTION
-from ingest_server.billing.reading_days import PARTS_MAX, cycle_before, cycle_in, period_after, reading_on
+from ingest_server.billing.reading_days import (
+    PARTS_MAX,
+    READ_EARLY_OR_LATE_MAX,
+    cycle_before,
+    cycle_in,
+    period_after,
+    reading_on,
+)
 from protocols.errors import UsageError
 
-READ_EARLY_OR_LATE_MAX = timedelta(days=1)  # of a monthly reading: a day before its reading day, or after
 BOOKS_TOLD_MAX = 5
 
 SELECT_BOOKS = f"""
@@ -101,7 +107,7 @@ def _book(asked: Asked, book: str, reading_day: int, cycle: str) -> _Book:
 
 
 def _read_on(asked: Asked, book: str, reading_day: int, nominal: Period, parts: int) -> Period:
-    """Return a cycle that is read a day early or late this time: T stays its own."""
+    """Return a cycle that is read a day early or late this time, which is regular: the tiers stay as wide as ever."""
     assert asked.reading_day is not None, "the caller asks only then"
     last_on = reading_on(nominal.last_on.year, nominal.last_on.month, asked.reading_day)
     if parts > 1 or abs(last_on - nominal.last_on) > READ_EARLY_OR_LATE_MAX:
@@ -110,7 +116,8 @@ def _read_on(asked: Asked, book: str, reading_day: int, nominal: Period, parts: 
             f"{' and more than once a month' if parts > 1 else ''}; a monthly reading may be a day early or late. Was "
             "another day agreed on, enter it as reading_day of the book in the registry, and run with --cycle alone"
         )
-    return replace(nominal, last_on=last_on)
+    assert nominal.nominal_days is not None, "of a cycle"
+    return replace(nominal, last_on=last_on, nominal_days=nominal.nominal_days + (last_on - nominal.last_on).days)
 
 
 def _grouped(

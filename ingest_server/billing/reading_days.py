@@ -10,6 +10,7 @@ each part is the whole cycle's.
 """
 
 from calendar import monthrange
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import accumulate
 
@@ -20,6 +21,7 @@ PART_DAYS = {"monthly": (), "twice": (15,), "three_times": (10, 10)}
 """Days of a cycle's parts by how often a book is read, but of the last, which is the rest."""
 PARTS_MAX = 3
 DAY = timedelta(days=1)
+READ_EARLY_OR_LATE_MAX = DAY  # a regular reading of a household may be so far from its day [as EVN does; to be checked]
 
 
 def reading_on(year: int, month: int, reading_day: int) -> date:
@@ -43,7 +45,9 @@ def cycle_in(month_on: date, reading_day: int, cycle: str) -> tuple[Period, ...]
     nominal_days = (last_on - first_on).days + 1
     ends = [first_on + (days - 1) * DAY for days in accumulate(PART_DAYS[cycle])] + [last_on]
     begins = [first_on, *(end_on + DAY for end_on in ends[:-1])]
-    next_on = last_on + (PART_DAYS[cycle][0] if PART_DAYS[cycle] else 32 - last_on.day) * DAY  # or a later day of then
+    next_on = (
+        last_on + (PART_DAYS[cycle][0] if PART_DAYS[cycle] else 32 - last_on.day) * DAY
+    )  # that month at the earliest
     return tuple(
         Period(begin_on, end_on, nominal_days, closes_year=following_on.year > end_on.year)
         for begin_on, end_on, following_on in zip(begins, ends, [*ends[1:], next_on], strict=True)
@@ -67,7 +71,8 @@ def period_after(nominal: Period, before: Period, billed_to: date | None) -> Per
     They are the cycle's own where the bill before ended with the cycle before, or where there is none. Where the
     reading day was changed, it ended on another day since that cycle began: then they follow on it, and T is the length
     of the cycle that would have followed on it, so that tiers are stretched or shrunk to the days. Was a whole cycle
-    left out, it is a bill of its own. One over the turn of a year closes the year, for no reading did.
+    left out, it is a bill of its own. After a reading that was a day early or late T is
+    the days: that is regular. One over the turn of a year closes the year, for no reading did.
 
     Parameters
     ----------
@@ -79,5 +84,9 @@ def period_after(nominal: Period, before: Period, billed_to: date | None) -> Per
     if billed_to is None or billed_to == before.last_on or not before.first_on <= billed_to < nominal.last_on:
         return nominal
     first_on = billed_to + DAY
+    if abs(billed_to - before.last_on) <= READ_EARLY_OR_LATE_MAX:
+        assert nominal.nominal_days is not None, "of a cycle"
+        nominal_days = nominal.nominal_days + (nominal.first_on - first_on).days
+        return replace(nominal, first_on=first_on, nominal_days=nominal_days)
     closes_year = nominal.closes_year or first_on.year < nominal.last_on.year
     return Period(first_on, nominal.last_on, cycle_days(first_on), closes_year)

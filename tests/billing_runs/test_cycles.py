@@ -173,15 +173,15 @@ def test_of_books_that_are_read_twice_each_part_has_its_share_of_what_is_a_month
     assert first.total == second.total == whole.total
 
 
-def test_a_reading_a_day_late_shifts_a_day_from_one_bill_to_the_next(district: District):
+def test_a_reading_a_day_late_shifts_a_day_from_one_bill_to_the_next_and_stretches_neither(district: District):
     [customer] = people(district)
     book(district, "S16", 16, points=[customer])
     read(district, [customer], date(2026, 9, 17), date(2026, 10, 18), date(2026, 11, 17))
     [late] = bill_cycle(district, OCTOBER, reading_day=17)
     [after] = bill_cycle(district, NOVEMBER)
     assert [(each.period.days, each.period.nominal_days, each.billed) for each in (late, after)] == [
-        (31, 30, 1),
-        (30, 31, 1),
+        (31, 31, 1),
+        (30, 30, 1),
     ]
     assert bills_of(district, customer) == [("2026-09-17", "2026-10-17"), ("2026-10-18", "2026-11-16")]
     [again] = bill_cycle(district, OCTOBER, reading_day=17)
