@@ -36,6 +36,7 @@ class Status(IntFlag):
     CLOCK_SET = 512
     LONG_INTERVAL = 1024
     SHORT_INTERVAL = 2048
+    REGISTERS_SET = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -289,6 +289,8 @@ class Points:
         What other load profiles sum to.
     falls
         Registers that stand lower at a part's end than at its begin, and why.
+    said_set
+        Parts within which the meter logged that its registers were set, and when; nobody entered what they showed.
     """
 
     metering_point_id: tuple[str, ...]
@@ -306,6 +308,7 @@ class Points:
     profiles: tuple[Profile, ...] = ()
     sums: ProfileSums = NO_SUMS
     falls: tuple[FallenRegister, ...] = ()
+    said_set: tuple[tuple[int, int], ...] = ()
 
     @property
     def first_day(self) -> Int64Array:

@@ -31,7 +31,7 @@ from ingest_server.billing.history import gather_issued, gather_previous, gather
 from ingest_server.billing.period import Period, midnight_of, us_of
 from ingest_server.billing.profile_readings import gather_profiles
 from ingest_server.billing.readings import parts_within, read_parts
-from ingest_server.billing.resets import gather_resets
+from ingest_server.billing.resets import gather_resets, gather_said_set
 from ingest_server.billing.spans import Contracts, billed_spans
 from ingest_server.billing.unbilled import with_unbilled
 from ingest_server.database.binary_rows import Field, fetch_columns
@@ -197,6 +197,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         profiles=profiles,
         sums=sums,
         falls=gather_falls(connection, parts_read),
+        said_set=gather_said_set(connection, parameters, parts_read),
     )
 
 

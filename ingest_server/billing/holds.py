@@ -166,6 +166,10 @@ def hold_uncarried(points: Points, terms: BilledTerms, holds: Holds) -> None:
 
 def hold_falls(points: Points, asked: NDArray[np.bool_], holds: Holds) -> None:
     """Hold points of which a register asked for was set back, or ran backwards, and nobody has entered it."""
+    for part, us in points.said_set:
+        if asked[part].any():
+            said = {"say": "said_set", "meter": points.parts.meter_id[part], "civil": civil_text(instant_of(us))}
+            holds.add(int(points.parts.point[part]), HoldReason.SET_BACK.value, said)
     reasons = {FallKind.SET_BACK: HoldReason.SET_BACK, FallKind.BACKWARDS: HoldReason.BACKWARDS}
     for fall in points.falls:
         if fall.kind in reasons and asked[fall.part, fall.register]:

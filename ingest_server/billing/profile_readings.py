@@ -31,6 +31,7 @@ from protocols.telemetry.reading import Quality
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's binary timestamps begin
 ESTIMATED = int(Quality.ESTIMATED | Quality.SUBSTITUTED)
+PROFILE_PERCENT = 25  # of its intervals: a register that was read more seldom says nothing of when
 PROFILES_AT_ONCE = 500  # a month of half hours of each is 24 MB of readings
 SUM_WH_MAX = 10**15  # what is more can't be right, and is told as what it is
 
@@ -154,8 +155,9 @@ def _lot(connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: d
         for place, begin, end in zip(places.tolist(), first.tolist(), after.tolist(), strict=True):
             row = int(rows[place])
             readings = {name: column[begin:end] for name, column in stored.items()}
-            if end > begin:
-                channel, meter = int(channels[place]), parts.meter_id[row]
+            channel, meter = int(channels[place]), parts.meter_id[row]
+            intervals = len(_grid(*span, minutes[meter])[1]) - 1
+            if (end - begin) * 100 >= (intervals - 1) * PROFILE_PERCENT:
                 found[row] = _profile(parts, row, channel, readings, minutes=minutes[meter], schedules=schedules[meter])
     return [found[row] for row in rows.tolist() if row in found]
 

@@ -25,6 +25,29 @@ SELECT_RESETS = """
 """
 
 
+# Meters that logged that their registers were set, by what their models' codes mean, and within a day of it nobody
+# entered what they showed. Most companies have no such code, and then nothing else is asked.
+SELECT_SAID_SET = """
+    select distinct e.meter_id, (extract(epoch from e.happened_at) * 1000000)::bigint
+    from meter_log_code any_code
+    join meter_event e on e.code = any_code.code
+    join meter m using (meter_id)
+    cross join lateral (
+        select status from meter_log_code own where own.model in (m.model, '*') and own.code = e.code
+        order by own.model = '*', own.log_code_id desc limit 1
+    ) meant
+    where any_code.status = 'registers_set' and meant.status = 'registers_set'
+      and e.kind = 'log' and e.object like '0.0.99.98.%%'
+      and e.meter_id between %(lowest)s and %(highest)s
+      and e.happened_at > %(start_at)s and e.happened_at < %(end_at)s
+      and not exists (
+          select from register_reset r where r.meter_id = e.meter_id
+          and r.reset_at between e.happened_at - interval '1 day' and e.happened_at + interval '1 day')
+    order by 1, 2
+"""
+SELECT_ANY_CODE = "select exists (select from meter_log_code where status = 'registers_set')"
+
+
 class Reset(NamedTuple):
     """What one register showed around an instant; ``register`` is its column."""
 
@@ -43,6 +66,24 @@ def gather_resets(connection: Connection[Any], parameters: dict[str, Any], meter
     obis = [register.value for register in REGISTERS]
     bounds = {"lowest": min(meters), "highest": max(meters), "obis": obis}
     return [Reset(*row) for row in connection.execute(SELECT_RESETS, parameters | bounds)]
+
+
+def gather_said_set(
+    connection: Connection[Any], parameters: dict[str, Any], parts: Parts
+) -> tuple[tuple[int, int], ...]:
+    """Return the parts within which a meter logged that its registers were set, unentered, and when."""
+    if not parts.meter_id or connection.execute(SELECT_ANY_CODE).fetchone() == (False,):
+        return ()
+    bounds = {"lowest": min(parts.meter_id), "highest": max(parts.meter_id)}
+    said: dict[str, list[int]] = {}
+    for meter, us in connection.execute(SELECT_SAID_SET, parameters | bounds):
+        said.setdefault(meter, []).append(us)
+    return tuple(
+        (part, us)
+        for part, meter in enumerate(parts.meter_id)
+        for us in said.get(meter, ())
+        if parts.start_us[part] < us < parts.end_us[part]
+    )
 
 
 def split_at_resets(parts: Parts, resets: Sequence[Reset]) -> Parts:

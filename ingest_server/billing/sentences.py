@@ -133,6 +133,12 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         "{after} {unit}, and did not roll over: if it was set back enter a [[register_reset]], if the meter was "
         "exchanged its installation, if it was misread read again",
     },
+    "said_set": {
+        Language.VI: "công tơ {meter}: nhật ký công tơ ghi các thanh ghi được đặt lại lúc {civil}: nhập "
+        "[[register_reset]] theo biên bản, với chỉ số trước và sau",
+        Language.EN: "meter {meter}: its log says that the registers were set at {civil}: enter a [[register_reset]] "
+        "by the record, with what each showed before and after",
+    },
     "ran_backwards": {
         Language.VI: "công tơ {meter}, thanh ghi {register}: chạy ngược, giảm {steps} lần trong kỳ, lần đầu từ "
         "{before} ({since}) xuống {after} {unit} ({until}): kiểm tra đấu dây; phần chạy ngược "

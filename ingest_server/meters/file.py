@@ -23,7 +23,7 @@ CODE_MAX = 2**31 - 1
 CLASS_MAX = Decimal(10)
 STATUSES = (
     "nothing", "power_fail", "overflow", "test_mode", "memory_error", "watchdog", "tamper", "cover_open", "magnet",
-    "reverse_flow", "clock_set",
+    "reverse_flow", "clock_set", "registers_set",
 )  # fmt: skip
 
 

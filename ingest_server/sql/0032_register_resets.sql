@@ -12,3 +12,10 @@ create table register_reset (
     primary key (meter_id, reset_at, obis)
 );
 create index register_reset_reset_at_idx on register_reset (reset_at);
+
+-- Some meters log that it was done, though not what they showed.
+alter table meter_log_code
+    drop constraint meter_log_code_status_check,
+    add constraint meter_log_code_status_check check (status in (
+        'nothing', 'power_fail', 'overflow', 'test_mode', 'memory_error', 'watchdog', 'tamper', 'cover_open', 'magnet',
+        'reverse_flow', 'clock_set', 'registers_set'));

@@ -328,3 +328,43 @@ def test_profiles_are_read_and_measured_in_lots_of_whatever_size(district: Distr
     monkeypatch.setattr(by_interval, "MEASURED_AT_ONCE", 2)
     assert run_billing(district.dsn, OCTOBER, Plan(dry_run=True)).digest == wanted
     assert run_billing(district.dsn, OCTOBER).billed == 5
+
+
+def test_a_meter_that_was_read_at_midnights_alone_has_no_profile(district: District):
+    customer = factory()
+    district.add([customer])
+    keep(
+        district,
+        customer.meter,
+        IMPORT,
+        [(OCTOBER.start_at + timedelta(days=day), START_WH + sum(LOAD[: 48 * day])) for day in range(1, OCTOBER.days)],
+    )
+    reason, told = held(district)
+    assert (reason, RATES[0] in told[Language.EN]) == ("missing_register_reading", True)
+
+
+def test_a_part_shorter_than_an_interval_needs_no_reading_within_it(district: District):
+    """Registers were set twice within ten minutes."""
+    customer = factory()
+    district.add([customer])
+    register_every_half_hour(district, customer.meter)
+    channel = district.value("select channel_id from channel")
+    for minute, before, after in ((31, 40, 0), (39, 7, 0)):
+        at = OCTOBER.start_at + 1_000 * HALF_HOUR + timedelta(minutes=minute - 30)
+        shown = START_WH + sum(LOAD[:1_000]) + before if minute == 31 else before
+        district.copy(
+            "register_reset (meter_id, reset_at, obis, before, after, source)",
+            [(customer.meter, at, IMPORT, shown, after, "book 7")],
+        )
+    index = 0
+    for n in range(1_001, INTERVALS + 1):
+        index += LOAD[n - 1]
+        at = OCTOBER.start_at + n * HALF_HOUR
+        district.connection.execute(
+            "update reading set value = %s where channel_id = %s and measured_at = %s", [index, channel, at]
+        )
+    assert run_billing(district.dsn, OCTOBER).held == 0
+    bill = only(district)
+    assert sum(kwh_by_register(bill).values()) * 1000 == sum(LOAD[:1_000]) + 40 + 7 + sum(LOAD[1_000:])
+    assert len(bill["inputs"]["profiles"]) == 3
+    assert all(each.same for each in replay(district.connection, period=OCTOBER))

@@ -18,7 +18,7 @@ from ingest_server.billing.stored import load_bill
 from ingest_server.registry.bulk import load_bulk
 from ingest_server.registry.store import load_registry
 from protocols.errors import UsageError
-from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
+from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, RATES, Customer, District, household
 
 pytestmark = pytest.mark.integration
 RESET = '[[register_reset]]\nmeter = "M-0001"\nat = 2026-10-15T09:00:00+07:00\nsource = "x"\n'
@@ -145,6 +145,37 @@ def test_a_meter_that_ran_backwards_is_billed_once_the_record_is_entered(distric
     enter(district, customer.meter, {IMPORT: 5_010_000}, {IMPORT: 4_990_000}, OCTOBER.start_at + timedelta(days=5))
     assert run_billing(district.dsn, OCTOBER).billed == 1
     assert bill_of(district)["energy_wh"] == 10_000 + 6_000
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "held"),
+    [("*", "registers_set", True), ("test", "registers_set", True), ("test", "nothing", False), (None, None, False)],
+    ids=["every model", "its model", "not of its model", "no such code"],
+)
+def test_a_meter_that_logs_a_reset_waits_until_what_it_showed_is_entered(
+    district: District, model: str | None, status: str | None, held: bool
+):
+    """The month alone looks like rolling over."""
+    customer = Customer(number=1, registers={IMPORT: (999_900_000, 65_000)})
+    district.add([customer])
+    rows = [("*", 88, "registers_set"), (model, 88, status)] if model == "test" else [(model, 88, status)]
+    for row in rows if model else []:
+        district.connection.execute(
+            "insert into meter_log_code (model, code, status, source, entered_by) values (%s, %s, %s, 'manual', 'An')",
+            row,
+        )
+    district.connection.execute(
+        "insert into meter_event (meter_id, happened_at, fingerprint, kind, object, code, gateway_id)"
+        " values (%s, %s, '\\x01', 'log', '0.0.99.98.0.255', 88, %s)",
+        [customer.meter, SET_AT, GATEWAY],
+    )
+    holds = run_billing(district.dsn, OCTOBER).holds
+    assert [hold.reason for hold in holds] == ["register_set_back"] * held
+    if held:
+        assert "09:17" in holds[0].detail
+        enter(district, customer.meter, {IMPORT: 999_950_000}, {}, SET_AT - timedelta(minutes=4))
+        assert run_billing(district.dsn, OCTOBER).billed == 1
+        assert bill_of(district)["energy_wh"] == 115_000
 
 
 def test_a_reset_that_becomes_known_after_the_bill_went_out_is_a_difference(district: District):
