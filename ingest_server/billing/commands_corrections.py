@@ -31,10 +31,12 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     reject = actions.add_parser("reject", help="reject a difference")
     for sub in (correct, listed):
         add_dsn_arguments(sub)
+        if sub is correct:
+            add_period_argument(sub)
+            add_cycle_arguments(sub)
+        else:
+            add_bills_argument(sub)
         add_selection_arguments(sub)
-    add_period_argument(correct)
-    add_cycle_arguments(correct)
-    add_bills_argument(listed)
     for sub in (approve, reject):
         add_dsn_arguments(sub)
         sub.add_argument("difference_id", metavar="DIFFERENCE_ID", help="number of the difference")

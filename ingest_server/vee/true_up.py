@@ -28,8 +28,8 @@ from ingest_server.vee.changes import Change, Kind, Version, propose
 from ingest_server.vee.gather import check_points
 from protocols.telemetry.reading import Quality
 
-# Approved estimates at the beginning of a month or at a change of price that the meter's own reading has not come for,
-# and none are proposed.
+# Approved estimates at the beginning of a month, at an end of a bill or at a change of price, that the meter's own
+# reading has not come for, and none are proposed.
 SELECT_OPEN = f"""
     select c.metering_point_id, o.channel_id, m.digits, o.measured_at, o.value
     from reading_overlay o
@@ -38,7 +38,9 @@ SELECT_OPEN = f"""
     join channel h on h.channel_id = o.channel_id
     join meter m using (meter_id)
     where o.reason = {int(Reason.OPEN_END)} and civil_midnight(o.measured_at)
-      and (extract(day from civil_day(o.measured_at)) = 1 or civil_day(o.measured_at) = any (%(price_changes)s::date[]))
+      and (extract(day from civil_day(o.measured_at)) = 1 or civil_day(o.measured_at) = any (%(price_changes)s::date[])
+           or exists (select from bill b where b.metering_point_id = c.metering_point_id
+                        and civil_day(o.measured_at) in (b.period_from, b.period_to + 1)))
       and {SELECTION}
       and not exists (select from reading r where r.channel_id = o.channel_id and r.measured_at = o.measured_at)
       and not exists (

@@ -10,7 +10,7 @@ import pytest
 from billing_core.codes import Category
 from billing_core.quote import QuoteRequest, quote
 from deploy.cli import main
-from ingest_server.billing.acts import Actor, Role, issue
+from ingest_server.billing.acts import Actor, Role, issue, release
 from ingest_server.billing.cycles import Asked, cycles_of
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period, midnight_of
@@ -18,8 +18,12 @@ from ingest_server.billing.rebill import rebill
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing
 from ingest_server.billing.stored import list_bills, list_holds, load_bill
+from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.ends import propose_ends
+from ingest_server.vee.true_up import true_up
 from protocols.errors import UsageError
-from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, Customer, District, household
+from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
+from tests.billing_runs.test_rate_plans import DEMAND, agree, demand_lines
 
 pytestmark = pytest.mark.integration
 LAN = Actor("Lan", Role.CONTROLLER, "chỉ số đúng")
@@ -30,6 +34,7 @@ BOOK = """
     insert into reading_book (book_id, unit, reading_day, cycle) values (%s, 'PD0100', %s, %s)
     on conflict (book_id) do update set reading_day = excluded.reading_day, cycle = excluded.cycle
 """
+READ = "select value from reading order by measured_at desc limit 1"
 BILLS = """
     select period_from::text, period_to::text, energy_wh, total from bill
     where metering_point_id = %s order by period_from, version
@@ -325,6 +330,60 @@ def test_surplus_is_carried_from_cycle_to_cycle_and_settled_in_the_last_that_end
     assert amounts == [0, 0, 216_000, 0]
     carried = "select carried_in_wh, carried_out_wh from solar_purchase join bill using (bill_id) order by period_from"
     assert district.rows(carried) == [(0, 80_000), (80_000, 136_000), (136_000, 0), (0, 56_000)]
+
+
+def test_a_ratchet_remembers_the_demand_of_the_cycles_before(district: District):
+    ends = [date(2026, month, 17) for month in range(7, 13)]
+    own = Customer(
+        number=1,
+        registers=dict.fromkeys((*RATES, DEMAND), (0, 0)),
+        category="business",
+        voltage="lt6",
+        three_rates=True,
+        multiplier=10,
+    )
+    district.add([own], Period(date(2026, 6, 30), date(2026, 6, 30)))
+    agree(district, own, "workshop", "business", 'voltage = "lt6"\nthree_rates = true')
+    book(district, "S16", 16, points=[own])
+    for day, demand_kw in zip(ends, (0, 100, 30, 30, 85, 10), strict=True):
+        read(district, [own], day, obis=RATES[0])
+        for obis in RATES[1:]:
+            district.store(own.meter, obis, midnight_of(day), 0)
+        district.store(own.meter, DEMAND, midnight_of(day), demand_kw * 100)
+    made = [summary for month in range(8, 13) for summary in bill_cycle(district, Period.of_month(f"2026-{month:02d}"))]
+    assert [hold.detail for each in made for hold in each.holds] == []
+    assert [line[0] for each in made for line in demand_lines(each)] == [100, 80, 80, 85, 68]
+
+
+def test_estimated_cycles_are_trued_up_by_days_when_a_reading_comes(district: District):
+    [customer] = people(district)
+    book(district, "S16", 16, points=[customer])
+    read(district, [customer], date(2026, 7, 17), date(2026, 8, 17))
+    bill_cycle(district, Period.of_month("2026-08"))
+    issue_all(district)
+    told = {"now": midnight_of(date(2026, 11, 1)), "rule_set": "x"}
+    director = Actor("Minh", Role.DIRECTOR, "đúng")
+    for month in (SEPTEMBER, OCTOBER):
+        [(period, own)] = cycles_of(district.connection, Asked(month), ALL)
+        [change] = propose_ends(district.dsn, Period.of_text(str(period)), own, actor="Lan", **told).changes
+        decide_change(district.connection, change, "approve", director, load_limits())
+        assert bill_cycle(district, month)[0].billed == 1
+        for (bill_id,) in district.rows("select bill_id from bill_state where state = 'held'"):
+            release(district.connection, bill_id, director)
+        assert issue_all(district) == 1
+    district.store(customer.meter, IMPORT, midnight_of(date(2026, 10, 17)), district.value(READ) + 61 * 30_000)
+    asked = {"made_by": "Lan", "why": "đã có chỉ số", **told}
+    [change] = true_up(district.dsn, ALL, **asked).changes
+    effects = decide_change(district.connection, change, "approve", director, load_limits())
+    assert [(str(each.period), each.energy_wh) for each in effects] == [
+        ("2026-08-17/2026-09-16", 31 * 6_000),
+        ("2026-09-17/2026-10-16", 30 * 6_000),
+    ]
+    corrected = true_up(district.dsn, ALL, **asked).corrected
+    assert [(str(each.period), each.proposed) for each in corrected] == [
+        ("2026-08-17/2026-09-16", 1),
+        ("2026-09-17/2026-10-16", 1),
+    ]
 
 
 def cli(district: District, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
