@@ -60,8 +60,8 @@ def _plain_name(name: str) -> str:
 
 
 STATE = """
-    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, s.state, coalesce(c.signer, 'nobody'),
-           st.energy_wh, st.total
+    select b.bill_id, b.metering_point_id, r.period_from, r.period_to, r.nominal_days, r.closes_year,
+           s.state, coalesce(c.signer, 'nobody'), st.energy_wh, st.total
     from bill b
     join billing_run r using (run_id)
     join bill_state s using (bill_id)
@@ -84,7 +84,7 @@ READY_ENTRIES = """
     with ready as (
         select b.bill_id, b.subtotal, b.vat, b.total
         from bill b join bill_state s using (bill_id)
-        where s.state = 'ready' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+        where s.state = 'ready' and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
           and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
           and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
           and (%(book)s::text is null or exists (
@@ -147,7 +147,7 @@ def issue(connection: Connection[Any], period: Period, selection: Selection, act
     Those in the place of bills that the same person cancelled are left to others, and those in doubt stay
     (:mod:`ingest_server.billing.doubted`): what was found out since they were computed counts.
     """
-    span: dict[str, Any] = {"first_on": period.first_on, "last_on": period.last_on, "bills_max": ISSUED_AT_ONCE}
+    span: dict[str, Any] = {**period.bounds, "bills_max": ISSUED_AT_ONCE}
     span |= {"left": left_to_others(connection, period, selection, actor)}
     issued, after = 0, 0
     while True:
@@ -213,7 +213,7 @@ def _state(connection: Connection[Any], bill_id: int) -> dict[str, Any]:
     if row is None:
         raise UsageError(f"there is no bill {bill_id}; `congto bill list` shows their numbers")
     names: Sequence[str] = (
-        *("bill_id", "metering_point_id", "period_from", "period_to", "state", "signer"),
+        *("bill_id", "metering_point_id", "period_from", "period_to", "nominal_days", "closes_year", "state", "signer"),
         *("energy_wh", "total"),
     )
     return dict(zip(names, row, strict=True))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from psycopg import Connection
 
 from billing_core.control.thresholds import Thresholds, parse_thresholds
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.cycles import Asked, cycles_of, part_from, reading_day_from
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.stored import list_bills, list_holds
@@ -50,6 +52,30 @@ def actor_from(arguments: argparse.Namespace) -> Actor:
     return Actor(name, Role(arguments.role), getattr(arguments, "note", None) or "")
 
 
+def by_cycle(arguments: argparse.Namespace) -> bool:
+    """Say whether books are billed by their own reading cycles."""
+    return bool(arguments.cycle or arguments.part is not None or arguments.reading_day is not None)
+
+
+def periods_from(
+    arguments: argparse.Namespace, connection: Connection[Any], now: datetime | None = None
+) -> list[tuple[Period, Selection]]:
+    """Return the periods a command is about, with the points of each: a month's, or those of the books' own cycles.
+
+    Raises
+    ------
+    UsageError
+        If none has ended before ``now``; a cycle that has not is left out.
+    """
+    month, selection = Period.of_month(arguments.period), selection_from(arguments)
+    if by_cycle(arguments):
+        asked = Asked(month, part_from(arguments.part), reading_day_from(arguments.reading_day))
+        return cycles_of(connection, asked, selection, now)
+    if now is not None:
+        month.check_ended(now)
+    return [(month, selection)]
+
+
 def number_from(text: str) -> int:
     """Return the number of a bill."""
     if not (text.isascii() and text.isdigit() and int(text) <= BILL_ID_MAX):
@@ -65,7 +91,7 @@ def bill_id_from(arguments: argparse.Namespace, connection: Connection[Any]) -> 
         return number_from(arguments.bill_id)
     if arguments.point is None or arguments.period is None:
         raise UsageError("which bill? give BILL_ID, or --point and --period")
-    period = Period.of_month(arguments.period)
+    period = Period.of_text(arguments.period)
     bills = list_bills(connection, period, point=arguments.point)
     if bills:
         return int(bills[-1]["bill_id"])

@@ -136,10 +136,10 @@ def _carried_in(points: Points, terms: BilledTerms, used: Int64Array, rows: Int6
 
 
 def _cycle_days(points: Points) -> Int64Array:
-    """Return the days of each row's reading cycle, its calendar month: also of who moves in on the 30th of January."""
+    """Return T of each row: the run's nominal cycle, or the calendar month, also of who moves in on the 30th."""
     month = points.first_day.astype("datetime64[D]").astype("datetime64[M]")
     days: Int64Array = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
-    return days
+    return np.where(points.nominal_days == NONE, days, points.nominal_days)
 
 
 def _by_rate(used: Int64Array, terms: BilledTerms) -> Int64Array:

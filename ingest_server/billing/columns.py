@@ -122,7 +122,8 @@ class Issued:
 
     ``bill_id`` is 0 where there is none; ``in_ledger`` says whether it was issued, so that it may not change;
     ``schema`` 1 is a bill of an older form, whose hash can't be compared. ``in_the_way`` is an issued bill for other
-    days that overlap these, which has to be cancelled before these can be billed; 0 for none. Amounts: [Wh, đ].
+    days that overlap these, which has to be cancelled before these can be billed; 0 for none. ``other_period`` is one,
+    issued or not, that a run of another period made for some of these days; 0 for none. Amounts: [Wh, đ].
     """
 
     bill_id: Int64Array
@@ -141,6 +142,7 @@ class Issued:
     carried_td_wh: Int64Array
     inputs_hash: NDArray[np.void]
     in_the_way: Int64Array
+    other_period: Int64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +251,7 @@ class Spans:
     several
         Whether there are several that can't be told apart because they overlap.
     ends
-        Whether the contract ends with the span.
+        Whether the contract ends with the span, or the year as far as it is read.
     customer
         Place of the contract's customer in the chunk's list; ``NONE`` for whose the point was first.
     changed_day, changed_place
@@ -287,6 +289,8 @@ class Points:
         Customers of contracts that are not those of whom the points were first.
     start_us, end_us
         The instants at which the days of the span begin and end. [n]
+    nominal_days
+        Days of the nominal reading cycle; ``NONE`` for those of the calendar month. [n]
     exempt_surcharged
         Whether it is a bill of when households in a mixed use bore the surcharge for reactive energy too: in a replay
         alone. [n]
@@ -307,6 +311,7 @@ class Points:
     spans: Spans
     start_us: Int64Array
     end_us: Int64Array
+    nominal_days: Int64Array
     issued: Issued
     previous: Previous
     parts: Parts

@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    from ingest_server.billing.arguments import add_language_argument, add_period_argument, add_selection_arguments
+    from ingest_server.billing.arguments import (
+        add_cycle_arguments,
+        add_language_argument,
+        add_period_argument,
+        add_selection_arguments,
+    )
     from ingest_server.database.connection import add_dsn_arguments
 
     plan = actions.add_parser("plan", help="say what a run would find: points, books, units, what is there already")
@@ -37,6 +42,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
         add_period_argument(sub)
+        add_cycle_arguments(sub)
         add_selection_arguments(sub)
         add_language_argument(sub)
     run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
@@ -51,7 +57,7 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    from ingest_server.billing.arguments import add_language_argument, add_period_argument
+    from ingest_server.billing.arguments import add_bills_argument, add_language_argument
     from ingest_server.database.connection import add_dsn_arguments
 
     list_parser = actions.add_parser("list", help="list a month's bills and what is held")
@@ -60,7 +66,7 @@ def _add_reading_arguments(actions: "argparse._SubParsersAction[argparse.Argumen
     for sub in (list_parser, show_parser, explain_parser):
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
-        add_period_argument(sub, required=sub is list_parser)
+        add_bills_argument(sub, required=sub is list_parser)
         add_language_argument(sub)
     for sub in (show_parser, explain_parser):
         sub.add_argument("bill_id", nargs="?", metavar="BILL_ID", help="number of the bill")
@@ -88,44 +94,54 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language
-    from ingest_server.billing.asked import print_json, selection_from
-    from ingest_server.billing.period import Period
+    from ingest_server.billing.asked import by_cycle, periods_from, print_json
     from ingest_server.billing.standing import plan_of, print_plan
     from ingest_server.database.connection import connect, dsn_from, translated
 
-    period, selection = Period.of_month(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
-        found = plan_of(connection, period, selection)
-    if arguments.json:
-        print_json({"period": str(period), "books": found})
+        asked = periods_from(arguments, connection)
+        found = [(period, plan_of(connection, period, selection)) for period, selection in asked]
+    if not arguments.json:
+        for period, books in found:
+            print_plan(period, books, Language(arguments.language))
+    elif by_cycle(arguments):
+        cycles = [{"period": str(period), "nominal_days": period.nominal_days, "books": own} for period, own in found]
+        print_json({"period": arguments.period, "cycles": cycles})
     else:
-        print_plan(period, found, Language(arguments.language))
+        [(period, books)] = found
+        print_json({"period": str(period), "books": books})
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from billing_core.explain import Language
-    from ingest_server.billing.asked import print_json
-    from ingest_server.billing.period import Period
+    from ingest_server.billing.asked import by_cycle, periods_from, print_json
     from ingest_server.billing.print_run import print_summary, progress_bar, summary_json
     from ingest_server.billing.run import run_billing
-    from ingest_server.database.connection import dsn_from
+    from ingest_server.database.connection import connect, dsn_from, translated
 
     plan = _plan_from(arguments)
-    period = Period.of_month(arguments.period)
-    period.check_ended(datetime.now(UTC))
     dsn = dsn_from(arguments)
+    with translated(), connect(dsn) as connection:
+        asked = periods_from(arguments, connection, datetime.now(UTC))
+    summaries: list[Summary] = []
+    for period, selection in asked:
 
-    def waiting() -> None:
-        print(f"congto: another run bills {period} now; waiting until it is done", file=sys.stderr)
+        def waiting(period: object = period) -> None:
+            print(f"congto: another run bills {period} now; waiting until it is done", file=sys.stderr)
 
-    with progress_bar(f"{period}") as progress:
-        summary: Summary = run_billing(dsn, period, plan, progress=progress, waiting=waiting)
-    if arguments.json:
-        print_json(summary_json(summary))
-    else:
-        print_summary(summary, Language(arguments.language))
-    return 1 if summary.held or summary.purchases_held or summary.differing or summary.to_sign else 0
+        with progress_bar(f"{period}") as progress:
+            own = replace(plan, selection=selection)
+            summaries.append(run_billing(dsn, period, own, progress=progress, waiting=waiting))
+        if not arguments.json:
+            print_summary(summaries[-1], Language(arguments.language))
+    if arguments.json and by_cycle(arguments):
+        print_json({"period": arguments.period, "cycles": [summary_json(each) for each in summaries]})
+    elif arguments.json:
+        print_json(summary_json(summaries[0]))
+    return int(any(each.held or each.purchases_held or each.differing or each.to_sign for each in summaries))
 
 
 def _plan_from(arguments: argparse.Namespace) -> "Plan":
@@ -157,7 +173,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.stored import every_bill, every_hold
     from ingest_server.database.connection import connect, dsn_from, translated
 
-    period = Period.of_month(arguments.period)
+    period = Period.of_text(arguments.period)
     with translated(), connect(dsn_from(arguments)) as connection:
         bills, holds = every_bill(connection, period), every_hold(connection, period, Language(arguments.language))
         if arguments.json:

@@ -16,9 +16,9 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     """Declare the arguments of these actions."""
     from ingest_server.billing.arguments import (
         add_actor_argument,
+        add_bills_argument,
         add_language_argument,
         add_limits_argument,
-        add_period_argument,
         add_role_argument,
         add_selection_arguments,
     )
@@ -31,7 +31,7 @@ def add_act_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     }
     for name, sub in of_month.items():
         add_dsn_arguments(sub)
-        add_period_argument(sub, required=name != "replay")
+        add_bills_argument(sub, required=name != "replay")
         if name != "replay":
             add_selection_arguments(sub)
     of_month["replay"].add_argument("bill_id", nargs="*", metavar="BILL_ID", help="numbers of bills")
@@ -64,7 +64,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.standing import print_status, status_of
     from ingest_server.database.connection import connect, dsn_from, translated
 
-    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    period, selection = Period.of_text(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         found = status_of(connection, period, selection)
     if arguments.json:
@@ -84,7 +84,7 @@ def _issue(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.standing import print_doubted
     from ingest_server.database.connection import connect, dsn_from, translated
 
-    period, selection, actor = Period.of_month(arguments.period), selection_from(arguments), actor_from(arguments)
+    period, selection, actor = Period.of_text(arguments.period), selection_from(arguments), actor_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         connection.autocommit = True
         issued = issue(connection, period, selection, actor)
@@ -159,7 +159,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     if bool(arguments.bill_id) == (arguments.period is not None):
         raise UsageError("which bills? give BILL_ID …, or --period")
     bills = [number_from(each) for each in arguments.bill_id] or None
-    period = None if arguments.period is None else Period.of_month(arguments.period)
+    period = None if arguments.period is None else Period.of_text(arguments.period)
     counted, different = [0, 0], []
     with translated(), connect(dsn_from(arguments)) as connection:
         for place, all_of in enumerate((replay, replay_back_billings)):

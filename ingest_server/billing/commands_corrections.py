@@ -8,6 +8,8 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     """Declare the arguments of these actions."""
     from ingest_server.billing.arguments import (
         add_actor_argument,
+        add_bills_argument,
+        add_cycle_arguments,
         add_language_argument,
         add_limits_argument,
         add_period_argument,
@@ -22,7 +24,11 @@ def add_correction_arguments(actions: "argparse._SubParsersAction[argparse.Argum
     reject = actions.add_parser("reject", help="reject a difference")
     for sub in (correct, listed):
         add_dsn_arguments(sub)
-        add_period_argument(sub)
+        if sub is correct:
+            add_period_argument(sub)
+            add_cycle_arguments(sub)
+        else:
+            add_bills_argument(sub)
         add_selection_arguments(sub)
     for sub in (approve, reject):
         add_dsn_arguments(sub)
@@ -42,30 +48,26 @@ def _correct(arguments: argparse.Namespace) -> int:
     from billing_core.explain import Language, format_number
     from ingest_server.billing.act_words import said
     from ingest_server.billing.acts import need_note
-    from ingest_server.billing.asked import actor_from, print_json, selection_from
-    from ingest_server.billing.period import Period
+    from ingest_server.billing.asked import actor_from, by_cycle, periods_from, print_json
     from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, hold_text, progress_bar
     from ingest_server.billing.run import BILLS_KEPT_MAX, Plan, run_billing
-    from ingest_server.database.connection import dsn_from
+    from ingest_server.database.connection import connect, dsn_from, translated
 
     arguments.role = "biller"
     actor = actor_from(arguments)
     need_note(actor, "why issued bills are corrected")
-    plan = Plan(selection=selection_from(arguments), correct_as=(actor.name, actor.note), kept=BILLS_KEPT_MAX)
-    period = Period.of_month(arguments.period)
-    with progress_bar(f"{period}") as progress:
-        summary = run_billing(dsn_from(arguments), period, plan, progress=progress)
-    if arguments.json:
-        print_json(
-            {
-                "period": str(period),
-                "proposed": summary.proposed,
-                "differing": summary.differing,
-                "difference": summary.difference,
-                "held": summary.held,
-            }
-        )
-    else:
+    dsn = dsn_from(arguments)
+    with translated(), connect(dsn) as connection:
+        asked = periods_from(arguments, connection)
+    told = []
+    for period, selection in asked:
+        plan = Plan(selection=selection, correct_as=(actor.name, actor.note), kept=BILLS_KEPT_MAX)
+        with progress_bar(f"{period}") as progress:
+            summary = run_billing(dsn, period, plan, progress=progress)
+        names = ("proposed", "differing", "difference", "held")
+        told.append({"period": str(period), **{name: getattr(summary, name) for name in names}})
+        if arguments.json:
+            continue
         language = Language(arguments.language)
         counts = {"count": summary.proposed, "differing": summary.differing, "difference": summary.difference}
         numbers = {name: format_number(count, language) for name, count in counts.items()}
@@ -74,6 +76,8 @@ def _correct(arguments: argparse.Namespace) -> int:
             print(difference_text(difference, language))
         for hold in summary.holds[:HOLDS_PRINTED_MAX]:
             print(hold_text(hold, language))
+    if arguments.json:
+        print_json({"period": arguments.period, "cycles": told} if by_cycle(arguments) else told[0])
     return 0
 
 
@@ -86,7 +90,7 @@ def _differences(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.period import Period
     from ingest_server.database.connection import connect, dsn_from, translated
 
-    period, selection = Period.of_month(arguments.period), selection_from(arguments)
+    period, selection = Period.of_text(arguments.period), selection_from(arguments)
     with translated(), connect(dsn_from(arguments)) as connection:
         found = differences_of(connection, period, selection)
         if arguments.lines:

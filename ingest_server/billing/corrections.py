@@ -39,7 +39,7 @@ SELECT_DIFFERENCES = """
     left join bill_difference_act a using (difference_id)
     left join back_billing k using (difference_id)
     where (%(bill)s::bigint is null or f.bill_id = %(bill)s)
-      and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -96,13 +96,13 @@ INSERT_ACT = """
 
 def differences_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return the differences of a period's bills, the newest first. [Wh, đ]"""
-    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": None}
+    about = {**period.bounds, "bill": None}
     return _differences(connection, selection.parameters | about)
 
 
 def differences_of_bill(connection: Connection[Any], bill_id: int) -> list[dict[str, Any]]:
     """Return the differences of one bill, the newest first. [Wh, đ]"""
-    about = {"first_on": date.min, "last_on": date.max, "bill": bill_id}
+    about = {"first_on": date.min, "last_on": date.max, "begins_on": date.min, "bill": bill_id}
     return _differences(connection, Selection().parameters | about)
 
 

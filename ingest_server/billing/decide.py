@@ -262,6 +262,8 @@ def _control(
     history_wh = np.where(known, previous.daily_wh[rows] * history_days, NONE)
     had = np.array([*(each.solar_regime is not None for each in points.terms), False])[previous.terms]
     first = previous.bill_id == 0
+    # Of books read two or three times a month, whose parts are half of T at most or little more, twelve are no year.
+    monthly = (points.nominal_days == NONE) | (3 * days > 2 * points.nominal_days)
     return judge(
         Controlled(
             energy_wh=charges.billed_wh[places],
@@ -269,7 +271,7 @@ def _control(
             total=charges.total[places],
             history_wh=history_wh,
             history_days=history_days,
-            last_year_wh=history_wh[:, PAST_PERIODS - 1],
+            last_year_wh=np.where(monthly[rows], history_wh[:, PAST_PERIODS - 1], NONE),
             last_year_days=history_days[:, PAST_PERIODS - 1],
             peers=points.book[rows],
             estimated=estimated[rows],

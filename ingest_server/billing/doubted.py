@@ -35,7 +35,7 @@ SELECT_RESTING = """
                                  and i.role = 'supply'))
     from bill b join bill_state s using (bill_id)
     where b.metering_point_id = any (%(points)s::text[]) and s.state = any (%(states)s::text[])
-      and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and b.bill_id between %(first_bill)s and %(last_bill)s
     order by b.bill_id
 """
@@ -47,7 +47,7 @@ SELECT_OUTDATED = """
         select c.metering_point_id from reading_change c join reading_change_act a using (change_id)
         where a.act = 'approve'
           and c.metering_point_id > %(after)s and c.metering_point_id <= %(upto)s)
-      and s.state = 'ready' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+      and s.state = 'ready' and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and b.bill_id between %(first_bill)s and %(last_bill)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
@@ -97,7 +97,7 @@ def doubted_bills(
     """Return the bills of a period in these states that are in doubt, in order of their ids."""
     last = connection.execute(SELECT_LAST).fetchone()
     assert last is not None, "an aggregate gives a row"
-    asked = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on}
+    asked = selection.parameters | period.bounds
     asked |= {"first_bill": 0, "last_bill": LAST_BILL, "after": "", "upto": last[0]}
     findings = open_findings(connection, asked)
     if selection.unit is not None:

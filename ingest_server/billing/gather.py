@@ -1,6 +1,6 @@
 """Gather: what one chunk of metering points needs to be billed, read from one snapshot as columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Any
@@ -24,6 +24,7 @@ from ingest_server.billing.columns import (
     Points,
     Spans,
     Terms,
+    day_number,
     day_of,
     empty_registers,
 )
@@ -51,11 +52,15 @@ POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC, where PostgreSQL's bi
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which points a run is about: those named, or a unit's (six characters), or a reading book's; or all."""
+    """Which points a run is about: those named, or a unit's (six characters), or a reading book's; or all.
+
+    ``books`` are those of one cycle, where a run has several.
+    """
 
     points: tuple[str, ...] | None = None
     unit: str | None = None
     book: str | None = None
+    books: tuple[str, ...] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -64,6 +69,7 @@ class Selection:
             "wanted": None if self.points is None else list(self.points),
             "unit": self.unit,
             "book": self.book,
+            "books": None if self.books is None else list(self.books),
         }
 
 
@@ -172,6 +178,8 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
     kept[contracts.point] = kept[parts["point"]] = True
     spans = billed_spans(frame.period, contracts, len(ids), frame.terms)
     spans = Spans(**{name: getattr(spans, name)[kept[spans.point]] for name in Spans.__slots__})
+    if frame.period.closes_year:
+        spans = replace(spans, ends=spans.ends | (spans.last_day == day_number(frame.period.last_on)))
     start_us, end_us = midnights(spans.first_day), midnights(spans.last_day + 1)
     issued = gather_issued(connection, parameters, spans)
     before = gather_previous_month(connection, parameters)
@@ -192,6 +200,7 @@ def gather(connection: Connection[Any], frame: Frame, chunk: Chunk) -> Points:
         spans=spans,
         start_us=start_us,
         end_us=end_us,
+        nominal_days=np.full(len(spans), frame.period.nominal_days or NONE, dtype=np.int64),
         issued=issued,
         previous=with_demands(connection, parameters, spans, previous, months),
         parts=parts_read,

@@ -1,7 +1,7 @@
 """What was billed before: the bills that are there for days of a period, and the last one before it."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from ingest_server.billing import queries
-from ingest_server.billing.columns import FOREVER, NONE, PAST_PERIODS, BoolArray, Int64Array, Issued, Previous, Spans
+from ingest_server.billing.columns import (
+    FOREVER,
+    NONE,
+    PAST_PERIODS,
+    BoolArray,
+    Int64Array,
+    Issued,
+    Previous,
+    Spans,
+    day_number,
+)
 from ingest_server.database.binary_rows import Field, fetch_columns
 
 HASH_OCTETS = 32
@@ -25,7 +35,7 @@ def gather_issued(connection: Connection[Any], parameters: dict[str, Any], spans
     layout |= {name: Field(kind) for name, kind in zip(_NUMBERS, kinds, strict=True)} | {"customer": Field("i4")}
     found = fetch_columns(connection, queries.SELECT_ISSUED, parameters, {**layout, "hash": Field("S", HASH_OCTETS)})
     n = len(spans)
-    record, in_the_way = _matched(found, spans)
+    record, in_the_way, other_period = _matched(found, spans, _of_other_periods(connection, parameters, found, spans))
     there = np.flatnonzero(record != NONE)
     columns = {name: np.zeros(n, dtype=np.int64) for name in _NUMBERS}
     for name in _NUMBERS:
@@ -33,22 +43,56 @@ def gather_issued(connection: Connection[Any], parameters: dict[str, Any], spans
     hashes = np.zeros(n, dtype=f"V{HASH_OCTETS}")
     hashes[there] = found["hash"][record[there]]
     in_ledger, made = columns.pop("in_ledger") != 0, columns.pop("purchase_made") != 0
-    return Issued(inputs_hash=hashes, in_ledger=in_ledger, purchase_made=made, in_the_way=in_the_way, **columns)
+    ways = {"in_the_way": in_the_way, "other_period": other_period}
+    return Issued(inputs_hash=hashes, in_ledger=in_ledger, purchase_made=made, **ways, **columns)
 
 
-def _matched(found: dict[str, Any], spans: Spans) -> tuple[Int64Array, Int64Array]:
-    """Return which record belongs to each row, and an issued bill for other days that is in its way.
+SELECT_OF_OTHER_PERIODS = """
+    select bill_id from bill join billing_run r using (run_id)
+    where bill_id = any (%(bills)s::bigint[]) and (r.period_from, r.period_to) <> (%(first_on)s, %(last_on)s)
+"""
+
+
+def _of_other_periods(
+    connection: Connection[Any], parameters: dict[str, Any], found: dict[str, Any], spans: Spans
+) -> BoolArray:
+    """Say of each record whether a run of another period made it: of a calendar month, or a cycle, that overlaps.
+
+    Most have the very days of their row. Of others within the period the run is looked up: a contract may have changed.
+    """
+    first_on, last_on = day_number(parameters["first_on"]), day_number(parameters["last_on"])
+    there = found["bill_id"] != 0
+    other: BoolArray = there & ((found["first_day"] < first_on) | (found["last_day"] > last_on))
+    at = np.minimum(np.searchsorted(spans.point, found["point"]), max(len(spans) - 1, 0))
+    if not len(spans):
+        return other
+    same = (spans.first_day[at] == found["first_day"]) & (spans.last_day[at] == found["last_day"])
+    asked = np.flatnonzero(there & ~other & ~same)
+    if asked.size:
+        bills = {"bills": found["bill_id"][asked].tolist()}
+        rows = connection.execute(SELECT_OF_OTHER_PERIODS, parameters | bills).fetchall()
+        other[asked] = np.isin(found["bill_id"][asked], [bill for (bill,) in rows])
+    return other
+
+
+def _matched(found: dict[str, Any], spans: Spans, other: BoolArray) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Return which record belongs to each row, and an issued bill for other days, or one of another period, in its way.
 
     Where a point is one row and has one bill, that is the row's, for whatever days; else the days must be the same.
+
+    Parameters
+    ----------
+    other
+        Which records are of another period: they are no row's.
     """
     rows_of, records_of = np.bincount(spans.point), np.bincount(found["point"], minlength=1)
     record = np.full(len(spans), NONE, dtype=np.int64)
-    in_the_way = np.zeros(len(spans), dtype=np.int64)
+    in_the_way, other_period = np.zeros(len(spans), dtype=np.int64), np.zeros(len(spans), dtype=np.int64)
     at = np.searchsorted(spans.point, found["point"])  # points without a row come to another's or behind the last
     known = at < len(spans)
     known[known] = spans.point[at[known]] == found["point"][known]
-    plain = known.copy()
-    plain[known] = (rows_of[found["point"][known]] == 1) & (records_of[found["point"][known]] == 1)
+    plain = known & ~other
+    plain[known] &= (rows_of[found["point"][known]] == 1) & (records_of[found["point"][known]] == 1)
     record[at[plain]] = np.flatnonzero(plain)
     others = plain & _paid_by_another(found, spans, at)
     in_the_way[at[others]] = found["bill_id"][others]
@@ -59,13 +103,16 @@ def _matched(found: dict[str, Any], spans: Spans) -> tuple[Int64Array, Int64Arra
         for row in range(*np.searchsorted(spans.point, [found["point"][number], found["point"][number] + 1]).tolist()):
             if first > spans.last_day[row] or last < spans.first_day[row]:
                 continue
+            if other[number]:
+                other_period[row] = found["bill_id"][number]
+                continue
             exact = (first, last, found["customer"][number]) == own[row]
             if not exact and found["in_ledger"][number] and found["bill_id"][number]:
                 in_the_way[row] = found["bill_id"][number]
             rank = (exact, int(found["version"][number]))
             if record[row] == NONE or rank > ranks[row]:
                 record[row], ranks[row] = number, rank
-    return record, in_the_way
+    return record, in_the_way, other_period
 
 
 def _paid_by_another(found: dict[str, Any], spans: Spans, at: Int64Array) -> BoolArray:
@@ -170,7 +217,8 @@ def _handed_on(first_on: date, last_day: Int64Array, own: Int64Array, before: ND
     A bill that ends in the month before this period is one period old; months that nobody billed are ``NONE``.
     """
     months = (last_day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
-    age = (first_on.year - 1970) * 12 + first_on.month - 1 - months
+    before_on = first_on - timedelta(days=1)
+    age = (before_on.year - 1970) * 12 + before_on.month - months
     all_known = np.concatenate([own[:, np.newaxis], before], axis=1)
     place = np.arange(PAST_PERIODS)[np.newaxis, :] - (age[:, np.newaxis] - 1)
     there = (place >= 0) & (place < all_known.shape[1])

@@ -3,7 +3,7 @@
 The checks run in this order and the first reason of a point is the one told:
 
 1. the contract: none, several that can't be told apart, or a term nobody knows;
-2. a bill for other days that was issued;
+2. a bill for other days that was issued, or is of a run of another period;
 3. the meter: none hung there for a part of the days;
 4. the registers at both ends of each part: missing, received with two values, or suspect;
 5. the surplus of net metering, or the demand of a ratchet, where days before were under contract and not billed;
@@ -71,11 +71,16 @@ def hold_contracts(points: Points, unknown: dict[int, Sentence], holds: Holds) -
 
 
 def hold_issued(points: Points, holds: Holds) -> None:
-    """Hold rows for whose days, and for others, a bill was issued: it would be paid twice."""
+    """Hold rows for whose days, and for others, a bill was issued or another period's run made one: paid twice."""
     for row in np.flatnonzero(points.issued.in_the_way).tolist():
         first, last = (day_of(int(days[row])).isoformat() for days in (points.first_day, points.last_day))
         bill = int(points.issued.in_the_way[row])
         sentence = {"say": "issued_otherwise", "bill": bill, "first": first, "last": last}
+        holds.add(row, HoldReason.ISSUED_OTHERWISE.value, sentence)
+    for row in np.flatnonzero(points.issued.other_period).tolist():
+        first_on, last_on = (day_of(int(days[row])) for days in (points.first_day, points.last_day))
+        bill = int(points.issued.other_period[row])
+        sentence = {"say": "other_period", "bill": bill, "first": f"{first_on:%d/%m/%Y}", "last": f"{last_on:%d/%m/%Y}"}
         holds.add(row, HoldReason.ISSUED_OTHERWISE.value, sentence)
 
 

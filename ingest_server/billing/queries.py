@@ -19,6 +19,7 @@ SELECTION = """
     (%(wanted)s::text[] is null or metering_point_id = any (%(wanted)s))
     and (%(unit)s::text is null or left(metering_point_id, 6) = %(unit)s)
     and (%(book)s::text is null or book_id = %(book)s)
+    and (%(books)s::text[] is null or book_id = any (%(books)s))
 """
 
 UNKNOWN_POINTS = """

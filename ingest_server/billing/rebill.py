@@ -27,7 +27,7 @@ def rebill(
     with translated(), connect(dsn) as connection:
         connection.autocommit = True
         state = cancel(connection, bill_id, actor, limits)
-        period = Period(state["period_from"], state["period_to"])
+        period = Period(state["period_from"], state["period_to"], state["nominal_days"], state["closes_year"])
         summary = run_billing(dsn, period, Plan(selection=Selection((state["metering_point_id"],))))
         new_id = _new_bill(connection, state["metering_point_id"], summary.run_id)
         if new_id is not None:

@@ -50,11 +50,13 @@ SELECT_BILLS = """
            s.amount as purchased, s.carried_out_wh,
            b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
-           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan
-    from bill b join bill_terms t using (terms_id) left join solar_purchase s using (bill_id)
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan, r.nominal_days
+    from bill b join bill_terms t using (terms_id) join billing_run r using (run_id)
+    left join solar_purchase s using (bill_id)
     where b.bill_id > %(after)s
       and (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
-      and (%(first_on)s::date is null or (b.period_from <= %(last_on)s and b.period_to >= %(first_on)s))
+      and (%(first_on)s::date is null
+           or (b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s))
     order by b.bill_id limit %(rows_max)s
 """
 SELECT_CHANNELS = "select channel_id, meter_id, obis from channel where channel_id = any (%(channels)s::integer[])"
@@ -86,8 +88,7 @@ def replay(
     """Compute bills again, those named or those of a period, in order of their numbers."""
     parameters: dict[str, Any] = {
         "bills": None if bills is None else list(bills),
-        "first_on": None if period is None else period.first_on,
-        "last_on": None if period is None else period.last_on,
+        **(dict.fromkeys(("first_on", "last_on", "begins_on")) if period is None else period.bounds),
         "rows_max": LOT,
     }
     after = 0
@@ -207,6 +208,7 @@ def _points(rows: list[dict[str, Any]], channels: dict[int, tuple[str, str]]) ->
         ),
         start_us=midnights(first_day),
         end_us=midnights(last_day + 1),
+        nominal_days=np.array([row["nominal_days"] or NONE for row in rows], dtype=np.int64),
         issued=Issued(
             in_ledger=no,
             purchase_made=no,

@@ -1,10 +1,10 @@
 """One billing run: a snapshot, chunk after chunk of it decided and written, whatever happens in between.
 
 The run holds a repeatable read transaction whose snapshot all chunks read from, so they see the same readings and
-contracts, and an advisory lock on the period, taken before the snapshot: a second run waits, and then finds the work
-done. Each chunk is committed whole, so a run that is killed leaves whole bills behind and the next goes on from there:
-points whose bill rests on the same inputs are skipped. Should somebody write bills without the lock, the unique key of
-``bill`` stops us, and nothing is billed twice.
+contracts, and an advisory lock on each month of the period, taken before the snapshot: a second run waits, and then
+finds the work done. Each chunk is committed whole, so a run that is killed leaves whole bills behind and the next goes
+on from there: points whose bill rests on the same inputs are skipped. Should somebody write bills without the lock, the
+unique key of ``bill`` stops us, and nothing is billed twice.
 
 A bill is computed first and issued afterwards, once control or a person has let it pass. Until then a run may replace
 it by a newer version; from then on it never changes, and a run only reports that it would come out otherwise.
@@ -42,7 +42,8 @@ AWAIT_LOCK = "select pg_advisory_lock(%(class)s, %(month)s)"
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
 EXPORT_SNAPSHOT = "select pg_export_snapshot()"
 INSERT_RUN = """
-    insert into billing_run (period_from, period_to, code_version) values (%(first_on)s, %(last_on)s, %(version)s)
+    insert into billing_run (period_from, period_to, nominal_days, closes_year, code_version)
+    values (%(first_on)s, %(last_on)s, %(nominal_days)s, %(closes_year)s, %(version)s)
     returning run_id
 """
 FINISH_RUN = "update billing_run set finished_at = clock_timestamp() where run_id = %(run)s"
@@ -190,11 +191,12 @@ def run_billing(
 
 
 def _lock(writer: Connection[Any], period: Period, waiting: Callable[[], None]) -> None:
-    key = {"class": LOCK_CLASS, "month": period.first_on.year * 100 + period.first_on.month}
-    row = writer.execute(TRY_LOCK, key).fetchone()
-    if row is None or not row[0]:
-        waiting()
-        writer.execute(AWAIT_LOCK, key)
+    for month in period.months:  # in order, so that two runs never wait for one another
+        key = {"class": LOCK_CLASS, "month": month}
+        row = writer.execute(TRY_LOCK, key).fetchone()
+        if row is None or not row[0]:
+            waiting()
+            writer.execute(AWAIT_LOCK, key)
 
 
 def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan, summary: Summary) -> list[Job]:
@@ -219,8 +221,8 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
     assert snapshot is not None, "a function gives a row"
     if not plan.dry_run:
-        span = {"first_on": period.first_on, "last_on": period.last_on, "version": version("congto")}
-        started = writer.execute(INSERT_RUN, span).fetchone()
+        span = {each.name: getattr(period, each.name) for each in fields(Period)}
+        started = writer.execute(INSERT_RUN, span | {"version": version("congto")}).fetchone()
         assert started is not None, "an insert returning gives a row"
         summary.run_id = started[0]
     thresholds = plan.thresholds or load_thresholds()

@@ -109,6 +109,12 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "bill {bill} was issued for days of {first} to {last} among others, or to another customer: "
         "cancel it and run again",
     },
+    "other_period": {
+        Language.VI: "hóa đơn {bill} thuộc kỳ khác đã gồm một số ngày từ {first} đến {last}: lập theo chu kỳ của sổ "
+        "(congto bill run --cycle), hoặc hủy hóa đơn đó rồi chạy lại",
+        Language.EN: "bill {bill} of another period is for some of the days {first} to {last}: bill by the book's own "
+        "cycle (congto bill run --cycle), or cancel that bill and run again",
+    },
     "open_finding": {
         Language.VI: "công tơ {meter}, thanh ghi {register}: kiểm tra số liệu không đạt {found}, chưa ai quyết định "
         "(hồ sơ {case}): người phụ trách số liệu xem congto vee cases --period {month}; người khác duyệt thay đổi "

@@ -37,18 +37,19 @@ SELECT_PLAN = """
                  and c.valid_from <= %(last_on)s and (c.valid_to is null or c.valid_to >= %(first_on)s))) as contracts,
            count(*) filter (where exists (
                select from bill b where b.metering_point_id = p.metering_point_id
-                 and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s)) as billed
+                 and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s)) as billed
     from metering_point p left join reading_book k using (book_id)
     where (%(wanted)s::text[] is null or p.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(p.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or p.book_id = %(book)s)
+      and (%(books)s::text[] is null or p.book_id = any (%(books)s))
     group by 1, 2 order by 2, 1
 """
 
 SELECT_STATUS = """
     select s.state, count(*) as bills, sum(b.energy_wh)::bigint as energy_wh, sum(b.total)::bigint as total
     from bill b join bill_state s using (bill_id)
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -61,7 +62,7 @@ SELECT_TO_SIGN = """
     from bill_control c
     join bill b using (bill_id)
     join bill_state s using (bill_id)
-    where s.state = 'held' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where s.state = 'held' and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
@@ -73,7 +74,7 @@ TO_SIGN_MAX = 200
 
 def plan_of(connection: Connection[Any], period: Period, selection: Selection) -> list[dict[str, Any]]:
     """Return for each reading book how many points, contracts and bills of the period there are."""
-    parameters = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on, "no_book": NO_BOOK}
+    parameters = {**selection.parameters, **period.bounds, "no_book": NO_BOOK}
     return _rows(connection, SELECT_PLAN, parameters)
 
 
@@ -94,7 +95,7 @@ def status_of(connection: Connection[Any], period: Period, selection: Selection)
 
     Beside them ready bills that can't be issued for what was found out since, and issued ones that are in doubt.
     """
-    parameters = selection.parameters | {"first_on": period.first_on, "last_on": period.last_on}
+    parameters = selection.parameters | period.bounds
     found = {row.pop("state"): row for row in _rows(connection, SELECT_STATUS, parameters)}
     nothing = {"bills": 0, "energy_wh": 0, "total": 0}
     return {

@@ -42,7 +42,7 @@ SELECT_BILLS = """
     join metering_point p on p.metering_point_id = b.metering_point_id
     join customer c on c.customer_id = coalesce(b.more ->> 'customer_id', p.first_customer_id, p.customer_id)
     left join solar_purchase s on s.bill_id = b.bill_id
-    where b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(point)s::text is null or b.metering_point_id = %(point)s)
       and (%(meter)s::text is null or exists (
             select from installation i
@@ -55,37 +55,34 @@ SELECT_BILLS = """
 
 # A hold stands as long as no bill for the same days has been made since; that of a purchase, until that is made.
 SELECT_HOLDS = """
-    select * from (
-        select distinct on (h.metering_point_id)
-               h.metering_point_id, c.customer_id, c.name as customer_name, h.run_id, h.reason, h.detail,
-               h.sentences,
-               r.started_at as held_at
-        from bill_hold h
-        join billing_run r on r.run_id = h.run_id
-        join metering_point p on p.metering_point_id = h.metering_point_id
-        -- Whose the days are: the customer of the period's last contract; of none, whose the point is now.
-        left join lateral (
-            select coalesce(own.customer_id, p.first_customer_id, p.customer_id) as customer_id from contract own
-            where own.metering_point_id = h.metering_point_id
-              and own.valid_from <= r.period_to and (own.valid_to is null or own.valid_to >= r.period_from)
-            order by own.valid_from desc limit 1) whose on true
-        join customer c on c.customer_id = coalesce(whose.customer_id, p.customer_id)
-        where r.period_from = %(first_on)s and r.period_to = %(last_on)s
-          and h.metering_point_id > %(after_point)s
-          and (%(point)s::text is null or h.metering_point_id = %(point)s)
-          and (%(meter)s::text is null or exists (
-                select from installation i
-                where i.metering_point_id = h.metering_point_id and i.meter_id = %(meter)s
-                  and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)))
-        order by h.metering_point_id, h.run_id desc
-    ) held
-    where not exists (
-        select from bill b
-        left join solar_purchase s on s.bill_id = b.bill_id
-        where b.metering_point_id = held.metering_point_id
-          and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
-          and (s.bill_id is not null or not starts_with(held.reason, %(purchase)s)))
-    order by metering_point_id
+    select distinct on (h.metering_point_id)
+           h.metering_point_id, c.customer_id, c.name as customer_name, h.run_id, h.reason, h.detail, h.sentences,
+           r.started_at as held_at
+    from bill_hold h
+    join billing_run r on r.run_id = h.run_id
+    join metering_point p on p.metering_point_id = h.metering_point_id
+    -- Whose the days are: the customer of the period's last contract; of none, whose the point is now.
+    left join lateral (
+        select coalesce(own.customer_id, p.first_customer_id, p.customer_id) as customer_id from contract own
+        where own.metering_point_id = h.metering_point_id
+          and own.valid_from <= r.period_to and (own.valid_to is null or own.valid_to >= r.period_from)
+        order by own.valid_from desc limit 1) whose on true
+    join customer c on c.customer_id = coalesce(whose.customer_id, p.customer_id)
+    where r.period_to between %(first_on)s and %(last_on)s and r.period_from >= %(begins_on)s
+      and h.metering_point_id > %(after_point)s
+      and (%(point)s::text is null or h.metering_point_id = %(point)s)
+      and (%(meter)s::text is null or exists (
+            select from installation i
+            where i.metering_point_id = h.metering_point_id and i.meter_id = %(meter)s
+              and i.installed_at < %(end_at)s and (i.removed_at is null or i.removed_at > %(start_at)s)))
+      and not exists (
+            select from bill b
+            join billing_run own on own.run_id = b.run_id
+            left join solar_purchase s on s.bill_id = b.bill_id
+            where b.metering_point_id = h.metering_point_id
+              and (own.period_from, own.period_to) = (r.period_from, r.period_to)
+              and (s.bill_id is not null or not starts_with(h.reason, %(purchase)s)))
+    order by h.metering_point_id, h.run_id desc
     limit %(rows_max)s
 """
 
@@ -241,8 +238,7 @@ def _row(connection: Connection[Any], bill: dict[str, Any]) -> Row:
 
 def _span(period: Period, point: str | None, meter: str | None) -> dict[str, Any]:
     return {
-        "first_on": period.first_on,
-        "last_on": period.last_on,
+        **period.bounds,
         "start_at": period.start_at,
         "end_at": period.end_at,
         "point": point,

@@ -47,8 +47,9 @@ class BilledTerms:
     households, households_parts
         As a fraction, and those after each change within the days. [n; n × k]
     settle_carry
-        Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017) or with
-        the contract, and no other of the same customer goes on with net metering on the next day. [n]
+        Whether a surplus carried by net metering is bought now: the bill ends with the year (Decision 11/2017), or is
+        the last cycle that does, or ends with the contract, and no other of the same customer goes on with net metering
+        on the next day. [n]
     hands_on
         Whether the surplus goes into the next row instead: other terms of the same customer follow within the period.
         [n]

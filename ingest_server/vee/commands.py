@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser = actions.add_parser("run", help="apply the rules to a month's readings and propose what is missing")
     cases = actions.add_parser("cases", help="list what failed, what is suspected and what waits, the riskiest first")
     show = actions.add_parser("show", help="show a change: its readings, who and why, and what it does to bills")
-    estimate = actions.add_parser("estimate", help="propose registers that are missing at the ends of a month")
+    estimate = actions.add_parser(
+        "estimate", help="propose registers that are missing at the ends of a month, or of a cycle"
+    )
     edit = actions.add_parser("edit", help="propose a reading by hand, for one register and instant")
     approve = actions.add_parser("approve", help="approve a change: by another person than who made it, within limits")
     reject = actions.add_parser("reject", help="reject a change")
@@ -36,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_dsn_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
         sub.add_argument("--language", choices=("vi", "en"), default="vi", help="language of tables (default: vi)")
-    for sub in (run_parser, cases, estimate):
+    for sub in (run_parser, cases):
         add_period_argument(sub)
+    either = "calendar month in Vietnam, like 2026-10, or the days of a reading cycle, like 2026-09-17/2026-10-16"
+    estimate.add_argument("--period", metavar="YYYY-MM", required=True, help=either)
     for sub in (run_parser, cases, estimate, true_up):
         add_selection_arguments(sub)
     true_up.add_argument("--period", metavar="YYYY-MM", help="only estimates and bills of this month (default: all)")

@@ -38,7 +38,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     from ingest_server.vee.display import print_proposed
     from ingest_server.vee.ends import propose_ends
 
-    period, actor = Period.of_month(arguments.period), _actor(arguments)
+    period, actor = Period.of_text(arguments.period), _actor(arguments)
     rule_set = rule_set_hash(load_parameters(), period.first_on)
     made, _, left = propose_ends(
         dsn_from(arguments), period, selection_from(arguments), actor=actor.name, now=datetime.now(UTC),

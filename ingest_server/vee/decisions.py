@@ -1,6 +1,6 @@
 """Decisions on changes: the effect on bills, computed by the billing run's own code; limits per role; four eyes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -34,6 +34,14 @@ SELECT_OVERTAKEN = """
       and a.act_id > (select acts_before from reading_change c where c.change_id = mine.change_id)
     order by a.act_id desc limit 1
 """
+SELECT_CYCLES = """
+    select distinct r.period_from, r.period_to, r.nominal_days, r.closes_year
+    from bill b join billing_run r using (run_id)
+    where b.metering_point_id = %(point)s and r.nominal_days is not null
+      and exists (select from unnest(%(days)s::date[]) as day where day between r.period_from and r.period_to)
+      and not exists (select from bill_act a where a.bill_id = b.bill_id and a.act = 'cancel')
+    order by 1, 2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a change does to the bill of one month: what stands now, and what it would be."""
+    """What a change does to the bill of one month, or cycle: what stands now, and what it would be."""
 
     period: Period
     before: Amount
@@ -74,7 +82,7 @@ def effects_of(connection: Connection[Any], change: Mapping[str, Any]) -> list[E
 
     The change is approved in a transaction that is taken back, and in it the bills are computed as a run computes them.
     """
-    periods = list(_months(change))
+    periods = _periods(connection, change)
     point = change["metering_point_id"]
     with connection.transaction(force_rollback=True):
         before = [_standing(connection, period, point) for period in periods]
@@ -139,15 +147,20 @@ def _act(change_id: int, act: str, actor: Actor, wh: int = 0, vnd: int = 0, *, o
     }  # fmt: skip
 
 
-def _months(change: Mapping[str, Any]) -> Iterator[Period]:
-    """Return the months whose bills may rest on the readings: a midnight between two months belongs to both."""
+def _periods(connection: Connection[Any], change: Mapping[str, Any]) -> list[Period]:
+    """Return the periods whose bills may rest on the readings: a midnight between two belongs to both.
+
+    They are the reading cycles by which the point was billed, and months for days that no cycle was billed of.
+    """
     days: set[date] = set()
     for each in change["versions"]:
         at: datetime = each.measured_at
         for instant in (at, at - timedelta(microseconds=1)):
-            days.add(instant.astimezone(ZoneInfo(CIVIL_TIME_ZONE)).date().replace(day=1))
-    for day in sorted(days):
-        yield Period.of_month(f"{day:%Y-%m}")
+            days.add(instant.astimezone(ZoneInfo(CIVIL_TIME_ZONE)).date())
+    rows = connection.execute(SELECT_CYCLES, {"point": change["metering_point_id"], "days": sorted(days)})
+    cycles = [Period(*row) for row in rows]
+    rest = [day for day in days if not any(each.first_on <= day <= each.last_on for each in cycles)]
+    return [*cycles, *(Period.of_month(month) for month in sorted({f"{day:%Y-%m}" for day in rest}))]
 
 
 def _standing(connection: Connection[Any], period: Period, point: str) -> Amount:

@@ -28,8 +28,8 @@ from ingest_server.vee.changes import Change, Kind, Version, propose
 from ingest_server.vee.gather import check_points
 from protocols.telemetry.reading import Quality
 
-# Approved estimates at the beginning of a month or at a change of price that the meter's own reading has not come for,
-# and none are proposed.
+# Approved estimates at the beginning of a month, at an end of a bill or at a change of price, that the meter's own
+# reading has not come for, and none are proposed.
 SELECT_OPEN = f"""
     select c.metering_point_id, o.channel_id, m.digits, o.measured_at, o.value
     from reading_overlay o
@@ -38,7 +38,9 @@ SELECT_OPEN = f"""
     join channel h on h.channel_id = o.channel_id
     join meter m using (meter_id)
     where o.reason = {int(Reason.OPEN_END)} and civil_midnight(o.measured_at)
-      and (extract(day from civil_day(o.measured_at)) = 1 or civil_day(o.measured_at) = any (%(price_changes)s::date[]))
+      and (extract(day from civil_day(o.measured_at)) = 1 or civil_day(o.measured_at) = any (%(price_changes)s::date[])
+           or exists (select from bill b where b.metering_point_id = c.metering_point_id
+                        and civil_day(o.measured_at) in (b.period_from, b.period_to + 1)))
       and {SELECTION}
       and not exists (select from reading r where r.channel_id = o.channel_id and r.measured_at = o.measured_at)
       and not exists (
@@ -56,7 +58,7 @@ SELECT_AROUND = """
 """
 # Months of issued bills that rest on readings trued up after the bill and its differences were made.
 SELECT_TO_CORRECT = f"""
-    select distinct b.period_from, b.metering_point_id
+    select distinct r.period_from, r.period_to, r.nominal_days, r.closes_year, b.metering_point_id
     from reading_change c
     join reading_change_act a on a.change_id = c.change_id and a.act = 'approve' and c.kind = 'true_up'
     join reading_version v on v.change_id = c.change_id
@@ -65,11 +67,12 @@ SELECT_TO_CORRECT = f"""
      and b.period_from between %(first_on)s and %(last_on)s
      and exists (select from ledger_entry e where e.bill_id = b.bill_id)
      and not exists (select from bill_act t where t.bill_id = b.bill_id and t.act = 'cancel')
+    join billing_run r on r.run_id = b.run_id
     where c.metering_point_id in (select metering_point_id from metering_point where {SELECTION})
       and not exists (
             select from bill_difference d where d.bill_id = b.bill_id and d.made_at > a.acted_at
               and not exists (select from back_billing k where k.difference_id = d.difference_id))
-    order by 1, 2
+    order by 1, 2, 3, 4, 5
 """  # noqa: S608 - put together from constants
 
 
@@ -151,9 +154,9 @@ def true_up(
                 changes.append(propose(connection, change))
         months = connection.execute(SELECT_TO_CORRECT, about).fetchall()
     corrected = []
-    for first_on, rows in groupby(months, key=itemgetter(0)):
-        period = Period.of_month(f"{first_on:%Y-%m}")
-        points = tuple(str(row[1]) for row in rows)
+    for days, rows in groupby(months, key=itemgetter(0, 1, 2, 3)):
+        period = Period(*days)
+        points = tuple(str(row[4]) for row in rows)
         summary = run_billing(dsn, period, Plan(selection=Selection(points), correct_as=(made_by, why)))
         corrected.append(Corrected(period, summary.proposed, summary.difference))
     return TrueUp(tuple(changes), tuple(corrected), still_open)
