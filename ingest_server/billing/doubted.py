@@ -117,7 +117,7 @@ def without_doubted(connection: Connection[Any], made: Entries) -> Entries:
     row = connection.execute(SELECT_BOUNDS, bills).fetchone()
     assert row is not None, "a query of aggregates gives a row"
     first, upto, first_on, last_on = row
-    asked = {**Selection().parameters, **bills, "first_on": first_on, "last_on": last_on}
+    asked = {**Selection().parameters, **bills, "first_on": first_on, "last_on": last_on, "begins_on": first_on}
     asked |= {"after": first[:-1], "upto": upto}  # what is cut short sorts before the whole
     findings = open_findings(connection, asked)
     kept = [each.bill_id for each in _doubted(connection, asked, findings, ("ready",))]
