@@ -47,11 +47,12 @@ SELECT_STANDING = """
               and (%(as_of)s::timestamptz is null or f.made_at < %(as_of)s)
             order by k.difference_id desc limit 1) as back_billed,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
-           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan,
+           t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan, r.nominal_days,
            (select array_agg(slot order by place) from unnest(coalesce(d.line_slot, b.line_slot))
             with ordinality as own (slot_id, place) join bill_slot using (slot_id)) as slots
     from bill b
     join bill_state s using (bill_id)
+    join billing_run r using (run_id)
     left join lateral (
         select f.* from bill_difference f join bill_difference_act a using (difference_id)
         where f.bill_id = b.bill_id and a.act = 'approve'
@@ -133,7 +134,8 @@ def propose_back_billing(
         numbers: dict[int, int] = {}
         if changed:
             span = {"first_on": changed[0].period_from, "last_on": changed[-1].period_to}
-            run_id = _one(connection, INSERT_RUN, span | {"version": version("congto")})
+            run = {"nominal_days": None, "closes_year": False, "version": version("congto")}
+            run_id = _one(connection, INSERT_RUN, span | run)
             for each in changed:
                 numbers[each.bill_id] = _propose(connection, each, wrong, actor, run_id)
             connection.execute(FINISH_RUN, {"run": run_id})
