@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -35,6 +37,7 @@ BOOK = """
     on conflict (book_id) do update set reading_day = excluded.reading_day, cycle = excluded.cycle
 """
 READ = "select value from reading order by measured_at desc limit 1"
+MOVE = "update metering_point set book_id = %s where metering_point_id = %s"
 BILLS = """
     select period_from::text, period_to::text, energy_wh, total from bill
     where metering_point_id = %s order by period_from, version
@@ -47,8 +50,7 @@ def book(
     """Enter a reading book, or change its day, and put points into it."""
     district.connection.execute(BOOK, [name, reading_day, cycle])
     for each in points:
-        statement: Any = "update metering_point set book_id = %s where metering_point_id = %s"
-        district.connection.execute(statement, [name, each.point])
+        district.connection.execute(MOVE, [name, each.point])
 
 
 def people(district: District, count: int = 1, **terms: Any) -> list[Customer]:
@@ -294,6 +296,35 @@ def test_bills_of_cycles_are_of_the_month_in_which_they_end(district: District):
     assert [bill["period_to"] for bill in list_bills(district.connection, days)] == ["2026-10-16"]
     assert issue(district.connection, days, Selection(), LAN) == 1
     assert issue(district.connection, OCTOBER, Selection(), LAN) == 1
+
+
+def test_however_books_change_no_day_of_a_point_is_billed_twice_or_left_out(district: District):
+    """Points change books, and books their days, by chance; all cycles that have ended are run each month."""
+    chance = Random(57)
+    customers = people(district, 6)
+    read(district, customers, *days_from(date(2026, 1, 1), 330))
+    months = [Period.of_month(f"2026-{month:02d}") for month in range(2, 11)]
+    books = ("A", "B", "C")
+    for before, month in pairwise(months):
+        for name in books:
+            if month is months[1] or chance.random() < 0.4:
+                often = chance.choice(["monthly", "monthly", "twice", "three_times"])
+                book(district, name, chance.choice([1, 2, 10, 15, 16, 17, 28, 30, 31]), often)
+        for each in customers:
+            if month is months[1] or chance.random() < 0.2:
+                district.connection.execute(MOVE, [chance.choice(books), each.point])
+        for own in (before, month):
+            for period, selection in cycles_of(district.connection, Asked(own), ALL):
+                run_billing(district.dsn, period, Plan(selection=selection, issue_as=chance.choice([None, "Lan"])))
+    for each in customers:
+        bills = [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in bills_of(district, each)]
+        assert len(bills) >= 7
+        assert all(after[0] == before[1] + timedelta(days=1) for before, after in pairwise(bills)), bills
+        days = (bills[-1][1] - bills[0][0]).days + 1
+        assert district.value("select sum(energy_wh) from bill where metering_point_id = %s", [each.point]) == (
+            days * 24_000
+        )
+    assert [each.why for each in replay(district.connection) if not each.same] == []
 
 
 def test_control_compares_energy_per_day_over_cycles_however_long(district: District):
