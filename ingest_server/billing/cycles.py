@@ -26,6 +26,7 @@ from ingest_server.billing.reading_days import (
 from protocols.errors import UsageError
 
 BOOKS_TOLD_MAX = 5
+SAME_CYCLE_DAYS = 2 * READ_EARLY_OR_LATE_MAX  # apart at most are the ends of one cycle, however it was read
 
 SELECT_BOOKS = f"""
     select book_id, reading_day, cycle from reading_book
@@ -39,7 +40,8 @@ SELECT_BILLED_TO = f"""
         select max(r.period_to)
         from bill b join billing_run r using (run_id)
         where b.metering_point_id = p.metering_point_id
-          and b.period_from between read.last_on - 400 and read.last_on and r.period_to < read.last_on - 2
+          and b.period_from between read.last_on - 400 and read.last_on
+          and r.period_to < read.last_on - {SAME_CYCLE_DAYS.days}
           and not exists (select from bill_act a where a.bill_id = b.bill_id and a.act = 'cancel'))
     from metering_point p
     join unnest(%(read_books)s::text[], %(parts)s::integer[], %(last_on)s::date[]) as read (read_book, part, last_on)
@@ -138,9 +140,10 @@ def _grouped(
     named: dict[Period, list[str]] = defaultdict(list)
     for book, part, nominal in parts:
         billed_to = points[book, part]
-        if part:  # the part before is billed in this same run
+        if part:  # the part before is billed in this same run, unless another bill goes about as far
             done = books[book].parts[part - 1][0].last_on
-            billed_to = {point: done if day is None else max(done, day) for point, day in billed_to.items()}
+            about = done - SAME_CYCLE_DAYS
+            billed_to = {point: done if day is None or day < about else day for point, day in billed_to.items()}
         own = _periods(nominal, books[book].parts[part][1], billed_to)
         if len(alike := set(own.values())) == 1:
             whole[alike.pop()].append(book)
