@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -445,14 +445,3 @@ def test_the_commands_take_cycles(
     assert [each["proposed"] for each in corrected["cycles"]] == [1]
     assert main(["bill", "run", "--period", "2026-10", "--part", "2"]) == 2
     assert "S16 (monthly)" in capsys.readouterr().err
-
-
-def test_a_cycle_that_has_not_ended_is_left_out_and_if_none_has_it_is_refused(district: District):
-    customers = people(district, 2)
-    book(district, "S05", 5, points=customers[:1])
-    book(district, "S16", 16, points=customers[1:])
-    now: datetime = midnight_of(date(2026, 10, 6))
-    [(period, _)] = cycles_of(district.connection, Asked(OCTOBER), Selection(), now)
-    assert period.last_on == date(2026, 10, 5)
-    with pytest.raises(UsageError, match="it ends in the future"):
-        cycles_of(district.connection, Asked(NOVEMBER), Selection(), now)
