@@ -26,6 +26,7 @@ from ingest_server.billing.reading_days import (
 from protocols.errors import UsageError
 
 BOOKS_TOLD_MAX = 5
+SAME_CYCLE_DAYS = 2 * READ_EARLY_OR_LATE_MAX  # apart at most are the ends of one cycle, however it was read
 
 SELECT_BOOKS = f"""
     select book_id, reading_day, cycle from reading_book
@@ -35,14 +36,16 @@ SELECT_BOOKS = f"""
 # Up to when each point is billed by runs of periods before: a bill that stands says it, and its run for how long, since
 # a contract may have ended sooner. A run that ends about the same day is of this very cycle, read a day early or late.
 SELECT_BILLED_TO = f"""
-    select metering_point_id, book_id, (
+    select metering_point_id, book_id, part, (
         select max(r.period_to)
         from bill b join billing_run r using (run_id)
         where b.metering_point_id = p.metering_point_id
-          and b.period_from between read.last_on - 400 and read.last_on and r.period_to < read.last_on - 2
+          and b.period_from between read.last_on - 400 and read.last_on
+          and r.period_to < read.last_on - {SAME_CYCLE_DAYS.days}
           and not exists (select from bill_act a where a.bill_id = b.bill_id and a.act = 'cancel'))
     from metering_point p
-    join unnest(%(read_books)s::text[], %(last_on)s::date[]) as read (read_book, last_on) on read_book = book_id
+    join unnest(%(read_books)s::text[], %(parts)s::integer[], %(last_on)s::date[]) as read (read_book, part, last_on)
+      on read_book = book_id
     where {SELECTION}
     order by metering_point_id
 """  # noqa: S608 - put together from constants
@@ -124,21 +127,29 @@ def _grouped(
     connection: Connection[Any], books: dict[str, _Book], selection: Selection
 ) -> list[tuple[Period, Selection]]:
     """Return the periods with their points: whole books where all of one are billed alike, else points by name."""
-    ends = {"read_books": list(books), "last_on": [each.parts[0][0].last_on for each in books.values()]}
-    points: dict[str, dict[str, date | None]] = defaultdict(dict)
-    for point, book, billed_to in connection.execute(SELECT_BILLED_TO, selection.parameters | ends):
-        points[book][point] = billed_to
+    parts = [(book, part, own) for book, each in books.items() for part, (own, _) in enumerate(each.parts)]
+    ends = {
+        "read_books": [book for book, _, _ in parts],
+        "parts": [part for _, part, _ in parts],
+        "last_on": [own.last_on for _, _, own in parts],
+    }
+    points: dict[tuple[str, int], dict[str, date | None]] = defaultdict(dict)
+    for point, book, part, billed_to in connection.execute(SELECT_BILLED_TO, selection.parameters | ends):
+        points[book, part][point] = billed_to
     whole: dict[Period, list[str]] = defaultdict(list)
     named: dict[Period, list[str]] = defaultdict(list)
-    for book, billed_to in points.items():
-        for nominal, before in books[book].parts:
-            own = _periods(nominal, before, billed_to)
-            if len(alike := set(own.values())) == 1:
-                whole[alike.pop()].append(book)
-            else:
-                for point, period in own.items():
-                    named[period].append(point)
-            billed_to = dict.fromkeys(billed_to, nominal.last_on)  # noqa: PLW2901 - the next part follows on this one
+    for book, part, nominal in parts:
+        billed_to = points[book, part]
+        if part:  # the part before is billed in this same run, unless another bill goes about as far
+            done = books[book].parts[part - 1][0].last_on
+            about = done - SAME_CYCLE_DAYS
+            billed_to = {point: done if day is None or day < about else day for point, day in billed_to.items()}
+        own = _periods(nominal, books[book].parts[part][1], billed_to)
+        if len(alike := set(own.values())) == 1:
+            whole[alike.pop()].append(book)
+        else:
+            for point, period in own.items():
+                named[period].append(point)
     found = [(period, replace(selection, books=tuple(sorted(own)))) for period, own in whole.items()]
     found += [(period, replace(selection, points=tuple(sorted(own)))) for period, own in named.items()]
     return sorted(found, key=lambda each: (each[0].first_on, each[0].last_on, each[1].books is None))
