@@ -56,8 +56,8 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "cao nhất {months} tháng trước, {before} kW; mức tối thiểu {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
         "{amount} đ, làm tròn đến đồng. {by}",
         "fixed": "Phí cố định: {price} đ/tháng{by_days} = {amount} đ, làm tròn đến đồng. {by}",
-        "minimum": "Mức tiền tối thiểu: {price} đ/tháng{by_days} = {least} đ, làm tròn đến đồng, trừ {base} đ đã tính "
-        "= thu thêm {amount} đ. {by}",
+        "minimum": "Mức tiền tối thiểu: {price} đ/tháng{by_days} = {least} đ, làm tròn đến đồng; {least} đ − {base} đ "
+        "đã tính = thu thêm {amount} đ. {by}",
         "by days": " ÷ {nominal_days} ngày × {days} ngày",
         "by": "Căn cứ: {act}{clause}.",
         "plan": "biểu giá riêng {name} có hiệu lực từ {since} (nguồn: {source})",
@@ -93,8 +93,8 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "the {months} months before, {before} kW; the floor of {floor} kW. {kwh} kW × {price} đ/kW{by_days} = "
         "{amount} đ, rounded to the đồng. {by}",
         "fixed": "Fixed charge: {price} đ a month{by_days} = {amount} đ, rounded to the đồng. {by}",
-        "minimum": "Minimum charge: {price} đ a month{by_days} = {least} đ, rounded to the đồng, less {base} đ charged "
-        "already = {amount} đ to add. {by}",
+        "minimum": "Minimum charge: {price} đ a month{by_days} = {least} đ, rounded to the đồng; {least} đ − {base} đ "
+        "charged already = {amount} đ to add. {by}",
         "by days": " ÷ {nominal_days} days × {days} days",
         "by": "By {act}{clause}.",
         "plan": "the rate plan {name}, in force since {since} (source: {source})",

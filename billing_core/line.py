@@ -303,7 +303,7 @@ def purchase_line(batch: Batch, charges: Charges, row: int, tariffs: Tariffs) ->
         amount=int(charges.purchase.amount[row]),
         formula="solar",
         act=rule.act,
-        clause="price given with the bill" if given or dated is None else dated.source,
+        clause="price given with the bill" if given else rule.act if dated is None else dated.source,
         certainty=rule.certainty if given or dated is None else dated.certainty,
         start_on=start_on,
         end_on=end_on,

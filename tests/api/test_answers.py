@@ -112,7 +112,12 @@ def test_a_bill_comes_with_lines_inputs_and_an_explanation_in_either_language(ap
     assert any("384.912 đ" in sentence for sentence in bill["explanation"])
     english = api.get(f"/v1/bills/{listed['bill_id']}", language="en")
     assert any("384,912 đ" in sentence for sentence in english["explanation"])
-    assert bill["inputs"]["meters"][0]["registers"][0]["readings"][1] == {"at": TO, "value_wh": 1_165_000, "quality": 0}
+    assert bill["inputs"]["meters"][0]["registers"][0]["readings"][1] == {
+        "at": TO,
+        "value_wh": 1_165_000,
+        "quality": 0,
+        "version": None,
+    }
 
 
 def test_the_surplus_of_net_metering_is_shown_beside_the_bill(api: Api):

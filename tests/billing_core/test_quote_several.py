@@ -58,18 +58,15 @@ def test_a_power_factor_alone_claims_no_reactive_energy(capsys):
 
 
 @pytest.mark.parametrize(
-    ("regime", "year", "said"),
-    [
-        ("separate_2020", "2020", "By Decision 13/2020/QĐ-TTg (names 1,943 đ)."),
-        ("net_2017", "2020", "By Decision 11/2017/QĐ-TTg (State Bank of Vietnam; remembered, not read)."),
-    ],
+    ("regime", "year", "decision"),
+    [("separate_2020", "2020", "Decision 13/2020/QĐ-TTg"), ("net_2017", "2020", "Decision 11/2017/QĐ-TTg")],
 )
-def test_a_purchase_names_its_decision_once(regime: str, year: str, said: str):
+def test_a_purchase_names_its_decision_once(regime: str, year: str, decision: str):
     words = {"category": "residential", "from": f"{year}-12-01", "to": f"{year}-12-31", "kwh": "165"}
     settled = {"settle_carry": "true"} if regime == "net_2017" else {}
     found = quote(request_from_text(words | {"solar_regime": regime, "export_kwh": "190"} | settled))
     assert found.purchase is not None
-    assert explain_line(found.purchase, Language.EN).endswith(said)
+    assert explain_line(found.purchase, Language.EN).count(decision) == 1
 
 
 @pytest.mark.parametrize(

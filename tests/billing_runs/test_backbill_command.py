@@ -75,7 +75,9 @@ def test_the_command_shows_a_dry_run_proposes_the_same_and_the_bill_explains_it(
     with psycopg.connect(district.dsn, autocommit=True) as owner:
         owner.execute("alter table bill_difference disable trigger bill_difference_stays")
         owner.execute("update bill_difference set total = total + 1 where difference_id = 2")
-    assert "điều chỉnh 2 của hóa đơn 2: total is 205956, stored 205957" in say("replay", "2", status=1)
+    assert "điều chỉnh 2 của hóa đơn 2: tổng cộng tính lại là 205.956 đ, đã lưu 205.957 đ" in say(
+        "replay", "2", status=1
+    )
 
 
 def test_words_that_make_no_sense_are_refused_with_what_to_do(district: District, say: Any) -> None:

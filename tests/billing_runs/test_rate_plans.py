@@ -107,14 +107,12 @@ def test_a_fixed_and_a_minimum_charge_and_tiers_of_a_tariff_file_are_billed_expl
     assert stored["inputs"]["contract"]["rate_plan"]["minimum_monthly"] == 25_000
     assert [(line["energy_wh"], line["price"]) for line in stored["lines"]] == [(10_000, 400), *[(None, None)] * 3]
     told = explain_bill(stored, Language.EN)
-    assert "Fixed charge: 5,000 đ a month = 5,000 đ. By home." in told
-    assert (
-        "Minimum charge: 25,000 đ a month = 25,000 đ, of which 9,000 đ are charged; 16,000 đ are missing. By home."
-        in told
-    )
-    assert "Mức tiền tối thiểu: 25.000 đ/tháng = 25.000 đ, đã tính 9.000 đ, thu thêm 16.000 đ. Căn cứ: home." in (
-        explain_bill(stored, Language.VI)
-    )
+    source = "the rate plan home, in force since 2026-01-01 (source: invented for tests)"
+    spoken = "\n".join(told)
+    assert f"Fixed charge: 5,000 đ a month = 5,000 đ, rounded to the đồng. By {source}, fixed charge." in spoken
+    assert f"25,000 đ − 9,000 đ charged already = 16,000 đ to add. By {source}, minimum charge." in spoken
+    spoken = "\n".join(explain_bill(stored, Language.VI))
+    assert "25.000 đ − 9.000 đ đã tính = thu thêm 16.000 đ. Căn cứ: biểu giá riêng home có hiệu lực từ" in spoken
     ledger = ledger_of(district.connection)
     assert (ledger["accounts"]["receivable"], ledger["sum"]) == (summary.total, 0)
 

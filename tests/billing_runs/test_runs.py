@@ -144,6 +144,9 @@ def test_a_dry_run_says_what_the_real_one_does_to_the_byte_and_writes_nothing(di
         promised = bill_json(told)
         for line in kept["lines"]:
             del line["line"]
+        for meter in kept["inputs"]["meters"]:
+            for register in meter["registers"]:
+                assert [reading.pop("version") for reading in register["readings"]] == [None, None]
         assert {name: kept[name] for name in promised} == promised
 
 
