@@ -120,8 +120,7 @@ def test_a_line_of_a_plan_is_stored_and_read_the_same_and_told_in_both_languages
     )
     assert (
         "25,000 đ a month ÷ 31 days × 10 days = 8,065 đ, rounded to the đồng; "
-        "8,065 đ − 2,013 đ charged already = 6,052 đ"
-        in told
+        "8,065 đ − 2,013 đ charged already = 6,052 đ" in told
     )
     assert "80 % of the highest of the 3 months before, 100 kW; the floor of 20 kW. 80 kW × 30,000 đ/kW" in told
     told = "\n".join(texts[Language.VI])
