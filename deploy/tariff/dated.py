@@ -13,7 +13,7 @@ from rich.table import Table
 
 from billing_core.codes import RATES, Category
 from billing_core.explain import Language, act_in, format_number
-from billing_core.quote_table import CATEGORIES
+from billing_core.explain_names import CATEGORIES
 from billing_core.solar import price_in
 from billing_core.tariff import SolarRule, Tariffs, TimeOfUse, TwoComponent
 from deploy.tariff.show_words import CERTAINTIES, HOLIDAYS, METHODS, WORDS

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from billing_core.codes import RATES, Category, Voltage
 from billing_core.explain import Language, act_in, format_number
-from billing_core.quote_table import CATEGORIES
+from billing_core.explain_names import CATEGORIES
 from billing_core.tariff import Act, Tariffs
 from deploy.tariff.dated import dated_json, print_dated
 from deploy.tariff.show_words import CERTAINTIES, WORDS
