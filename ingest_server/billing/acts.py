@@ -90,6 +90,9 @@ READY_ENTRIES = """
           and (%(book)s::text is null or exists (
                 select from metering_point p
                 where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+          and (%(books)s::text[] is null or exists (
+                select from metering_point p
+                where p.metering_point_id = b.metering_point_id and p.book_id = any (%(books)s)))
           and b.bill_id > %(after)s and b.bill_id <> all (%(left)s::bigint[])
         order by b.bill_id limit %(bills_max)s
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
+    from ingest_server.billing.period import Period
     from ingest_server.billing.run import Plan, Summary
 
 
@@ -47,7 +48,9 @@ def _add_run_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentPar
         add_language_argument(sub)
     run_parser.add_argument("--dry-run", action="store_true", help="compute everything, write nothing")
     run_parser.add_argument(
-        "--issue-as", metavar="NAME", help="issue at once, in this person's name, what control lets pass"
+        "--issue-as",
+        metavar="NAME",
+        help="issue at once, in this person's name, what control lets pass and what earlier runs left ready",
     )
     run_parser.add_argument(
         "--thresholds", metavar="FILE", help="the company's thresholds of bill control (default: congto's)"
@@ -127,6 +130,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with translated(), connect(dsn) as connection:
         asked = periods_from(arguments, connection, datetime.now(UTC))
     summaries: list[Summary] = []
+    doubted = False
     for period, selection in asked:
 
         def waiting(period: object = period) -> None:
@@ -137,11 +141,33 @@ def _run(arguments: argparse.Namespace) -> int:
             summaries.append(run_billing(dsn, period, own, progress=progress, waiting=waiting))
         if not arguments.json:
             print_summary(summaries[-1], Language(arguments.language))
+        if plan.issue_as is not None:
+            doubted |= _tell_kept_back(dsn, period, own, arguments)
     if arguments.json and by_cycle(arguments):
         print_json({"period": arguments.period, "cycles": [summary_json(each) for each in summaries]})
     elif arguments.json:
         print_json(summary_json(summaries[0]))
-    return int(any(each.held or each.purchases_held or each.differing or each.to_sign for each in summaries))
+    return int(doubted or any(each.held or each.purchases_held or each.differing or each.to_sign for each in summaries))
+
+
+def _tell_kept_back(dsn: str, period: "Period", plan: "Plan", arguments: argparse.Namespace) -> bool:
+    """Tell what was not issued although control let it pass; say whether bills in doubt are among it."""
+    from billing_core.explain import Language
+    from ingest_server.billing.act_words import said
+    from ingest_server.billing.acts import Actor, Role, left_to_others
+    from ingest_server.billing.doubted import doubted_bills
+    from ingest_server.billing.standing import print_doubted
+    from ingest_server.database.connection import connect, translated
+
+    actor = Actor(plan.issue_as or "", Role.BILLER)
+    with translated(), connect(dsn) as connection:
+        left = left_to_others(connection, period, plan.selection, actor)
+        doubted = [each.to_json() for each in doubted_bills(connection, period, plan.selection, ("ready",))]
+    for bill_id in left:
+        print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
+    if not arguments.json:
+        print_doubted(doubted, str(period), Language(arguments.language))
+    return bool(doubted)
 
 
 def _plan_from(arguments: argparse.Namespace) -> "Plan":

@@ -53,6 +53,9 @@ SELECT_OUTDATED = """
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
             select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+      and (%(books)s::text[] is null or exists (
+            select from metering_point p
+            where p.metering_point_id = b.metering_point_id and p.book_id = any (%(books)s)))
       and exists (
         select from generate_series(1, cardinality(b.metered), 9) as place (n)
         cross join lateral (values (b.metered[n + 1], b.metered[n + 2]), (b.metered[n + 4], b.metered[n + 5]))
@@ -69,7 +72,9 @@ SELECT_BOUNDS = """
     where bill_id between %(first_bill)s and %(last_bill)s
 """
 SELECT_LAST = "select coalesce(max(metering_point_id), '') from metering_point"
-SELECT_IN_BOOK = "select metering_point_id from metering_point where metering_point_id = any (%s) and book_id = %s"
+SELECT_IN_BOOK = (
+    "select metering_point_id from metering_point where metering_point_id = any (%s) and book_id = any (%s)"
+)
 
 
 class DoubtedBill(NamedTuple):
@@ -102,10 +107,11 @@ def doubted_bills(
     findings = open_findings(connection, asked)
     if selection.unit is not None:
         findings = [each for each in findings if each.point.startswith(selection.unit)]
-    if selection.book is not None:
-        named = sorted({each.point for each in findings})
-        own = {row[0] for row in connection.execute(SELECT_IN_BOOK, [named, selection.book])}
-        findings = [each for each in findings if each.point in own]
+    for books in (None if selection.book is None else (selection.book,), selection.books):
+        if books is not None:
+            named = sorted({each.point for each in findings})
+            own = {row[0] for row in connection.execute(SELECT_IN_BOOK, [named, list(books)])}
+            findings = [each for each in findings if each.point in own]
     return _doubted(connection, asked, findings, states)
 
 

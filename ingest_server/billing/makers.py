@@ -54,6 +54,9 @@ SELECT_CANCELLERS = """
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
       and (%(book)s::text is null or exists (
             select from metering_point p where p.metering_point_id = b.metering_point_id and p.book_id = %(book)s))
+      and (%(books)s::text[] is null or exists (
+            select from metering_point p
+            where p.metering_point_id = b.metering_point_id and p.book_id = any (%(books)s)))
       and not exists (select from bill_act r where r.bill_id = b.bill_id and r.act = 'release')
     order by b.bill_id
 """

@@ -23,6 +23,7 @@ from psycopg import Connection
 from billing_core.control.thresholds import Thresholds, load_thresholds
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
+from ingest_server.billing.acts import Actor, Role, issue
 from ingest_server.billing.chunk import Job, Outcome, carry_out
 from ingest_server.billing.columns import Terms
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold
@@ -56,7 +57,8 @@ class Summary:
     ``billed`` are new bills, ``replaced`` newer versions of bills that were not issued, ``unchanged`` were there for
     the same inputs, ``differing`` were issued for others and are left alone; ``held`` have no bill, ``purchases_held``
     have one, but not the purchase that belongs beside it. Of those billed or replaced, ``to_sign`` must be signed by
-    somebody before they may be issued, and ``issued`` were issued at once. ``proposed`` are differences of issued ones.
+    somebody before they may be issued. ``issued`` were issued at once: of those, and of the bills made before that were
+    ready. ``proposed`` are differences of issued ones.
 
     The sums are over the bills that stand, new or made before; ``difference`` is what the totals of the differing ones
     would change by. The digest is over every bill computed, new or not, so a dry run, the real run and any later run
@@ -124,7 +126,7 @@ class Plan:
     dry_run
         Compute everything, write nothing.
     issue_as
-        Who issues at once what control lets pass; none to issue nothing.
+        Who issues at once what control lets pass, and what earlier runs left ready; none to issue nothing.
     correct_as
         Who proposes, and why, differences for issued bills that should have been others; then nothing else is written.
     thresholds
@@ -179,6 +181,8 @@ def run_billing(
             summary = Summary(period=period, dry_run=plan.dry_run)
             jobs = _jobs(reader, writer, dsn, plan, summary)
             _work(jobs, plan, summary, progress)
+            if plan.issue_as is not None and plan.correct_as is None and not plan.dry_run:
+                summary.issued += issue(writer, period, plan.selection, Actor(plan.issue_as, Role.BILLER))
             if summary.run_id is not None:
                 writer.execute(FINISH_RUN, {"run": summary.run_id})
             return summary

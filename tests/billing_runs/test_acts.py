@@ -100,6 +100,38 @@ def test_a_name_is_one_persons_however_it_was_typed() -> None:
     assert not acts.same_person("Hà", "Ha")
 
 
+def test_a_run_that_issues_also_issues_what_an_earlier_run_left_ready_and_nothing_held_or_left_to_others(
+    district: District,
+) -> None:
+    district.add([household(number) for number in range(1, 6)])
+    run_billing(district.dsn, OCTOBER)
+    acts.hold(district.connection, bill_of(district, household(1)), MINH)
+    only = Selection((household(2).point, household(3).point))
+    summary = run_billing(district.dsn, OCTOBER, Plan(selection=only, issue_as="Lan"))
+    assert (summary.billed, summary.unchanged, summary.issued) == (0, 2, 2)
+    acts.cancel(district.connection, bill_of(district, household(2)), DIRECTOR)
+    run_billing(district.dsn, OCTOBER)
+    assert run_billing(district.dsn, OCTOBER, Plan(issue_as=DIRECTOR.name)).issued == 2
+    assert run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan")).issued == 1
+    found = ledger_of(district.connection)
+    assert (found["sum"], found["broken_at_block"]) == (0, None)
+    assert found["accounts"]["receivable"] == 4 * 384_912
+
+
+def test_a_run_of_some_books_issues_what_is_ready_in_these_alone(district: District) -> None:
+    district.add([household(number) for number in (1, 2)])
+    for number, book in ((1, "A"), (2, "B")):
+        district.connection.execute(
+            "insert into reading_book (book_id, unit, reading_day) values (%s, 'PD0100', 7)", [book]
+        )
+        district.connection.execute(
+            "update metering_point set book_id = %s where metering_point_id = %s", [book, household(number).point]
+        )
+    run_billing(district.dsn, OCTOBER)
+    assert run_billing(district.dsn, OCTOBER, Plan(selection=Selection(books=("B",)), issue_as="Lan")).issued == 1
+    assert states(district) == {household(1).point: "ready", household(2).point: "issued"}
+
+
 def test_issuing_twice_enters_each_bill_once(district: District) -> None:
     district.add([household(number) for number in range(1, 6)])
     run_billing(district.dsn, OCTOBER)
