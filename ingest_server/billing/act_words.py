@@ -63,6 +63,21 @@ ACT_WORDS: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "With the differences that were approved the bill comes to {total} đ to pay.",
     },
     "propose": {Language.VI: "chờ duyệt", Language.EN: "waits for approval"},
+    "replaced_by": {
+        Language.VI: "điều chỉnh {other} đã thay nó; hãy bác",
+        Language.EN: "difference {other} takes its place: reject it",
+    },
+    "replaces": {
+        Language.VI: "điều chỉnh {number} thay điều chỉnh {old} còn chờ duyệt; hãy bác {old}",
+        Language.EN: "difference {number} takes the place of {old}, which waits: reject {old}",
+    },
+    "before_true_up": {
+        Language.VI: "Điều chỉnh {numbers}: chỉ số đầu kỳ còn là ước tính chưa truy chỉnh, nên toàn bộ phần thừa thiếu "
+        "của các kỳ ước tính trước dồn vào kỳ này; hãy chạy congto vee true-up trước khi duyệt.",
+        Language.EN: "Difference {numbers}: its bill begins at an estimate that was not trued up, so all that the "
+        "estimated periods before were too high or too low falls into this one; run `congto vee true-up` before "
+        "approving.",
+    },
     "approved": {Language.VI: "{by} đã duyệt", Language.EN: "approved by {by}"},
     "rejected": {Language.VI: "{by} đã bác", Language.EN: "rejected by {by}"},
     "purchase": {

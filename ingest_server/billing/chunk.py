@@ -79,20 +79,28 @@ def carry_out(job: Job) -> Outcome:
         reader.execute(READ_ONLY)
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
         reader.execute(queries.PREPARE)
-        points = gather(reader, job.frame, job.chunk)
-        bounds = {"after": job.chunk.after, "upto": job.chunk.upto}
-        findings = open_findings(reader, job.frame.parameters | bounds)
-        decision = decide(points, _tariffs(), job.thresholds, findings, correcting=job.correct is not None)
-        packed = pack(decision.computed)
-        compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
+        correcting = job.correct is not None
+        decision, packed, compared = compute(reader, job.frame, job.chunk, job.thresholds, correcting=correcting)
         compared.withheld[:] = _withheld(reader, job, packed, compared)
-        _judge_proposed_purchases(reader, packed, compared)
         reader.rollback()
     if job.run_id is not None:
         with _connection(job, "writer") as writer:
             writer.autocommit = True
             write_chunk(writer, _writing(job, job.run_id, decision, packed, compared))
     return _outcome(job, decision, packed, compared)
+
+
+def compute(
+    reader: Connection[Any], frame: Frame, chunk: Chunk, thresholds: Thresholds, *, correcting: bool
+) -> tuple[Decision, Packed, "Compared"]:
+    """Gather a chunk, decide on it, and compare it with the bills that are there; nothing is written."""
+    points = gather(reader, frame, chunk)
+    findings = open_findings(reader, frame.parameters | {"after": chunk.after, "upto": chunk.upto})
+    decision = decide(points, _tariffs(), thresholds, findings, correcting=correcting)
+    packed = pack(decision.computed)
+    compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
+    _judge_proposed_purchases(reader, packed, compared)
+    return decision, packed, compared
 
 
 _kept: dict[tuple[str, str], Connection[Any]] = {}
@@ -116,14 +124,26 @@ def _connection(job: Job, use: str) -> Iterator[Connection[Any]]:
     _kept[kept] = connection
 
 
-# One that was rejected is not proposed again for the same readings; one that was approved stands and may be overtaken.
-# A back-billing rests on what its bill rests on, and says nothing of other readings.
-SELECT_PROPOSED = """
-    select bill_id, inputs_hash from bill_difference f
-    where bill_id = any (%(bills)s::bigint[])
+# One that was rejected is not proposed again for the same readings, nor one that waits; but what was made before
+# another was approved is a difference to an amount that stands no more, and what waits behind a newer one can't be
+# approved. A back-billing rests on what its bill rests on, and says nothing of other readings.
+_STILL_COUNTS = """
+    f.bill_id = any (%(bills)s::bigint[])
       and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
-      and not exists (select from back_billing k where k.difference_id = f.difference_id)
+      and not exists (
+            select from bill_difference n join bill_difference_act o using (difference_id)
+            where n.bill_id = f.bill_id and o.act = 'approve' and o.acted_at > f.made_at)
+      and (exists (select from bill_difference_act a where a.difference_id = f.difference_id)
+           or not exists (
+            select from bill_difference n
+            where n.bill_id = f.bill_id and n.difference_id > f.difference_id
+              and not exists (select from bill_difference_act o where o.difference_id = n.difference_id)
+              and not exists (select from back_billing k where k.difference_id = n.difference_id)))
 """
+SELECT_PROPOSED = f"""
+    select bill_id, inputs_hash from bill_difference f
+    where {_STILL_COUNTS} and not exists (select from back_billing k where k.difference_id = f.difference_id)
+"""  # noqa: S608 - put together from constants
 
 
 # Issued bills that were back-billed, and not corrected since, with what they come to by a contract of the right use.
@@ -227,12 +247,9 @@ def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compa
     return found
 
 
-SELECT_PROPOSED_PURCHASES = """
-    select bill_id, inputs_hash, purchased_wh, purchased, carried_out_wh
-    from bill_difference f
-    where bill_id = any (%(bills)s::bigint[])
-      and not exists (select from bill_difference_act a where a.difference_id = f.difference_id and a.act = 'approve')
-"""
+SELECT_PROPOSED_PURCHASES = f"""
+    select bill_id, inputs_hash, purchased_wh, purchased, carried_out_wh from bill_difference f where {_STILL_COUNTS}
+"""  # noqa: S608 - put together from constants
 
 
 def _judge_proposed_purchases(reader: Connection[Any], packed: Packed, compared: Compared) -> None:
@@ -243,7 +260,7 @@ def _judge_proposed_purchases(reader: Connection[Any], packed: Packed, compared:
         return
     bills = issued.bill_id[packed.rows]
     found = set(reader.execute(SELECT_PROPOSED_PURCHASES, {"bills": bills[asked].tolist()}).fetchall())
-    missing = _purchase_differences(packed, compared)
+    missing = purchase_differences(packed, compared)
     for bill in asked.tolist():
         own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill, :3].tolist())
         compared.proposed[bill] = own in found
@@ -272,7 +289,7 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
             for bill in completing
         ],
         corrections=corrections,
-        purchase_corrections=_purchase_differences(packed, compared)[corrections],
+        purchase_corrections=purchase_differences(packed, compared)[corrections],
         note=job.correct or "",
         holds=[] if correcting else [*decision.holds, *decision.purchase_holds],
         actor=job.actor,
@@ -280,7 +297,7 @@ def _writing(job: Job, run_id: int, decision: Decision, packed: Packed, compared
     )
 
 
-def _purchase_differences(packed: Packed, compared: Compared) -> Int64Array:
+def purchase_differences(packed: Packed, compared: Compared) -> Int64Array:
     """Return what is bought, its amount and the surplus handed on, less what they are. [Wh, đ, Wh …; b × 5]
 
     Of the surplus also what is of the peak and of the off-peak rate.

@@ -49,6 +49,7 @@ def _correct(arguments: argparse.Namespace) -> int:
     from ingest_server.billing.act_words import said
     from ingest_server.billing.acts import need_note
     from ingest_server.billing.asked import actor_from, by_cycle, periods_from, print_json
+    from ingest_server.billing.correction_notes import notes_of_run
     from ingest_server.billing.print_run import HOLDS_PRINTED_MAX, difference_text, hold_text, progress_bar
     from ingest_server.billing.run import BILLS_KEPT_MAX, Plan, run_billing
     from ingest_server.database.connection import connect, dsn_from, translated
@@ -64,8 +65,11 @@ def _correct(arguments: argparse.Namespace) -> int:
         plan = Plan(selection=selection, correct_as=(actor.name, actor.note), kept=BILLS_KEPT_MAX)
         with progress_bar(f"{period}") as progress:
             summary = run_billing(dsn, period, plan, progress=progress)
+        with translated(), connect(dsn) as connection:
+            notes = notes_of_run(connection, summary.run_id, HOLDS_PRINTED_MAX)
         names = ("proposed", "differing", "difference", "held")
-        told.append({"period": str(period), **{name: getattr(summary, name) for name in names}})
+        counted = {name: getattr(summary, name) for name in names}
+        told.append({"period": str(period), **counted, **notes._asdict()})
         if arguments.json:
             continue
         language = Language(arguments.language)
@@ -76,6 +80,11 @@ def _correct(arguments: argparse.Namespace) -> int:
             print(difference_text(difference, language))
         for hold in summary.holds[:HOLDS_PRINTED_MAX]:
             print(hold_text(hold, language))
+        for number, old in notes.replaced:
+            print(said("replaces", arguments.language, number=number, old=old))
+        if notes.before_true_up:
+            numbers_told = ", ".join(map(str, notes.before_true_up))
+            print(said("before_true_up", arguments.language, numbers=numbers_told))
     if arguments.json:
         print_json({"period": arguments.period, "cycles": told} if by_cycle(arguments) else told[0])
     return 0

@@ -25,6 +25,7 @@ from ingest_server.billing.limits import refuse_beyond
 from ingest_server.billing.makers import makers_of_difference
 from ingest_server.billing.period import Period
 from ingest_server.billing.refused import RefusedError
+from ingest_server.billing.still_due import refuse_what_is_not_due
 from protocols.errors import UsageError
 
 LISTED_MAX = 1_000
@@ -33,7 +34,12 @@ SELECT_DIFFERENCES = """
     select f.difference_id, f.bill_id, b.metering_point_id, b.period_from, b.period_to, f.energy_wh, f.subtotal, f.vat,
            f.total, f.purchased_wh, f.purchased, f.carried_out_wh, f.actor, f.note, f.made_at,
            coalesce(a.act, 'propose') as act, a.actor as decided_by, b.total as bill_total,
-           k.first_on as corrected_from, k.found_on, k.since_on
+           k.first_on as corrected_from, k.found_on, k.since_on,
+           case when a.act is null and k.difference_id is null then (
+               select max(n.difference_id) from bill_difference n
+               where n.bill_id = f.bill_id and n.difference_id > f.difference_id
+                 and not exists (select from bill_difference_act o where o.difference_id = n.difference_id)
+                 and not exists (select from back_billing l where l.difference_id = n.difference_id)) end as replaced_by
     from bill_difference f
     join bill b using (bill_id)
     left join bill_difference_act a using (difference_id)
@@ -83,11 +89,6 @@ SELECT_BACK_BILLED = """
            or k.first_on > b.period_from)
 """
 LOCK_BILL = "select from bill where bill_id = %(bill)s for update"
-SELECT_STANDS = """
-    select count(*) from bill_difference n join bill_difference_act o using (difference_id)
-    where n.bill_id = %(bill)s and o.act = 'approve' and o.acted_at > (
-        select made_at from bill_difference where difference_id = %(difference)s)
-"""
 INSERT_ACT = """
     insert into bill_difference_act (difference_id, act, actor, role, note)
     values (%(difference)s, %(act)s, %(actor)s, %(role)s, %(note)s)
@@ -174,8 +175,9 @@ def decide_difference(
     Raises
     ------
     UsageError
-        If there is none, it was decided, its bill was cancelled, another was approved since it was computed, the same
-        person proposed it or made a reading that it rests on, or it moves more than the role may approve.
+        If there is none, it was decided, its bill was cancelled, it would not be proposed today
+        (:mod:`ingest_server.billing.still_due`), the same person proposed it or made a reading that it rests on, or it
+        moves more than the role may approve.
     """
     with connection.transaction():
         row = connection.execute(SELECT_DIFFERENCE, {"difference": difference_id}).fetchone()
@@ -191,8 +193,7 @@ def decide_difference(
         if act == "approve":
             if cancelled:
                 raise UsageError(f"{where}its bill {bill_id} was cancelled; reject it")
-            if _one(connection, SELECT_STANDS, bill_id, difference_id):
-                raise UsageError(f"{where}another was approved since it was computed; reject it and propose anew")
+            refuse_what_is_not_due(connection, difference_id, bill_id)
             if back_billed := _one(connection, SELECT_BACK_BILLED, bill_id, difference_id):
                 raise UsageError(
                     f"{where}difference {back_billed} back-billed bill {bill_id} for another use than its contract "

@@ -21,6 +21,8 @@ UNPRICED = frozenset(kind.value for kind in WITHOUT_QUANTITY)
 def difference_texts(row: Mapping[str, Any], language: Language) -> Iterator[str]:
     """Yield what is told of a difference: a line of its own, its basis, its purchase, its lines if they are there."""
     outcome = {"propose": "propose", "approve": "approved", "reject": "rejected"}[row["act"]]
+    if row["replaced_by"] is not None:
+        outcome = "replaced_by"
     yield said(
         "difference",
         language.value,
@@ -31,7 +33,7 @@ def difference_texts(row: Mapping[str, Any], language: Language) -> Iterator[str
         total=signed(row["total"], language),
         who=row["actor"],
         note=row["note"],
-        decided=said(outcome, language.value, by=row["decided_by"]),
+        decided=said(outcome, language.value, by=row["decided_by"], other=row["replaced_by"]),
     )
     if row["corrected_from"] is not None:
         yield "  " + basis_text(row["corrected_from"], row["found_on"], row["since_on"], language)

@@ -1,4 +1,4 @@
-"""What billing refuses because of who asks for it: another person must, or one with a higher role. In two languages."""
+"""What billing refuses, in two languages: because of who asks for it, or because it is not due any more."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,6 +40,30 @@ REFUSALS: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "difference {number}: it rests on readings that {maker} put in with change {change}, so {maker} "
         "can't approve it: another person must (four eyes)",
     },
+    "approved_since": {
+        Language.VI: "điều chỉnh {number}: điều chỉnh {other} đã được duyệt sau khi nó được tính; hãy bác nó và "
+        "đề nghị lại",
+        Language.EN: "difference {number}: another was approved since it was computed ({other}); reject it and propose "
+        "anew",
+    },
+    "proposed_since": {
+        Language.VI: "điều chỉnh {number}: điều chỉnh {other} của cùng hóa đơn đã thay nó; hãy bác nó và quyết định "
+        "điều chỉnh {other}",
+        Language.EN: "difference {number}: difference {other} of the same bill takes its place; reject it and decide "
+        "on {other}",
+    },
+    "not_due_today": {
+        Language.VI: "điều chỉnh {number}: chỉ số và hợp đồng hiện nay không còn cho ra điều chỉnh này; hãy bác nó và "
+        "đề nghị lại: congto bill correct {asked}",
+        Language.EN: "difference {number}: today's readings and contract do not come to it any more; reject it and "
+        "propose anew: congto bill correct {asked}",
+    },
+    "not_computed_today": {
+        Language.VI: "điều chỉnh {number}: hiện nay không tính lại được hóa đơn của nó ({why}); congto bill correct "
+        "{asked} cho biết cách xử lý",
+        Language.EN: "difference {number}: its bill can't be computed today ({why}); congto bill correct {asked} "
+        "says what to do",
+    },
     "decides_too_low": {
         Language.VI: "điều chỉnh {number}: {who} là {role}; kiểm soát viên trở lên mới được quyết định",
         Language.EN: "difference {number}: {who} is a {role}; a controller or higher decides",
@@ -68,7 +92,7 @@ ROLE_WORDS: Mapping[str, Mapping[Language, str]] = {
 
 
 class RefusedError(UsageError):
-    """Somebody may not do this, and another person may; the message is what ``REFUSALS`` say in English.
+    """Somebody may not do this, or not now; the message is what ``REFUSALS`` say in English.
 
     Parameters
     ----------

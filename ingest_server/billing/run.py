@@ -207,20 +207,7 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
     """Begin the run; return what there is to do, for the snapshot that ``reader`` holds."""
     period = summary.period
     _check_points(reader, plan.selection)
-    tariffs = load_tariffs()
-    table = tariffs.power_factor_on(period.last_on)
-    reactive_from_kw = REACTIVE_NEVER_KW if table is None else table.from_kw
-    terms = terms_of_run(reader, period, reactive_from_kw)
-    terms_ids = _terms_ids(writer, terms, put_in=not plan.dry_run)
-    frame = Frame(
-        period,
-        plan.selection,
-        terms,
-        terms_ids,
-        tariffs.changes_within(period.first_on, period.last_on),
-        reactive_from_kw,
-        _ever_terms(writer, terms, terms_ids),
-    )
+    frame = frame_of(reader, writer, period, plan.selection, put_in=not plan.dry_run)
     chunks = chunks_of_run(reader, plan.selection, plan.chunk_points)
     snapshot = reader.execute(EXPORT_SNAPSHOT).fetchone()
     assert snapshot is not None, "a function gives a row"
@@ -245,6 +232,26 @@ def _jobs(reader: Connection[Any], writer: Connection[Any], dsn: str, plan: Plan
         )
         for chunk in chunks
     ]
+
+
+def frame_of(
+    reader: Connection[Any], writer: Connection[Any], period: Period, selection: Selection, *, put_in: bool
+) -> Frame:
+    """Return what all chunks of a run share; with ``put_in`` terms that are new get their numbers."""
+    tariffs = load_tariffs()
+    table = tariffs.power_factor_on(period.last_on)
+    reactive_from_kw = REACTIVE_NEVER_KW if table is None else table.from_kw
+    terms = terms_of_run(reader, period, reactive_from_kw)
+    terms_ids = _terms_ids(writer, terms, put_in=put_in)
+    return Frame(
+        period,
+        selection,
+        terms,
+        terms_ids,
+        tariffs.changes_within(period.first_on, period.last_on),
+        reactive_from_kw,
+        _ever_terms(writer, terms, terms_ids),
+    )
 
 
 def _work(jobs: list[Job], plan: Plan, summary: Summary, progress: Progress) -> None:
