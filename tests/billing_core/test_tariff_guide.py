@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs/guides/tariff.md"
 FOLDERS = (
     *("billing_core", "deploy", "edge_agent", "ingest_server", "protocols", "simulators", "docs"),
-    *("tests/billing_core", "tests/golden/bills", "tests/peers"),
+    *("tests/billing_core", "tests/golden/bills", "tests/golden/explained", "tests/peers"),
 )
 PARSE_CONTRACTS = """
 import sys

@@ -1,5 +1,7 @@
 """Stored bills of every kind in words: equations come out, languages stay apart, chain, versions and hours are told."""
 
+import re
+
 import pytest
 
 from billing_core.explain import Language
@@ -14,6 +16,7 @@ from tests.billing_core.explained import english_in, equations_in, holds
 from tests.billing_runs.district import District
 from tests.billing_runs.every_bill import SUNNY, every_kind, fill
 
+SAME = re.compile(r"Nguyễn Thị Hoa|Hoa|Minh|Lan|Tuấn|role\W+generation")  # names, and what the registry's file calls it
 pytestmark = pytest.mark.integration
 
 
@@ -24,7 +27,8 @@ def check(texts: dict[Language, list[str]]) -> None:
             for value, outcome, percent in equations_in(sentence, language):
                 assert holds(value, outcome, percent=percent), sentence
     assert len(texts[Language.VI]) == len(texts[Language.EN])
-    assert english_in(" ".join(texts[Language.VI]), " ".join(texts[Language.EN])) == set()
+    vietnamese, english = (SAME.sub("", " ".join(texts[language])) for language in (Language.VI, Language.EN))
+    assert english_in(vietnamese, english) == set()
 
 
 def told(district: District, bill_id: int, language: Language) -> list[str]:
