@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
-from billing_core.codes import HOLD_TEXTS, Category, Certainty, Hold, LineKind, Solar, member_of
+from billing_core.codes import Category, Certainty, Hold, LineKind, Solar, member_of
+from billing_core.codes_words import HOLDS
 from billing_core.explain_names import WARNINGS, Language, act_in, clause_in, use_name
 from billing_core.line import BillLine
 from billing_core.tariff import PowerFactorTable, SolarRule
@@ -59,12 +60,6 @@ GRADES = {
 }
 """What a certainty is called in Vietnamese."""
 
-PURCHASE_HOLDS = {
-    Hold.NO_SOLAR_PRICE: "chưa có giá mua điện mặt trời của năm đó: cho giá kèm theo, hoặc thêm vào solar.toml",
-    Hold.GENERATION_UNKNOWN: "quy định này mua theo tỷ lệ sản lượng: cho biết sản lượng",
-}
-"""What a purchase may wait for, in Vietnamese."""
-
 
 def notes_text(notes: tuple[Note, ...], language: Language) -> tuple[str, ...]:
     """Return notes as texts, each once."""
@@ -84,8 +79,7 @@ def _text(note: Note, language: Language) -> str:
         grade = Certainty(words["grade"])
         words["certainty"] = GRADES[grade] if language is Language.VI else WARNINGS[language].get(grade, grade.value)
     if "held" in words:
-        hold = Hold(words["held"])
-        words["hold"] = PURCHASE_HOLDS[hold] if language is Language.VI else HOLD_TEXTS[hold]
+        words["hold"] = HOLDS[language][Hold(words["held"])]
     return SENTENCES[language][note.say].format(**words)
 
 

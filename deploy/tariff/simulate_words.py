@@ -1,8 +1,8 @@
 """What ``congto tariff simulate`` says, Vietnamese and English."""
 
 from billing_core.codes import Hold
-from billing_core.explain import Language
-from ingest_server.billing.sentences import SENTENCES
+from billing_core.codes_words import HOLDS
+from billing_core.explain_names import Language
 
 WORDS = {
     Language.VI: {
@@ -76,7 +76,7 @@ def reason(before: Hold, after: Hold, language: Language) -> str:
         if hold in words:
             found.append(words[hold].format(side=words[side]))
         elif hold is not Hold.NONE:
-            found.append(f"{words[side]}: {SENTENCES[f'engine.{hold.value}'][language]}")
+            found.append(f"{words[side]}: {HOLDS[language][hold]}")
     return "; ".join(found)
 
 

@@ -6,8 +6,9 @@ A sentence is kept as ``{"say": "missing", "meter": "M-1", …}``, so that a lis
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from billing_core.codes import HOLD_TEXTS
-from billing_core.explain import Language
+from billing_core.codes import Hold
+from billing_core.codes_words import HOLDS
+from billing_core.explain_names import Language
 
 Sentence = Mapping[str, Any]
 """``say``, which sentence it is; and its operands."""
@@ -173,39 +174,7 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = {
         Language.VI: "công tơ {meter}, thanh ghi {register}, từ {old} đến {new} {unit}",
         Language.EN: "meter {meter}, register {register}, {old} to {new} {unit}",
     },
-    **{f"engine.{hold.value}": {Language.EN: text} for hold, text in HOLD_TEXTS.items()},
-}
-_ENGINE_VI = {
-    "negative_energy": "điện năng âm: kiểm tra chỉ số",
-    "energy_too_large": "điện năng hơn 10 TWh trong một hóa đơn: kiểm tra số chữ số và hệ số nhân",
-    "households_invalid": "số hộ phải lớn hơn 0 và không quá 1.000.000: sửa hợp đồng",
-    "period_invalid": "kỳ kết thúc trước khi bắt đầu, hoặc dài hơn mười năm: sửa kỳ",
-    "no_price": "chưa có giá cho mục đích sử dụng này vào những ngày đó trong các tệp biểu giá",
-    "voltage_not_priced": "mục đích sử dụng này không có giá ở cấp điện áp đó: sửa cấp điện áp của hợp đồng",
-    "price_change_not_read": "giá đổi trong kỳ, công tơ loại này phải được chốt chỉ số ngày đó: nhập chỉ số chốt",
-    "no_vat_rate": "chưa có thuế suất GTGT cho ngày cuối kỳ: thêm vào vat.toml kèm nguồn",
-    "no_solar_price": "chưa có giá mua điện mặt trời của năm đó: thêm vào solar.toml",
-    "generation_unknown": "quy định này mua theo tỷ lệ sản lượng: treo công tơ đo sản lượng "
-    "(role = generation, thanh ghi 1.0.1.8.0), hoặc nhập chỉ số của nó",
-    "net_metering_three_rates": "bù trừ ba giá cần điện phát lên lưới của từng giá; nếu hợp đồng đã chuyển sang Quyết "
-    "định 02/2019 thì sửa cơ chế (separate_2019)",
-    "reactive_invalid": "điện năng phản kháng hơn 10 Tvarh: kiểm tra số chữ số và hệ số nhân",
-    "index_fell": "chỉ số nhỏ hơn kỳ trước mà công tơ không quay vòng: phúc tra",
-    "index_out_of_range": "chỉ số âm hoặc nhiều chữ số hơn công tơ có: phúc tra",
-    "rollover_implausible": "nếu quay vòng thì quá nửa dải của công tơ: phúc tra",
-    "multiplier_invalid": "hệ số nhân (CT × VT) phải từ 1 đến 10.000.000: sửa điểm đo",
-    "code_unknown": "có mã lạ ở mục đích, cấp điện áp hoặc điện mặt trời: sửa hợp đồng",
-    "reading_missing": "thiếu chỉ số đầu hoặc cuối kỳ, hoặc của một phần kỳ: nhập chỉ số",
-    "rates_against_total": "ba giá cộng lại không bằng tổng: kiểm tra cả bốn thanh ghi và hệ số nhân",
-    "intervals_against_register": "biểu phụ tải cộng lại không bằng chỉ số: kiểm tra khoảng trống và hệ số nhân",
-    "interval_missing": "thiếu một khoảng của biểu phụ tải: ước tính, kèm lý do",
-    "demand_invalid": "công suất cực đại thiếu, âm hoặc hơn 10 GW: đọc lại",
-    "change_reading_unusable": "có chỉ số chốt giá mà kỳ không có hoặc có nhiều lần đổi giá, "
-    "hoặc thiếu chỉ số chốt chiều phát: tính riêng từng phần",
-    "power_factor_invalid": "hệ số công suất phải từ 0 đến 1,00: sửa lại",
-    "shares_invalid": "các tỷ lệ mục đích phải dương và cộng lại bằng 100 %: sửa hợp đồng",
-    "tenants_not_residential": "người thuê nhà không khai báo là sinh hoạt: sửa hợp đồng",
-    "not_one_month": "giá công suất tính theo tháng mà kỳ không phải một tháng: tính riêng từng tháng",
+    **{f"engine.{hold.value}": {language: HOLDS[language][hold] for language in Language} for hold in Hold},
 }
 
 
@@ -218,6 +187,4 @@ def _text(sentence: Sentence, language: Language) -> str:
     say = sentence["say"]
     texts = SENTENCES[say]
     template = texts.get(language, texts[Language.EN])
-    if language is Language.VI and say.startswith("engine."):
-        template = _ENGINE_VI.get(say.removeprefix("engine."), template)
     return template.format(**{name: value for name, value in sentence.items() if name != "say"})

@@ -12,10 +12,13 @@ import psycopg
 import pytest
 
 from billing_core.codes import Category, Hold, Voltage, codes_of
+from billing_core.codes_words import HOLDS
+from billing_core.explain_names import Language
 from billing_core.quote import quote
 from billing_core.quote_request import QuoteRequest
 from billing_core.what_if import Population, always, class_names, compare, made_up, summed, with_percent, with_waiting
 from deploy.cli import main
+from deploy.tariff.simulate_words import WORDS
 from ingest_server.database.migrations import migrate
 from tests.billing_core.tariffs_of_2025 import files_of_2025, tariffs_of_2025, write_files_of_2025
 
@@ -151,6 +154,17 @@ def test_the_command_says_whom_an_act_with_other_classes_leaves_out(
     assert sum(left["customers"] for left in found["left_out"]) == found["held"] > 0
     assert 0.3 < sum(left["revenue_share"] for left in found["left_out"]) < 0.8
     assert set(found["by_category"]) == {"residential"}
+
+
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_a_year_nobody_can_be_billed_in_says_why_in_both_languages(language: str, capsys):
+    words = ["tariff", "simulate", "--customers", "50", "--from", "2027-02", "--against", "percent=5", "--json"]
+    assert main([*words, "--language", language]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["held"] == 50
+    why = HOLDS[Language(language)][Hold.NO_VAT_RATE]
+    today, other = WORDS[Language(language)]["today"], WORDS[Language(language)]["other"]
+    assert {each["reason"] for each in found["left_out"]} == {f"{today}: {why}; {other}: {why}"}
 
 
 def test_the_command_draws_the_distribution_and_says_the_same_twice(tmp_path: Path, capsys):

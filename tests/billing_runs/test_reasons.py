@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from billing_core.codes import HOLD_TEXTS, Hold
+from billing_core.codes_words import HOLDS
 from billing_core.control.judge import ControlRule
 from billing_core.control.thresholds import Signer
 from billing_core.explain import Language
@@ -49,6 +50,12 @@ def test_every_hold_of_the_engine_has_a_sentence_in_both_languages(hold: Hold):
     vietnamese, english = (text_of([sentence], language) for language in (Language.VI, Language.EN))
     assert english == HOLD_TEXTS[hold]
     assert vietnamese not in ("", english)
+
+
+def test_the_cure_of_readings_at_changes_is_one_for_each_change_in_both_languages():
+    hold = Hold.CHANGE_READING_UNUSABLE
+    assert "give one for each change of the period" in HOLDS[Language.EN][hold]
+    assert "cho một chỉ số cho mỗi lần đổi giá trong kỳ" in HOLDS[Language.VI][hold]
 
 
 @pytest.mark.parametrize("say", SENTENCES)
