@@ -101,6 +101,16 @@ KINDS_OF_ACT = {
 ACT = re.compile(
     r"(?:Circular|Decision|Decree|Resolution|Law|Document) \d[\w/-]*/[\w-]+(?:, article \d+(?:\(\w+\))?)?",
 )
+CERTAINTIES = {
+    Language.VI: {
+        Certainty.OFFICIAL: "văn bản gốc",
+        Certainty.PUBLISHED: "đã công bố",
+        Certainty.DERIVED: "tính từ tỷ lệ",
+        Certainty.UNVERIFIED: "chưa xác minh",
+    },
+    Language.EN: {certainty: certainty.value for certainty in Certainty},
+}
+"""What a certainty is called."""
 WARNINGS = {
     Language.VI: {
         Certainty.DERIVED: "tính theo tỷ lệ phần trăm của giá bình quân, chưa đọc trong văn bản",

@@ -10,7 +10,7 @@ from billing_core.batch import NOT_MEASURED, Batch
 from billing_core.charges import Charges
 from billing_core.codes import Category, Certainty, Hold, LineKind, Solar, member_of
 from billing_core.codes_words import HOLDS
-from billing_core.explain_names import WARNINGS, Language, act_in, clause_in, use_name
+from billing_core.explain_names import CERTAINTIES, WARNINGS, Language, act_in, clause_in, use_name
 from billing_core.line import BillLine
 from billing_core.tariff import PowerFactorTable, SolarRule
 
@@ -34,8 +34,7 @@ SENTENCES = {
         "purchase held": "việc mua điện mặt trời được giữ lại: {hold}",
         "not bought": "điện phát lên lưới không có hợp đồng điện mặt trời thì không được mua",
         "exempt": "điện dùng cho {use} không chịu tiền công suất phản kháng: {act} miễn",
-        "by rate": "bù trừ riêng từng giá {certainty}: quyết định bù trừ theo kỳ và không nói về ba giá; ở đây điện "
-        "phát của mỗi giá trừ vào điện nhận của giá đó",
+        "by rate": "bù trừ riêng từng giá {certainty}: {source_vi}",
     },
     Language.EN: {
         "price list": "price list of {act}: {certainty}",
@@ -52,13 +51,10 @@ SENTENCES = {
         "by rate": "net metering by rate is {grade}: {source}",
     },
 }
-GRADES = {
-    Certainty.OFFICIAL: "đã đọc trong văn bản",
-    Certainty.PUBLISHED: "theo nhiều bản sao công bố",
-    Certainty.DERIVED: WARNINGS[Language.VI][Certainty.DERIVED],
-    Certainty.UNVERIFIED: WARNINGS[Language.VI][Certainty.UNVERIFIED],
-}
-"""What a certainty is called in Vietnamese."""
+
+
+IN_THE_FILE_VI = "căn cứ ghi trong solar.toml"
+"""Stands for a source that the tariff files have in English alone."""
 
 
 def notes_text(notes: tuple[Note, ...], language: Language) -> tuple[str, ...]:
@@ -77,7 +73,7 @@ def _text(note: Note, language: Language) -> str:
         words["place"] = f" ({place})" if place else ""
     if "grade" in words:
         grade = Certainty(words["grade"])
-        words["certainty"] = GRADES[grade] if language is Language.VI else WARNINGS[language].get(grade, grade.value)
+        words["certainty"] = WARNINGS[language].get(grade, CERTAINTIES[language][grade])
     if "held" in words:
         words["hold"] = HOLDS[language][Hold(words["held"])]
     return SENTENCES[language][note.say].format(**words)
@@ -118,7 +114,8 @@ def notes_on(
 def note_on_netting(rule: SolarRule) -> Iterator[Note]:
     """Yield by what rule three rates were netted, unless it was read in the act."""
     if rule.net_by_rate_certainty is not Certainty.OFFICIAL:
-        yield note("by rate", grade=rule.net_by_rate_certainty.value, source=rule.net_by_rate_source)
+        sources = {"source": rule.net_by_rate_source, "source_vi": rule.net_by_rate_source_vi or IN_THE_FILE_VI}
+        yield note("by rate", grade=rule.net_by_rate_certainty.value, **sources)
 
 
 def note_on_exempt(category: Category, table: PowerFactorTable) -> Note:

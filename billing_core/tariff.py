@@ -254,7 +254,7 @@ class SolarRule:
         The price in 1/100 US cent, which becomes đồng at the year's exchange rate. [0.01 ¢/kWh]
     prices
         Prices in đồng of single years, as published; they come before what the exchange rate gives.
-    net_by_rate_source, net_by_rate_certainty
+    net_by_rate_source, net_by_rate_source_vi, net_by_rate_certainty
         Of ``net`` why three rates are netted each by itself, and how sure that is.
     """
 
@@ -268,6 +268,7 @@ class SolarRule:
     source: str
     certainty: Certainty
     net_by_rate_source: str = ""
+    net_by_rate_source_vi: str = ""
     net_by_rate_certainty: Certainty = Certainty.UNVERIFIED
 
 

@@ -136,6 +136,8 @@ def _solar_rule(item: Table) -> SolarRule:
     if "net_by_rate_source" in item:
         why, sure = take_text(item, "net_by_rate_source"), take_member(item, "net_by_rate_certainty", Certainty)
         rule = replace(rule, net_by_rate_source=why, net_by_rate_certainty=sure)
+        if "net_by_rate_source_vi" in item:
+            rule = replace(rule, net_by_rate_source_vi=take_text(item, "net_by_rate_source_vi"))
     item.finish()
     if rule.method not in SOLAR_METHODS:
         raise refusal(item, "method", repr(rule.method), " or ".join(SOLAR_METHODS), "use one of them")

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from billing_core.codes import RATES, Category
+from billing_core.codes import RATES, Category, Certainty
 from billing_core.explain import Language, act_in, format_number
-from billing_core.explain_names import CATEGORIES
+from billing_core.explain_names import CATEGORIES, CERTAINTIES
 from billing_core.solar import price_in
 from billing_core.tariff import SolarRule, Tariffs, TimeOfUse, TwoComponent
-from deploy.tariff.show_words import CERTAINTIES, HOLIDAYS, METHODS, WORDS
+from deploy.tariff.show_words import HOLIDAYS, METHODS, WORDS
 
 
 def print_dated(console: Console, tariffs: Tariffs, language: Language, day: date | None) -> None:
@@ -28,21 +28,21 @@ def print_dated(console: Console, tariffs: Tariffs, language: Language, day: dat
         exempt = ", ".join(CATEGORIES[language][Category(name)] for name in each["exempt"])
         surcharge = format_number(Fraction(str(each["floor_surcharge_percent"])), language)
         below = words["below"].format_map(each | {"surcharge": surcharge})
-        table.add_row(each["from"], below, str(each["from_kw"]), exempt, CERTAINTIES[language][each["certainty"]])
+        table.add_row(each["from"], below, str(each["from_kw"]), exempt, _sure(each, language))
     console.print(table)
     table = Table(
         *(words[name] for name in ("regime", "act", "from", "how", "price", "certainty")), title=words["solar"]
     )
     for each in found["solar"]:
         how = METHODS[language][each["method"]].format_map(each)
-        certainty = CERTAINTIES[language][each["certainty"]]
+        certainty = _sure(each, language)
         table.add_row(
             each["regime"], act_in(each["act"], language), each["from"], how, _bought(each, language), certainty
         )
     console.print(table)
     table = Table(*(words[name] for name in ("year", "đ a dollar", "source", "certainty")), title=words["exchange"])
     for each in found["exchange_rates"]:
-        rate, certainty = format_number(each["vnd_per_usd"], language), CERTAINTIES[language][each["certainty"]]
+        rate, certainty = format_number(each["vnd_per_usd"], language), _sure(each, language)
         table.add_row(str(each["year"]), rate, each["source"], certainty)
     if table.row_count:
         console.print(table)
@@ -59,7 +59,7 @@ def print_dated(console: Console, tariffs: Tariffs, language: Language, day: dat
     table = Table(*(words[name] for name in ("holiday", "days", "certainty")), title=words["holidays"])
     for each in found["holidays"]:
         name = HOLIDAYS.get(each["name"], each["name"]) if language is Language.VI else each["name"]
-        table.add_row(name, ", ".join(each["days"]), CERTAINTIES[language][each["certainty"]])
+        table.add_row(name, ", ".join(each["days"]), _sure(each, language))
     console.print(table)
 
 
@@ -75,7 +75,11 @@ def _print_schedules(console: Console, schedules: list[dict[str, Any]], language
             words["hours"].format(kind=kind, name=each["name"], since=since, peak=peak, days=days, off_peak=off_peak),
             soft_wrap=True,
         )
-        console.print(f"  {each['source']} ({CERTAINTIES[language][each['certainty']]})", soft_wrap=True)
+        console.print(f"  {each['source']} ({_sure(each, language)})", soft_wrap=True)
+
+
+def _sure(each: dict[str, Any], language: Language) -> str:
+    return CERTAINTIES[language][Certainty(each["certainty"])]
 
 
 def _bought(each: dict[str, Any], language: Language) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from billing_core.codes import RATES, Category, Voltage
+from billing_core.codes import RATES, Category, Certainty, Voltage
 from billing_core.explain import Language, act_in, format_number
-from billing_core.explain_names import CATEGORIES
+from billing_core.explain_names import CATEGORIES, CERTAINTIES
 from billing_core.tariff import Act, Tariffs
 from deploy.tariff.dated import dated_json, print_dated
-from deploy.tariff.show_words import CERTAINTIES, WORDS
+from deploy.tariff.show_words import WORDS
 from protocols.errors import UsageError
 
 TIERS = "tiers"
@@ -31,7 +31,7 @@ def print_acts(tariffs: Tariffs, language: Language, *, as_json: bool) -> None:
     table = Table(*(words[name] for name in headings), title=words["acts"])
     for act in tariffs.acts:
         lowest, highest = (format_number(act.tiers[place], language) for place in (0, -1))
-        certainty = CERTAINTIES[language][act.certainty["residential"].value]
+        certainty = CERTAINTIES[language][act.certainty["residential"]]
         tiers = f"{len(act.tiers)}: {lowest} – {highest} đ"
         table.add_row(act_in(act.name, language), str(act.effective_on), str(act.average), tiers, certainty)
     console.print(table)
@@ -99,9 +99,9 @@ def _prices(act: Act, language: Language) -> list[tuple[Category, str, str]]:
     return sorted(rows, key=lambda row: row[0].code)
 
 
-def _certainty(act: Act, category: Category, name: str) -> str:
+def _certainty(act: Act, category: Category, name: str) -> Certainty:
     voltage = next((member for member in Voltage if member.value == name), Voltage.LT6)
-    return act.certainty_of(category, voltage).value
+    return act.certainty_of(category, voltage)
 
 
 def _act(act: Act) -> dict[str, Any]:

@@ -116,15 +116,6 @@ METHODS = {
         "surplus": "surplus bought up to {cap_percent} % of generation",
     },
 }
-CERTAINTIES = {
-    Language.VI: {
-        "official": "văn bản gốc",
-        "published": "đã công bố",
-        "derived": "tính từ tỷ lệ",
-        "unverified": "chưa kiểm chứng",
-    },
-    Language.EN: {each: each for each in ("official", "published", "derived", "unverified")},
-}
 HOLIDAYS = {
     "New Year": "Tết Dương lịch",
     "Reunification Day": "Ngày Giải phóng miền Nam",

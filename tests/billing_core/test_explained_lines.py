@@ -1,5 +1,6 @@
 """Quotes of every kind in words: the same in both languages as the golden files, and every equation comes out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from billing_core.quote import Quote, quote
 from billing_core.rate_plan import rate_plans_of
 from billing_core.request_plan import with_plan
 from billing_core.request_text import request_from_text
+from billing_core.tariff_files import load_tariffs
 from tests.billing_core.explained import english_in, equations_in, holds
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "explained"
@@ -44,6 +46,18 @@ def test_a_quote_says_in_both_languages_what_its_golden_file_says(kind: Path):
     words = words_of(kind)
     said = [*told(words, Language.VI), "", *told(words, Language.EN)]
     assert kind.read_text(encoding="utf-8").splitlines()[1:] == said
+
+
+@pytest.mark.parametrize(
+    ("language", "name"), [(Language.VI, "net_by_rate_source_vi"), (Language.EN, "net_by_rate_source")]
+)
+def test_why_rates_are_netted_each_by_itself_is_said_as_the_tariff_files_say_it(language: Language, name: str):
+    tariffs = load_tariffs()
+    why = "bởi vì / because"
+    changed = tuple(replace(rule, **{name: why}) if rule.method == "net" else rule for rule in tariffs.solar)
+    request = request_from_text(words_of(GOLDEN / "net_by_rate.txt"))
+    found = quote(request, replace(tariffs, solar=changed)).notes_in(language)
+    assert [note.endswith(f": {why}") for note in found] == [True]
 
 
 @pytest.mark.parametrize("language", Language)

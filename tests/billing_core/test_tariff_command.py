@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from billing_core.codes import Solar
+from billing_core.codes import Certainty, Solar
+from billing_core.explain_names import CERTAINTIES, WARNINGS, Language
 from billing_core.tariff_files import load_tariffs
 from deploy.cli import main
 from tests.billing_core.tariffs_of_2025 import write_files_of_2025
@@ -63,6 +64,16 @@ def test_all_that_is_dated_is_listed_in_both_languages(language, said, tmp_path:
     assert "surplus_2026" not in shown
     assert "2025-01-29" in shown
     assert "2026-02-17" not in shown
+
+
+def test_a_figure_nobody_verified_is_called_the_same_in_tables_and_in_notes(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["tariff", "list", "--language", "vi"]) == 0
+    assert "chưa xác minh" in capsys.readouterr().out
+    for language in Language:
+        for certainty in Certainty:
+            assert CERTAINTIES[language][certainty]
+        assert WARNINGS[language][Certainty.UNVERIFIED].startswith(CERTAINTIES[language][Certainty.UNVERIFIED])
 
 
 def test_json_has_all_that_is_dated_with_source_and_certainty(tmp_path: Path, capsys):
