@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from billing_core.codes import Category, LineKind, Register, Voltage
 from billing_core.explain import RATE_NAMES, format_day, format_number
@@ -20,6 +20,8 @@ SENTENCES = {
         "uses": "Một công tơ dùng cho nhiều mục đích, chia điện năng theo tỷ lệ trong hợp đồng, làm tròn đến kWh: "
         "{uses}.",
         "use": "{use} ({voltage}) {percent} % × {whole} kWh = {kwh} kWh",
+        "use after": "{use} ({voltage}) {percent} %: cộng dồn {until} % × {whole} kWh − {before} kWh của các mục đích "
+        "trước = {kwh} kWh",
         "last use": "{use} ({voltage}) {percent} %, phần còn lại {kwh} kWh",
         "use by register": "{use} ({voltage}) {percent} %: {kwh} kWh (chia riêng từng phần)",
         "days": "Giá đổi trong kỳ, chia theo số ngày, làm tròn đến kWh{what}: {parts}.",
@@ -36,6 +38,8 @@ SENTENCES = {
     Language.EN: {
         "uses": "One meter has several uses; its energy is shared out as the contract says, to whole kWh: {uses}.",
         "use": "{use} ({voltage}) {percent} % × {whole} kWh = {kwh} kWh",
+        "use after": "{use} ({voltage}) {percent} %: together {until} % × {whole} kWh − {before} kWh of the uses "
+        "before = {kwh} kWh",
         "last use": "{use} ({voltage}) {percent} %, the rest of {kwh} kWh",
         "use by register": "{use} ({voltage}) {percent} %: {kwh} kWh (each part shared out by itself)",
         "days": "The price changes in the period; energy is shared out by days, to whole kWh{what}: {parts}.",
@@ -63,28 +67,34 @@ class Use:
 
 
 def uses_texts(lines: Sequence[BillLine], uses: Sequence[Use], language: Language) -> list[str]:
-    """Return how energy is shared out among uses, in the contract's order, the last of which takes the rest."""
+    """Return how energy is shared out among uses, in the contract's order, the last of which takes the rest.
+
+    Each use ends where the shares up to it end, in whole kWh: rounding never adds up. Where the registers, or the parts
+    of a period, were shared out each by itself, the whole does not come to it, and only that is said.
+    """
     if not uses:
         return []
     say, told = SENTENCES[language], []
     own = [_energy(lines, use.category) for use in uses]
-    whole, given, until = sum(own), 0, Fraction(0)
+    whole = sum(own)
+    shares, ends = list(accumulate(use.percent for use in uses)), list(accumulate(own))
+    as_one = all(
+        min(_half_up(whole * share / 100), whole) == end for share, end in zip(shares[:-1], ends[:-1], strict=True)
+    )
     for number, (use, energy) in enumerate(zip(uses, own, strict=True)):
-        until += use.percent
-        shared = min(_half_up(whole * until / 100), whole) - given
-        given += energy
         words = {
             "use": use_name(use.category, language),
             "voltage": VOLTAGES[language][use.voltage],
             "percent": format_number(use.percent, language),
+            "until": format_number(shares[number], language),
+            "before": format_number(Fraction(ends[number] - energy, WH_PER_KWH), language),
             "whole": format_number(Fraction(whole, WH_PER_KWH), language),
             "kwh": format_number(Fraction(energy, WH_PER_KWH), language),
         }
         if number == len(uses) - 1:
             told.append(say["last use"].format(**words))
         else:
-            same = number == 0 and shared == energy
-            told.append(say["use" if same else "use by register"].format(**words))
+            told.append(say[("use after" if number else "use") if as_one else "use by register"].format(**words))
     return [say["uses"].format(uses="; ".join(told))]
 
 
