@@ -230,15 +230,21 @@ def _holds_of_options(batch: Batch, plans: Sequence[RatePlan]) -> Iterator[tuple
         yield Hold.NEGATIVE_ENERGY, by_rate & ((exported < 0) | (carried < 0)).any(axis=1)
         too_large = ((exported > ENERGY_WH_MAX // 9) | (carried > ENERGY_WH_MAX // 9)).any(axis=1)
         yield Hold.ENERGY_TOO_LARGE, by_rate & too_large
-    if (batch.before_change_wh[:, :, 0] != NOT_MEASURED).any():
+    if any(
+        (column[:, :, 0] != NOT_MEASURED).any() for column in (batch.before_change_wh, batch.export_before_change_wh)
+    ):
         yield from _holds_of_changes(batch, netted)
 
 
 def _holds_of_changes(batch: Batch, netted: NDArray[np.bool_]) -> Iterator[tuple[Hold, NDArray[np.bool_]]]:
-    """Yield the holds of readings at changes of price: one that is missing before another, or an index that fell."""
+    """Yield the holds of readings at changes of price: one that is missing before another, or an index that fell.
+
+    What was exported at a change says nothing without what was imported by then, and would be left out unsaid.
+    """
     before, exported = batch.before_change_wh, batch.export_before_change_wh
     read = before[:, :, 0] != NOT_MEASURED
     yield Hold.CHANGE_READING_UNUSABLE, (read[:, 1:] & ~read[:, :-1]).any(axis=1)
+    yield Hold.CHANGE_READING_UNUSABLE, netted & (~read & (exported[:, :, 0] != NOT_MEASURED)).any(axis=1)
     netted = netted & read.any(axis=1)
     yield Hold.CHANGE_READING_UNUSABLE, netted & (read & (exported[:, :, 0] == NOT_MEASURED)).any(axis=1)
     of_rates = np.zeros_like(batch.energy_wh)

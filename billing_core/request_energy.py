@@ -97,6 +97,22 @@ def exports_in(words: Mapping[str, str | None], energy: Energy) -> dict[str, Ene
     return found
 
 
+def check_exports_at_changes(
+    words: Mapping[str, str | None], exports: Mapping[str, Energy | tuple[Energy, ...]], before: tuple[Energy, ...]
+) -> None:
+    """Refuse exports at changes of price that are not one for each reading of import there."""
+    found = exports.get("export_before_changes_wh")
+    if not isinstance(found, tuple) or len(found) == len(before):
+        return
+    by_rate = words.get("export_rates_before_change") is not None
+    option = "export-rates-before-change" if by_rate else "export-before-change-kwh"
+    beside = "rates-before-change" if by_rate else "index-at-change"
+    raise UsageError(
+        f"{option}: found {len(found)} of them with {len(before)} of {beside}, expected one of each for each change of "
+        "price; give those that lack, or leave out what is too much"
+    )
+
+
 def _check_by_rate(words: Mapping[str, str | None], option: str, energy: Energy) -> None:
     if not isinstance(energy, tuple) or words.get("solar_regime") != Solar.NET_2017.value:
         raise UsageError(

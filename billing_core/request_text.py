@@ -8,7 +8,7 @@ from typing import Any
 from billing_core.codes import Category, QuotaRounding, Solar, Voltage
 from billing_core.mixed_use import WHOLE_BP
 from billing_core.quote_request import QuoteRequest
-from billing_core.request_energy import SEVERAL, energies_before_in, energies_in, exports_in
+from billing_core.request_energy import SEVERAL, check_exports_at_changes, energies_before_in, energies_in, exports_in
 from billing_core.request_words import day_in, energy_in, flag_in, fraction_in, hundredths_in, member_in, whole_in
 from billing_core.rounding import DAYS_MAX, HOUSEHOLDS_MAX, PRICE_MAX
 from billing_core.tariff import BY_RATE, TIERED
@@ -60,14 +60,16 @@ def request_from_text(words: Mapping[str, str | None]) -> QuoteRequest:
         if (text := words.get(name)) is not None:
             given[name] = flag_in(name.replace("_", "-"), text)
     energy = energies_in(words, category)
-    given |= exports_in(words, energy)
+    before, exports = energies_before_in(words, energy), exports_in(words, energy)
+    check_exports_at_changes(words, exports, before)
+    given |= exports
     given |= _rarer(words, category, three_rates=isinstance(energy, tuple))
     return QuoteRequest(
         category=category,
         start_on=start_on,
         end_on=end_on,
         energy_wh=energy,
-        before_changes_wh=energies_before_in(words, energy),
+        before_changes_wh=before,
         households=_households(words, category, (end_on - start_on).days + 1),
         solar=_solar(words),
         **given,

@@ -1,5 +1,6 @@
 """Whatever changes inside a period: what the parts come to, and that a change to the same changes nothing."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 
@@ -152,6 +153,40 @@ def test_the_words_of_a_quote_say_what_was_exported_up_to_the_change_of_price():
     assert found.billed_wh == 250_000
     with pytest.raises(UsageError, match="energy is negative"):
         quote(request_from_text(words | {"export_before_change_kwh": "151"}))
+
+
+ROOF_IN_MAY = {"category": "residential", "from": "2025-05-01", "to": "2025-05-31", "export_kwh": "150"}
+ROOF_IN_MAY |= {"solar_regime": "net_2017", "old_index": "0", "new_index": "400"}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ({"export_before_change_kwh": "50"}, "export-before-change-kwh: found 1 of them with 0 of index-at-change"),
+        (
+            {"index_at_change": "150", "export_before_change_kwh": "50,60"},
+            "export-before-change-kwh: found 2 of them with 1 of index-at-change",
+        ),
+        (
+            {"old_index": None, "new_index": None, "category": "business", "rates": "BT=9", "export_kwh": None}
+            | {"export_rates": "BT=3", "export_rates_before_change": "BT=1"},
+            "export-rates-before-change: found 1 of them with 0 of rates-before-change",
+        ),
+    ],
+)
+def test_an_export_at_a_change_without_an_index_there_is_refused(words: dict[str, str], found: str):
+    with pytest.raises(UsageError, match=found):
+        request_from_text(ROOF_IN_MAY | words)
+
+
+@pytest.mark.parametrize(("before", "exported"), [((), (50_000,)), ((150_000,), (50_000, 60_000))])
+def test_an_export_at_a_change_without_an_index_there_holds_the_bill(
+    before: tuple[int, ...], exported: tuple[int, ...]
+):
+    days = {"start_on": date(2025, 5, 1), "end_on": date(2025, 5, 31)}
+    request = home(400_000, export_wh=150_000, solar=Solar.NET_2017, before_changes_wh=before, **days)
+    with pytest.raises(UsageError, match=HOLD_TEXTS[Hold.CHANGE_READING_UNUSABLE][:40]):
+        quote(replace(request, export_before_changes_wh=exported))
 
 
 @settings(max_examples=100)
