@@ -13,7 +13,6 @@ from psycopg import Connection
 
 from billing_core.consumption import consume
 from billing_core.intervals import MISSING as NO_INTERVAL
-from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.by_interval import Needs, cut_interval, parts_by_interval
 from ingest_server.billing.columns import MISSING, TOTAL, Int64Array, Parts
 from ingest_server.billing.period import instant_of
@@ -26,6 +25,7 @@ from ingest_server.billing.profile_columns import (
     ProfileSums,
     Schedules,
 )
+from ingest_server.billing.schedules import programmes_of
 from ingest_server.database.binary_rows import Field, fetch_columns
 from protocols.telemetry.reading import Quality
 
@@ -38,11 +38,6 @@ SUM_WH_MAX = 10**15  # what is more can't be right, and is told as what it is
 SOURCES = {False: "reading", True: "billing_reading"}
 SELECT_INTERVAL_MINUTES = """
     select m.meter_id, m.interval_min from meter m where m.meter_id = any (%(meters)s::text[])
-"""
-SELECT_SCHEDULES = """
-    select meter_id, (extract(epoch from since_at) * 1000000)::bigint, schedule
-    from meter_schedule where meter_id = any (%(meters)s::text[]) and since_at < %(end_at)s
-    order by meter_id, since_at
 """
 # Where people put nothing beside the readings, which is nearly everywhere, the table itself is read, at a tenth of the
 # cost. All parts between the same two instants are asked for at once.
@@ -146,7 +141,7 @@ def _lot(connection: Connection[Any], parts: Parts, rows: Int64Array, minutes: d
     own = parts.profile[rows]
     channels = np.where(own != MISSING, own, parts.channel[rows, TOTAL])
     last_at = instant_of(int(parts.end_us[rows].max()))
-    schedules = _schedules(connection, [parts.meter_id[row] for row in rows.tolist()], last_at)
+    schedules = programmes_of(connection, [parts.meter_id[row] for row in rows.tolist()], last_at)
     found: dict[int, Profile] = {}
     for span, places in _by_span(parts.start_us[rows], parts.end_us[rows]):
         stored = _fetch(connection, SELECT_PROFILES, _PROFILE, channels[places], span)
@@ -178,14 +173,6 @@ def _profile(
         estimated=int(estimated[np.isin(at_us, bounds)].sum()),
         schedules=schedules,
     )
-
-
-def _schedules(connection: Connection[Any], meters: list[str], end_at: Any) -> dict[str, Schedules]:
-    """Return what each meter runs from when on; until it is programmed the oldest schedule."""
-    found: dict[str, Schedules] = dict.fromkeys(meters, ((0, load_tariffs().schedules[0].name),))
-    for meter, us, name in connection.execute(SELECT_SCHEDULES, {"meters": meters, "end_at": end_at}):
-        found[meter] = (*found[meter], (us, name))
-    return found
 
 
 def _grid(start_us: int, end_us: int, minutes: int) -> tuple[int, Int64Array]:

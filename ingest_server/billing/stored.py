@@ -19,6 +19,7 @@ from ingest_server.billing.pack import METERED
 from ingest_server.billing.period import Period
 from ingest_server.billing.schedules import schedules_of
 from ingest_server.billing.sentences import text_of
+from ingest_server.billing.stored_profiles import PROFILES
 from ingest_server.billing.unpack import Row, inputs_of, lines_of
 from ingest_server.billing.versions import versions_of
 
@@ -188,12 +189,13 @@ def load_bill(connection: Connection[Any], bill_id: int) -> dict[str, Any] | Non
     inputs = inputs_of(row, lines)
     _add_versions(connection, inputs, row, bill["created_at"])
     meters = [meter["meter_id"] for meter in inputs["meters"] if meter.get("role") != "generation"]
+    profiles = inputs.get(PROFILES, ())
     by_rate = any(line.operands["formula"] == "rate" for line in lines)
     waiting = _rows(connection, SELECT_WAITING, {"bill": bill_id, "purchase": PURCHASE_PREFIX})
     return {
         **{name: value for name, value in bill.items() if name not in PACKED},
         "inputs": inputs,
-        "schedules": schedules_of(connection, meters, row.first_on, row.last_on) if by_rate else {},
+        "schedules": schedules_of(connection, meters, row.first_on, row.last_on, profiles) if by_rate else {},
         "purchase_waits": waiting[0] if waiting and not purchases and row.terms.solar_regime else None,
         "lines": [{"line": number, **_line_json(line)} for number, line in enumerate(lines, 1)],
         "purchase": purchases[0] if purchases else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from billing_core.control.thresholds import Signer, load_thresholds
 from billing_core.explain import Language
+from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import by_interval, profile_readings
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.corrections import decide_difference, differences_of
@@ -20,6 +21,7 @@ from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, run_billing
+from ingest_server.billing.schedules import programmes_of, schedules_of
 from ingest_server.billing.sentences import text_of
 from ingest_server.billing.stored import load_bill
 from ingest_server.registry.store import load_registry
@@ -316,6 +318,20 @@ def test_a_schedule_that_becomes_known_after_the_bill_went_out_is_a_difference_a
     decide_difference(district.connection, found["difference_id"], "approve", Actor("Minh", Role.CONTROLLER, "đúng"))
     summary = run_billing(district.dsn, OCTOBER)
     assert (summary.unchanged, summary.differing) == (1, 0)
+    said = "\n".join(explain_bill(only(district), Language.VI))
+    assert "Theo biểu giờ 2014: " in said  # which it was billed by, whatever was learned since
+    assert "Biểu thời gian năm 2014 của công tơ" in said
+    assert "Biểu thời gian năm 2026" not in said
+
+
+def test_a_meter_nobody_said_anything_of_runs_the_oldest_schedule_in_a_bill_and_in_its_explanation(district: District):
+    customer = factory()
+    district.add([customer])
+    oldest = load_tariffs().schedules[0].name
+    for year in (2014, 2099):  # before its first day too
+        found = schedules_of(district.connection, [customer.meter], date(year, 1, 1), date(year, 1, 31))
+        assert found == {customer.meter: [(oldest, None)]}
+    assert programmes_of(district.connection, [customer.meter], OCTOBER.end_at) == {customer.meter: ((0, oldest),)}
 
 
 def test_profiles_are_read_and_measured_in_lots_of_whatever_size(district: District, monkeypatch: Any):
