@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from billing_core.request_separators import SEPARATORS
 from protocols.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,15 +74,6 @@ OPTIONS = (
     ("--quota-rounding", "TO", "round the tiers' widths to whole kwh (EVN, the default) or keep fractions to the wh"),
 )
 
-SEVERAL = {
-    "--price-change-date": ",",
-    "--index-at-change": ",",
-    "--export-before-change-kwh": ",",
-    "--rates-before-change": ";",
-    "--export-rates-before-change": ";",
-}
-"""Options that may be given once for each change of price, and what joins them into one word."""
-
 FLAGS = ("settle_carry", "undeclared_rental", "refused_three_rates")
 
 
@@ -93,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar=metavar,
             help=purpose,
             required=option in ("--category", "--from", "--to"),
-            action="append" if option in SEVERAL else "store",
+            action="append" if _word_name(option) in SEPARATORS else "store",
         )
     parser.add_argument(
         "--settle-carry", action="store_true", help="buy the surplus now (year end) instead of carrying it"
@@ -120,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     from billing_core.quote import quote
     from billing_core.request_text import request_from_text
 
-    words = {option[2:].replace("-", "_"): _word(option, arguments) for option, _, _ in OPTIONS}
+    words = {name: _word(name, arguments) for name in (_word_name(option) for option, _, _ in OPTIONS)}
     words |= {name: "true" for name in FLAGS if getattr(arguments, name)}
     answer = quote(_with_plan(request_from_text(words), arguments))
     language = Language(arguments.language)
@@ -138,10 +130,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _word(option: str, arguments: argparse.Namespace) -> str | None:
+def _word_name(option: str) -> str:
+    return option[2:].replace("-", "_")
+
+
+def _word(name: str, arguments: argparse.Namespace) -> str | None:
     """Return what an option was given, joined where it was given several times."""
-    given: str | list[str] | None = getattr(arguments, option[2:].replace("-", "_"))
-    return SEVERAL[option].join(given) if isinstance(given, list) else given
+    given: str | list[str] | None = getattr(arguments, name)
+    return SEPARATORS[name].join(given) if isinstance(given, list) else given
 
 
 def _with_plan(request: "QuoteRequest", arguments: argparse.Namespace) -> "QuoteRequest":

@@ -27,7 +27,7 @@ from billing_core.line import BillLine, bill_lines, purchase_line, vat_line, wh_
 from billing_core.mixed_use import WHOLE_BP, Uses, charge_uses
 from billing_core.notes import Note, note_on_exempt, note_on_netting, notes_on, notes_text
 from billing_core.quote_refusals import check_pilot, check_price_changes, check_solar, refusal_of
-from billing_core.quote_request import QuoteRequest, ThreeRates
+from billing_core.quote_request import QuoteRequest, ThreeRates, as_three_rates
 from billing_core.rounding import Int64Array
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
@@ -240,11 +240,7 @@ def as_batch(request: QuoteRequest) -> Batch:
     else:
         given["carry_in_wh"] = request.carry_in_wh
     if request.before_changes_wh:
-        given["before_change_wh"] = [[_rates_of(each) for each in request.before_changes_wh]]
+        given["before_change_wh"] = [[as_three_rates(each) for each in request.before_changes_wh]]
     if request.export_before_changes_wh:
-        given["export_before_change_wh"] = [[_rates_of(each) for each in request.export_before_changes_wh]]
+        given["export_before_change_wh"] = [[as_three_rates(each) for each in request.export_before_changes_wh]]
     return batch_of(energy_wh=[request.energy_wh], **given)
-
-
-def _rates_of(energy_wh: int | ThreeRates) -> ThreeRates:
-    return (energy_wh, 0, 0) if isinstance(energy_wh, int) else energy_wh

@@ -12,6 +12,11 @@ ThreeRates: TypeAlias = tuple[int, int, int]
 """Energy at the normal, peak and off-peak rate."""
 
 
+def as_three_rates(energy_wh: int | ThreeRates) -> ThreeRates:
+    """Return energy at the three rates; that of no rate is at the first. [Wh]"""
+    return energy_wh if isinstance(energy_wh, tuple) else (energy_wh, 0, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteRequest:
     """What is to be priced.

@@ -6,13 +6,12 @@ from typing import TypeAlias
 from billing_core.codes import HOLD_TEXTS, RATES, Category, Hold, Register, Solar, member_of
 from billing_core.consumption import DIGITS_MAX, MULTIPLIER_MAX, consume
 from billing_core.line import wh_as_kwh
+from billing_core.request_separators import SEVERAL, SEVERAL_RATES
 from billing_core.request_words import energy_in, member_in, whole_in
 from billing_core.tariff import BY_RATE
 from protocols.errors import UsageError
 
 REGISTER_WORDS = ("old_index", "new_index", "digits", "multiplier")
-SEVERAL, SEVERAL_RATES = ",", ";"
-"""What parts one reading from the next where the price changes several times."""
 
 Energy: TypeAlias = int | tuple[int, int, int]
 """One number, or those of the normal, peak and off-peak rate. [Wh]"""

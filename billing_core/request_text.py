@@ -8,7 +8,8 @@ from typing import Any
 from billing_core.codes import Category, QuotaRounding, Solar, Voltage
 from billing_core.mixed_use import WHOLE_BP
 from billing_core.quote_request import QuoteRequest
-from billing_core.request_energy import SEVERAL, check_exports_at_changes, energies_before_in, energies_in, exports_in
+from billing_core.request_energy import check_exports_at_changes, energies_before_in, energies_in, exports_in
+from billing_core.request_separators import SEVERAL
 from billing_core.request_words import day_in, energy_in, flag_in, fraction_in, hundredths_in, member_in, whole_in
 from billing_core.rounding import DAYS_MAX, HOUSEHOLDS_MAX, PRICE_MAX
 from billing_core.tariff import BY_RATE, TIERED
