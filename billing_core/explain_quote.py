@@ -5,14 +5,14 @@ from datetime import date
 from fractions import Fraction
 from itertools import pairwise
 
-from billing_core.codes import RATES, Solar
+from billing_core.codes import Solar
 from billing_core.consumption import consume
-from billing_core.explain import RATE_NAMES, Beside, explain_line
+from billing_core.explain import Beside, explain_line
 from billing_core.explain_hours import Programmed, hours_of, schedule_on, schedule_text
 from billing_core.explain_names import Language
 from billing_core.explain_registers import Counted, counted_text
 from billing_core.explain_sharing import Use, days_texts, households_texts, uses_texts
-from billing_core.explain_solar import Netting, netting_text
+from billing_core.explain_solar import Netting, netting_by_rate_texts, netting_text
 from billing_core.mixed_use import WHOLE_BP
 from billing_core.quote import Quote
 from billing_core.quote_request import QuoteRequest, ThreeRates
@@ -82,19 +82,7 @@ def _netting_texts(answer: Quote, language: Language) -> Iterator[str]:
     rule = load_tariffs().solar_rule(request.solar)
     if rule.method == "net" and isinstance(request.energy_wh, tuple):
         columns = (request.energy_wh, _three(request.export_wh), _three(request.carry_in_wh))
-        for rate, taken, sent, carried in zip(RATES, *columns, strict=True):
-            left = taken - sent - carried
-            netting = Netting(
-                method=rule.method,
-                act=rule.act,
-                import_wh=taken,
-                export_wh=sent,
-                billed_wh=max(left, 0),
-                carried_in_wh=carried,
-                carried_out_wh=0 if request.settle_carry else max(-left, 0),
-                settled=request.settle_carry,
-            )
-            yield f"{rate.value}, {RATE_NAMES[language][rate]}: {netting_text(netting, language)}"
+        yield from netting_by_rate_texts(rule.act, columns, language, settled=request.settle_carry)
         return
     netting = Netting(
         method=rule.method,

@@ -1,9 +1,11 @@
 """Rooftop solar in words: what of the import is billed, and what becomes of the export."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from billing_core.explain import format_number
+from billing_core.codes import RATES
+from billing_core.explain import RATE_NAMES, format_number
 from billing_core.explain_names import Language, act_in
 
 SENTENCES = {
@@ -65,3 +67,28 @@ def netting_text(netting: Netting, language: Language) -> str:
     say = "beside" if netting.method != "net" else "settled" if netting.settled else "net"
     words = {name: format_number(Fraction(wh, 1000), language) for name, wh in figures.items()}
     return SENTENCES[language][say].format(act=act_in(netting.act, language), **words)
+
+
+def netting_by_rate_texts(
+    act: str, figures: Sequence[Sequence[int]], language: Language, *, settled: bool
+) -> Iterator[str]:
+    """Yield how each of three rates was netted by itself.
+
+    Parameters
+    ----------
+    figures
+        Import, export and what was carried in. [Wh, 3 × 3 rates]
+    """
+    for rate, taken, sent, carried in zip(RATES, *figures, strict=True):
+        left = taken - sent - carried
+        netting = Netting(
+            method="net",
+            act=act,
+            import_wh=taken,
+            export_wh=sent,
+            billed_wh=max(left, 0),
+            carried_in_wh=carried,
+            carried_out_wh=0 if settled else max(-left, 0),
+            settled=settled,
+        )
+        yield f"{rate.value}, {RATE_NAMES[language][rate]}: {netting_text(netting, language)}"

@@ -15,7 +15,6 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from billing_core.codes import Category, Voltage
-from billing_core.explain import Language
 from billing_core.tariff import Tariffs
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor
@@ -24,7 +23,7 @@ from ingest_server.billing.pack import pack
 from ingest_server.billing.period import Period
 from ingest_server.billing.queries import INSERT_TERMS, SELECT_TERMS_IDS
 from ingest_server.billing.replay import Replayed, decided_again
-from ingest_server.billing.replay_words import Reason, reasons_text
+from ingest_server.billing.replay_words import Reason
 from ingest_server.billing.run import FINISH_RUN, INSERT_RUN
 from ingest_server.billing.write import INSERT_SLOTS, SELECT_SLOTS
 from protocols.errors import UsageError
@@ -98,7 +97,8 @@ SELECT_BACK_BILLINGS = """
     join bill b using (bill_id)
     join bill_terms t on t.terms_id = f.terms_id
     where (%(bills)s::bigint[] is null or b.bill_id = any (%(bills)s))
-      and (%(first_on)s::date is null or (b.period_from <= %(last_on)s and b.period_to >= %(first_on)s))
+      and (%(first_on)s::date is null
+           or (b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s))
     order by k.difference_id
 """
 
@@ -264,8 +264,7 @@ def replay_back_billings(
     """Compute back-billings again, of the bills named or of a period, from what stood when they were proposed."""
     about = {
         "bills": None if bills is None else list(bills),
-        "first_on": None if period is None else period.first_on,
-        "last_on": None if period is None else period.last_on,
+        **(dict.fromkeys(("first_on", "last_on", "begins_on")) if period is None else period.bounds),
     }
     with connection.cursor(row_factory=dict_row) as cursor:
         stored = cursor.execute(SELECT_BACK_BILLINGS, about).fetchall()
@@ -294,7 +293,6 @@ def _replayed(connection: Connection[Any], stored: dict[str, Any], tariffs: Tari
         same=not reasons,
         stored_total=stored["total"],
         computed_total=None if again.refused else again.total,
-        why=reasons_text(reasons, Language.EN),
         difference_id=stored["difference_id"],
         reasons=tuple(reasons),
     )

@@ -22,6 +22,7 @@ from billing_core.codes import Hold as EngineHold
 from billing_core.engine import charge
 from billing_core.line import vat_line
 from billing_core.rate_plan import RatePlan, rate_plan_from_json
+from billing_core.solar import settle_solar, with_netted_change
 from billing_core.tariff import Tariffs
 from ingest_server.billing.columns import Int64Array, Terms
 from ingest_server.billing.decide import Computed
@@ -125,7 +126,7 @@ def priced(computed: Computed, asked: Sequence[Asked], wrong: Wrong, tariffs: Ta
     terms = [_right_terms(each.row, wrong.right, each.plan) for each in asked]
     prices = _Prices(wrong, tariffs, (*computed.terms.plans, *_parsed(terms)))
     right = _columns(terms, prices.plans)
-    batch = _as_billed(computed, np.array([each.place for each in asked], dtype=np.int64))
+    batch = _as_billed(computed, np.array([each.place for each in asked], dtype=np.int64), tariffs)
     whole = charge(batch, tariffs, plans=prices.plans)
     own_price = np.array([*(plan.prices_energy for plan in prices.plans), False])[right["rate_plan"]]
     found = []
@@ -207,16 +208,12 @@ def _parsed(terms: list[Terms]) -> list[RatePlan]:
     return [rate_plan_from_json(json.loads(text)) for text in sorted(texts)]
 
 
-def _as_billed(computed: Computed, places: Int64Array) -> Batch:
+def _as_billed(computed: Computed, places: Int64Array, tariffs: Tariffs) -> Batch:
     """Return bills as back-billing takes them: energy after net metering, and nothing of the sun besides."""
     batch = rows_of(computed.batch, places)
-    netted = batch.solar == Solar.NET_2017.code
-    energy = batch.energy_wh.copy()
-    energy[netted] = 0
-    energy[netted, 0] = computed.charges.billed_wh[places][netted]
-    before = np.where(netted[:, np.newaxis], NOT_MEASURED, batch.before_change_wh)
+    energy, _ = settle_solar(batch, tariffs)
     none = np.full(len(places), Solar.NONE.code, dtype=np.int8)
-    return replace(batch, energy_wh=energy, before_change_wh=before, solar=none)
+    return replace(with_netted_change(batch, energy), energy_wh=energy, solar=none)
 
 
 def rows_of(batch: Batch, rows: Int64Array) -> Batch:

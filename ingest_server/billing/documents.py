@@ -115,11 +115,6 @@ class Bill:
         )
 
     @property
-    def inputs_text(self) -> str:
-        """The inputs in canonical form."""
-        return canonical_text(self.inputs)
-
-    @property
     def text(self) -> str:
         """The whole bill in canonical form: equal bills are equal to the byte."""
         lines = [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines]

@@ -10,13 +10,14 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
-from billing_core.codes import RATES, Category, Certainty, Register, Voltage
+from billing_core.codes import Category, Certainty, Register, Voltage
 from billing_core.explain import Beside, Language, explain_line, format_number
 from billing_core.explain_hours import hours_of, schedule_text
 from billing_core.explain_registers import Counted, counted_text
 from billing_core.explain_sharing import Use, days_texts, households_texts, uses_texts
-from billing_core.explain_solar import Netting, netting_text
+from billing_core.explain_solar import Netting, netting_by_rate_texts, netting_text
 from billing_core.line import BillLine
+from billing_core.notes import note, notes_text
 from billing_core.rate_plan import rate_plan_from_json
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.chain import heading_texts
@@ -92,7 +93,7 @@ def explain_bill(bill: Mapping[str, Any], language: Language) -> list[str]:
         _period_text(bill, language),
         *(_register_text(meter, register, language) for meter, register in _registers(bill["inputs"])),
         *metering_texts(bill["inputs"], UNITS, REGISTER_NAMES[language], language),
-        *([] if bill["purchase"] is None else [_netting_text(bill, language)]),
+        *_netting_texts(bill, language),
         *_sharing_texts(bill, lines, language),
         *(schedule_text(each, language) for each in programmed(bill["schedules"])),
         *(explain_line(line, language, beside) for line in lines),
@@ -200,11 +201,19 @@ def note_on(reading: Mapping[str, Any], language: Language) -> str:
     return "; ".join([f"lúc {at}" if language is Language.VI else f"at {at}", *marks])
 
 
-def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
+def _netting_texts(bill: Mapping[str, Any], language: Language) -> Iterator[str]:
+    """Yield how a roof was settled, each rate by itself where it was netted so; nothing without a purchase."""
     purchase = bill["purchase"]
-    operands = purchase["operands"]
+    if purchase is None:
+        return
+    operands, settled = purchase["operands"], bool(bill["inputs"].get("settle_carry"))
     if "import_rates_wh" in operands:
-        return _netting_by_rate_text(operands, operands["act"].partition(" ")[2], language)
+        figures = [operands[name] for name in ("import_rates_wh", "export_rates_wh", "carried_in_rates_wh")]
+        yield from netting_by_rate_texts(operands["act"], figures, language, settled=settled)
+        if operands["by_rate_certainty"] != Certainty.OFFICIAL.value:
+            doubt = note("by rate", grade=operands["by_rate_certainty"], source=operands["by_rate_source"])
+            yield from (f"{text[0].upper()}{text[1:]}." for text in notes_text((doubt,), language))
+        return
     netting = Netting(
         method=operands["method"],
         act=operands["act"],
@@ -213,38 +222,9 @@ def _netting_text(bill: Mapping[str, Any], language: Language) -> str:
         billed_wh=bill["energy_wh"],
         carried_in_wh=purchase["carried_in_wh"],
         carried_out_wh=purchase["carried_out_wh"],
-        settled=bool(bill["inputs"].get("settle_carry")),
+        settled=settled,
     )
-    return netting_text(netting, language)
-
-
-def _netting_by_rate_text(operands: Mapping[str, Any], number: str, language: Language) -> str:
-    """Return how each rate was netted by itself, and that nobody has read a rule for it."""
-    vietnamese, of_rates = language is Language.VI, []
-    figures = ("import_rates_wh", "export_rates_wh", "carried_in_rates_wh", "carried_out_rates_wh")
-    for rate, *of_rate in zip(RATES, *(operands[name] for name in figures), strict=True):
-        taken, sent, kept, handed_on = (_kwh(each, language) for each in of_rate)
-        billed = _kwh(max(of_rate[0] - of_rate[1] - of_rate[2], 0), language)
-        if vietnamese:
-            of_rates.append(
-                f"{rate.value} nhận {taken} − phát {sent} − dư kỳ trước {kept}: tính tiền {billed}, "
-                f"chuyển kỳ sau {handed_on}"
-            )
-        else:
-            of_rates.append(
-                f"{rate.value} import {taken} − export {sent} − surplus of the period before {kept}: {billed} is "
-                f"billed, {handed_on} is carried to the next period"
-            )
-    sure = operands["by_rate_certainty"] == Certainty.OFFICIAL.value
-    if vietnamese:
-        doubt = "" if sure else " Quyết định không nói về ba giá: cách bù trừ này chưa được xác minh."
-        return f"Điện mặt trời mái nhà (theo {number}), từng giá bù trừ riêng: {'; '.join(of_rates)}.{doubt}"
-    doubt = "" if sure else " The decision names no rates: this way of netting them is unverified."
-    return f"Rooftop solar ({operands['act']}), each rate netted by itself: {'; '.join(of_rates)}.{doubt}"
-
-
-def _kwh(energy_wh: int, language: Language) -> str:
-    return f"{format_number(Fraction(energy_wh, 1000), language)} kWh"
+    yield netting_text(netting, language)
 
 
 def _total_text(bill: Mapping[str, Any], language: Language) -> str:

@@ -87,14 +87,14 @@ class OpenFinding(NamedTuple):
     def concerns(self, first_on: date, last_on: date) -> bool:
         """Say whether a bill of these days rests on what was found.
 
-        A finding about a day is on one of them. One about the month holds all its parts, but where it is about the
-        register at the month's end alone (``OF_ENDS``): a part that ended before has an end of its own.
+        A finding about a day is on one of them. One about the month holds all bills of days in it, but where it is
+        about the register at the month's end alone (``OF_ENDS``): a bill that ended before has an end of its own.
         """
         month_end = (self.found_on.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
         if self.rule in OF_ENDS:
-            return last_on >= month_end
+            return first_on <= month_end <= last_on
         if self.rule in OF_MONTHS:
-            return True
+            return first_on <= month_end and self.found_on.replace(day=1) <= last_on
         return first_on <= self.found_on <= last_on
 
     @property

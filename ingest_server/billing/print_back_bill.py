@@ -11,6 +11,7 @@ from rich.text import Text
 from billing_core.explain import Language, format_day, format_number
 from ingest_server.billing.back_bill_prices import BackBilled, Wrong
 from ingest_server.billing.back_bill_words import basis_text, left_alone, word
+from ingest_server.billing.period import Period
 
 COLUMNS = ("bill", "days", "energy", "before", "after", "difference")
 
@@ -34,7 +35,8 @@ def print_back_billing(
     for each, _ in found:
         if each.refused:
             why = left_alone(each.refused, each.about, language)
-            _say(console, word("left", language, bill=each.bill_id, period=f"{each.period_from:%Y-%m}", why=why))
+            period = Period(each.period_from, each.period_to)
+            _say(console, word("left", language, bill=each.bill_id, period=period, why=why))
     numbers = ", ".join(str(number) for _, number in found if number is not None)
     if proposed_by is None:
         _say(console, word("dry_run", language))

@@ -47,7 +47,7 @@ LOT = 5_000  # bills replayed at a time
 SELECT_BILLS = """
     select b.bill_id, b.metering_point_id, b.period_from, b.period_to, b.energy_wh, b.subtotal, b.vat, b.total,
            s.bill_id is not null as purchase_made, s.regime, s.energy_wh as purchased_wh, s.price as purchase_price,
-           s.amount as purchased, s.carried_out_wh,
+           s.amount as purchased, s.carried_out_wh, s.carried_cd_wh, s.carried_td_wh,
            b.metered, b.line_wh, b.line_amount, b.document_hash, b.inputs_schema, coalesce(b.more, '{}') as more,
            t.category, t.voltage, t.households, t.households_parts, t.three_rates, t.solar_regime, t.reactive,
            t.undeclared_rental, t.refused_three_rates, t.two_component, t.uses, t.rate_plan, r.nominal_days
@@ -73,13 +73,17 @@ class Replayed:
     same: bool
     stored_total: int
     computed_total: int | None
-    why: str = ""
     difference_id: int | None = None
     reasons: tuple[Reason, ...] = ()
 
+    @property
+    def why(self) -> str:
+        """What is different, in English."""
+        return self.told(Language.EN)
+
     def told(self, language: Language) -> str:
         """Return what is different, in a language."""
-        return reasons_text(self.reasons, language) if self.reasons else self.why
+        return reasons_text(self.reasons, language)
 
 
 def replay(
@@ -152,6 +156,8 @@ def _purchase_compared(row: dict[str, Any], packed: Packed, bill: int) -> list[R
         "purchase_price": bought.price,
         "purchased": bought.amount,
         "carried_out_wh": bought.carried_out_wh,
+        "carried_cd_wh": bought.carried_cd_wh,
+        "carried_td_wh": bought.carried_td_wh,
     }
     return _unlike(row, figures)
 
@@ -166,7 +172,6 @@ def _different(row: dict[str, Any], total: int | None, reasons: list[Reason]) ->
         same=not reasons,
         stored_total=row["total"],
         computed_total=total,
-        why=reasons_text(reasons, Language.EN),
         reasons=tuple(reasons),
     )
 

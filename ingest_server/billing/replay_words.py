@@ -31,6 +31,8 @@ FIGURES: Mapping[Language, Mapping[str, str]] = {
         "purchase_price": "giá mua điện mặt trời",
         "purchased": "tiền mua điện mặt trời",
         "carried_out_wh": "điện dư chuyển kỳ sau",
+        "carried_cd_wh": "điện dư giờ cao điểm chuyển kỳ sau",
+        "carried_td_wh": "điện dư giờ thấp điểm chuyển kỳ sau",
     },
     Language.EN: {
         "energy_wh": "billed energy",
@@ -44,6 +46,8 @@ FIGURES: Mapping[Language, Mapping[str, str]] = {
         "purchase_price": "the price of solar energy bought",
         "purchased": "the amount of solar energy bought",
         "carried_out_wh": "the surplus handed on",
+        "carried_cd_wh": "the surplus of peak hours handed on",
+        "carried_td_wh": "the surplus of off-peak hours handed on",
     },
 }
 SENTENCES: Mapping[Language, Mapping[str, str]] = {

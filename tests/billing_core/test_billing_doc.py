@@ -26,3 +26,10 @@ def test_the_pages_commands_print_what_it_shows(capsys):
     for command, output in shown:
         assert main(shlex.split(command)) == 0
         assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == output.splitlines()
+
+
+def test_what_programs_are_told_to_import_is_there():
+    lines = re.findall(r"(?m)^from billing_core.*$", (PAGES / "billing-programs.md").read_text("utf-8"))
+    assert len(lines) > 5
+    for line in lines:
+        exec(line, {})

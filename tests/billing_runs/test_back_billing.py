@@ -24,7 +24,8 @@ from ingest_server.billing.standing import ledger_of
 from ingest_server.vee.decisions import decide_change, load_limits
 from ingest_server.vee.true_up import true_up
 from protocols.errors import UsageError
-from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, Customer, District, household
+from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
+from tests.billing_runs.test_netting_by_rate import SENT
 from tests.vee.test_true_up import MONTHS as ESTIMATED
 from tests.vee.test_true_up import estimated
 
@@ -179,10 +180,9 @@ def test_what_was_carried_by_net_metering_stays_and_only_what_was_billed_is_pric
 
 
 def test_a_bill_of_three_rates_and_another_voltage_is_priced_again(district: District) -> None:
-    rates = ("1.0.1.8.1", "1.0.1.8.2", "1.0.1.8.3")
     shop = Customer(
         number=1,
-        registers=dict(zip(rates, ((0, 100_000), (0, 60_000), (0, 40_000)), strict=True)),
+        registers=dict(zip(RATES, ((0, 100_000), (0, 60_000), (0, 40_000)), strict=True)),
         category="business",
         voltage="lt6",
         three_rates=True,
@@ -193,6 +193,40 @@ def test_a_bill_of_three_rates_and_another_voltage_is_priced_again(district: Dis
     [each] = priced(district, shop.point, date(2026, 10, 1), right=works)
     assert not each.refused
     assert each.total < 0
+
+
+def test_net_metering_of_three_rates_is_priced_again_at_each_rate(district: District) -> None:
+    registers = dict(zip(RATES, ((0, 100_000), (0, 60_000), (0, 40_000)), strict=True))
+    sent = dict(zip(SENT, ((0, 30_000), (0, 10_000), (0, 50_000)), strict=True))
+    roof = Customer(
+        number=1,
+        registers=registers | sent,
+        category="production",
+        voltage="lt6",
+        three_rates=True,
+        solar_regime="net_2017",
+    )
+    district.add([roof])
+    assert run_billing(district.dsn, OCTOBER, Plan(issue_as="Hoa")).issued == 1
+    [each] = priced(district, roof.point, date(2026, 10, 1))
+    # 70 kWh at the normal rate and 50 at the peak are billed; the 10 of the night are carried on.
+    assert (each.refused, each.energy_wh) == ("", 120_000)
+
+
+def test_bills_of_net_metering_read_at_several_changes_are_priced_again_together(district: District) -> None:
+    roof = Customer(number=1, registers={IMPORT: (0, 300_000), EXPORT: (0, 100_000)}, solar_regime="net_2017")
+    may = Period.of_month("2025-05")
+    district.add([roof], may)
+    change = datetime(2025, 5, 9, 17, tzinfo=UTC)
+    district.store(roof.meter, IMPORT, change, 120_000)
+    district.store(roof.meter, EXPORT, change, 20_000)
+    june = Period.of_month("2025-06")
+    district.store(roof.meter, IMPORT, june.end_at, 500_000)
+    district.store(roof.meter, EXPORT, june.end_at, 150_000)
+    for month in (may, june):
+        assert run_billing(district.dsn, month, Plan(issue_as="Hoa")).issued == 1
+    found = priced(district, roof.point, date(2025, 5, 1), found_on=date(2025, 6, 30))
+    assert [(each.refused, each.energy_wh) for each in found] == [("", 200_000), ("", 150_000)]
 
 
 def mixed(district: District, customer: Customer) -> None:

@@ -82,15 +82,23 @@ def test_each_rate_keeps_its_surplus_until_the_end_of_the_year(district: Distric
         kept = found.carry_out_rates_wh or 0
         bought = 0 if found.purchase is None else found.purchase.energy_wh
         assert district.rows(SURPLUS)[place][1] == bought
-    stored_bill = load_bill(district.connection, 2)
-    assert stored_bill is not None
-    for language, said in ((Language.EN, "unverified"), (Language.VI, "chưa được xác minh")):
-        text = "\n".join(explain_bill(stored_bill, language))
-        assert said in text
-    assert (
-        "TD import 20 kWh − export 10 kWh − surplus of the period before 120 kWh: 0 kWh is billed, 110 kWh"
-        in "\n".join(explain_bill(stored_bill, Language.EN))
-    )
+    told = {
+        (number, language): "\n".join(explain_bill(stored_bill, language))
+        for number in (2, 3)
+        for language in Language
+        if (stored_bill := load_bill(district.connection, number)) is not None
+    }
+    assert "is unverified" in told[2, Language.EN]
+    assert "chưa xác minh" in told[2, Language.VI]
+    night = "import 20 kWh − export 10 kWh − surplus of the period before 120 kWh"
+    assert night in told[2, Language.EN]
+    assert "110 kWh is carried to the next period" in told[2, Language.EN]
+    assert "the surplus of 110 kWh is bought and none is carried on" in told[3, Language.EN]
+    assert "điện dư 90 kWh được mua, không chuyển kỳ sau" in told[3, Language.VI]
+    altered = "update solar_purchase set carried_cd_wh = 10000 where bill_id = 1"
+    district.connection.execute(altered)
+    [other] = [each for each in replay(district.connection) if not each.same]
+    assert other.why == "the surplus of peak hours handed on: 0 kWh today, 10 kWh stored"
 
 
 def test_a_plant_whose_export_was_not_read_by_rate_is_held(district: District):
