@@ -6,7 +6,7 @@ from datetime import date
 
 from billing_core.codes import Register
 from billing_core.explain_names import Language, acts_in
-from billing_core.tariff import Tariffs, TimeOfUse
+from billing_core.tariff import TimeOfUse
 
 WORDS = {
     Language.VI: {
@@ -41,12 +41,6 @@ class Programmed:
     schedule: TimeOfUse
     meter_id: str = ""
     since_on: date | None = None
-
-
-def schedule_on(tariffs: Tariffs, on: date) -> TimeOfUse | None:
-    """Return the schedule in force on a day: of a meter nobody said otherwise of."""
-    dated = [each for each in tariffs.schedules if each.effective_on is not None and each.effective_on <= on]
-    return max(dated, key=lambda each: each.effective_on or date.min, default=None)
 
 
 def hours_of(schedule: TimeOfUse, language: Language) -> Mapping[Register, str]:

@@ -8,15 +8,15 @@ from itertools import pairwise
 from billing_core.codes import Solar
 from billing_core.consumption import consume
 from billing_core.explain import Beside, explain_line
-from billing_core.explain_hours import Programmed, hours_of, schedule_on, schedule_text
+from billing_core.explain_hours import Programmed, hours_of, schedule_text
 from billing_core.explain_names import Language
 from billing_core.explain_registers import Counted, counted_text
 from billing_core.explain_sharing import Use, days_texts, households_texts, uses_texts
 from billing_core.explain_solar import Netting, netting_by_rate_texts, netting_text
 from billing_core.mixed_use import WHOLE_BP
 from billing_core.quote import Quote
-from billing_core.quote_request import QuoteRequest, ThreeRates
-from billing_core.request_energy import SEVERAL
+from billing_core.quote_request import QuoteRequest, as_three_rates
+from billing_core.request_separators import SEVERAL
 from billing_core.request_words import energy_in
 from billing_core.tariff_files import load_tariffs
 
@@ -38,7 +38,7 @@ def quote_texts(answer: Quote, language: Language, given: Mapping[str, str | Non
     yield from days_texts(answer.lines, _read_on(answer), language)
     yield from households_texts(answer.lines, request.households, request.households_changes, language)
     hours = {}
-    schedule = schedule_on(tariffs, request.end_on)
+    schedule = tariffs.schedule_on(request.end_on)
     if schedule is not None and any(line.formula == "rate" for line in answer.lines):
         yield schedule_text(Programmed(schedule), language)
         hours = dict(hours_of(schedule, language))
@@ -81,24 +81,20 @@ def _netting_texts(answer: Quote, language: Language) -> Iterator[str]:
         return
     rule = load_tariffs().solar_rule(request.solar)
     if rule.method == "net" and isinstance(request.energy_wh, tuple):
-        columns = (request.energy_wh, _three(request.export_wh), _three(request.carry_in_wh))
+        columns = (request.energy_wh, as_three_rates(request.export_wh), as_three_rates(request.carry_in_wh))
         yield from netting_by_rate_texts(rule.act, columns, language, settled=request.settle_carry)
         return
     netting = Netting(
         method=rule.method,
         act=rule.act,
-        import_wh=sum(_three(request.energy_wh)),
-        export_wh=sum(_three(request.export_wh)),
+        import_wh=sum(as_three_rates(request.energy_wh)),
+        export_wh=sum(as_three_rates(request.export_wh)),
         billed_wh=answer.billed_wh,
-        carried_in_wh=sum(_three(request.carry_in_wh)),
+        carried_in_wh=sum(as_three_rates(request.carry_in_wh)),
         carried_out_wh=answer.carry_out_wh,
         settled=request.settle_carry,
     )
     yield netting_text(netting, language)
-
-
-def _three(energy_wh: int | ThreeRates) -> ThreeRates:
-    return energy_wh if isinstance(energy_wh, tuple) else (energy_wh, 0, 0)
 
 
 def _uses(request: QuoteRequest) -> list[Use]:

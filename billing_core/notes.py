@@ -4,6 +4,7 @@ A note is kept as what it says and its operands, so that it can be told in Vietn
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from billing_core.batch import NOT_MEASURED, Batch
@@ -116,6 +117,13 @@ def note_on_netting(rule: SolarRule) -> Iterator[Note]:
     if rule.net_by_rate_certainty is not Certainty.OFFICIAL:
         sources = {"source": rule.net_by_rate_source, "source_vi": rule.net_by_rate_source_vi or IN_THE_FILE_VI}
         yield note("by rate", grade=rule.net_by_rate_certainty.value, **sources)
+
+
+def note_on_kept_netting(grade: str, source: str, rule: SolarRule) -> Iterator[Note]:
+    """Yield the same of a bill, which keeps how sure the rule was and its source; in Vietnamese as ``rule`` has it."""
+    vietnamese = rule.net_by_rate_source_vi if source == rule.net_by_rate_source else ""
+    kept = replace(rule, net_by_rate_certainty=Certainty(grade), net_by_rate_source=source)
+    yield from note_on_netting(replace(kept, net_by_rate_source_vi=vietnamese))
 
 
 def note_on_exempt(category: Category, table: PowerFactorTable) -> Note:

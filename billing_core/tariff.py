@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 
 from billing_core.codes import Category, Certainty, Solar, Voltage
 
@@ -338,8 +339,9 @@ class Tariffs:
 
     def schedule_on(self, day: date) -> TimeOfUse | None:
         """Return the newest time-of-use schedule in force on ``day``; a meter may still keep an older one."""
-        dated = [item for item in self.schedules if item.effective_on is not None and item.effective_on <= day]
-        return dated[-1] if dated else None
+        dated = [(item.effective_on, item) for item in self.schedules if item.effective_on is not None]
+        begun = [each for each in dated if each[0] <= day]
+        return max(begun, key=itemgetter(0))[1] if begun else None
 
     def holidays_between(self, start_on: date, end_on: date) -> frozenset[date]:
         """Return the public holidays from ``start_on`` to ``end_on``, as far as the files know them."""

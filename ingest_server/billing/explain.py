@@ -10,14 +10,14 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
-from billing_core.codes import Category, Certainty, Register, Voltage
+from billing_core.codes import Category, Register, Solar, Voltage
 from billing_core.explain import Beside, Language, explain_line, format_number
 from billing_core.explain_hours import hours_of, schedule_text
 from billing_core.explain_registers import Counted, counted_text
 from billing_core.explain_sharing import Use, days_texts, households_texts, uses_texts
 from billing_core.explain_solar import Netting, netting_by_rate_texts, netting_text
 from billing_core.line import BillLine
-from billing_core.notes import note, notes_text
+from billing_core.notes import note_on_kept_netting, notes_text
 from billing_core.rate_plan import rate_plan_from_json
 from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.chain import heading_texts
@@ -210,9 +210,9 @@ def _netting_texts(bill: Mapping[str, Any], language: Language) -> Iterator[str]
     if "import_rates_wh" in operands:
         figures = [operands[name] for name in ("import_rates_wh", "export_rates_wh", "carried_in_rates_wh")]
         yield from netting_by_rate_texts(operands["act"], figures, language, settled=settled)
-        if operands["by_rate_certainty"] != Certainty.OFFICIAL.value:
-            doubt = note("by rate", grade=operands["by_rate_certainty"], source=operands["by_rate_source"])
-            yield from (f"{text[0].upper()}{text[1:]}." for text in notes_text((doubt,), language))
+        rule = load_tariffs().solar_rule(Solar.NET_2017)
+        doubts = note_on_kept_netting(operands["by_rate_certainty"], operands["by_rate_source"], rule)
+        yield from (f"{text[0].upper()}{text[1:]}." for text in notes_text(tuple(doubts), language))
         return
     netting = Netting(
         method=operands["method"],

@@ -1,5 +1,6 @@
 """Which rate runs when, by the schedule in force and the one that waits."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -52,6 +53,19 @@ def test_the_schedule_of_2026_has_one_evening_peak_and_waits():
     in_force = load_tariffs().schedule_on(date(2026, 11, 1))
     assert in_force is not None
     assert in_force.name == "2014"
+
+
+def test_the_schedule_in_force_is_the_newest_in_whatever_order_the_file_has_them():
+    tariffs = load_tariffs()
+    old, waiting = tariffs.schedules
+    newer = replace(waiting, effective_on=date(2027, 1, 1))
+    for schedules in ((old, newer), (newer, old)):
+        found = replace(tariffs, schedules=schedules)
+        assert [found.schedule_on(day) for day in (date(2013, 1, 1), date(2026, 12, 31), newer.effective_on)] == [
+            None,
+            old,
+            newer,
+        ]
 
 
 def test_a_week_has_30_peak_and_42_off_peak_hours():
