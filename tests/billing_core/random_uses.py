@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from billing_core.batch import NO_PLAN, NOT_MEASURED, Batch, batch_of
 from billing_core.codes import Category, Certainty, Solar, Voltage, codes_of
+from billing_core.consumption import consume
 from billing_core.mixed_use import Uses
 from billing_core.rate_plan import Ratchet, RatePlan
-from billing_core.registers import COLUMNS, NOT_READ, PartKind, Parts, parts_of, read_registers
 from billing_core.tariff_files import load_tariffs
 from deploy.demo.exact_values import MeterPart, OwnPlan, Use
 
@@ -29,6 +29,7 @@ VOLTAGES = {
     "tourism": ("le1", "gt1"),
     "charging": ("35_220",),
 }
+RATE_PLACES = {"SG": 0, "BT": 0, "CD": 1, "TD": 2}
 BY_RATE = ("production", "business", "wholesale_complex_other")
 CHANGES = [act.effective_on for act in load_tariffs().acts[1:]]
 
@@ -243,12 +244,12 @@ def wh(kwh: Fraction | None) -> int:
 
 def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
     """Return ``uses`` as the engine takes them, and why registers could not be read."""
-    metered = read_registers(as_parts(uses), len(uses))
+    metered_wh, hold = metered(uses)
     read = np.array([bool(use.meters) for use in uses])
     energy = np.array([by_rate(use.kwh) for use in uses])
     places = {plan: place for place, plan in enumerate(plans_of(uses))}
     batch = batch_of(
-        energy_wh=np.where(read[:, np.newaxis], metered.rates_wh, energy),
+        energy_wh=np.where(read[:, np.newaxis], metered_wh, energy),
         start_on=[use.start_on for use in uses],
         end_on=[use.end_on for use in uses],
         nominal_days=[use.nominal_days or 0 for use in uses],
@@ -280,7 +281,7 @@ def as_batch(uses: list[Use]) -> tuple[Batch, NDArray[np.int8]]:
         demand_before_w=[wh(use.demand_before_kw) for use in uses],
         rate_plan=[NO_PLAN if use.plan is None else places[use.plan] for use in uses],
     )
-    return batch, np.where(read, metered.hold, 0).astype(np.int8)
+    return batch, hold
 
 
 def changes_of(uses: list[Use]) -> dict[str, NDArray[Any]]:
@@ -309,26 +310,26 @@ def by_rate(kwh: Mapping[str, Fraction]) -> list[int]:
     return [wh(kwh.get("SG", kwh.get("BT", Fraction(0)))), *(wh(kwh.get(name, Fraction(0))) for name in ("CD", "TD"))]
 
 
-def as_parts(uses: list[Use]) -> Parts:
-    """Return the meters of all uses: a row for each register of each part, the others of that row not read."""
-    names = [register.value for register in COLUMNS]
-    rows = [(bill, use.meters[n : n + width]) for bill, use in enumerate(uses) if use.meters
-            for width in [3 if use.meters[0].register == "BT" else 1]
-            for n in range(0, len(use.meters), width)]  # fmt: skip
-    old, new = np.full((2, len(rows), len(names)), NOT_READ, dtype=np.int64)
-    for row, (_, registers) in enumerate(rows):
-        for part in registers:
-            column = names.index(part.register)
-            old[row, column], new[row, column] = wh(part.old_kwh), wh(part.new_kwh)
-    kinds = [PartKind.REVERSED if registers[0].backwards else PartKind.PERIODIC for _, registers in rows]
-    return parts_of(
-        bill=[bill for bill, _ in rows],
-        kind=codes_of(kinds),
-        old_wh=old,
-        new_wh=new,
-        digits=[registers[0].digits or 0 for _, registers in rows],
-        multiplier=[registers[0].multiplier for _, registers in rows],
+def metered(uses: list[Use]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Return what the meters of all uses counted by rate, and why registers could not be read; nothing of those.
+
+    Through a part in which a meter ran backwards its registers ran down. [Wh, n × 3; Hold code, n]
+    """
+    rows = [(bill, part) for bill, use in enumerate(uses) for part in use.meters]
+    bill = np.array([row for row, _ in rows], dtype=np.int64)
+    ends = [(part.new_kwh, part.old_kwh) if part.backwards else (part.old_kwh, part.new_kwh) for _, part in rows]
+    used = consume(
+        [wh(before) for before, _ in ends],
+        [wh(after) for _, after in ends],
+        digits=[part.digits or 0 for _, part in rows],
+        multiplier=[part.multiplier for _, part in rows],
     )
+    rates_wh, hold = np.zeros((len(uses), 3), dtype=np.int64), np.zeros(len(uses), dtype=np.int8)
+    np.add.at(rates_wh, (bill, [RATE_PLACES[part.register] for _, part in rows]), used.energy_wh)
+    held = np.flatnonzero(used.hold)[::-1]  # backwards, so that the first reason of a bill is written last
+    hold[bill[held]] = used.hold[held]
+    rates_wh[hold != 0] = 0
+    return rates_wh, hold
 
 
 def as_uses(uses: list[Use]) -> Uses:

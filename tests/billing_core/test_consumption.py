@@ -56,3 +56,17 @@ def test_rows_do_not_touch_one_another(rows):
         alone = consume([before], [after], digits=places)
         assert (alone.energy_wh[0], alone.hold[0]) == (together.energy_wh[place], together.hold[place])
     assert (together.energy_wh >= 0).all()
+
+
+@given(st.lists(st.tuples(st.integers(3, 6), st.sampled_from((1, 20, 2_200)), st.data()), min_size=1, max_size=9))
+def test_a_history_cut_into_parts_gives_what_was_counted_each_with_its_own_digits_and_multiplier(parts):
+    """Meters are simulated with their own counters; what they really counted is the judge."""
+    rows, counted = [], 0
+    for digits, multiplier, data in parts:
+        limit = 10**digits * 1_000
+        old, used = data.draw(st.integers(0, limit - 1)), data.draw(st.integers(0, limit // 2))
+        counted += used * multiplier
+        rows.append((old, (old + used) % limit, digits, multiplier))
+    old, new, digits, multiplier = (np.array(column) for column in zip(*rows, strict=True))
+    found = consume(old, new, digits=digits, multiplier=multiplier)
+    assert (int(found.energy_wh.sum()), found.hold.any()) == (counted, False)
