@@ -70,6 +70,12 @@ SELECT_BOUNDS = """
     select min(metering_point_id), max(metering_point_id), min(period_from), max(period_to) from bill
     where bill_id between %(first_bill)s and %(last_bill)s
 """
+# Where the bills of a period begin at the earliest: those of a reading cycle in the month before. A bill's days are its
+# run's.
+SELECT_EARLIEST = """
+    select least(min(period_from), %(first_on)s) from billing_run
+    where period_to >= %(first_on)s and period_from between %(begins_on)s and %(last_on)s
+"""
 SELECT_LAST = "select coalesce(max(metering_point_id), '') from metering_point"
 SELECT_IN_BOOK = (
     "select metering_point_id from metering_point where metering_point_id = any (%s) and book_id = any (%s)"
@@ -103,7 +109,9 @@ def doubted_bills(
     assert last is not None, "an aggregate gives a row"
     asked = selection.parameters | period.bounds
     asked |= {"first_bill": 0, "last_bill": LAST_BILL, "after": "", "upto": last[0]}
-    findings = open_findings(connection, asked)
+    earliest = connection.execute(SELECT_EARLIEST, period.bounds).fetchone()
+    assert earliest is not None, "an aggregate gives a row"
+    findings = open_findings(connection, asked | {"first_on": earliest[0]})
     if selection.unit is not None:
         findings = [each for each in findings if each.point.startswith(selection.unit)]
     for books in (None if selection.book is None else (selection.book,), selection.books):
