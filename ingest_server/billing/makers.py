@@ -51,7 +51,8 @@ SELECT_CANCELLERS = """
     join bill b on b.metering_point_id = old.metering_point_id and b.bill_id > old.bill_id
      and b.period_from <= old.period_to and b.period_to >= old.period_from
     join bill_state s on s.bill_id = b.bill_id and s.state in ('ready', 'held')
-    where a.act = 'cancel' and b.period_from <= %(last_on)s and b.period_to >= %(first_on)s
+    where a.act = 'cancel'
+      and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and (%(bill)s::bigint is null or b.bill_id = %(bill)s)
       and (%(wanted)s::text[] is null or b.metering_point_id = any (%(wanted)s))
       and (%(unit)s::text is null or left(b.metering_point_id, 6) = %(unit)s)
@@ -92,9 +93,9 @@ def makers_of_difference(connection: Connection[Any], difference_id: int) -> tup
 def cancellers(
     connection: Connection[Any], period: Period, selection: Selection, bill_id: int | None = None
 ) -> list[tuple[int, str]]:
-    """Return bills that stand in the place of cancelled ones, unreleased, each with who cancelled its forerunner."""
-    about = {"first_on": period.first_on, "last_on": period.last_on, "bill": bill_id}
-    return connection.execute(SELECT_CANCELLERS, selection.parameters | about).fetchall()
+    """Return a period's bills that stand in the place of cancelled ones, unreleased, and who cancelled these."""
+    about = selection.parameters | period.bounds | {"bill": bill_id}
+    return connection.execute(SELECT_CANCELLERS, about).fetchall()
 
 
 def cancellers_at(connection: Connection[Any], period: Period, points: Sequence[str]) -> list[tuple[str, str]]:

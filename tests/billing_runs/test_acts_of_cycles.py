@@ -7,11 +7,14 @@ import pytest
 from ingest_server.billing import acts
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.doubted import doubted_bills
+from ingest_server.billing.rebill import rebill
+from ingest_server.billing.refused import RefusedError
 from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District
-from tests.billing_runs.test_cycles import ALL, SEPTEMBER, bill_cycle, book, people, read
+from tests.billing_runs.test_cycles import ALL, SEPTEMBER, bill_cycle, book, issue_all, people, read
 
 pytestmark = pytest.mark.integration
-HOA = Actor("Hoa", Role.HEAD, "đúng")
+DIRECTOR, HOA = Actor("Minh", Role.DIRECTOR, "sai"), Actor("Hoa", Role.HEAD, "đúng")
+NEWEST = "select max(bill_id) from bill"
 INSERT_FINDING = """
     with run as (insert into vee_run (period_from, period_to, rule_set, actor)
                  values ('2026-09-01', '2026-09-30', 'x', 'Lan') returning vee_run_id),
@@ -44,3 +47,25 @@ def test_a_day_of_last_month_that_fails_since_doubts_the_bill_whose_cycle_has_it
     assert named == doubted
     assert acts.issue(district.connection, SEPTEMBER, ALL, HOA) == (SEPTEMBER not in doubted)
     assert acts.issue(district.connection, OCTOBER, ALL, HOA) == (OCTOBER not in doubted)
+
+
+def test_only_bills_of_the_period_are_told_as_left_to_others_not_those_of_the_next_cycle(district: District) -> None:
+    two_cycles(district)
+    assert issue_all(district) == 2
+    new = [rebill(district.dsn, old, DIRECTOR)[0] for (old,) in district.rows("select bill_id from bill order by 1")]
+    for month, bill_id in zip((SEPTEMBER, OCTOBER), new, strict=True):
+        assert acts.left_to_others(district.connection, month, ALL, DIRECTOR) == [bill_id]
+        assert acts.issue(district.connection, month, ALL, DIRECTOR) == 0
+
+
+def test_who_cancelled_the_bill_of_a_cycle_does_not_release_the_one_in_its_place(district: District) -> None:
+    two_cycles(district)
+    issue_all(district)
+    acts.cancel(district.connection, district.value(NEWEST), DIRECTOR)
+    bill_cycle(district, OCTOBER)
+    bill_id = district.value(NEWEST)
+    acts.hold(district.connection, bill_id, HOA)
+    with pytest.raises(RefusedError, match="cancelled the bill in whose place it stands"):
+        acts.release(district.connection, bill_id, DIRECTOR)
+    acts.release(district.connection, bill_id, Actor("Thu", Role.HEAD, "đúng"))
+    assert acts.issue(district.connection, OCTOBER, ALL, DIRECTOR) == 1
