@@ -78,7 +78,6 @@ def carry_out(job: Job) -> Outcome:
     with _connection(job, "reader") as reader:
         reader.execute(READ_ONLY)
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
-        reader.execute(queries.PREPARE)
         correcting = job.correct is not None
         decision, packed, compared = compute(reader, job.frame, job.chunk, job.thresholds, correcting=correcting)
         compared.withheld[:] = _withheld(reader, job, packed, compared)
@@ -93,9 +92,14 @@ def carry_out(job: Job) -> Outcome:
 def compute(
     reader: Connection[Any], frame: Frame, chunk: Chunk, thresholds: Thresholds, *, correcting: bool
 ) -> tuple[Decision, Packed, "Compared"]:
-    """Gather a chunk, decide on it, and compare it with the bills that are there; nothing is written."""
+    """Gather a chunk, decide on it, and compare it with the bills that are there; nothing is written.
+
+    ``reader`` is in a transaction.
+    """
+    reader.execute(queries.PREPARE)
     points = gather(reader, frame, chunk)
-    findings = open_findings(reader, frame.parameters | {"after": chunk.after, "upto": chunk.upto})
+    asked = frame.selection.parameters | {"first_on": frame.period.first_on, "last_on": frame.period.last_on}
+    findings = open_findings(reader, asked | {"after": chunk.after, "upto": chunk.upto})
     decision = decide(points, _tariffs(), thresholds, findings, correcting=correcting)
     packed = pack(decision.computed)
     compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
@@ -248,7 +252,7 @@ def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compa
 
 
 SELECT_PROPOSED_PURCHASES = f"""
-    select bill_id, inputs_hash, purchased_wh, purchased, carried_out_wh from bill_difference f where {_STILL_COUNTS}
+    select bill_id, inputs_hash, {", ".join(PURCHASED)} from bill_difference f where {_STILL_COUNTS}
 """  # noqa: S608 - put together from constants
 
 
@@ -262,7 +266,7 @@ def _judge_proposed_purchases(reader: Connection[Any], packed: Packed, compared:
     found = set(reader.execute(SELECT_PROPOSED_PURCHASES, {"bills": bills[asked].tolist()}).fetchall())
     missing = purchase_differences(packed, compared)
     for bill in asked.tolist():
-        own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill, :3].tolist())
+        own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill].tolist())
         compared.proposed[bill] = own in found
 
 
