@@ -54,7 +54,10 @@ class Job:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of a chunk; see :class:`ingest_server.billing.run.Summary` for the words. [Wh, đ]"""
+    """What came of a chunk; see :class:`ingest_server.billing.run.Summary` for the words. [Wh, đ]
+
+    ``waiting`` are the numbers of bills that were there before and not issued.
+    """
 
     billed: int = 0
     replaced: int = 0
@@ -68,6 +71,7 @@ class Outcome:
     standing: Amounts = field(default_factory=lambda: Amounts(**dict.fromkeys(Amounts.__slots__, 0)))
     difference: int = 0
     documents: bytes = b""
+    waiting: Int64Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     bills: list[Bill] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -327,7 +331,7 @@ def _of_purchase(purchase: Purchase) -> list[int]:
 
 
 def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:
-    judgement = packed.computed.judgement
+    judgement, issued = packed.computed.judgement, packed.computed.points.issued
     fresh = (compared.new | compared.replacing) & (job.correct is None)
     to_sign = int((fresh & (judgement.signer > 0)).sum())
     return Outcome(
@@ -345,6 +349,7 @@ def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -
         standing=_standing(packed, compared),
         difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),
         documents=packed.document_hash.tobytes(),
+        waiting=issued.bill_id[(issued.bill_id != 0) & ~issued.in_ledger],
         bills=[computed_bill(packed, bill) for bill in range(min(len(packed), job.kept))],
         holds=[*decision.holds, *decision.purchase_holds][: job.kept],
         differences=list(_differences(packed, compared))[: job.kept],
