@@ -94,6 +94,7 @@ READY_ENTRIES = """
                 select from metering_point p
                 where p.metering_point_id = b.metering_point_id and p.book_id = any (%(books)s)))
           and b.bill_id > %(after)s and b.bill_id <> all (%(left)s::bigint[])
+          and (%(only)s::bigint[] is null or b.bill_id = any (%(only)s::bigint[]))
         order by b.bill_id limit %(bills_max)s
     )
     select 0::smallint as posting, bill_id, total, -subtotal, -vat, 0::bigint, 0::bigint, subtotal + vat - total
@@ -144,13 +145,25 @@ def release(connection: Connection[Any], bill_id: int, actor: Actor) -> None:
         _record(connection, bill_id, "release", actor)
 
 
-def issue(connection: Connection[Any], period: Period, selection: Selection, actor: Actor) -> int:
+def issue(
+    connection: Connection[Any],
+    period: Period,
+    selection: Selection,
+    actor: Actor,
+    *,
+    only: Sequence[int] | None = None,
+) -> int:
     """Issue all bills of ``period`` that may go out; return how many there were. Each block is whole or not there.
 
     Those in the place of bills that the same person cancelled are left to others, and those in doubt stay
     (:mod:`ingest_server.billing.doubted`): what was found out since they were computed counts.
+
+    Parameters
+    ----------
+    only
+        Numbers of bills; none of others is issued.
     """
-    span: dict[str, Any] = {**period.bounds, "bills_max": ISSUED_AT_ONCE}
+    span: dict[str, Any] = {**period.bounds, "bills_max": ISSUED_AT_ONCE, "only": None if only is None else list(only)}
     span |= {"left": left_to_others(connection, period, selection, actor)}
     issued, after = 0, 0
     while True:

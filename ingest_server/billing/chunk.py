@@ -54,7 +54,10 @@ class Job:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of a chunk; see :class:`ingest_server.billing.run.Summary` for the words. [Wh, đ]"""
+    """What came of a chunk; see :class:`ingest_server.billing.run.Summary` for the words. [Wh, đ]
+
+    ``waiting`` are the numbers of bills that were there before and not issued.
+    """
 
     billed: int = 0
     replaced: int = 0
@@ -68,6 +71,7 @@ class Outcome:
     standing: Amounts = field(default_factory=lambda: Amounts(**dict.fromkeys(Amounts.__slots__, 0)))
     difference: int = 0
     documents: bytes = b""
+    waiting: Int64Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     bills: list[Bill] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -78,7 +82,6 @@ def carry_out(job: Job) -> Outcome:
     with _connection(job, "reader") as reader:
         reader.execute(READ_ONLY)
         reader.execute(SNAPSHOT.format(sql.Literal(job.snapshot)))
-        reader.execute(queries.PREPARE)
         correcting = job.correct is not None
         decision, packed, compared = compute(reader, job.frame, job.chunk, job.thresholds, correcting=correcting)
         compared.withheld[:] = _withheld(reader, job, packed, compared)
@@ -93,9 +96,14 @@ def carry_out(job: Job) -> Outcome:
 def compute(
     reader: Connection[Any], frame: Frame, chunk: Chunk, thresholds: Thresholds, *, correcting: bool
 ) -> tuple[Decision, Packed, "Compared"]:
-    """Gather a chunk, decide on it, and compare it with the bills that are there; nothing is written."""
+    """Gather a chunk, decide on it, and compare it with the bills that are there; nothing is written.
+
+    ``reader`` is in a transaction.
+    """
+    reader.execute(queries.PREPARE)
     points = gather(reader, frame, chunk)
-    findings = open_findings(reader, frame.parameters | {"after": chunk.after, "upto": chunk.upto})
+    asked = frame.selection.parameters | {"first_on": frame.period.first_on, "last_on": frame.period.last_on}
+    findings = open_findings(reader, asked | {"after": chunk.after, "upto": chunk.upto})
     decision = decide(points, _tariffs(), thresholds, findings, correcting=correcting)
     packed = pack(decision.computed)
     compared = _compare(packed, _pairs(reader, packed, SELECT_PROPOSED), _pairs(reader, packed, SELECT_SETTLED))
@@ -248,7 +256,7 @@ def _withheld(reader: Connection[Any], job: Job, packed: Packed, compared: Compa
 
 
 SELECT_PROPOSED_PURCHASES = f"""
-    select bill_id, inputs_hash, purchased_wh, purchased, carried_out_wh from bill_difference f where {_STILL_COUNTS}
+    select bill_id, inputs_hash, {", ".join(PURCHASED)} from bill_difference f where {_STILL_COUNTS}
 """  # noqa: S608 - put together from constants
 
 
@@ -262,7 +270,7 @@ def _judge_proposed_purchases(reader: Connection[Any], packed: Packed, compared:
     found = set(reader.execute(SELECT_PROPOSED_PURCHASES, {"bills": bills[asked].tolist()}).fetchall())
     missing = purchase_differences(packed, compared)
     for bill in asked.tolist():
-        own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill, :3].tolist())
+        own = (int(bills[bill]), packed.inputs_hash[bill].tobytes(), *missing[bill].tolist())
         compared.proposed[bill] = own in found
 
 
@@ -323,7 +331,7 @@ def _of_purchase(purchase: Purchase) -> list[int]:
 
 
 def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -> Outcome:
-    judgement = packed.computed.judgement
+    judgement, issued = packed.computed.judgement, packed.computed.points.issued
     fresh = (compared.new | compared.replacing) & (job.correct is None)
     to_sign = int((fresh & (judgement.signer > 0)).sum())
     return Outcome(
@@ -341,6 +349,7 @@ def _outcome(job: Job, decision: Decision, packed: Packed, compared: Compared) -
         standing=_standing(packed, compared),
         difference=sum(each.computed_total - each.issued_total for each in _differences(packed, compared)),
         documents=packed.document_hash.tobytes(),
+        waiting=issued.bill_id[(issued.bill_id != 0) & ~issued.in_ledger],
         bills=[computed_bill(packed, bill) for bill in range(min(len(packed), job.kept))],
         holds=[*decision.holds, *decision.purchase_holds][: job.kept],
         differences=list(_differences(packed, compared))[: job.kept],

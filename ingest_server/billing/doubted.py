@@ -18,6 +18,7 @@ from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.findings import OpenFinding, open_findings, told_of
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
+from ingest_server.billing.resting import READINGS
 
 LAST_BILL = 2**63 - 1
 
@@ -57,19 +58,23 @@ SELECT_OUTDATED = """
             select from metering_point p
             where p.metering_point_id = b.metering_point_id and p.book_id = any (%(books)s)))
       and exists (
-        select from generate_series(1, cardinality(b.metered), 9) as place (n)
-        cross join lateral (values (b.metered[n + 1], b.metered[n + 2]), (b.metered[n + 4], b.metered[n + 5]))
-            as told (at_us, value)
-        join reading_version v on v.channel_id = b.metered[n]
-         and v.measured_at = timestamptz 'epoch' + told.at_us * interval '1 microsecond'
+        select from ({readings}) told
+        join reading_version v on v.channel_id = told.channel_id
+         and v.measured_at = timestamptz 'epoch' + told.us * interval '1 microsecond'
         join reading_change_act a on a.change_id = v.change_id and a.act = 'approve'
         left join billing_reading r on r.channel_id = v.channel_id and r.measured_at = v.measured_at
         where r.value is distinct from told.value)
     order by b.bill_id
-"""
+""".replace("{readings}", READINGS)
 SELECT_BOUNDS = """
     select min(metering_point_id), max(metering_point_id), min(period_from), max(period_to) from bill
     where bill_id between %(first_bill)s and %(last_bill)s
+"""
+# Where the bills of a period begin at the earliest: those of a reading cycle in the month before. A bill's days are its
+# run's.
+SELECT_EARLIEST = """
+    select least(min(period_from), %(first_on)s) from billing_run
+    where period_to >= %(first_on)s and period_from between %(begins_on)s and %(last_on)s
 """
 SELECT_LAST = "select coalesce(max(metering_point_id), '') from metering_point"
 SELECT_IN_BOOK = (
@@ -104,7 +109,9 @@ def doubted_bills(
     assert last is not None, "an aggregate gives a row"
     asked = selection.parameters | period.bounds
     asked |= {"first_bill": 0, "last_bill": LAST_BILL, "after": "", "upto": last[0]}
-    findings = open_findings(connection, asked)
+    earliest = connection.execute(SELECT_EARLIEST, period.bounds).fetchone()
+    assert earliest is not None, "an aggregate gives a row"
+    findings = open_findings(connection, asked | {"first_on": earliest[0]})
     if selection.unit is not None:
         findings = [each for each in findings if each.point.startswith(selection.unit)]
     for books in (None if selection.book is None else (selection.book,), selection.books):

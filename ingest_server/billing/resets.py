@@ -5,14 +5,14 @@ The registry says when a meter's registers were set, and what they showed just b
 at the end of a part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg import Connection
 
-from ingest_server.billing.columns import MISSING, REGISTERS, BoolArray, Parts, chosen_parts
+from ingest_server.billing.columns import MISSING, REGISTERS, Parts, chosen_parts
 from protocols.telemetry.reading import Quality
 
 SELECT_RESETS = """
@@ -60,12 +60,13 @@ class Reset(NamedTuple):
 
 
 def gather_resets(connection: Connection[Any], parameters: dict[str, Any], meters: Sequence[str]) -> list[Reset]:
-    """Return what was set at meters of a chunk, and perhaps at others between them, within the period."""
+    """Return what was set at meters of a chunk within the period."""
     if not len(meters):
         return []
     obis = [register.value for register in REGISTERS]
     bounds = {"lowest": min(meters), "highest": max(meters), "obis": obis}
-    return [Reset(*row) for row in connection.execute(SELECT_RESETS, parameters | bounds)]
+    own = set(meters)  # others' ids may lie between them
+    return [Reset(*row) for row in connection.execute(SELECT_RESETS, parameters | bounds) if row[0] in own]
 
 
 def gather_said_set(
@@ -87,17 +88,29 @@ def gather_said_set(
 
 
 def split_at_resets(parts: Parts, resets: Sequence[Reset]) -> Parts:
-    """Return the parts with those in two through which a register was set."""
-    for meter, us in sorted({(each.meter, each.at_us) for each in resets}):
-        parts = split(parts, us, np.array([name == meter for name in parts.meter_id], dtype=np.bool_))
-    return parts
+    """Return the parts cut wherever a register was set within them."""
+    if not resets:
+        return parts
+    instants: dict[str, set[int]] = {}
+    for each in resets:
+        instants.setdefault(each.meter, set()).add(each.at_us)
+    cuts: dict[int, list[int]] = {}
+    for meter, rows in _rows_of_meter(parts, instants).items():
+        for row in rows:
+            start_us, end_us = int(parts.start_us[row]), int(parts.end_us[row])
+            cuts[row] = sorted(us for us in instants[meter] if start_us < us < end_us)
+    pieces = np.array([1 + len(cuts.get(row, ())) for row in range(len(parts.point))], dtype=np.int64)
+    found = chosen_parts(parts, np.repeat(np.arange(len(pieces)), pieces))
+    starts, ends, first = found.start_us.copy(), found.end_us.copy(), np.cumsum(pieces) - pieces
+    for row, own in cuts.items():
+        place = int(first[row])
+        starts[place + 1 : place + 1 + len(own)] = ends[place : place + len(own)] = own
+    return replace(found, start_us=starts, end_us=ends)
 
 
-def split(parts: Parts, us: int, which: BoolArray | None = None) -> Parts:
-    """Return the parts with those, of all or of ``which``, in two that go on at an instant."""
+def split(parts: Parts, us: int) -> Parts:
+    """Return the parts with those in two that go on at an instant."""
     twice = (parts.start_us < us) & (us < parts.end_us)
-    if which is not None:
-        twice &= which
     number = np.repeat(np.arange(len(twice)), 1 + twice)
     found = chosen_parts(parts, number)
     second = np.flatnonzero(np.concatenate([[False], np.diff(number) == 0]))
@@ -114,13 +127,24 @@ def with_what_was_set(parts: Parts, resets: Sequence[Reset]) -> Parts:
     if not resets:
         return parts
     value, quality, conflict = parts.value.copy(), parts.quality.copy(), parts.conflict.copy()
+    rows_of_meter = _rows_of_meter(parts, {each.meter for each in resets})
     for each in resets:
-        own = np.array([name == each.meter for name in parts.meter_id], dtype=np.bool_)
+        own = np.array(rows_of_meter[each.meter], dtype=np.int64)
         for side, us, shown in ((0, parts.start_us, each.after), (1, parts.end_us, each.before)):
-            rows = own & (us == each.at_us)
+            rows = own[us[own] == each.at_us]
             value[rows, each.register, side] = shown
             own_quality = quality[rows, each.register, side]
             read = (own_quality != MISSING) & ((own_quality & int(Quality.SUSPECT)) == 0)
             quality[rows, each.register, side] = np.where(read, own_quality, int(Quality.MANUAL))
             conflict[rows, each.register, side] = False
     return replace(parts, value=value, quality=quality, conflict=conflict)
+
+
+def _rows_of_meter(parts: Parts, meters: Collection[str]) -> dict[str, list[int]]:
+    """Return the rows of each of these meters, none of those that no part is of."""
+    found: dict[str, list[int]] = {meter: [] for meter in meters}
+    if found:
+        for row, meter in enumerate(parts.meter_id):
+            if meter in found:
+                found[meter].append(row)
+    return found

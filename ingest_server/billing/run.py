@@ -11,7 +11,7 @@ it by a newer version; from then on it never changes, and a run only reports tha
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from billing_core.tariff_files import load_tariffs
 from ingest_server.billing import queries
 from ingest_server.billing.acts import Actor, Role, issue
 from ingest_server.billing.chunk import Job, Outcome, carry_out
-from ingest_server.billing.columns import Terms
+from ingest_server.billing.columns import Int64Array, Terms
 from ingest_server.billing.documents import Amounts, Bill, Difference, Hold
 from ingest_server.billing.executors import AHEAD, executor_of, in_order
 from ingest_server.billing.gather import REACTIVE_NEVER_KW, Frame, Selection, chunks_of_run, terms_of_run
@@ -180,9 +180,9 @@ def run_billing(
             reader.execute(SNAPSHOT)
             summary = Summary(period=period, dry_run=plan.dry_run)
             jobs = _jobs(reader, writer, dsn, plan, summary)
-            _work(jobs, plan, summary, progress)
+            waiting_bills = _work(jobs, plan, summary, progress)
             if plan.issue_as is not None and plan.correct_as is None and not plan.dry_run:
-                summary.issued += issue(writer, period, plan.selection, Actor(plan.issue_as, Role.BILLER))
+                summary.issued += _issue_what_waited(writer, plan, period, waiting_bills)
             if summary.run_id is not None:
                 writer.execute(FINISH_RUN, {"run": summary.run_id})
             return summary
@@ -254,13 +254,28 @@ def frame_of(
     )
 
 
-def _work(jobs: list[Job], plan: Plan, summary: Summary, progress: Progress) -> None:
+def _work(jobs: list[Job], plan: Plan, summary: Summary, progress: Progress) -> list[Int64Array]:
+    """Do the jobs; return the bills of each chunk that earlier runs made and nobody issued."""
+    waiting: list[Int64Array] = []
     of = jobs[-1].chunk.points_so_far if jobs else 0
     with executor_of(plan.workers, plan.dask) as executor:
         ahead = 1 if plan.workers == 1 and plan.dask is None else AHEAD * plan.workers
         for job, outcome in zip(jobs, in_order(executor, carry_out, jobs, ahead=ahead), strict=True):
             summary.add(outcome, plan.kept)
+            waiting += [outcome.waiting] if outcome.waiting.size else []
             progress(job.chunk.points_so_far, of)
+    return waiting
+
+
+def _issue_what_waited(writer: Connection[Any], plan: Plan, period: Period, waiting: Sequence[Int64Array]) -> int:
+    """Issue what earlier runs left ready; return how many there were.
+
+    The chunks saw which bills wait: to look for them among all of the period, nearly all of which are issued, would
+    cost a tenth of the run.
+    """
+    assert plan.issue_as is not None, "asked by the caller"
+    actor = Actor(plan.issue_as, Role.BILLER)
+    return sum(issue(writer, period, plan.selection, actor, only=bills.tolist()) for bills in waiting)
 
 
 def _check_points(reader: Connection[Any], selection: Selection) -> None:

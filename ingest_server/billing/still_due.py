@@ -11,10 +11,11 @@ from psycopg import Connection
 
 from billing_core.control.thresholds import load_thresholds
 from ingest_server.billing.chunk import compute, purchase_differences
-from ingest_server.billing.gather import Selection, chunks_of_run
+from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.run import frame_of
+from ingest_server.billing.write import PURCHASED
 
 SELECT_APPROVED_SINCE = """
     select n.difference_id from bill_difference n join bill_difference_act o using (difference_id)
@@ -29,15 +30,15 @@ SELECT_PROPOSED_SINCE = """
       and not exists (select from back_billing k where k.difference_id in (n.difference_id, %(difference)s))
     order by n.difference_id desc limit 1
 """
-SELECT_PROPOSED = """
+SELECT_PROPOSED = f"""
     select b.metering_point_id, r.period_from, r.period_to, r.nominal_days, r.closes_year, f.inputs_hash,
-           f.purchased_wh, f.purchased, f.carried_out_wh
+           {", ".join(f"f.{name}" for name in PURCHASED)}
     from bill_difference f
     join bill b using (bill_id)
     join billing_run r on r.run_id = b.run_id
     where f.difference_id = %(difference)s
       and not exists (select from back_billing k where k.difference_id = f.difference_id)
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def refuse_what_is_not_due(connection: Connection[Any], difference_id: int, bill_id: int) -> None:
@@ -82,11 +83,10 @@ def _due(
     """
     selection = Selection((point,))
     frame = frame_of(connection, connection, period, selection, put_in=False)
-    for chunk in chunks_of_run(connection, selection, 1):
-        decision, packed, compared = compute(connection, frame, chunk, load_thresholds(), correcting=True)
-        own = packed.computed.points.issued.bill_id[packed.rows] == bill_id
-        for bill in np.flatnonzero(own & compared.differing).tolist():
-            missing = purchase_differences(packed, compared)[bill, :3].tolist()
-            return [packed.inputs_hash[bill].tobytes(), *missing], ()
-        return None, tuple(hold.reason for hold in decision.holds)
-    return None, ()
+    chunk = Chunk(after=point[:-1], upto=point, points_so_far=1)  # what is cut short sorts before the whole
+    decision, packed, compared = compute(connection, frame, chunk, load_thresholds(), correcting=True)
+    own = packed.computed.points.issued.bill_id[packed.rows] == bill_id
+    for bill in np.flatnonzero(own & compared.differing).tolist():
+        missing = purchase_differences(packed, compared)[bill].tolist()
+        return [packed.inputs_hash[bill].tobytes(), *missing], ()
+    return None, tuple(hold.reason for hold in decision.holds)

@@ -319,3 +319,16 @@ def test_the_commands_go_from_a_plan_to_an_explained_issued_bill(
     assert "--workers: found '0'" in say("run", "--period", "2026-10", "--workers", "0", status=2)
     assert "--unit: found 'X'" in say("run", "--period", "2026-10", "--unit", "X", status=2)
     assert "expected a file like" in say("run", "--period", "2026-10", "--thresholds", "/nowhere", status=2)
+
+
+def test_what_waited_is_issued_in_whichever_chunks_of_the_run_and_by_whichever_worker(district: District) -> None:
+    """Of seven, those of four chunks wait, one held; the run bills and issues the others itself."""
+    district.add([household(number) for number in range(1, 8)])
+    waiting = tuple(household(number).point for number in (1, 3, 4, 7))
+    run_billing(district.dsn, OCTOBER, Plan(selection=Selection(waiting)))
+    acts.hold(district.connection, bill_of(district, household(4)), MINH)
+    summary = run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan", chunk_points=2, workers=2))
+    assert (summary.billed, summary.unchanged, summary.issued) == (3, 4, 6)
+    assert states(district) == {household(number).point: "held" if number == 4 else "issued" for number in range(1, 8)}
+    assert run_billing(district.dsn, OCTOBER, Plan(issue_as="Lan", chunk_points=2)).issued == 0
+    assert ledger_of(district.connection)["accounts"]["receivable"] == 6 * 384_912

@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from billing_core.codes import Category, Solar
 from billing_core.explain import Language
 from billing_core.quote import quote
@@ -10,6 +12,7 @@ from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.corrections import decide_difference
 from ingest_server.billing.explain import explain_bill
 from ingest_server.billing.period import Period, midnight_of
+from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.stored import load_bill
@@ -121,4 +124,25 @@ def test_a_late_reading_corrects_the_surplus_of_its_rate(district: District):
     store(district, MONTHS[1].last_on + timedelta(days=1), 2)
     bill(district, MONTHS[1])
     assert district.rows(SURPLUS)[1] == (190_000, 0, 140_000, 150_000, 0, 110_000)  # 20 − 20 − 110 at night
+    assert run_billing(district.dsn, MONTHS[0]).differing == 0
+
+
+def test_a_difference_from_before_surpluses_were_kept_by_rate_is_proposed_anew_and_is_not_approved(district: District):
+    """Its database was brought up to date since: all of the surplus counts as of the normal rate there."""
+    district.add([PLANT], MONTHS[0])
+    run_billing(district.dsn, MONTHS[0], Plan(issue_as="An"))
+    district.forget(PLANT.meter, SENT[2], MONTHS[0].end_at)
+    district.store(PLANT.meter, SENT[2], MONTHS[0].end_at, 190_000)
+    correct = Plan(correct_as=("Lan", "chỉ số đến muộn"))
+    assert [run_billing(district.dsn, MONTHS[0], correct).proposed for _ in range(2)] == [1, 0]
+    for statement in (
+        "alter table bill_difference disable trigger bill_difference_stays",
+        "update bill_difference set carried_td_wh = 0",
+        "alter table bill_difference enable trigger bill_difference_stays",
+    ):
+        district.connection.execute(statement)
+    with pytest.raises(RefusedError, match="do not come to it any more"):
+        decide_difference(district.connection, 1, "approve", MINH)
+    assert run_billing(district.dsn, MONTHS[0], correct).proposed == 1
+    decide_difference(district.connection, 2, "approve", MINH)
     assert run_billing(district.dsn, MONTHS[0]).differing == 0

@@ -1,17 +1,23 @@
 """Registers that were set back within a month, entered or not; and meters that run backwards."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing_core.explain import Language
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.columns import MISSING, Parts, empty_registers
 from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.explain import explain_bill
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.replay import replay
+from ingest_server.billing.resets import Reset, gather_resets, split_at_resets, with_what_was_set
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.sentences import text_of
 from ingest_server.billing.stored import load_bill
@@ -241,3 +247,62 @@ def test_the_same_file_again_changes_nothing_and_a_corrected_one_does(district: 
     assert enter(district, customer.meter, {IMPORT: 1_050_000}, {}).changed["register_reset"] == 0
     assert enter(district, customer.meter, {IMPORT: 1_060_000}, {}).changed["register_reset"] == 1
     assert district.rows("select before, after from register_reset") == [(1_060_000, 0)]
+
+
+def test_what_was_set_at_meters_of_others_between_those_of_a_chunk_is_not_theirs(district: District):
+    """A chunk of the first and the third point; the second's meter lies between theirs."""
+    customers = [household(number) for number in (1, 2, 3)]
+    district.add(customers)
+    for each in customers[:2]:
+        enter(district, each.meter, {IMPORT: 1_050_000}, {})
+    span = {"start_at": OCTOBER.start_at, "end_at": OCTOBER.end_at}
+    found = gather_resets(district.connection, span, [customers[0].meter, customers[2].meter])
+    assert [each.meter for each in found] == [customers[0].meter]
+    assert gather_resets(district.connection, span, []) == []
+
+
+DAY_US = 86_400_000_000
+SPANS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 20), st.integers(1, 20)), max_size=8)
+CUTS = st.lists(st.tuples(st.sampled_from("ABCD"), st.integers(0, 40)), max_size=12)
+
+
+@given(spans=SPANS, cuts=CUTS)
+def test_parts_are_cut_wherever_their_own_meter_was_set_and_nowhere_else(
+    spans: list[tuple[str, int, int]], cuts: list[tuple[str, int]]
+):
+    resets = [Reset(meter, day * DAY_US, register, 5, 7, "x") for meter, day in cuts for register in (0, 2)]
+    found = split_at_resets(parts_of(spans), resets)
+    pieces = list(
+        zip(found.point.tolist(), found.meter_id, found.start_us.tolist(), found.end_us.tolist(), strict=True)
+    )
+    wanted = []
+    for row, (meter, first, days) in enumerate(spans):
+        inside = sorted({day for own, day in cuts if own == meter and first < day < first + days})
+        wanted += [(row, meter, at * DAY_US, to * DAY_US) for at, to in pairwise([first, *inside, first + days])]
+    assert pieces == wanted
+    shown = with_what_was_set(found, resets)
+    set_at = {(meter, day * DAY_US) for meter, day in cuts}
+    for row, (_, meter, start_us, end_us) in enumerate(pieces):
+        for side, us, value in ((0, start_us, 7), (1, end_us, 5)):
+            wanted_values = [value if (meter, us) in set_at else 0] * 2
+            assert shown.value[row, [0, 2], side].tolist() == wanted_values
+
+
+def parts_of(spans: list[tuple[str, int, int]]) -> Parts:
+    """Return parts of meters, each from a day on and for so many, with registers at 0."""
+    n = len(spans)
+    zeros = np.zeros(n, dtype=np.int64)
+    return Parts(
+        point=np.arange(n, dtype=np.int64),
+        meter_id=tuple(meter for meter, _, _ in spans),
+        start_us=np.array([first * DAY_US for _, first, _ in spans], dtype=np.int64),
+        end_us=np.array([(first + days) * DAY_US for _, first, days in spans], dtype=np.int64),
+        generation=zeros != 0,
+        multiplier=zeros + 1,
+        digits=zeros + 6,
+        channel=empty_registers(n, fill=MISSING),
+        profile=zeros,
+        value=empty_registers(n, 2),
+        quality=empty_registers(n, 2, fill=MISSING),
+        conflict=empty_registers(n, 2, fill=0, dtype=np.bool_),
+    )
