@@ -118,7 +118,6 @@ def _balances(connection: Connection[Any], period: Period, selection: Selection)
         return []
     asked |= {
         "feeders": sorted({fed.feeder for fed, _ in transformers}),
-        "meters": sorted({fed.meter for fed, _ in transformers}),
         "transformers": [fed.transformer for fed, _ in transformers],
     }
     delivered = {feeder: Delivered(*told) for feeder, *told in connection.execute(SELECT_DELIVERED, asked)}

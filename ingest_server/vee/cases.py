@@ -210,6 +210,7 @@ def page_of(
 def _asked(period: Period, selection: Selection, *, every: bool) -> dict[str, Any]:
     return selection.parameters | {
         "first_on": period.first_on,
+        "last_on": period.last_on,
         "start_at": period.start_at,
         "end_at": period.end_at,
         "of_months": sorted(OF_MONTHS),

@@ -159,6 +159,21 @@ def test_a_meter_without_a_register_of_what_it_takes_is_told_and_its_feeder_is_n
     assert not stations(district, Selection(("PD01000000009001",)))
 
 
+def test_a_meter_that_was_a_transformers_own_once_is_told_like_any_other_at_a_customer_and_one_that_is_now_is_not(
+    district: District, load: Load
+) -> None:
+    once, now = (Customer(number=number, registers={EXPORT: (0, 40_000)}, category="business") for number in (2, 3))
+    own = [("TBA-8", "gone", once.meter, "2025-01-01", "2026-03-31", "x", "Lan")]
+    own.append(("TBA-9", "elsewhere", now.meter, "2025-01-01", None, "x", "Lan"))
+    district.add([household(1), once, now])
+    district.copy("transformer (transformer_id, feeder, meter_id, valid_from, valid_to, source, entered_by)", own)
+    assert balanced(district, load, [], 230_000) == 1
+    assert district.value("select evidence -> 'unknown' from transformer_balance") == {"meters_without_register": 1}
+    [case] = stations(district)
+    told = {"meter_id": once.meter, "metering_point_id": once.point}
+    assert case.reasons == [("V05", OCTOBER.first_on, told)]
+
+
 def test_a_register_that_went_through_zero_within_the_month_is_balanced(district: District, load: Load) -> None:
     rolled = Customer(number=1, registers={IMPORT: (999_950_000, 50_000)}, multiplier=40_000)
     assert balanced(district, load, [rolled], 4_100_000_000) == 0
