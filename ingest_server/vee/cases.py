@@ -173,11 +173,6 @@ class Queue(NamedTuple):
     more: int
 
 
-def cases_of(connection: Connection[Any], period: Period, selection: Selection) -> list[Case]:
-    """Return the riskiest cases of a month that are open, in order."""
-    return queue_of(connection, period, selection).cases
-
-
 def queue_of(
     connection: Connection[Any], period: Period, selection: Selection, most: int = CASES_MAX, *, every: bool = False
 ) -> Queue:

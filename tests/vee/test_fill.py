@@ -9,8 +9,9 @@ from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
 from billing_core.estimation.provenance import Method
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.gather import Selection
-from ingest_server.vee.cases import cases_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.billing.limits import limits_from
+from ingest_server.vee.cases import queue_of
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
 from ingest_server.vee.run import run_vee
@@ -83,11 +84,11 @@ def test_an_approved_estimate_of_many_days_is_not_called_a_copy_and_nobody_is_as
     assert len(proposed(district)) == 500  # average days: each is like the others
     [[why]] = district.rows("select why from reading_change")
     assert "fails again" not in why
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     again = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert (again.judged, again.proposed) == (1, 0)
     assert not {"V26", "V28"} & set(again.findings)
-    assert cases_of(district.connection, OCTOBER, Selection()) == []
+    assert queue_of(district.connection, OCTOBER, Selection()).cases == []
 
 
 @pytest.mark.integration
@@ -98,7 +99,7 @@ def test_a_reading_that_somebody_keyed_is_told_when_it_fails_and_not_proposed_aw
     lost = lose(district, one, at, 1)
     district.connection.execute("update reading set value = value + 4000 where measured_at > %s", [at])
     propose_edit(district.connection, one.point, IMPORT, at, lost[at] + 3_900, by_hand=True, actor=LAN, now=NOW)
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     outcome = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert (outcome.findings["V21"], outcome.proposed) == (1, 0)
 
@@ -140,7 +141,7 @@ def test_the_day_of_a_class_is_the_same_however_a_run_is_cut_and_whatever_it_is_
         change = district.value("select max(change_id) from reading_change")
         told = "select measured_at, value, method from reading_version where change_id = %s order by 1"
         found.append(district.rows(told, [change]))
-        decide_change(district.connection, change, "reject", MINH, load_limits())
+        decide_change(district.connection, change, "reject", MINH, limits_from(None))
     assert Method.E7_CLASS_PROFILE in {row[2] for row in found[0]}
     assert all(each == found[0] for each in found[1:])
     assert district.value("select count(*) from vee_class_day where meters >= 5") == 4

@@ -11,11 +11,12 @@ import pytest
 from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import run_billing
 from ingest_server.database import migrate
 from ingest_server.registry.bulk import load_bulk
 from ingest_server.vee.cases import FIRST, Case, page_of, queue_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
 from ingest_server.vee.scores import score_of_register, score_of_transformer
 from simulators.customers import write_customers
@@ -80,7 +81,7 @@ def test_an_accepted_case_leaves_the_queue_and_is_found_among_all_with_who_and_w
     numbers = {case["metering_point_id"]: case["case_id"] for case in listed}
     point = six[2].point
     assert f"│ {numbers[point]:>4} │ {point}" in say("cases", *WORDS, status=1)
-    decide_change(district.connection, 3, "reject", Actor("Lan", Role.BILLER, "không cần"), load_limits())
+    decide_change(district.connection, 3, "reject", Actor("Lan", Role.BILLER, "không cần"), limits_from(None))
     assert point in say("cases", *WORDS, status=1)  # who made it decides nothing: the case stays
     say("accept", str(numbers[point]), "--as", "Minh", "--role", "controller", "--note", "đã xem", status=0)
     assert point not in say("cases", *WORDS, status=1)
@@ -96,8 +97,8 @@ def test_an_accepted_case_leaves_the_queue_and_is_found_among_all_with_who_and_w
 def test_a_case_whose_readings_were_decided_on_leaves_the_queue_with_its_hold(
     district: District, six: list[Customer]
 ) -> None:
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
-    decide_change(district.connection, 2, "reject", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
+    decide_change(district.connection, 2, "reject", MINH, limits_from(None))
     held = {hold.metering_point_id for hold in run_billing(district.dsn, OCTOBER).holds}
     assert {case.point for case in queue_of(district.connection, OCTOBER, ALL).cases} == held
     states = {case.point: case.state for case in queue_of(district.connection, OCTOBER, ALL, every=True).cases}
@@ -129,7 +130,7 @@ def test_an_accepted_case_with_a_change_that_waits_stands_at_the_end_until_that_
         last = paged(district, limit)[-1]
         assert (last.point, last.state, last.reasons, last.score_wh) == (six[0].point, "waiting", [], 0)
     assert [case.state for case in paged(district, 2, every=True)].count("accepted") == 1
-    decide_change(district.connection, 1, "reject", MINH, load_limits())
+    decide_change(district.connection, 1, "reject", MINH, limits_from(None))
     assert six[0].point not in {case.point for case in paged(district, 2)}
 
 

@@ -10,7 +10,7 @@ import pytest
 from deploy.cli import main
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
-from ingest_server.vee.cases import Case, cases_of
+from ingest_server.vee.cases import Case, queue_of
 from ingest_server.vee.midnights import load_midnights
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, RATES, Customer, District, household
@@ -86,7 +86,7 @@ def street(district: District, load: Load, *, counted: float, taken: float) -> l
 
 
 def stations(district: District, selection: Selection = Selection(), period: Period = OCTOBER) -> list[Case]:  # noqa: B008
-    return [case for case in cases_of(district.connection, period, selection) if not case.obis]
+    return [case for case in queue_of(district.connection, period, selection).cases if not case.obis]
 
 
 def test_a_meter_that_counts_two_thirds_is_named_although_no_day_has_all_of_its_neighbours_midnights(
