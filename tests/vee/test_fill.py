@@ -8,12 +8,15 @@ import pytest
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
 from billing_core.estimation.provenance import Method
 from ingest_server.billing.acts import Actor, Role
-from ingest_server.billing.gather import Selection
+from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.limits import limits_from
 from ingest_server.vee.cases import queue_of
+from ingest_server.vee.class_days import ClassDay, Kind
 from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
+from ingest_server.vee.gather import gather
+from ingest_server.vee.judge import Judged, judge
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers, usage
@@ -121,6 +124,29 @@ def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_e
     assert methods == ({Method.E7_CLASS_PROFILE} if peers == 5 else {Method.E1_LINEAR})
     off = max(abs(found[at][0] - value) for at, value in lost.items())
     assert (off < 300) == (peers == 5)  # the evening peak comes in time; a straight line has it all day long
+
+
+@pytest.mark.integration
+def test_the_days_of_classes_are_asked_for_once_and_only_where_a_meter_has_no_whole_day(district: District) -> None:
+    *_, last = install(district, [1, 2])
+    lose(district, last, OCTOBER.start_at + timedelta(days=9, hours=5), 26)
+    asked = []
+
+    def classes() -> dict[Kind, ClassDay]:
+        asked.append(last)
+        return {}
+
+    def judged() -> Judged:
+        [profile] = gather(district.connection, OCTOBER, Selection(), Chunk("", last.point, 2)).profiles
+        return judge(profile, OCTOBER, classes)
+
+    assert (len(judged().proposed), asked) == (1, [])
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and civil_day(measured_at + interval '1 hour') <> civil_day(measured_at)",
+        [last.meter],
+    )
+    assert (len(judged().proposed), asked) == (1, [last])
 
 
 @pytest.mark.integration
