@@ -120,9 +120,7 @@ def fill(
     return Gaps(rows, filled, wanted[rows], begin, end)
 
 
-def _estimate(
-    profile: Profile, rows: NDArray[np.int64], context: Context, classes: Classes
-) -> Estimate:
+def _estimate(profile: Profile, rows: NDArray[np.int64], context: Context, classes: Classes) -> Estimate:
     """Estimate, with the year before in long gaps (E4), and with a day of its class where a meter has none (E7)."""
     if profile.last_year_wh is not None and profile.last_year_known is not None:
         then, known = profile.last_year_wh[rows], profile.last_year_known[rows]

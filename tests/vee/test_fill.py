@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from psycopg.errors import RaiseException
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
 from billing_core.estimation.provenance import Method
@@ -12,6 +13,7 @@ from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.limits import limits_from
 from ingest_server.vee.cases import queue_of
 from ingest_server.vee.class_days import ClassDay, Kind
+from ingest_server.vee.class_sample import classes_of_run
 from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
@@ -171,6 +173,26 @@ def test_the_day_of_a_class_is_the_same_however_a_run_is_cut_and_whatever_it_is_
     assert Method.E7_CLASS_PROFILE in {row[2] for row in found[0]}
     assert all(each == found[0] for each in found[1:])
     assert district.value("select count(*) from vee_class_day where meters >= 5") == 4
+
+
+@pytest.mark.integration
+def test_days_of_classes_that_cannot_be_made_are_tried_once_in_a_run(district: District) -> None:
+    """A meter that gets whole days while the run goes on would be what they are made of at the second try."""
+    install(district, [1])
+    district.connection.execute("create table aside as table reading")
+    district.connection.execute("delete from reading")
+    district.connection.execute(
+        "insert into vee_run (period_from, period_to, rule_set, actor) select '2026-10-01', '2026-10-31', 'x', 'Lan'"
+        " from generate_series(1, 2)"
+    )
+    assert classes_of_run(district.dsn, 1, OCTOBER) == {}
+    district.connection.execute("insert into reading table aside")
+    assert classes_of_run(district.dsn, 1, OCTOBER) == {}
+    [made] = classes_of_run(district.dsn, 2, OCTOBER).items()
+    assert classes_of_run(district.dsn, 2, OCTOBER) == dict([made])
+    for change in ("class_days_at = now()", "class_days_at = null", "actor = 'x'"):
+        with pytest.raises(RaiseException):
+            district.connection.execute(f"update vee_run set {change}")
 
 
 def copy_to_last_year(district: District, one: Customer, begin: datetime, third_day: int) -> None:
