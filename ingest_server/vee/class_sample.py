@@ -13,9 +13,9 @@ from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period
 from ingest_server.database import connect
 from ingest_server.vee.class_days import ClassDay, Kind, days_of_classes
-from ingest_server.vee.day_rules import validated
 from ingest_server.vee.gather import gather
 from ingest_server.vee.terms_by_day import CLASSES, HOUSEHOLD, SHOP
+from ingest_server.vee.validated import validated
 
 DRAWN = 40  # points of a class, with or without three rates, with or without panels; with nine weeks each: 20 MB
 CANDIDATES = 1_000  # of which so many have a profile, if one meter in twenty-five is read by the half hour

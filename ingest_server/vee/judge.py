@@ -19,7 +19,6 @@ from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.circumstances import Circumstances
 from ingest_server.vee.class_days import Classes
-from ingest_server.vee.day_rules import validated
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
@@ -38,6 +37,7 @@ from ingest_server.vee.terms_by_day import (
     parameters_of,
     stretches_of,
 )
+from ingest_server.vee.validated import validated
 
 MONTH_DAYS = 30
 UNUSUAL = "V50"

@@ -15,10 +15,10 @@ from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import run_billing
 from ingest_server.database import migrate
 from ingest_server.registry.bulk import load_bulk
+from ingest_server.vee.case_scores import score_of_register, score_of_transformer
 from ingest_server.vee.cases import FIRST, Case, Rank, page_of, queue_of
 from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
-from ingest_server.vee.scores import score_of_register, score_of_transformer
 from simulators.customers import write_customers
 from tests.billing_runs.district import OCTOBER, Customer, District
 from tests.vee.village import NOW, install, lose
