@@ -19,7 +19,7 @@ KWH_MAX, VND_MAX = 10**9, 10**13
 def limits_from(path: str | None) -> dict[str, Limit]:
     """Return what each role may do as a file says, none for the limits that come with the package."""
     if path is None:
-        octets = (resources.files("ingest_server.vee") / LIMITS_FILE).read_bytes()
+        octets = (resources.files("ingest_server.billing") / LIMITS_FILE).read_bytes()
         return parse_limits(decode_text(octets, LIMITS_FILE), LIMITS_FILE)
     try:
         octets = Path(path).read_bytes()

@@ -78,6 +78,12 @@ REFUSALS: Mapping[str, Mapping[Language, str]] = {
         Language.EN: "difference {number}: it moves {kwh} kWh and {vnd} đ; a {role} may approve {kwh_max} kWh and "
         "{vnd_max} đ: somebody with a higher limit must approve it",
     },
+    "change_beyond_limit": {
+        Language.VI: "thay đổi {number}: làm hóa đơn chênh {kwh} kWh và {vnd} đ; {role} được duyệt đến {kwh_max} kWh "
+        "và {vnd_max} đ: người có hạn mức cao hơn phải duyệt",
+        Language.EN: "change {number}: it moves a bill by {kwh} kWh and {vnd} đ; a {role} may approve {kwh_max} kWh "
+        "and {vnd_max} đ: somebody with a higher limit must approve it",
+    },
     "cancel_beyond_limit": {
         Language.VI: "hóa đơn {bill}: hủy đi {kwh} kWh và {vnd} đ; {role} được hủy đến {kwh_max} kWh và {vnd_max} đ: "
         "người có hạn mức cao hơn phải hủy",

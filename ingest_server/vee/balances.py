@@ -17,8 +17,8 @@ from billing_core.validation import screening
 from billing_core.validation.catalogue import RULES
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
+from ingest_server.vee.case_scores import score_of_transformer
 from ingest_server.vee.feeders import REGISTERS_ASKED, SELECT_DELIVERED, SELECT_TRANSFORMERS, Fed
-from ingest_server.vee.scores import score_of_transformer
 from ingest_server.vee.transformer_days import Suspect, suspects_of
 
 HISTORY_LEAST, HISTORY_MOST = 3, 24  # months; a median of fewer says nothing
@@ -118,7 +118,6 @@ def _balances(connection: Connection[Any], period: Period, selection: Selection)
         return []
     asked |= {
         "feeders": sorted({fed.feeder for fed, _ in transformers}),
-        "meters": sorted({fed.meter for fed, _ in transformers}),
         "transformers": [fed.transformer for fed, _ in transformers],
     }
     delivered = {feeder: Delivered(*told) for feeder, *told in connection.execute(SELECT_DELIVERED, asked)}

@@ -69,10 +69,11 @@ SELECT_BALANCES = f"""
           where m.feeder = h.feeder and {SELECTION})
     order by -b.score_wh, b.transformer_id collate "C" limit %(rows_max)s
 """  # noqa: S608 - put together from constants
-# Registers with nothing but a change of one of the month's readings that nobody has decided on.
+# Registers with nothing but a change of one of the month's readings that nobody has decided on. Nothing is at stake, so
+# that they come in order of point and channel, in which an index begins at a place among them.
 SELECT_WAITING_ALONE = f"""
     select distinct c.metering_point_id collate "C", c.channel_id from reading_change c
-    where (0, c.metering_point_id collate "C", c.channel_id) > (%(stake)s, %(name)s, %(channel)s)
+    where (c.metering_point_id collate "C", c.channel_id) > (%(name)s, %(channel)s)
       and not exists (select from reading_change_act a where a.change_id = c.change_id)
       and (%(wanted)s::text[] is null or c.metering_point_id = any (%(wanted)s))
       and {OF_SELECTION.format(point="c.metering_point_id")}
@@ -113,6 +114,7 @@ class Rank(NamedTuple):
 
 
 FIRST = Rank(-(2**63), "", 0)  # before every case
+FIRST_WITHOUT_STAKE = Rank(0, "", 0)
 
 
 class Accepted(NamedTuple):
@@ -173,11 +175,6 @@ class Queue(NamedTuple):
     more: int
 
 
-def cases_of(connection: Connection[Any], period: Period, selection: Selection) -> list[Case]:
-    """Return the riskiest cases of a month that are open, in order."""
-    return queue_of(connection, period, selection).cases
-
-
 def queue_of(
     connection: Connection[Any], period: Period, selection: Selection, most: int = CASES_MAX, *, every: bool = False
 ) -> Queue:
@@ -210,6 +207,7 @@ def page_of(
 def _asked(period: Period, selection: Selection, *, every: bool) -> dict[str, Any]:
     return selection.parameters | {
         "first_on": period.first_on,
+        "last_on": period.last_on,
         "start_at": period.start_at,
         "end_at": period.end_at,
         "of_months": sorted(OF_MONTHS),
@@ -226,7 +224,8 @@ def _ranked(connection: Connection[Any], period: Period, asked: dict[str, Any], 
         case.accepted = None if accepted[0] is None else Accepted(*accepted)
         found.append(case)
     found += [_of_transformer(period, *row) for row in connection.execute(SELECT_BALANCES, parameters)]
-    if sum(case.score_wh > 0 for case in found) < limit:
+    if sum(case.score_wh > 0 for case in found) < limit and after.stake <= 0:
+        parameters |= max(after, FIRST_WITHOUT_STAKE)._asdict()
         found += [
             Case(point, channel, "", "") for point, channel in connection.execute(SELECT_WAITING_ALONE, parameters)
         ]

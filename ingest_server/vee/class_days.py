@@ -4,7 +4,7 @@ It is made of the complete and sound days of meters that a run draws from the wh
 (:mod:`ingest_server.vee.class_sample`). No database, no clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,9 @@ class ClassDay(NamedTuple):
     meters: int
     daily_wh: int
     weights: tuple[int, ...]
+
+
+Classes = Callable[[], Mapping[Kind, ClassDay]]  # what gives the days of classes; it is called where a row needs one
 
 
 class ClassDays(NamedTuple):

@@ -13,9 +13,9 @@ from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period
 from ingest_server.database import connect
 from ingest_server.vee.class_days import ClassDay, Kind, days_of_classes
-from ingest_server.vee.day_rules import validated
 from ingest_server.vee.gather import gather
 from ingest_server.vee.terms_by_day import CLASSES, HOUSEHOLD, SHOP
+from ingest_server.vee.validated import validated
 
 DRAWN = 40  # points of a class, with or without three rates, with or without panels; with nine weeks each: 20 MB
 CANDIDATES = 1_000  # of which so many have a profile, if one meter in twenty-five is read by the half hour
@@ -51,24 +51,27 @@ SELECT_DAYS = """
     select meter_class, obis, generation, slots_per_day, meters, daily_wh, weights from vee_class_day
     where vee_run_id = %(run)s
 """
+SELECT_MADE = "select class_days_at is not null from vee_run where vee_run_id = %(run)s"
+UPDATE_MADE = "update vee_run set class_days_at = clock_timestamp() where vee_run_id = %(run)s"
 INSERT_DAY = "insert into vee_class_day values (%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 def classes_of_run(dsn: str, run_id: int, period: Period) -> dict[Kind, ClassDay]:
-    """Return the days of classes of a run; the first that asks makes them, others wait."""
+    """Return the days of classes of a run; the first that asks makes them, others wait. None may be what was made."""
+    asked = {"run": run_id}
     with connect(dsn) as connection:
         connection.execute(LOCK_RUN, {"class": LOCK_CLASS, "run": run_id % 2**31})
-        found = {
-            Kind(*row[:4]): ClassDay(row[4], row[5], tuple(row[6]))
-            for row in connection.execute(SELECT_DAYS, {"run": run_id})
-        }
-        if found:
-            return found
+        if connection.execute(SELECT_MADE, asked).fetchone() == (True,):
+            return {
+                Kind(*row[:4]): ClassDay(row[4], row[5], tuple(row[6]))
+                for row in connection.execute(SELECT_DAYS, asked)
+            }
         with connect(dsn) as reader:
             reader.execute(SNAPSHOT)
             found = made_of_drawn(reader, period)
         for kind, day in found.items():
             connection.execute(INSERT_DAY, (run_id, *kind, day.meters, day.daily_wh, list(day.weights)))
+        connection.execute(UPDATE_MADE, asked)
         connection.commit()
     return found
 

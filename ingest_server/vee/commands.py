@@ -72,11 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``congto vee``: 0 done, 1 something failed, is missing or waits for somebody."""
+    from billing_core.explain import Language
+    from ingest_server.billing.refused import RefusedError
     from ingest_server.vee.commands_changes import CHANGES
     from ingest_server.vee.commands_parameters import run_parameter
+    from protocols.errors import UsageError
 
     own = {"run": _run, "cases": _cases, "parameter": run_parameter}
-    return (own | CHANGES)[arguments.action](arguments)
+    try:
+        return (own | CHANGES)[arguments.action](arguments)
+    except RefusedError as refused:
+        raise UsageError(refused.told(Language(arguments.language))) from refused
 
 
 def _run(arguments: argparse.Namespace) -> int:

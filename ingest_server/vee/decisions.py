@@ -16,7 +16,7 @@ from billing_core.tariff_files import load_tariffs
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.decide import decide
 from ingest_server.billing.gather import REACTIVE_NEVER_KW, Chunk, Frame, Selection, gather, terms_of_run
-from ingest_server.billing.limits import limits_from
+from ingest_server.billing.limits import refuse_beyond
 from ingest_server.billing.period import CIVIL_TIME_ZONE, Period
 from ingest_server.vee.changes import LOCK_CHANNEL, LOCK_CLASS, load_change
 from protocols.errors import UsageError
@@ -72,11 +72,6 @@ class Effect:
         return self.after.total - self.before.total
 
 
-def load_limits() -> dict[str, Limit]:
-    """Return the limits that come with the package, by role."""
-    return limits_from(None)
-
-
 def effects_of(connection: Connection[Any], change: Mapping[str, Any]) -> list[Effect]:
     """Return what an undecided change would do to the bills of the months that it touches; nothing stays written.
 
@@ -124,20 +119,12 @@ def decide_change(
                     f"{where}change {overtaken[0]} of the same readings was approved since it was made; reject "
                     "this one and propose anew"
                 )
-            _refuse_beyond(where, actor, wh, vnd, limits)
+            refuse_beyond(
+                "change_beyond_limit", actor.role.value, energy_wh=wh, vnd=vnd, limits=limits, number=change_id
+            )
         own = actor.is_named(change["made_by"])
         connection.execute(INSERT_ACT, _act(change_id, act, actor, wh, vnd, own=own))
     return effects
-
-
-def _refuse_beyond(where: str, actor: Actor, wh: int, vnd: int, limits: Mapping[str, Limit]) -> None:
-    limit = limits[actor.role.value]
-    kwh = -(-wh // 1000)
-    if (limit.kwh is not None and kwh > limit.kwh) or (limit.vnd is not None and vnd > limit.vnd):
-        raise UsageError(
-            f"{where}it moves a bill by {kwh:,} kWh and {vnd:,} đ; a {actor.role.value} may approve {limit.kwh:,} kWh "
-            f"and {limit.vnd:,} đ: somebody with a higher limit must approve it"
-        )
 
 
 def _act(change_id: int, act: str, actor: Actor, wh: int = 0, vnd: int = 0, *, own: bool = False) -> dict[str, Any]:

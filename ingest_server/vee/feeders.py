@@ -23,19 +23,34 @@ REGISTERS_ASKED = {
     "rates": [each.value for each in REGISTERS[RATES]],
 }
 
-# Meters that hung at points of these feeders in a span of time, and the registers by which they say what they took.
-HUNG = """
+# What was known of each transformer when a month began.
+IN_FORCE = """
+    select distinct on (transformer_id) * from transformer
+    where valid_from <= %(first_on)s order by transformer_id, valid_from desc, row_id desc
+"""
+
+
+def _hung(feeders: str) -> str:
+    """Return what asks for the meters that hung at points of some feeders in a span of time, but for those that were a
+    transformer's own in the month, and for the registers by which they say what they took.
+    """
+    return f"""
     select m.meter_id, m.feeder, m.digits, i.metering_point_id, i.multiplier, i.installed_at, i.removed_at,
            case when k.obis @> array[%(total)s] then array[%(total)s]
-                when k.obis @> %(rates)s::text[] then %(rates)s::text[] else '{}'::text[] end as takes
+                when k.obis @> %(rates)s::text[] then %(rates)s::text[] else '{{}}'::text[] end as takes
     from meter m
     join installation i using (meter_id)
     cross join lateral (
-        select coalesce(array_agg(obis), '{}') as obis from channel c where c.meter_id = m.meter_id
+        select coalesce(array_agg(obis), '{{}}') as obis from channel c where c.meter_id = m.meter_id
     ) k
-    where m.feeder = any (%(feeders)s::text[]) and m.meter_id <> all (%(meters)s::text[]) and i.role = 'supply'
+    where m.feeder = any ({feeders}) and i.role = 'supply'
       and i.installed_at < %(to_at)s and (i.removed_at is null or i.removed_at > %(from_at)s)
-"""
+      and not exists (select from ({IN_FORCE}) own
+                      where own.meter_id = m.meter_id and (own.valid_to is null or own.valid_to >= %(last_on)s))
+"""  # noqa: S608 - put together from constants
+
+
+HUNG = _hung("%(feeders)s::text[]")
 SELECT_HUNG = f"""
     with hung as ({HUNG})
     select h.feeder, h.metering_point_id, coalesce(c.channel_id, 0),
@@ -86,10 +101,6 @@ SELECT_DELIVERED = f"""
     from counted group by feeder
 """  # noqa: S608 - put together from constants
 # Transformers behind which a point of the selection is, with what they gave where it is known.
-IN_FORCE = """
-    select distinct on (transformer_id) * from transformer
-    where valid_from <= %(first_on)s order by transformer_id, valid_from desc, row_id desc
-"""
 BEHIND = f"""
     exists (select from meter m join installation i using (meter_id) join metering_point p using (metering_point_id)
             where m.feeder = t.feeder and {SELECTION})
@@ -108,26 +119,16 @@ SELECT_TRANSFORMERS = f"""
     order by t.transformer_id limit %(rows_max)s
 """  # noqa: S608 - put together from constants
 # Of some transformers the meters without a register of import, the transformer's own among them.
-SELECT_WITHOUT = """
-    with now as (
-        select distinct on (transformer_id) * from transformer
-        where transformer_id = any (%(transformers)s::text[]) and valid_from <= %(first_on)s
-        order by transformer_id, valid_from desc, row_id desc
-    )
-    select t.transformer_id, t.meter_id, i.metering_point_id, m.meter_id
-    from now t
-    join meter m on m.feeder = t.feeder
-    join installation i on i.meter_id = m.meter_id and i.role = 'supply' and i.installed_at < %(to_at)s
-     and (i.removed_at is null or i.removed_at > %(from_at)s)
-    where not exists (select from transformer x where x.meter_id = m.meter_id)
-      and not exists (select from channel c where c.meter_id = m.meter_id and c.obis = %(total)s)
-      and (select count(*) from channel c where c.meter_id = m.meter_id and c.obis = any (%(rates)s::text[]))
-          < cardinality(%(rates)s::text[])
+SELECT_WITHOUT = f"""
+    with now as (select * from ({IN_FORCE}) each where transformer_id = any (%(transformers)s::text[])),
+    hung as ({_hung("array(select feeder from now)")})
+    select t.transformer_id, t.meter_id, h.metering_point_id, h.meter_id
+    from now t join hung h using (feeder) where h.takes = '{{}}'
     union
     select t.transformer_id, t.meter_id, null, t.meter_id from now t
     where not exists (select from channel c where c.meter_id = t.meter_id and c.obis = %(total)s)
     order by 1, 3 nulls first, 4 limit %(rows_max)s
-"""
+"""  # noqa: S608 - put together from constants
 
 
 class Fed(NamedTuple):
@@ -155,5 +156,8 @@ class Hung(NamedTuple):
 
 
 def load_hung(connection: Connection[Any], asked: dict[str, Any]) -> Hung:
-    """Return the registers of the meters that hung at these feeders' points from ``from_at`` to ``to_at``."""
+    """Return the registers of the meters that hung at these feeders' points from ``from_at`` to ``to_at``.
+
+    A meter that was a transformer's own from ``first_on`` to ``last_on`` is none of them.
+    """
     return Hung(**fetch_columns(connection, SELECT_HUNG, asked | REGISTERS_ASKED, LAYOUT))

@@ -1,6 +1,5 @@
 """Fill: readings for what a profile lacks in a month, or what failed in it. No database, no clock."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
@@ -21,7 +20,7 @@ from billing_core.validation.series import Intervals, Registers, Status
 from billing_core.validation.validate import MeterData, Validation
 from ingest_server.billing.columns import MeterRegister
 from ingest_server.billing.period import Period
-from ingest_server.vee.class_days import ClassDay, Kind, class_days
+from ingest_server.vee.class_days import Classes, class_days
 from ingest_server.vee.gather import Profile
 from ingest_server.vee.last_year import season_permille
 from ingest_server.vee.terms_by_day import TermsByDay
@@ -44,17 +43,13 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Which channels lack or fail something, what fills it, which slots that is, and the month's span of slots.
-
-    ``asks_class_days`` says that one of them has no day of its own.
-    """
+    """Which channels lack or fail something, what fills it, which slots that is, and the month's span of slots."""
 
     rows: NDArray[np.int64]
     filled: Filled
     wanted: NDArray[np.bool_]
     begin: int
     end: int
-    asks_class_days: bool
 
 
 def fill(
@@ -64,14 +59,14 @@ def fill(
     result: Validation,
     period: Period,
     *,
-    classes: Mapping[Kind, ClassDay] | None = None,
+    classes: Classes,
 ) -> Gaps | None:
     """Propose readings for all rows that lack or fail any in the month; none if no row does.
 
     Parameters
     ----------
     classes
-        Days of classes, for rows without one of their own; none if they are not known yet.
+        Gives the days of classes; asked only if a row has no day of its own.
     """
     intervals, registers, per_day = data.intervals, data.registers, profile.slots_per_day
     begin = (period.first_on - profile.first_on).days * per_day
@@ -115,20 +110,17 @@ def fill(
         check_valid=None if profile.check_valid is None else profile.check_valid[rows],
         shapes_only=True,  # each gap is scaled to its own readings, not to midnights
     )
-    without_days = not usable_days(context).any(axis=1).all()
-    made = _estimate(profile, rows, context, (classes or {}) if without_days else None)
+    made = _estimate(profile, rows, context, classes)
     filled = readings_in_gaps(
         RegisterProfile(profile.index_wh[rows], believed[rows] & ~inside[rows], registers.range_wh()[rows]),
         wanted[rows],
         made.intervals.energy_wh,
         made.method,
     )
-    return Gaps(rows, filled, wanted[rows], begin, end, without_days)
+    return Gaps(rows, filled, wanted[rows], begin, end)
 
 
-def _estimate(
-    profile: Profile, rows: NDArray[np.int64], context: Context, classes: Mapping[Kind, ClassDay] | None
-) -> Estimate:
+def _estimate(profile: Profile, rows: NDArray[np.int64], context: Context, classes: Classes) -> Estimate:
     """Estimate, with the year before in long gaps (E4), and with a day of its class where a meter has none (E7)."""
     if profile.last_year_wh is not None and profile.last_year_known is not None:
         then, known = profile.last_year_wh[rows], profile.last_year_known[rows]
@@ -140,9 +132,9 @@ def _estimate(
             last_year_valid=known & (season >= 0)[:, None],
             season_permille=season.clip(0),
         )
-    if classes is None:
+    if usable_days(context).any(axis=1).all():
         return estimate(context)
-    of_class = class_days(profile, rows, classes)
+    of_class = class_days(profile, rows, classes())
     made = estimate(replace(context, class_profile=of_class.weights, class_daily_wh=of_class.daily_wh))
     without = (made.method == int(Method.E7_CLASS_PROFILE)) & ~of_class.known[:, None]
     made.method[without], made.intervals.energy_wh[without] = int(Method.NONE), 0

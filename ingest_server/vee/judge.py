@@ -1,7 +1,6 @@
 """Judge: what the rules find in a month of many channels, and readings for the gaps. No database, no clock."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,8 +18,7 @@ from billing_core.validation.validate import Validation
 from ingest_server.billing.columns import RATES, REGISTERS, MeterRegister
 from ingest_server.billing.period import Period
 from ingest_server.vee.circumstances import Circumstances
-from ingest_server.vee.class_days import ClassDay, Kind
-from ingest_server.vee.day_rules import validated
+from ingest_server.vee.class_days import Classes
 from ingest_server.vee.fill import Proposed, fill, propose
 from ingest_server.vee.gather import Channel, Profile
 from ingest_server.vee.month_rules import (
@@ -39,6 +37,7 @@ from ingest_server.vee.terms_by_day import (
     parameters_of,
     stretches_of,
 )
+from ingest_server.vee.validated import validated
 
 MONTH_DAYS = 30
 UNUSUAL = "V50"
@@ -68,7 +67,6 @@ class Judged:
     proposed: list[Proposed]
     gaps_left: NDArray[np.int64]  # slots of the month without a reading that nothing could be proposed for, per row
     applied: frozenset[str]  # ids of the rules that had the data they need, whatever they found
-    asks_class_days: bool = False  # judge again with days of classes: a meter has none of its own
 
 
 def hash_of(profile: Profile, row: int, period: Period) -> str:
@@ -94,13 +92,13 @@ def _set_for(stretches: list[Stretch]) -> list[tuple[date, tuple[tuple[str, int]
     return [(each.first_on, each.values) for each in stretches if each.values]
 
 
-def judge(profile: Profile, period: Period, classes: Mapping[Kind, ClassDay] | None = None) -> Judged:
+def judge(profile: Profile, period: Period, classes: Classes = dict) -> Judged:
     """Apply the rules to a profile and propose readings where they are missing or failed.
 
     Parameters
     ----------
     classes
-        Days of classes (E7); none before it is known that a row needs one, which ``asks_class_days`` says then.
+        Gives the days of classes (E7); asked only if a row has no day of its own. Without it none are known.
     """
     hashes = tuple(hash_of(profile, row, period) for row in range(len(profile.channels)))
     profile, stretches, parameters, wrong, shown, believed, data, terms, result = validated(profile, period)
@@ -141,7 +139,6 @@ def judge(profile: Profile, period: Period, classes: Mapping[Kind, ClassDay] | N
         proposed,
         gaps_left,
         frozenset(each.rule.id for each in findings),
-        gaps is not None and gaps.asks_class_days and classes is None,
     )
 
 

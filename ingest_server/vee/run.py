@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from psycopg import Connection
@@ -152,9 +153,7 @@ def carry_out(job: Job) -> Outcome:
                 outcome.unchanged += len(hashes)
                 outcome.gaps_left += kept
                 continue
-            judged = judge(profile, job.period)
-            if judged.asks_class_days:
-                judged = judge(profile, job.period, classes_of_run(job.dsn, job.run_id, job.period))
+            judged = judge(profile, job.period, partial(classes_of_run, job.dsn, job.run_id, job.period))
             written = write_judgements(connection, job.run_id, job.period, job.rule_set, judged, acts=gathered.acts)
             outcome.judged += len(written)
             outcome.failed += _failed(judged, written)

@@ -14,7 +14,7 @@ from billing_core.validation.parameters import ParameterException
 from billing_core.validation.series import METER_CLASSES
 from ingest_server.billing.acts import same_person
 from ingest_server.billing.period import Period
-from ingest_server.vee.bounds import refuse_crossed_bounds
+from ingest_server.vee.parameter_bounds import refuse_crossed_bounds
 from ingest_server.vee.terms_by_day import FOREVER, Setting
 from protocols.errors import UsageError
 

@@ -94,7 +94,8 @@ def suspects_of(connection: Connection[Any], fed: Sequence[Fed], period: Period)
     window = Window(period.first_on - timedelta(days=DAYS_BEFORE), DAYS_BEFORE + period.days)
     asked = {
         "feeders": sorted({each.feeder for each in fed}),
-        "meters": sorted({each.meter for each in fed}),
+        "first_on": period.first_on,
+        "last_on": period.last_on,
         "from_at": midnight_of(window.first_on),
         "to_at": midnight_of(window.until_on),
     }

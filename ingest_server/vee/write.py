@@ -10,9 +10,9 @@ from psycopg import Connection
 
 from ingest_server.billing.period import Period
 from ingest_server.vee import queries
+from ingest_server.vee.case_scores import score_of_register
 from ingest_server.vee.gather import Channel
 from ingest_server.vee.judge import Found, Judged
-from ingest_server.vee.scores import score_of_register
 
 SELECT_WAITING = """
     select measured_at, value, change_id from reading_version v

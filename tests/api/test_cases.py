@@ -6,8 +6,9 @@ import pytest
 
 from billing_core.validation.catalogue import RULES
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.limits import limits_from
 from ingest_server.vee.changes import load_change
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.run import run_vee
 from tests.api.server import Api
@@ -71,7 +72,7 @@ def test_a_change_is_told_with_its_provenance_before_and_after_it_is_decided(jud
          "reason": "AGREED_WITH_CUSTOMER"},
     ]  # fmt: skip
     assert change["hash"] == load_change(judged.connection, number)["hash"].hex()
-    decide_change(judged.connection, number, "approve", MINH, load_limits())
+    decide_change(judged.connection, number, "approve", MINH, limits_from(None))
     decision = api.get(f"/v1/changes/{number}")["decision"]
     assert (decision["act"], decision["actor"], decision["role"], decision["note"]) == (
         "approve", "Minh", "head", "đúng",

@@ -17,11 +17,12 @@ from ingest_server.billing.back_bill import back_bill, propose_back_billing, rep
 from ingest_server.billing.back_bill_prices import BackBilled, Line, Use, Wrong, merged
 from ingest_server.billing.corrections import correction_lines, decide_difference, differences_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period
 from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.true_up import true_up
 from protocols.errors import UsageError
 from tests.billing_runs.district import EXPORT, IMPORT, OCTOBER, RATES, Customer, District, household
@@ -395,7 +396,7 @@ def test_a_back_billing_does_not_stand_for_the_correction_of_an_estimate_that_wa
     district.store("M-0001", IMPORT, ESTIMATED[-1].end_at, 2_310_003)
     about: dict[str, Any] = {"made_by": "Lan", "why": "đã có chỉ số", "now": datetime(2018, 3, 1, tzinfo=UTC)}
     outcome = true_up(district.dsn, ALL, rule_set="x", **about)
-    decide_change(district.connection, outcome.changes[0], "approve", MINH, load_limits())
+    decide_change(district.connection, outcome.changes[0], "approve", MINH, limits_from(None))
     found = propose_back_billing(
         district.connection, household(1).point, wrong(date(2018, 1, 1), date(2018, 1, 31)), LAN
     )

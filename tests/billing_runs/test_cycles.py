@@ -15,12 +15,13 @@ from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role, issue, release
 from ingest_server.billing.cycles import Asked, cycles_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period, midnight_of
 from ingest_server.billing.rebill import rebill
 from ingest_server.billing.replay import replay
 from ingest_server.billing.run import Plan, Summary, run_billing
 from ingest_server.billing.stored import list_bills, list_holds
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.ends import propose_ends
 from ingest_server.vee.true_up import true_up
 from protocols.errors import UsageError
@@ -392,7 +393,7 @@ def test_estimated_cycles_are_trued_up_by_days_when_a_reading_comes(district: Di
     for month in (SEPTEMBER, OCTOBER):
         [(period, own)] = cycles_of(district.connection, Asked(month), ALL)
         [change] = propose_ends(district.dsn, Period.of_text(str(period)), own, actor="Lan", **told).changes
-        decide_change(district.connection, change, "approve", director, load_limits())
+        decide_change(district.connection, change, "approve", director, limits_from(None))
         assert bill_cycle(district, month)[0].billed == 1
         for (bill_id,) in district.rows("select bill_id from bill_state where state = 'held'"):
             release(district.connection, bill_id, director)
@@ -400,7 +401,7 @@ def test_estimated_cycles_are_trued_up_by_days_when_a_reading_comes(district: Di
     district.store(customer.meter, IMPORT, midnight_of(date(2026, 10, 17)), district.value(READ) + 61 * 30_000)
     asked = {"made_by": "Lan", "why": "đã có chỉ số", **told}
     [change] = true_up(district.dsn, ALL, **asked).changes
-    effects = decide_change(district.connection, change, "approve", director, load_limits())
+    effects = decide_change(district.connection, change, "approve", director, limits_from(None))
     assert [(str(each.period), each.energy_wh) for each in effects] == [
         ("2026-08-17/2026-09-16", 31 * 6_000),
         ("2026-09-17/2026-10-16", 30 * 6_000),

@@ -14,13 +14,14 @@ from ingest_server.billing import acts
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.makers import makers_of_bill
 from ingest_server.billing.rebill import rebill
 from ingest_server.billing.refused import REFUSALS, RefusedError
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
 from ingest_server.vee.changes import Change, Kind, Version, propose
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from protocols.telemetry.reading import Quality
 from tests.billing_runs.district import IMPORT, OCTOBER, District, household
@@ -38,7 +39,7 @@ def edited(district: District, value_wh: int = 1_200_000, maker: Actor = LAN, **
     number = propose_edit(
         district.connection, household(1).point, IMPORT, OCTOBER.end_at, value_wh, actor=maker, now=NOW, **how
     )
-    decide_change(district.connection, number, "approve", MINH, load_limits())
+    decide_change(district.connection, number, "approve", MINH, limits_from(None))
     return number
 
 
@@ -105,7 +106,7 @@ def test_who_had_a_missing_reading_estimated_does_not_release_the_bill(district:
         rule_set="r",
         versions=(Version(OCTOBER.end_at, 1_170_000, int(Quality.ESTIMATED), 6, 1),),
     )
-    decide_change(district.connection, propose(district.connection, change), "approve", MINH, load_limits())
+    decide_change(district.connection, propose(district.connection, change), "approve", MINH, limits_from(None))
     bill_id = held(district)
     assert "another person must" in refused(district, bill_id, LAN)
     acts.release(district.connection, bill_id, THU)
@@ -119,7 +120,7 @@ def test_only_the_readings_count_that_the_bill_was_computed_from(district: Distr
     for at, value, approved in ((elsewhere, 1_100_000, True), (OCTOBER.end_at, 1_111_000, False)):
         number = propose_edit(connection, point, IMPORT, at, value, by_hand=True, actor=LAN, now=NOW)
         if approved:
-            decide_change(connection, number, "approve", MINH, load_limits())
+            decide_change(connection, number, "approve", MINH, limits_from(None))
     edited(district, 1_190_000, LAN)
     replaced = edited(district, 1_200_000, HOA)
     run_billing(district.dsn, OCTOBER)
@@ -147,7 +148,7 @@ def test_who_gave_the_meter_its_word_back_does_not_release_the_bill_either(distr
         versions=(Version(OCTOBER.end_at, None, 0, 0, 0),),
         undoes=first,
     )
-    decide_change(district.connection, propose(district.connection, undo), "approve", MINH, load_limits())
+    decide_change(district.connection, propose(district.connection, undo), "approve", MINH, limits_from(None))
     bill_id = held(district)
     assert "Thu can't release it" in refused(district, bill_id, THU)
     acts.release(district.connection, bill_id, LAN)
@@ -205,7 +206,7 @@ def test_nobody_cancels_or_approves_more_than_the_role_may_move(district: Distri
     district.add([household(1)])
     run_billing(district.dsn, OCTOBER, Plan(issue_as="Hoa"))
     controller = Actor("Vân", Role.CONTROLLER, "đúng")
-    limits = load_limits() | {"controller": Limit(164, 10**6)}
+    limits = limits_from(None) | {"controller": Limit(164, 10**6)}
     with pytest.raises(RefusedError, match="takes back 165 kWh and 384,912 đ; a controller may cancel 164 kWh and 1,0"):
         acts.cancel(district.connection, 1, controller, limits)
     edited(district)
@@ -213,7 +214,7 @@ def test_nobody_cancels_or_approves_more_than_the_role_may_move(district: Distri
     [found] = differences_of(district.connection, OCTOBER, ALL)
     vnd = found["total"]
     for limit, allowed in ((Limit(35, vnd - 1), False), (Limit(34, vnd), False), (Limit(35, vnd), True)):
-        limits = load_limits() | {"controller": limit}
+        limits = limits_from(None) | {"controller": limit}
         if allowed:
             decide_difference(district.connection, 1, "approve", controller, limits)
         else:

@@ -11,9 +11,10 @@ import pytest
 from deploy.cli import main
 from ingest_server.billing import acts
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import Plan, run_billing
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from tests.billing_runs.district import IMPORT, OCTOBER, District, household
 
@@ -47,7 +48,7 @@ def test_the_commands_of_bill_control_print_what_the_page_shows(
     lan, minh, hoa = (Actor(name, Role.HEAD, "phúc tra") for name in ("Lan", "Minh", "Hoa"))
     keyed = (household(1).point, IMPORT, OCTOBER.end_at, 1_200_000)
     change = propose_edit(district.connection, *keyed, by_hand=True, actor=lan, now=NOW)
-    decide_change(district.connection, change, "approve", minh, load_limits())
+    decide_change(district.connection, change, "approve", minh, limits_from(None))
     run_billing(district.dsn, OCTOBER)
     acts.hold(district.connection, 1, hoa)
     monkeypatch.setenv("CONGTO_DSN", district.dsn)

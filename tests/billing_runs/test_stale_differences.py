@@ -12,11 +12,12 @@ from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period
 from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
 from ingest_server.vee.true_up import true_up
 from tests.billing_runs.district import IMPORT, OCTOBER, District, household
@@ -46,7 +47,7 @@ def two_estimated_months(district: District) -> None:
     for month in (APRIL, MAY):
         run_vee(district.dsn, month, actor="Lan", now=NOW)
         change = district.value("select max(change_id) from reading_change")
-        decide_change(district.connection, change, "approve", DIRECTOR, load_limits())
+        decide_change(district.connection, change, "approve", DIRECTOR, limits_from(None))
         assert run_billing(district.dsn, month, Plan(issue_as="Lan")).issued == 1
     district.store(household(1).meter, IMPORT, MAY.end_at, 1_310_000 + 1_000_000)
 
@@ -55,7 +56,7 @@ def trued_up(district: District) -> None:
     """Propose the readings, have them approved, and propose the differences of April and May."""
     common: dict[str, Any] = {"made_by": "Lan", "why": "đã có chỉ số", "now": NOW, "rule_set": "x"}
     [change] = true_up(district.dsn, Selection(), **common).changes
-    decide_change(district.connection, change, "approve", DIRECTOR, load_limits())
+    decide_change(district.connection, change, "approve", DIRECTOR, limits_from(None))
     assert [each.proposed for each in true_up(district.dsn, Selection(), **common).corrected] == [1, 1]
 
 

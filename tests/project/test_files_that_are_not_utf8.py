@@ -24,7 +24,7 @@ READERS = (
         "billing_core/validation/parameters.toml",
         "from billing_core.validation.parameters import load_parameters; load_parameters()",
     ),
-    ("ingest_server/vee/limits.toml", "from ingest_server.vee.decisions import load_limits; load_limits()"),
+    ("ingest_server/billing/limits.toml", "from ingest_server.billing.limits import limits_from; limits_from(None)"),
     (
         "protocols/meters/models/eastron_sdm630.toml",
         "from protocols.meters.catalogue import load_model; load_model('eastron_sdm630')",

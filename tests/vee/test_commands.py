@@ -55,7 +55,9 @@ def test_a_gap_is_found_listed_shown_with_its_effect_and_approved_by_another(dis
     assert "another person must approve it (four eyes)" in say(
         "approve", "1", "--as", "Lan", "--role", "director", "--note", "x", status=2
     )
-    assert "somebody with a higher limit must approve it" in say("approve", "1", "--as", "Hoa", "--note", "x", status=2)
+    hoa = ("approve", "1", "--as", "Hoa", "--note", "x")
+    assert "người có hạn mức cao hơn phải duyệt" in say(*hoa, status=2)
+    assert "somebody with a higher limit must approve it" in say(*hoa, "--language", "en", status=2)
     assert "Approved by Minh (head): đúng" in say("approve", "1", *MINH, "--language", "en")
     assert run_billing(district.dsn, OCTOBER, Plan(dry_run=True)).held == 0
     assert "Minh decided on it already (approve)" in say("reject", "1", *MINH, status=2)

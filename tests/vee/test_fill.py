@@ -4,15 +4,21 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from psycopg.errors import RaiseException
 
 from billing_core.estimation.context import SATURDAY, SUNDAY, WORKDAY
 from billing_core.estimation.provenance import Method
 from ingest_server.billing.acts import Actor, Role
-from ingest_server.billing.gather import Selection
-from ingest_server.vee.cases import cases_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.billing.gather import Chunk, Selection
+from ingest_server.billing.limits import limits_from
+from ingest_server.vee.cases import queue_of
+from ingest_server.vee.class_days import ClassDay, Kind
+from ingest_server.vee.class_sample import classes_of_run
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.fill import day_types
+from ingest_server.vee.gather import gather
+from ingest_server.vee.judge import Judged, judge
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers, usage
@@ -83,11 +89,11 @@ def test_an_approved_estimate_of_many_days_is_not_called_a_copy_and_nobody_is_as
     assert len(proposed(district)) == 500  # average days: each is like the others
     [[why]] = district.rows("select why from reading_change")
     assert "fails again" not in why
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     again = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert (again.judged, again.proposed) == (1, 0)
     assert not {"V26", "V28"} & set(again.findings)
-    assert cases_of(district.connection, OCTOBER, Selection()) == []
+    assert queue_of(district.connection, OCTOBER, Selection()).cases == []
 
 
 @pytest.mark.integration
@@ -98,7 +104,7 @@ def test_a_reading_that_somebody_keyed_is_told_when_it_fails_and_not_proposed_aw
     lost = lose(district, one, at, 1)
     district.connection.execute("update reading set value = value + 4000 where measured_at > %s", [at])
     propose_edit(district.connection, one.point, IMPORT, at, lost[at] + 3_900, by_hand=True, actor=LAN, now=NOW)
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     outcome = run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
     assert (outcome.findings["V21"], outcome.proposed) == (1, 0)
 
@@ -123,6 +129,29 @@ def test_a_meter_that_has_no_whole_day_takes_the_day_of_its_class_if_there_are_e
 
 
 @pytest.mark.integration
+def test_the_days_of_classes_are_asked_for_once_and_only_where_a_meter_has_no_whole_day(district: District) -> None:
+    *_, last = install(district, [1, 2])
+    lose(district, last, OCTOBER.start_at + timedelta(days=9, hours=5), 26)
+    asked = []
+
+    def classes() -> dict[Kind, ClassDay]:
+        asked.append(last)
+        return {}
+
+    def judged() -> Judged:
+        [profile] = gather(district.connection, OCTOBER, Selection(), Chunk("", last.point, 2)).profiles
+        return judge(profile, OCTOBER, classes)
+
+    assert (len(judged().proposed), asked) == (1, [])
+    district.connection.execute(
+        "delete from reading r using channel c where c.channel_id = r.channel_id and c.meter_id = %s"
+        " and civil_day(measured_at + interval '1 hour') <> civil_day(measured_at)",
+        [last.meter],
+    )
+    assert (len(judged().proposed), asked) == (1, [last])
+
+
+@pytest.mark.integration
 def test_the_day_of_a_class_is_the_same_however_a_run_is_cut_and_whatever_it_is_about(district: District) -> None:
     *_, new = install(district, list(range(1, 10)))
     district.connection.execute(
@@ -140,10 +169,30 @@ def test_the_day_of_a_class_is_the_same_however_a_run_is_cut_and_whatever_it_is_
         change = district.value("select max(change_id) from reading_change")
         told = "select measured_at, value, method from reading_version where change_id = %s order by 1"
         found.append(district.rows(told, [change]))
-        decide_change(district.connection, change, "reject", MINH, load_limits())
+        decide_change(district.connection, change, "reject", MINH, limits_from(None))
     assert Method.E7_CLASS_PROFILE in {row[2] for row in found[0]}
     assert all(each == found[0] for each in found[1:])
     assert district.value("select count(*) from vee_class_day where meters >= 5") == 4
+
+
+@pytest.mark.integration
+def test_days_of_classes_that_cannot_be_made_are_tried_once_in_a_run(district: District) -> None:
+    """A meter that gets whole days while the run goes on would be what they are made of at the second try."""
+    install(district, [1])
+    district.connection.execute("create table aside as table reading")
+    district.connection.execute("delete from reading")
+    district.connection.execute(
+        "insert into vee_run (period_from, period_to, rule_set, actor) select '2026-10-01', '2026-10-31', 'x', 'Lan'"
+        " from generate_series(1, 2)"
+    )
+    assert classes_of_run(district.dsn, 1, OCTOBER) == {}
+    district.connection.execute("insert into reading table aside")
+    assert classes_of_run(district.dsn, 1, OCTOBER) == {}
+    [made] = classes_of_run(district.dsn, 2, OCTOBER).items()
+    assert classes_of_run(district.dsn, 2, OCTOBER) == dict([made])
+    for change in ("class_days_at = now()", "class_days_at = null", "actor = 'x'"):
+        with pytest.raises(RaiseException):
+            district.connection.execute(f"update vee_run set {change}")
 
 
 def copy_to_last_year(district: District, one: Customer, begin: datetime, third_day: int) -> None:

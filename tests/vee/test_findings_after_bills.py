@@ -14,10 +14,11 @@ from ingest_server.billing import acts
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.doubted import doubted_bills
 from ingest_server.billing.gather import Selection, chunks_of_run
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.vee.accept import accept
 from ingest_server.vee.changes import undo
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.queries import INSERT_RUN
 from ingest_server.vee.run import Job, carry_out, run_vee
@@ -115,7 +116,7 @@ def test_a_bill_whose_reading_was_changed_after_it_was_made_goes_out_only_as_the
     change = propose_edit(
         district.connection, two.point, IMPORT, OCTOBER.end_at, read, by_hand=True, actor=LAN, now=NOW
     )
-    decide_change(district.connection, change, "approve", MINH, load_limits())
+    decide_change(district.connection, change, "approve", MINH, limits_from(None))
     assert acts.issue(district.connection, OCTOBER, ALL, LAN) == 1
     assert [each.to_json()["why"] for each in doubted_bills(district.connection, OCTOBER, ALL, ("ready",))] == [
         "readings_changed"
@@ -171,11 +172,11 @@ def test_a_decision_that_the_judged_readings_contain_hides_no_finding_though_it_
     begun = district.connection.execute(INSERT_RUN, span).fetchone()
     assert begun is not None
     lose(district, two, BEGIN + 4 * HALF_HOUR, 1)
-    decide_change(district.connection, 1, "reject", MINH, load_limits())
+    decide_change(district.connection, 1, "reject", MINH, limits_from(None))
     [chunk] = chunks_of_run(district.connection, ALL, 500)
     carry_out(Job(district.dsn, begun[0], OCTOBER, ALL, chunk, rule_set, "Lan", NOW))
     assert run_billing(district.dsn, OCTOBER).held == 1
-    decide_change(district.connection, 2, "reject", MINH, load_limits())
+    decide_change(district.connection, 2, "reject", MINH, limits_from(None))
     assert run_billing(district.dsn, OCTOBER).held == 0
 
 
@@ -188,7 +189,7 @@ def test_a_decision_made_while_a_run_judges_what_it_read_before_counts(district:
             lambda: district.value("select count(*) from pg_locks where not granted and mode = 'RowExclusiveLock'") > 0,
             "the run waits to write",
         )
-        decide_change(district.connection, 1, "reject", MINH, load_limits())
+        decide_change(district.connection, 1, "reject", MINH, limits_from(None))
         blocker.rollback()
         running.result(60)
     assert district.value("select max(version) from vee_judgement") == 2
@@ -198,16 +199,16 @@ def test_a_decision_made_while_a_run_judges_what_it_read_before_counts(district:
 def test_who_rejects_an_own_change_releases_nothing_however_the_name_is_typed(
     district: District, two: Customer
 ) -> None:
-    decide_change(district.connection, 1, "reject", Actor(" LAN ", Role.HEAD, "sai"), load_limits())
+    decide_change(district.connection, 1, "reject", Actor(" LAN ", Role.HEAD, "sai"), limits_from(None))
     assert [hold.metering_point_id for hold in run_billing(district.dsn, OCTOBER).holds] == [two.point]
     with pytest.raises(UsageError, match="four eyes"):
         accept(district.connection, judgement(district), Actor("lan", Role.HEAD, "đúng"))
 
 
 def test_an_undone_change_opens_the_bill_again_to_the_next_run(district: District, two: Customer) -> None:
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     number = undo(district.connection, 1, made_by="Minh", made_at=NOW, why="nhầm")
-    decide_change(district.connection, number, "approve", HOA, load_limits())
+    decide_change(district.connection, number, "approve", HOA, limits_from(None))
     assert acts.issue(district.connection, OCTOBER, ALL, LAN) == 1
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ingest_server.billing.gather import Selection
-from ingest_server.vee.cases import cases_of
+from ingest_server.vee.cases import queue_of
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import GATEWAY, IMPORT, OCTOBER, Customer, District, household
 from tests.vee.village import HALF_HOUR, NOW, install, lose
@@ -27,7 +27,7 @@ def test_a_profile_with_impossible_readings_is_told_and_the_others_are_judged(di
     assert outcome.judged == 3
     told = {
         case.point: {reason[0] for reason in case.reasons}
-        for case in cases_of(district.connection, OCTOBER, Selection())
+        for case in queue_of(district.connection, OCTOBER, Selection()).cases
     }
     assert "V03" in told[one.point]  # more digits than the register has
     assert told[two.point] == {"V06"}
@@ -45,7 +45,7 @@ def test_a_register_without_a_profile_that_shows_the_impossible_is_told_and_the_
     assert outcome.judged == 2
     told = {
         case.point: {reason[0] for reason in case.reasons}
-        for case in cases_of(district.connection, OCTOBER, Selection())
+        for case in queue_of(district.connection, OCTOBER, Selection()).cases
     }
     assert all("V03" in told[each.point] for each in (one, two))
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.vee.accept import accept
 from ingest_server.vee.changes import undo
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
 from protocols.errors import UsageError
 from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District
@@ -52,7 +53,7 @@ def test_a_point_with_an_undecided_finding_is_held_with_rule_day_case_and_cure_a
 def test_an_approved_estimate_releases_at_the_next_run_and_its_effect_is_that_of_the_readings_alone(
     district: District, failed: Customer
 ) -> None:
-    [effect] = decide_change(district.connection, 1, "approve", MINH, load_limits())
+    [effect] = decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     assert (effect.before.held, effect.energy_wh, effect.vnd) == (None, 0, 0)
     assert run_billing(district.dsn, OCTOBER).held == 0
     run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
@@ -68,7 +69,7 @@ def test_an_approved_estimate_releases_at_the_next_run_and_its_effect_is_that_of
 def test_a_rejected_estimate_releases_if_another_person_of_a_role_that_may_rejected_it(
     district: District, failed: Customer, who: Actor, held: int
 ) -> None:
-    decide_change(district.connection, 1, "reject", who, load_limits())
+    decide_change(district.connection, 1, "reject", who, limits_from(None))
     assert run_billing(district.dsn, OCTOBER).held == held
 
 
@@ -103,15 +104,15 @@ def test_an_approved_estimate_of_one_day_leaves_the_finding_of_another_open(
 ) -> None:
     lose(district, failed, BEGIN + timedelta(days=5), 2)
     run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW)
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     [hold] = run_billing(district.dsn, OCTOBER).holds
     assert "15/10/2026" in hold.detail
 
 
 def test_an_undone_estimate_opens_the_finding_again(district: District, failed: Customer) -> None:
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     number = undo(district.connection, 1, made_by="Minh", made_at=NOW, why="nhầm")
-    decide_change(district.connection, number, "approve", Actor("Hoa", Role.HEAD, "đúng"), load_limits())
+    decide_change(district.connection, number, "approve", Actor("Hoa", Role.HEAD, "đúng"), limits_from(None))
     assert run_billing(district.dsn, OCTOBER).held == 1
 
 

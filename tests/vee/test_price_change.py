@@ -6,9 +6,10 @@ import pytest
 
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period, midnight_of
 from ingest_server.billing.run import run_billing
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.ends import propose_ends
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import IMPORT, Customer, District
@@ -40,7 +41,7 @@ def test_the_register_at_a_change_of_price_is_estimated_and_each_part_has_its_pr
     assert at == CHANGED_AT
     # 19 of 31 days before it: 1,900,004.29 Wh; the larger remainder is that before.
     assert (value - 1_000_000, quality) == (1_900_004, 16)
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     assert run_billing(district.dsn, MARCH).held == 0
     [[energy, subtotal]] = district.rows("select energy_wh, subtotal from bill")
     before = value - 1_000_000

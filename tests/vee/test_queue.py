@@ -11,13 +11,14 @@ import pytest
 from deploy.cli import main
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import run_billing
 from ingest_server.database import migrate
 from ingest_server.registry.bulk import load_bulk
-from ingest_server.vee.cases import FIRST, Case, page_of, queue_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.case_scores import score_of_register, score_of_transformer
+from ingest_server.vee.cases import FIRST, Case, Rank, page_of, queue_of
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
-from ingest_server.vee.scores import score_of_register, score_of_transformer
 from simulators.customers import write_customers
 from tests.billing_runs.district import OCTOBER, Customer, District
 from tests.vee.village import NOW, install, lose
@@ -39,6 +40,11 @@ MANY_CASES = """
     insert into transformer (transformer_id, feeder, meter_id, valid_from, source, entered_by)
     select distinct on (feeder) 'T' || feeder, feeder, meter_id, date '2026-01-01', 'x', 'x' from meter
     order by feeder, meter_id;
+    insert into reading_change (metering_point_id, channel_id, kind, made_by, why, rule_set, acts_before, parent_hash,
+                                hash)
+    select metering_point_id, channel_id, 'estimate', 'Lan', 'x', 'x', 0, '', '' from vee_judgement where severity = 0;
+    insert into reading_version
+    select change_id, channel_id, timestamptz '2026-10-10 00:00+07', 1, 0, 1, 1 from reading_change;
 """
 BALANCE = {
     "minded": True,
@@ -80,7 +86,7 @@ def test_an_accepted_case_leaves_the_queue_and_is_found_among_all_with_who_and_w
     numbers = {case["metering_point_id"]: case["case_id"] for case in listed}
     point = six[2].point
     assert f"│ {numbers[point]:>4} │ {point}" in say("cases", *WORDS, status=1)
-    decide_change(district.connection, 3, "reject", Actor("Lan", Role.BILLER, "không cần"), load_limits())
+    decide_change(district.connection, 3, "reject", Actor("Lan", Role.BILLER, "không cần"), limits_from(None))
     assert point in say("cases", *WORDS, status=1)  # who made it decides nothing: the case stays
     say("accept", str(numbers[point]), "--as", "Minh", "--role", "controller", "--note", "đã xem", status=0)
     assert point not in say("cases", *WORDS, status=1)
@@ -96,8 +102,8 @@ def test_an_accepted_case_leaves_the_queue_and_is_found_among_all_with_who_and_w
 def test_a_case_whose_readings_were_decided_on_leaves_the_queue_with_its_hold(
     district: District, six: list[Customer]
 ) -> None:
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
-    decide_change(district.connection, 2, "reject", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
+    decide_change(district.connection, 2, "reject", MINH, limits_from(None))
     held = {hold.metering_point_id for hold in run_billing(district.dsn, OCTOBER).holds}
     assert {case.point for case in queue_of(district.connection, OCTOBER, ALL).cases} == held
     states = {case.point: case.state for case in queue_of(district.connection, OCTOBER, ALL, every=True).cases}
@@ -129,7 +135,7 @@ def test_an_accepted_case_with_a_change_that_waits_stands_at_the_end_until_that_
         last = paged(district, limit)[-1]
         assert (last.point, last.state, last.reasons, last.score_wh) == (six[0].point, "waiting", [], 0)
     assert [case.state for case in paged(district, 2, every=True)].count("accepted") == 1
-    decide_change(district.connection, 1, "reject", MINH, load_limits())
+    decide_change(district.connection, 1, "reject", MINH, limits_from(None))
     assert six[0].point not in {case.point for case in paged(district, 2)}
 
 
@@ -143,21 +149,32 @@ def test_a_page_reads_the_rows_of_its_cases_and_no_more_of_registers_meters_and_
         load_bulk(connection, tmp_path / "tables")
         connection.execute(MANY_CASES)
         connection.execute("vacuum analyze")
+        points = [row[0] for row in connection.execute('select metering_point_id collate "C" from channel c'
+                                                       " join installation using (meter_id) order by 1")]  # fmt: skip
     after, pages = FIRST, []
     for _ in range(2):
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("select pg_stat_reset()")
-            pages.append(page_of(connection, OCTOBER, ALL, after, PAGE))
-            connection.execute("select pg_stat_force_next_flush()")
-            connection.execute("select")
-            read = connection.execute(
-                "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
-                " where relname = any (%s)", [["channel", "meter", "vee_judgement", "vee_finding"]],
-            ).fetchall()  # fmt: skip
+        pages.append(_page(database, after, "channel", "meter", "vee_judgement", "vee_finding"))
         after = pages[-1][-1].rank
         assert all(len(case.reasons) == 1 and case.meter for case in pages[-1])
-        assert max(rows for _, rows in read) < 10 * PAGE, read
-    assert [len(page) for page in pages] == [PAGE, PAGE]
+    for place in (len(points) // 2, len(points) * 9 // 10):
+        pages.append(_page(database, Rank(0, points[place], 0), "channel", "meter", "reading_change"))
+        assert all((case.state, len(case.waiting)) == ("waiting", 1) for case in pages[-1])
+    assert [len(page) for page in pages] == [PAGE] * 4
+
+
+def _page(database: str, after: Rank, *tables: str) -> list[Case]:
+    """Return the page after a place, once it is seen that few rows of these tables were read for it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("select pg_stat_reset()")
+        page = page_of(connection, OCTOBER, ALL, after, PAGE)
+        connection.execute("select pg_stat_force_next_flush()")
+        connection.execute("select")
+        read = connection.execute(
+            "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
+            " where relname = any (%s)", [list(tables)],
+        ).fetchall()  # fmt: skip
+    assert max(rows for _, rows in read) < 10 * PAGE, read
+    return page
 
 
 def test_cases_that_were_judged_before_scores_were_kept_get_the_ones_they_would_get_now(district: District) -> None:

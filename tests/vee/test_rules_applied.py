@@ -9,10 +9,11 @@ import pytest
 from billing_core.validation.catalogue import RULES
 from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.gather import Chunk, Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import run_billing
-from ingest_server.vee.cases import cases_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.cases import queue_of
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.edit import propose_edit
 from ingest_server.vee.gather import gather
 from ingest_server.vee.judge import judge
@@ -103,7 +104,7 @@ def test_what_a_meter_says_of_itself_is_found_on_its_day(district: District) -> 
         ("V07", 2, 2), ("V07", 3, 4), ("V08", 5, 4), ("V09", 6, 1), ("V12", 7, 4), ("V12", 8, 4), ("V13", 9, 3),
         ("V13", 10, 3),
     ]  # fmt: skip
-    [case] = cases_of(district.connection, OCTOBER, Selection())
+    [case] = queue_of(district.connection, OCTOBER, Selection()).cases
     assert {reason[0] for reason in case.reasons} == {"V07", "V08", "V12", "V13"}
 
 
@@ -179,7 +180,7 @@ def test_three_estimates_in_a_row_of_a_household_call_for_a_visit(district: Dist
         period = Period.of_month(month)
         validated(district, period)
         [change] = [row[0] for row in district.rows("select max(change_id) from reading_change")]
-        decide_change(district.connection, change, "approve", MINH, load_limits())
+        decide_change(district.connection, change, "approve", MINH, limits_from(None))
         assert validated(district, period).findings.get("V38", 0) == times
     [[evidence]] = district.rows("select evidence from vee_finding where rule = 'V38'")
     assert evidence == {"periods": 3}
@@ -198,8 +199,8 @@ def test_a_reader_whose_digits_no_register_shows_and_who_brings_one_reading_thri
         key(two, OCTOBER.start_at + timedelta(hours=hour + 1), 1_200_000 + hour * 10_000)
     months = [Period.of_month(text) for text in ("2026-09", "2026-10")]
     for at in (months[0].start_at, *(month.end_at for month in months)):
-        decide_change(district.connection, key(one, at, 1_170_000), "approve", MINH, load_limits())
+        decide_change(district.connection, key(one, at, 1_170_000), "approve", MINH, limits_from(None))
     outcome = validated(district)
     assert (outcome.findings["V53"], outcome.findings["V55"]) == (1, 1)
-    [case] = [case for case in cases_of(district.connection, OCTOBER, Selection()) if case.point == one.point]
+    [case] = [case for case in queue_of(district.connection, OCTOBER, Selection()).cases if case.point == one.point]
     assert {reason[0] for reason in case.reasons} == {"V53", "V55"}

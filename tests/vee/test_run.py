@@ -9,9 +9,10 @@ from datetime import timedelta
 import pytest
 
 from ingest_server.billing.acts import Actor, Role
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.run import run_billing
 from ingest_server.vee.changes import broken_link, load_change
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import IMPORT, OCTOBER, RATES, Customer, District
 from tests.vee.village import HALF_HOUR, NOW, install, lose, registers
@@ -59,7 +60,7 @@ def test_an_estimate_counts_once_another_has_approved_it_and_then_the_month_has_
     validated(district)
     [change] = [row[0] for row in district.rows("select change_id from reading_change")]
     assert run_billing(district.dsn, OCTOBER).held == 1
-    [october, november] = decide_change(district.connection, change, "approve", MINH, load_limits())
+    [october, november] = decide_change(district.connection, change, "approve", MINH, limits_from(None))
     assert (october.before.held, october.after.held) == ("missing_register_reading", None)
     assert november.after.held == "missing_register_reading"
     summary = run_billing(district.dsn, OCTOBER)
@@ -85,7 +86,7 @@ def test_a_single_misreading_is_found_and_another_value_is_proposed_in_its_place
     [[value, quality, reason]] = district.rows("select value, quality, reason from reading_version")
     assert (abs(value - true) < 200, quality, reason) == (True, 32, 2)
     assert district.rows("select value from billing_reading where measured_at = %s", [at]) == [(true + 3_000_000,)]
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     assert district.rows("select value from billing_reading where measured_at = %s", [at]) == [(value,)]
     assert district.rows("select value from reading where measured_at = %s", [at]) == [(true + 3_000_000,)]
 
@@ -129,7 +130,7 @@ def test_a_reading_doubted_at_the_gateway_is_replaced(district: District) -> Non
     validated(district)
     [[value, quality]] = district.rows("select value, quality from reading_version")
     assert (abs(value - true) < 500, quality) == (True, 32)
-    decide_change(district.connection, 1, "approve", MINH, load_limits())
+    decide_change(district.connection, 1, "approve", MINH, limits_from(None))
     assert run_billing(district.dsn, OCTOBER).energy_wh == value - dict(registers(1))[OCTOBER.start_at]
 
 

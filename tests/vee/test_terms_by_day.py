@@ -14,7 +14,7 @@ from deploy.cli import main
 from ingest_server.billing.gather import Chunk, Selection
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import run_billing
-from ingest_server.vee.cases import cases_of
+from ingest_server.vee.cases import queue_of
 from ingest_server.vee.gather import Channel, gather
 from ingest_server.vee.judge import judge
 from ingest_server.vee.run import run_vee
@@ -180,7 +180,7 @@ def test_a_day_unlike_the_four_weeks_before_is_told_beside_another_finding(distr
     assert "V50" not in outcome.findings
     district.forget(one.meter, IMPORT, OCTOBER.start_at + timedelta(days=22, hours=1))
     assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).findings["V50"] == 1
-    [case] = cases_of(district.connection, OCTOBER, Selection())
+    [case] = queue_of(district.connection, OCTOBER, Selection()).cases
     assert {(rule, day.day) for rule, day, _ in case.reasons if rule in {"V06", "V50"}} == {("V06", 23), ("V50", 13)}
 
 

@@ -10,7 +10,7 @@ import pytest
 from deploy.cli import main
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
-from ingest_server.vee.cases import Case, cases_of
+from ingest_server.vee.cases import Case, queue_of
 from ingest_server.vee.midnights import load_midnights
 from ingest_server.vee.run import run_vee
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, RATES, Customer, District, household
@@ -86,7 +86,7 @@ def street(district: District, load: Load, *, counted: float, taken: float) -> l
 
 
 def stations(district: District, selection: Selection = Selection(), period: Period = OCTOBER) -> list[Case]:  # noqa: B008
-    return [case for case in cases_of(district.connection, period, selection) if not case.obis]
+    return [case for case in queue_of(district.connection, period, selection).cases if not case.obis]
 
 
 def test_a_meter_that_counts_two_thirds_is_named_although_no_day_has_all_of_its_neighbours_midnights(
@@ -157,6 +157,21 @@ def test_a_meter_without_a_register_of_what_it_takes_is_told_and_its_feeder_is_n
     told = {"meter_id": some.meter, "metering_point_id": some.point}
     assert (case.point, case.score_wh, case.reasons) == ("TBA-1", 0, [("V05", OCTOBER.first_on, told)])
     assert not stations(district, Selection(("PD01000000009001",)))
+
+
+def test_a_meter_that_was_a_transformers_own_once_is_told_like_any_other_at_a_customer_and_one_that_is_now_is_not(
+    district: District, load: Load
+) -> None:
+    once, now = (Customer(number=number, registers={EXPORT: (0, 40_000)}, category="business") for number in (2, 3))
+    own = [("TBA-8", "gone", once.meter, "2025-01-01", "2026-03-31", "x", "Lan")]
+    own.append(("TBA-9", "elsewhere", now.meter, "2025-01-01", None, "x", "Lan"))
+    district.add([household(1), once, now])
+    district.copy("transformer (transformer_id, feeder, meter_id, valid_from, valid_to, source, entered_by)", own)
+    assert balanced(district, load, [], 230_000) == 1
+    assert district.value("select evidence -> 'unknown' from transformer_balance") == {"meters_without_register": 1}
+    [case] = stations(district)
+    told = {"meter_id": once.meter, "metering_point_id": once.point}
+    assert case.reasons == [("V05", OCTOBER.first_on, told)]
 
 
 def test_a_register_that_went_through_zero_within_the_month_is_balanced(district: District, load: Load) -> None:

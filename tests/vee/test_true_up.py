@@ -7,10 +7,11 @@ import pytest
 from ingest_server.billing.acts import Actor, Role, issue
 from ingest_server.billing.corrections import decide_difference, differences_of
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.period import Period
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.billing.standing import ledger_of
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from ingest_server.vee.run import run_vee
 from ingest_server.vee.true_up import true_up
 from tests.billing_runs.district import IMPORT, District, household
@@ -46,7 +47,7 @@ def estimated(district: District) -> None:
         outcome = run_vee(district.dsn, month, **LAN)
         assert (outcome.proposed, outcome.values, outcome.ends_left) == (1, 1, 0)
         [change] = [row[0] for row in district.rows("select max(change_id) from reading_change")]
-        decide_change(district.connection, change, "approve", MINH, load_limits())
+        decide_change(district.connection, change, "approve", MINH, limits_from(None))
         assert run_billing(district.dsn, month, Plan(issue_as="Lan")).held == 0
         district.connection.execute(
             "insert into bill_act (bill_id, act, actor, role, note)"
@@ -63,7 +64,7 @@ def test_three_estimated_months_and_one_reading_are_trued_up_by_days_at_each_mon
     district.store("M-0001", IMPORT, MONTHS[-1].end_at, start + 1_000_003)
     outcome = true_up(district.dsn, Selection(), made_by="Lan", why="đã có chỉ số", now=LAN["now"], rule_set="x")
     assert (len(outcome.changes), outcome.corrected, outcome.still_open) == (1, (), 0)
-    effects = decide_change(district.connection, outcome.changes[0], "approve", MINH, load_limits())
+    effects = decide_change(district.connection, outcome.changes[0], "approve", MINH, limits_from(None))
     again = true_up(district.dsn, Selection(), made_by="Lan", why="đã có chỉ số", now=LAN["now"], rule_set="x")
     assert (again.changes, [each.proposed for each in again.corrected]) == ((), [1, 1, 1])
     # 1,000,003 Wh over 30 + 31 + 31 days: 326,087.93, 336,957.53, 336,957.53; the largest remainders get the last 2 Wh.
@@ -107,7 +108,7 @@ def test_a_true_up_of_one_month_corrects_no_other_months_bills(district: Distric
     outcome = true_up(district.dsn, Selection(), period=MONTHS[1], **common)
     [change] = outcome.changes
     assert district.value("select count(*) from reading_version where change_id = %s", [change]) == 2
-    decide_change(district.connection, change, "approve", MINH, load_limits())
+    decide_change(district.connection, change, "approve", MINH, limits_from(None))
     again = true_up(district.dsn, Selection(), period=MONTHS[1], **common)
     assert [str(each.period) for each in again.corrected] == ["2017-11"]
     rest = true_up(district.dsn, Selection(), **common)

@@ -15,7 +15,7 @@ from deploy.cli import main
 from ingest_server.billing.gather import Selection
 from ingest_server.billing.period import Period
 from ingest_server.meters.file import parse_meter_file
-from ingest_server.vee.cases import cases_of
+from ingest_server.vee.cases import queue_of
 from ingest_server.vee.run import run_vee
 from protocols.errors import UsageError
 from tests.billing_runs.district import EXPORT, GATEWAY, IMPORT, OCTOBER, Customer, District, household
@@ -221,7 +221,7 @@ def test_a_transformer_that_loses_more_than_usual_is_a_case_ranked_by_what_is_of
     )
     for month in MONTHS:
         run_vee(district.dsn, month, actor="Lan", now=NOW)
-    ranked = [case for case in cases_of(district.connection, OCTOBER, Selection()) if not case.obis]
+    ranked = [case for case in queue_of(district.connection, OCTOBER, Selection()).cases if not case.obis]
     assert [case.point for case in ranked] == ["TBA-large", "TBA-small"]
     [(rule, day, evidence)] = ranked[0].reasons
     assert (rule, day, evidence["supplied_wh"], evidence["delivered_wh"]) == (
@@ -235,7 +235,7 @@ def test_a_transformer_that_loses_more_than_usual_is_a_case_ranked_by_what_is_of
     assert "V43" not in run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).findings
     assert district.value("select count(*) from transformer_balance") == before == 15
     only = Selection((customers[2].point,))
-    assert [case.point for case in cases_of(district.connection, OCTOBER, only) if not case.obis] == ["TBA-small"]
+    assert [case.point for case in queue_of(district.connection, OCTOBER, only).cases if not case.obis] == ["TBA-small"]
     assert main(["vee", "cases", "--period", "2026-10", "--json"]) == 1
 
 
@@ -297,7 +297,7 @@ def test_a_meter_that_counts_two_thirds_from_a_day_on_is_named_by_its_transforme
         '[[transformer]]\nid = "TBA-1"\nfeeder = "f"\nmeter = "T-1"\nvalid_from = 2026-01-01\nsource = "line diagram"\n'
     )
     assert run_vee(district.dsn, OCTOBER, actor="Lan", now=NOW).findings["V15"] == 1
-    [case] = [case for case in cases_of(district.connection, OCTOBER, Selection()) if not case.obis]
+    [case] = [case for case in queue_of(district.connection, OCTOBER, Selection()).cases if not case.obis]
     [(rule, day, evidence)] = case.reasons
     assert (rule, evidence["metering_point_id"], evidence["to"]) == ("V15", customers[3].point, "2026-10-31")
     assert abs((day - date(2026, 10, 13)).days) <= 1

@@ -1,5 +1,6 @@
 """A parameter that somebody sets may not put a lower bound above its upper one, on any day, for anybody it is for."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
@@ -7,7 +8,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from billing_core.validation.parameters import RISING, load_parameters
+from billing_core.validation.parameters import RISING, ParameterSet, load_parameters
 from billing_core.validation.series import METER_CLASSES
 from ingest_server.vee.terms_by_day import FOREVER, Setting, class_of
 from protocols.errors import UsageError
@@ -36,6 +37,7 @@ def refuse_crossed_bounds(connection: Connection[Any], setting: Setting) -> None
     UsageError
         If it does; with the day, both values, and what may be set.
     """
+    sets = load_parameters()
     for row in RISING:
         if setting.name not in row:
             continue
@@ -44,10 +46,13 @@ def refuse_crossed_bounds(connection: Connection[Any], setting: Setting) -> None
             each._replace(end_on=each.end_on or FOREVER)
             for each in map(Setting._make, connection.execute(SELECT_APPROVED, asked).fetchall())
         ]
-        settings = [*approved, setting]
+        held_by: defaultdict[tuple[str | None, str | None], list[Setting]] = defaultdict(list)
+        for each in (*approved, setting):
+            held_by[each.meter_class, each.point].append(each)
         for meter_class, point in _whom(connection, setting, approved):
-            for day in _days(setting, settings):
-                values = {name: _value_on(name, meter_class, point, day, settings) for name in row}
+            theirs = [*held_by[meter_class, None], *held_by[None, point]]
+            for day in _days(setting, sets, theirs):
+                values = {name: _value_on(name, meter_class, day, sets, theirs) for name in row}
                 _refuse(setting, row, values, day, point or meter_class)
 
 
@@ -78,9 +83,9 @@ def _whom(connection: Connection[Any], setting: Setting, approved: Sequence[Sett
     return [(setting.meter_class, None), *sorted(each for each in held if each[0] == setting.meter_class)]
 
 
-def _days(setting: Setting, settings: Sequence[Setting]) -> Iterator[date]:
+def _days(setting: Setting, sets: Sequence[ParameterSet], settings: Sequence[Setting]) -> Iterator[date]:
     """Yield the days of the setting on which anything begins to hold."""
-    begins = {setting.start_on, *(each.effective_on for each in load_parameters())}
+    begins = {setting.start_on, *(each.effective_on for each in sets)}
     for each in settings:
         begins.add(each.start_on)
         if each.end_on != FOREVER:
@@ -88,13 +93,12 @@ def _days(setting: Setting, settings: Sequence[Setting]) -> Iterator[date]:
     yield from sorted(day for day in begins if setting.start_on <= day <= setting.end_on)
 
 
-def _value_on(name: str, meter_class: str, point: str | None, day: date, settings: Sequence[Setting]) -> int | None:
-    """Return what holds, a point's own before its class's, the later approved before; none where nothing does yet."""
-    in_force = [each for each in load_parameters() if each.effective_on <= day]
-    value = in_force[-1].values[name][METER_CLASSES.index(meter_class)] if in_force else None
-    for own in (False, True):
-        for each in settings:
-            mine = each.point == point if own else each.meter_class == meter_class
-            if mine and each.name == name and (each.point is not None) == own and each.start_on <= day <= each.end_on:
-                value = each.value
-    return value
+def _value_on(
+    name: str, meter_class: str, day: date, sets: Sequence[ParameterSet], settings: Sequence[Setting]
+) -> int | None:
+    """Return what holds: the last of the settings, else what comes with the package; none where nothing does yet."""
+    for each in reversed(settings):
+        if each.name == name and each.start_on <= day <= each.end_on:
+            return each.value
+    in_force = [each for each in sets if each.effective_on <= day]
+    return in_force[-1].values[name][METER_CLASSES.index(meter_class)] if in_force else None
