@@ -31,7 +31,7 @@ WORDS: Mapping[str, Mapping[Language, str]] = {
         "{found}.",
     },
     "act": {Language.VI: "Căn cứ: {act}{unsure}.", Language.EN: "By {act}{unsure}."},
-    "unsure": {Language.VI: " (chưa kiểm chứng điều khoản)", Language.EN: " (the article is not verified)"},
+    "unsure": {Language.VI: " (chưa xác minh điều khoản)", Language.EN: " (the article is not verified)"},
     "dry_run": {
         Language.VI: "Chưa ghi gì; thêm --propose --as TÊN --note LÝ_DO để đề nghị.",
         Language.EN: "Nothing is written; give --propose --as NAME --note TEXT to propose it.",

@@ -166,7 +166,7 @@ def _tell_kept_back(dsn: str, period: "Period", plan: "Plan", arguments: argpars
     for bill_id in left:
         print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
     if not arguments.json:
-        print_doubted(doubted, str(period), Language(arguments.language))
+        print_doubted(doubted, Language(arguments.language))
     return bool(doubted)
 
 

@@ -98,7 +98,7 @@ def _issue(arguments: argparse.Namespace) -> int:
         print(said("issue", arguments.language, count=count, period=period, who=actor.name))
         for bill_id in left:
             print(said("left", arguments.language, bill=bill_id, who=actor.name), file=sys.stderr)
-        print_doubted(kept_back, str(period), language)
+        print_doubted(kept_back, language)
     return 1 if kept_back else 0
 
 

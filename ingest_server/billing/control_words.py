@@ -83,22 +83,22 @@ STATUS_WORDS: Mapping[str, Words] = {
     },
     "open_validation_finding": {
         Language.VI: "hóa đơn {bill} của {point} chưa phát hành được: kiểm tra số liệu không đạt {found}, chưa ai "
-        "quyết định (hồ sơ {cases}): quyết định bằng congto vee, rồi lập lại bằng congto bill run --period {month}",
+        "quyết định (hồ sơ {cases}): quyết định bằng congto vee, rồi lập lại bằng congto bill run {asked}",
         Language.EN: "bill {bill} of {point} can't be issued: validation fails {found} and nobody has decided (case "
-        "{cases}): decide with congto vee, then bill again with congto bill run --period {month}",
+        "{cases}): decide with congto vee, then bill again with congto bill run {asked}",
     },
     "readings_changed": {
         Language.VI: "hóa đơn {bill} của {point} chưa phát hành được: chỉ số đã được thay đổi sau khi lập: lập lại "
-        "bằng congto bill run --period {month}",
+        "bằng congto bill run {asked}",
         Language.EN: "bill {bill} of {point} can't be issued: its readings were changed after it was made: bill again "
-        "with congto bill run --period {month}",
+        "with congto bill run {asked}",
     },
     "issued_in_doubt": {
         Language.VI: "hóa đơn {bill} của {point} đã phát hành, sau đó kiểm tra số liệu không đạt {found} (hồ sơ "
-        "{cases}): hóa đơn giữ nguyên; quyết định bằng congto vee, nếu chỉ số đổi thì congto bill correct --period "
-        "{month}",
+        "{cases}): hóa đơn giữ nguyên; quyết định bằng congto vee, nếu chỉ số đổi thì congto bill correct "
+        "{asked}",
         Language.EN: "bill {bill} of {point} is issued, and validation fails {found} since (case {cases}): the bill "
-        "stands; decide with congto vee, and if readings change, congto bill correct --period {month}",
+        "stands; decide with congto vee, and if readings change, congto bill correct {asked}",
     },
     "more_doubted": {Language.VI: "… và {more} hóa đơn nữa", Language.EN: "… and {more} more bills"},
     "usual": {Language.VI: ", thường khoảng {energy} kWh", Language.EN: ", expected about {energy} kWh"},

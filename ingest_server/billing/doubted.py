@@ -25,7 +25,7 @@ LAST_BILL = 2**63 - 1
 # Bills of points with an open finding, and the channels they rest on: those of meters of supply whose readings they
 # have, and beside rates their meter's total. Every ninth of ``metered`` is a channel.
 SELECT_RESTING = """
-    select b.bill_id, b.metering_point_id, s.state, b.period_from, b.period_to,
+    select b.bill_id, b.metering_point_id, s.state, r.period_from, r.period_to, b.period_from, b.period_to,
            array(select distinct t.channel_id
                  from generate_series(1, cardinality(b.metered), 9) as place (n)
                  join channel c on c.channel_id = b.metered[place.n]
@@ -34,7 +34,7 @@ SELECT_RESTING = """
                  where exists (select from installation i
                                where i.metering_point_id = b.metering_point_id and i.meter_id = c.meter_id
                                  and i.role = 'supply'))
-    from bill b join bill_state s using (bill_id)
+    from bill b join bill_state s using (bill_id) join billing_run r using (run_id)
     where b.metering_point_id = any (%(points)s::text[]) and s.state = any (%(states)s::text[])
       and b.period_to between %(first_on)s and %(last_on)s and b.period_from >= %(begins_on)s
       and b.bill_id between %(first_bill)s and %(last_bill)s
@@ -42,8 +42,8 @@ SELECT_RESTING = """
 """
 # Ready bills of points with an approved change that rest on another reading than the one that counts now.
 SELECT_OUTDATED = """
-    select b.bill_id, b.metering_point_id, s.state, b.period_from, b.period_to
-    from bill b join bill_state s using (bill_id)
+    select b.bill_id, b.metering_point_id, s.state, r.period_from, r.period_to
+    from bill b join bill_state s using (bill_id) join billing_run r using (run_id)
     where b.metering_point_id in (
         select c.metering_point_id from reading_change c join reading_change_act a using (change_id)
         where a.act = 'approve'
@@ -88,6 +88,7 @@ class DoubtedBill(NamedTuple):
     bill_id: int
     point: str
     state: str
+    period: Period
     findings: tuple[OpenFinding, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +96,7 @@ class DoubtedBill(NamedTuple):
         return {
             "bill_id": self.bill_id,
             "metering_point_id": self.point,
+            "asked": self.period.asked,
             "why": "open_validation_finding" if self.findings else "readings_changed",
             "cases": sorted({each.judgement_id for each in self.findings}),
             "found": told_of(self.findings),
@@ -152,13 +154,13 @@ def _doubted(
             "total": MeterRegister.SG.value,
             "rates": [each.value for each in REGISTERS[RATES]],
         }
-        for bill, point, state, *days, channels in connection.execute(SELECT_RESTING, resting):
+        for bill, point, state, first_on, last_on, *days, channels in connection.execute(SELECT_RESTING, resting):
             own = tuple(each for each in by_point[point] if _rests(each, days, channels))
             if own:
-                found[bill] = DoubtedBill(bill, point, state, own)
+                found[bill] = DoubtedBill(bill, point, state, Period(first_on, last_on), own)
     if "ready" in states:
-        for bill, point, state, *_ in connection.execute(SELECT_OUTDATED, asked):
-            found.setdefault(bill, DoubtedBill(bill, point, state, ()))
+        for bill, point, state, first_on, last_on in connection.execute(SELECT_OUTDATED, asked):
+            found.setdefault(bill, DoubtedBill(bill, point, state, Period(first_on, last_on), ()))
     return [found[bill] for bill in sorted(found)]
 
 

@@ -132,6 +132,11 @@ class Period:
             "begins_on": date.min if self.is_month else self.first_on,
         }
 
+    @property
+    def asked(self) -> str:
+        """How a command is asked to compute it: a cycle is called by the month it ends in."""
+        return f"--period {self.last_on:%Y-%m}" + ("" if self.is_month else " --cycle")
+
     def check_ended(self, now: datetime) -> None:
         """Raise UsageError if the period ends after ``now`` [UTC]: the readings at its end are still to come."""
         if self.end_at > now:

@@ -130,15 +130,17 @@ def print_status(found: dict[str, Any], language: Language) -> None:
             signer=SIGNER_WORDS[bill["signer"]][language],
         )
         console.print(Text(text), soft_wrap=True)
-    print_doubted(found["kept_back"], found["period"], language)
-    print_doubted(found["issued_in_doubt"], found["period"], language, say="issued_in_doubt")
+    print_doubted(found["kept_back"], language)
+    print_doubted(found["issued_in_doubt"], language, say="issued_in_doubt")
 
 
-def print_doubted(bills: list[dict[str, Any]], month: str, language: Language, say: str | None = None) -> None:
+def print_doubted(bills: list[dict[str, Any]], language: Language, say: str | None = None) -> None:
     """Print bills in doubt, each with what to do, the first of them where there are many."""
     console = Console(file=sys.stdout, highlight=False)
     for bill in bills[:TO_SIGN_MAX]:
-        told = {"bill": bill["bill_id"], "point": bill["metering_point_id"], "found": bill["found"], "month": month}
+        point = bill["metering_point_id"]
+        asked = f"{bill['asked']} --point {point}"
+        told = {"bill": bill["bill_id"], "point": point, "found": bill["found"], "asked": asked}
         text = STATUS_WORDS[say or bill["why"]][language]
         console.print(Text(text.format(**told, cases=", ".join(map(str, bill["cases"])))), soft_wrap=True)
     if len(bills) > TO_SIGN_MAX:

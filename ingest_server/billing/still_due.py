@@ -65,8 +65,7 @@ def refuse_what_is_not_due(connection: Connection[Any], difference_id: int, bill
         return
     point, first_on, last_on, nominal_days, closes_year, *of_difference = proposed
     period = Period(first_on, last_on, nominal_days, closes_year)
-    month = f"--period {last_on:%Y-%m}" + ("" if period.is_month else " --cycle")
-    told = {"number": difference_id, "asked": f"{month} --point {point}"}
+    told = {"number": difference_id, "asked": f"{period.asked} --point {point}"}
     found, holds = _due(connection, period, point, bill_id)
     if found is None and holds:
         raise RefusedError("not_computed_today", why=holds[0], **told)
