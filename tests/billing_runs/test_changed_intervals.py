@@ -9,11 +9,12 @@ from ingest_server.billing.acts import Actor, Role
 from ingest_server.billing.corrections import decide_difference
 from ingest_server.billing.doubted import doubted_bills
 from ingest_server.billing.gather import Selection
+from ingest_server.billing.limits import limits_from
 from ingest_server.billing.makers import makers_of_bill
 from ingest_server.billing.refused import RefusedError
 from ingest_server.billing.run import Plan, run_billing
 from ingest_server.vee.changes import Change, Kind, Version, propose
-from ingest_server.vee.decisions import decide_change, load_limits
+from ingest_server.vee.decisions import decide_change
 from protocols.telemetry.reading import Quality
 from tests.billing_runs.district import IMPORT, OCTOBER, Customer, District
 from tests.billing_runs.test_load_profiles import (
@@ -73,7 +74,7 @@ def changed(district: District, obis: str, *, undoes: int | None = None) -> int:
         undoes=undoes,
     )
     number = propose(district.connection, change)
-    decide_change(district.connection, number, "approve", MINH, load_limits())
+    decide_change(district.connection, number, "approve", MINH, limits_from(None))
     return number
 
 
