@@ -62,7 +62,9 @@ SELECT_OUTDATED = """
         join reading_version v on v.channel_id = told.channel_id
          and v.measured_at = timestamptz 'epoch' + told.us * interval '1 microsecond'
         join reading_change_act a on a.change_id = v.change_id and a.act = 'approve'
-        left join billing_reading r on r.channel_id = v.channel_id and r.measured_at = v.measured_at
+        left join lateral (
+            select own.value from billing_reading own
+            where own.channel_id = v.channel_id and own.measured_at = v.measured_at limit 1) r on true
         where r.value is distinct from told.value)
     order by b.bill_id
 """.replace("{readings}", READINGS)
